@@ -1,0 +1,133 @@
+/**
+ * Every failure with a name: what an app is told, whether asking again can help, and what to do.
+ * Whatever is not in these tables is a bug: masked as "Unexpected error." and logged once.
+ * No message here or elsewhere carries upstream's own words.
+ */
+
+export interface Failure {
+  message: string
+  /** Whether the same request may succeed later, unchanged. */
+  retryable: boolean
+  remedy: string
+}
+
+/** Answers to a mutation. Each is a GraphQL type of its own. */
+export const REFUSALS = {
+  INVALID_INPUT: {
+    message: 'The input is not valid.',
+    retryable: false,
+    remedy: 'Read `issues`: each has the path of a fault and what is wrong with it.',
+  },
+  IDEMPOTENCY_CONFLICT: {
+    message: 'This idempotency key was used for another input within the last 24 hours.',
+    retryable: false,
+    remedy: 'Use a new key for a new request; `prediction` is the one the key belongs to.',
+  },
+  RATE_LIMITED: {
+    message: 'Too many submits in this minute.',
+    retryable: true,
+    remedy: 'Wait `retryAfterMs`.',
+  },
+  QUEUE_FULL: {
+    message: 'This app has as many jobs waiting as it may have.',
+    retryable: true,
+    remedy: 'Submit again when some have finished.',
+  },
+  BUDGET_EXCEEDED: {
+    message: "This would go over the app's budget for the month.",
+    retryable: false,
+    remedy: 'Compare `budget` and `spent`; ask whoever runs the gateway.',
+  },
+  NOT_FOUND: {
+    message: 'There is nothing of that id here.',
+    retryable: false,
+    remedy: 'Check the id. An id of another app gets the same answer.',
+  },
+  FORBIDDEN: {
+    message: 'This token does not permit that.',
+    retryable: false,
+    remedy: 'Mint a token with the permission it needs.',
+  },
+} as const satisfies Record<string, Failure>
+export type RefusalCode = keyof typeof REFUSALS
+
+/** Why a prediction FAILED. */
+export const ENDINGS = {
+  CONTENT_REJECTED: {
+    message: "The image or the prompt was refused by upstream's content moderation.",
+    retryable: false,
+    remedy: 'Change the image or the prompt.',
+  },
+  INVALID_INPUT: {
+    message: 'Upstream refused the input.',
+    retryable: false,
+    remedy: 'Change the input; nothing was charged.',
+  },
+  IMAGE_UNREACHABLE: {
+    message: 'The image could not be fetched.',
+    retryable: false,
+    remedy: 'Give a URL that anyone can fetch.',
+  },
+  GENERATION_FAILED: {
+    message: 'The video could not be generated.',
+    retryable: true,
+    remedy: 'Submit again, perhaps with another seed; upstream refunds the failed run.',
+  },
+  NO_OUTPUT: {
+    message: 'Upstream calls the job completed and has no video for it.',
+    retryable: true,
+    remedy: 'It may have been charged: look at the account before you submit again.',
+  },
+  TIMED_OUT: {
+    message: 'The job took too long.',
+    retryable: true,
+    remedy: 'It may have been charged: look at the account before you submit again.',
+  },
+  UPSTREAM_UNAVAILABLE: {
+    message: 'Upstream failed while it worked on the job.',
+    retryable: true,
+    remedy: 'Submit again later; upstream refunds the failed run.',
+  },
+  SUBMISSION_UNKNOWN: {
+    message: 'The job was sent and no answer came: it may be running, and it may have been charged.',
+    retryable: false,
+    remedy: 'It is never sent again by itself. Look at the account, then decide.',
+  },
+} as const satisfies Record<string, Failure>
+export type PredictionErrorCode = keyof typeof ENDINGS
+export const PREDICTION_ERRORS = Object.keys(ENDINGS) as [PredictionErrorCode, ...PredictionErrorCode[]]
+
+/** GraphQL request errors: the code stands in `extensions.code`. */
+export const REQUEST_ERRORS = {
+  UNAUTHENTICATED: {
+    message: 'A valid key is needed: Authorization: Bearer rsh_…',
+    retryable: false,
+    remedy: 'Send the key of an app; on a WebSocket in the payload of `connection_init`.',
+  },
+  NOT_FOUND: {
+    message: 'There is nothing of that id here.',
+    retryable: false,
+    remedy: 'Check the id. An id of another app gets the same answer.',
+  },
+  BAD_ARGUMENT: {
+    message: 'An argument is not valid.',
+    retryable: false,
+    remedy: 'The message names the argument and its limits.',
+  },
+  SHUTTING_DOWN: {
+    message: 'The gateway is about to stop.',
+    retryable: true,
+    remedy: 'Connect again in a moment.',
+  },
+  INTERNAL_SERVER_ERROR: {
+    message: 'Unexpected error.',
+    retryable: true,
+    remedy: 'A fault of the gateway; its log has the cause.',
+  },
+} as const satisfies Record<string, Failure>
+export type RequestErrorCode = keyof typeof REQUEST_ERRORS
+
+/** A start that can't go on, said in one sentence: the operator sees the message and no stack. Exit code 1. */
+export class StartError extends Error {
+  override name = 'StartError'
+}

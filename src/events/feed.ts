@@ -1,0 +1,159 @@
+/**
+ * From the log to one reader: what was missed, then what happens, in the log's order, each event once.
+ * Invariant: a reader's place only moves over events it was given or that are not for it. The bell is armed before
+ * the log is read, so an event that lands while a replay is read is found by the next read.
+ */
+import type { AppId, Filter, Prediction, PredictionEvent } from '../prediction.ts'
+import { isFinal, matches } from '../prediction.ts'
+import type { Store } from '../store/store.ts'
+import type { Bell } from './bell.ts'
+import type { Cursors } from './cursor.ts'
+
+export type FeedItem =
+  | { kind: 'event'; event: PredictionEvent }
+  | { kind: 'caught-up'; seq: number }
+  | { kind: 'gap'; reason: GapReason; seq: number }
+
+export const GAP_REASONS = ['CURSOR_TOO_OLD', 'CURSOR_UNKNOWN'] as const
+export type GapReason = (typeof GAP_REASONS)[number]
+
+export interface Feed {
+  /** Every event of the app that the filter lets through: from `after` on, or from now on if it is null. Never ends by itself. */
+  follow(appId: AppId, after: string | null, filter: Filter): AsyncIterableIterator<FeedItem>
+  /** The present state, then every later one; ends after a final one. Null if the app has no such prediction. */
+  watch(appId: AppId, id: string): Promise<AsyncIterableIterator<Prediction> | null>
+  /** Ends every reader. */
+  close(): void
+}
+
+export interface FeedOptions {
+  store: Store
+  bell: Bell
+  cursors: Cursors
+  /** A reader that has been told nothing for this long is told how far the log was read, so that its cursor stays young. */
+  quietMs?: number
+}
+
+const BATCH = 100
+/** Without a ring a reader looks this often: another process may have written. */
+const RECHECK_MS = 1000
+const QUIET_MS = 3 * 60 * 1000
+
+export function createFeed({ store, bell, cursors, quietMs = QUIET_MS }: FeedOptions): Feed {
+  const closing = new AbortController()
+
+  async function* follow(
+    appId: AppId,
+    cursor: string | null,
+    filter: Filter,
+    signal: AbortSignal,
+  ): AsyncGenerator<FeedItem> {
+    const start = await begin(cursor)
+    let place = start.seq
+    let told = start.gap === null && cursor !== null ? 0 : Date.now()
+    if (start.gap !== null) yield { kind: 'gap', reason: start.gap, seq: place }
+    else if (cursor === null) yield { kind: 'caught-up', seq: place }
+
+    while (!signal.aborted) {
+      const armed = bell.arm()
+      try {
+        const { events, through, floor } = await store.eventsAfter({ appId, after: place, limit: BATCH })
+        if (place < floor) {
+          place = floor
+          yield { kind: 'gap', reason: 'CURSOR_TOO_OLD', seq: place }
+          continue
+        }
+        for (const event of events) {
+          place = event.seq
+          if (!matches(filter, event.prediction)) continue
+          yield { kind: 'event', event }
+          if (told !== 0) told = Date.now()
+        }
+        place = through
+        if (events.length === BATCH) continue
+        if (Date.now() - told >= quietMs) {
+          told = Date.now()
+          yield { kind: 'caught-up', seq: place }
+        }
+        await armed.rung(Math.min(RECHECK_MS, quietMs), signal)
+      } finally {
+        armed.disarm()
+      }
+    }
+  }
+
+  async function begin(cursor: string | null): Promise<{ seq: number; gap: GapReason | null }> {
+    const { head, floor } = await store.eventBounds()
+    if (cursor === null) return { seq: head, gap: null }
+    const seq = cursors.open(cursor)
+    if (seq === null || seq > head) return { seq: head, gap: 'CURSOR_UNKNOWN' }
+    if (seq < floor) return { seq: head, gap: 'CURSOR_TOO_OLD' }
+    return { seq, gap: null }
+  }
+
+  async function* watch(
+    appId: AppId,
+    first: Prediction,
+    head: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<Prediction> {
+    yield first
+    if (isFinal(first.status)) return
+    let place = head
+    while (!signal.aborted) {
+      const armed = bell.arm()
+      try {
+        const { events, through } = await store.eventsAfter({
+          appId,
+          after: place,
+          limit: BATCH,
+          predictionId: first.id,
+        })
+        for (const { prediction } of events) {
+          yield prediction
+          if (isFinal(prediction.status)) return
+        }
+        place = through
+        if (events.length < BATCH) await armed.rung(RECHECK_MS, signal)
+      } finally {
+        armed.disarm()
+      }
+    }
+  }
+
+  return {
+    follow: (appId, after, filter) =>
+      stoppable(closing.signal, signal => follow(appId, after, filter, signal)),
+    async watch(appId, id) {
+      const snapshot = await store.snapshot(appId, id)
+      return (
+        snapshot &&
+        stoppable(closing.signal, signal => watch(appId, snapshot.prediction, snapshot.head, signal))
+      )
+    },
+    close: () => closing.abort(),
+  }
+}
+
+/** A generator's own `return` waits behind its pending `next`; this one wakes it first, so a reader that leaves is gone. */
+function stoppable<T>(
+  closing: AbortSignal,
+  start: (signal: AbortSignal) => AsyncGenerator<T>,
+): AsyncIterableIterator<T> {
+  const leaving = new AbortController()
+  const items = start(AbortSignal.any([closing, leaving.signal]))
+  return {
+    next: () => items.next(),
+    return: () => {
+      leaving.abort()
+      return items.return(undefined)
+    },
+    throw: error => {
+      leaving.abort()
+      return items.throw(error)
+    },
+    [Symbol.asyncIterator]() {
+      return this
+    },
+  }
+}

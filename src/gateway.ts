@@ -1,0 +1,169 @@
+/**
+ * The one place that knows every part: builds them in order, and ends them in the opposite one.
+ */
+import { dirname, join } from 'node:path'
+import type { Config } from './config.ts'
+import { StartError } from './errors.ts'
+import { createBell } from './events/bell.ts'
+import { createCursors } from './events/cursor.ts'
+import { createFeed } from './events/feed.ts'
+import { createKey } from './key.ts'
+import { createAuthenticate } from './server/auth.ts'
+import { createHealth } from './server/health.ts'
+import { createHttp } from './server/http.ts'
+import { listen } from './server/listen.ts'
+import { createMetrics } from './server/metrics.ts'
+import { createWebSockets } from './server/websocket.ts'
+import { createExecutor, GRAPHQL_PATH } from './server/yoga.ts'
+import { createSimulator, type Simulator, type SimulatorOptions } from './simulator/simulator.ts'
+import { openSqlite } from './store/sqlite/open.ts'
+import type { Store } from './store/store.ts'
+import { createUpstream } from './upstream/client.ts'
+import { createJanitor } from './workers/janitor.ts'
+import type { Log } from './workers/loop.ts'
+import { createPoller } from './workers/poller.ts'
+import { createProbe } from './workers/probe.ts'
+import { createReconciler } from './workers/reconciler.ts'
+import { createSubmitter } from './workers/submitter.ts'
+
+export interface Gateway {
+  /** `http://…`, without a path. */
+  readonly url: string
+  readonly endpoint: string
+  readonly store: Store
+  /** The upstream, where it is the simulator. */
+  readonly simulator: Simulator | null
+  /** An app of that name, made if need be, gets one more key. */
+  issueKey(appName: string, lifeMs: number): Promise<string>
+  /** Claims nothing more, gives a POST under way four seconds, closes every socket; at most five seconds. */
+  close(): Promise<void>
+}
+
+/** For tests and the demo. */
+export interface Overrides {
+  now?: () => number
+  quietMs?: number
+  simulator?: Pick<SimulatorOptions, 'fault' | 'port'>
+}
+
+const SIMULATOR_KEY = 'simulator'
+/** A POST under way has this long to be answered. */
+const DRAIN_MS = 4000
+/** A socket has this long to answer its close frame. */
+const GOODBYE_MS = 500
+const HOUR = 60 * 60 * 1000
+
+/** @throws StartError where something outside stands in the way */
+export async function createGateway(config: Config, log: Log, overrides: Overrides = {}): Promise<Gateway> {
+  const now = overrides.now ?? Date.now
+  /** What to end if the start fails half-way, and at `close`; the last first. */
+  const opened: (() => Promise<void> | void)[] = []
+  const closeAll = async () => {
+    for (const end of opened.splice(0).reverse()) await end()
+  }
+
+  try {
+    const bell = createBell()
+    const store = openSqlite(config.databaseFile, bell.ring)
+    opened.push(store.close)
+    await belong(store, config)
+
+    const simulator = config.upstream === null ? await startSimulator(config, overrides) : null
+    if (simulator !== null) opened.push(simulator.close)
+    const upstream = createUpstream(
+      config.upstream ?? { baseUrl: simulator?.origin ?? '', apiKey: SIMULATOR_KEY },
+    )
+    opened.push(upstream.close)
+
+    const cursors = createCursors(store.cursorKey, store.epoch)
+    const feed = createFeed({
+      store,
+      bell,
+      cursors,
+      ...(overrides.quietMs && { quietMs: overrides.quietMs }),
+    })
+    opened.push(feed.close)
+
+    const authenticate = createAuthenticate(store, now)
+    const services = { store, feed, cursors, now, notice: log.info.bind(log) }
+    const yoga = createExecutor({ services, authenticate, allowedOrigins: config.allowedOrigins, log })
+    const webSockets = createWebSockets(yoga, authenticate)
+    const health = createHealth(store)
+    const metrics = createMetrics(config.metricsToken)
+    const server = createHttp({ yoga, webSockets, health, metrics, log })
+    const url = await listen(server, config.host, config.port)
+
+    const poll = { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs }
+    const common = { store, upstream, bell, log, now, poll }
+    const workers = [
+      createSubmitter({
+        ...common,
+        concurrency: config.upstreamConcurrency,
+        perMinute: config.upstreamSubmitsPerMinute,
+      }),
+      createPoller(common),
+      createReconciler(common),
+      createProbe(common),
+      createJanitor({ ...common, retentionMs: config.eventRetentionHours * HOUR }),
+    ]
+    for (const worker of workers) worker.start()
+
+    opened.push(async () => {
+      health.drain()
+      const deadline = AbortSignal.timeout(DRAIN_MS)
+      const stopped = Promise.all(workers.map(worker => worker.stop(deadline)))
+      const closed = new Promise(resolve => server.close(resolve))
+      await webSockets.close(GOODBYE_MS)
+      // Streams are cut without an end: their operations are not done.
+      server.closeAllConnections()
+      await Promise.all([stopped, closed])
+      metrics.close()
+    })
+
+    return {
+      url,
+      endpoint: `${url}${GRAPHQL_PATH}`,
+      store,
+      simulator,
+      async issueKey(appName, lifeMs) {
+        const app = (await store.appNamed(appName)) ?? (await store.createApp(appName, now()))
+        if (app === null) throw new Error(`app ${appName} was made and taken away at once`)
+        const { key, prefix, hash } = createKey()
+        await store.addKey(app.id, { prefix, hash, expiresAt: now() + lifeMs }, now())
+        return key
+      },
+      close: closeAll,
+    }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+const ON_SIMULATOR = 'the simulator'
+
+/** Rows that were queued on the simulator must never be paid for, nor one account's rows be asked of another. */
+async function belong(store: Store, config: Config): Promise<void> {
+  const wanted = config.upstream?.baseUrl ?? ON_SIMULATOR
+  const owner = await store.bindUpstream(wanted)
+  if (owner === wanted) return
+  throw new StartError(
+    `DATABASE_URL: ${config.databaseFile} belongs to ${owner}, and this start is for ${wanted}. ` +
+      `Name another file for ${wanted}, or ${owner === ON_SIMULATOR ? 'unset WAVESPEED_API_KEY' : 'set the key and WAVESPEED_BASE_URL of its own upstream'}.`,
+  )
+}
+
+async function startSimulator(config: Config, overrides: Overrides): Promise<Simulator> {
+  const file =
+    config.databaseFile === ':memory:' ? ':memory:' : join(dirname(config.databaseFile), 'simulator.db')
+  try {
+    return await createSimulator({ file, key: SIMULATOR_KEY, ...overrides.simulator })
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'EADDRINUSE')
+      throw new StartError(
+        `The simulator's port is in use (${message}): is another gateway running here? Its videos' addresses name this port, so it takes no other.`,
+      )
+    throw new StartError(`The simulator can't start: ${message} (${file}).`)
+  }
+}

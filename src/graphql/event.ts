@@ -1,0 +1,111 @@
+/**
+ * What has happened: a prediction's history, the feed, and one prediction watched.
+ */
+import { type FeedItem, GAP_REASONS, type GapReason } from '../events/feed.ts'
+import { EVENT_TYPES, type PredictionEvent } from '../prediction.ts'
+import { builder } from './builder.ts'
+import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
+import { decodeIdOf } from './id.ts'
+import { limitOf } from './page.ts'
+import { PredictionType } from './prediction.ts'
+import { badArgument, requestError } from './request-error.ts'
+
+const PAGE = 20
+
+const PredictionEventTypeEnum = builder.enumType('PredictionEventType', { values: EVENT_TYPES })
+
+const PredictionEventType = builder.objectRef<PredictionEvent>('PredictionEvent').implement({
+  fields: t => ({
+    cursor: t.string({ resolve: (event, _args, { cursors }) => cursors.seal(event.seq) }),
+    type: t.expose('type', { type: PredictionEventTypeEnum }),
+    prediction: t.expose('prediction', {
+      type: PredictionType,
+      description: 'As it was right after this event.',
+    }),
+    previousStatus: t.expose('previousStatus', { type: PredictionStatusEnum, nullable: true }),
+    occurredAt: t.expose('occurredAt', { type: 'DateTime' }),
+  }),
+})
+
+const PredictionEventEdge = builder.edgeObject({ name: 'PredictionEventEdge', type: PredictionEventType })
+const PredictionEventConnection = builder.connectionObject(
+  { name: 'PredictionEventConnection', type: PredictionEventType },
+  PredictionEventEdge,
+)
+
+builder.objectField(PredictionType, 'history', t =>
+  t.field({
+    type: PredictionEventConnection,
+    description:
+      'Its events, oldest first, as far back as events are kept. 20 a page unless `first` says otherwise.',
+    args: { first: t.arg.int(), after: t.arg.string() },
+    resolve: async ({ id }, { first, after }, { appId, store, cursors }) => {
+      const limit = limitOf('first', first) ?? PAGE
+      const place = typeof after === 'string' ? cursors.open(after) : 0
+      if (place === null) throw badArgument('after', 'a cursor of this history')
+      const { events } = await store.eventsAfter({ appId, after: place, limit: limit + 1, predictionId: id })
+      const edges = events.slice(0, limit).map(event => ({ cursor: cursors.seal(event.seq), node: event }))
+      const pageInfo = {
+        hasNextPage: events.length > limit,
+        hasPreviousPage: place > 0,
+        startCursor: edges[0]?.cursor ?? null,
+        endCursor: edges.at(-1)?.cursor ?? null,
+      }
+      return { edges, pageInfo }
+    },
+  }),
+)
+
+const FeedCaughtUp = builder.objectRef<{ seq: number }>('FeedCaughtUp').implement({
+  description: 'What was asked for with `after` has been sent; from here on it is live.',
+  fields: t => ({ cursor: t.string({ resolve: ({ seq }, _args, { cursors }) => cursors.seal(seq) }) }),
+})
+
+const FeedGap = builder.objectRef<{ reason: GapReason; seq: number }>('FeedGap').implement({
+  description:
+    "The cursor can't be honoured: read the list again, then follow from this cursor. The stream goes on from it, live.",
+  fields: t => ({
+    reason: t.expose('reason', { type: builder.enumType('FeedGapReason', { values: GAP_REASONS }) }),
+    cursor: t.string({ resolve: ({ seq }, _args, { cursors }) => cursors.seal(seq) }),
+  }),
+})
+
+const PredictionFeedItem = builder.unionType('PredictionFeedItem', {
+  types: [PredictionEventType, FeedCaughtUp, FeedGap],
+  resolveType: item =>
+    'prediction' in item ? PredictionEventType : 'reason' in item ? FeedGap : FeedCaughtUp,
+})
+
+builder.queryField('feedCursor', t =>
+  t.string({
+    description:
+      "The feed's head, read before any other field of its operation: a list read beside it, then predictionFeed(after: it), together miss nothing.",
+    resolve: async (_root, _args, { head, store, cursors }) =>
+      cursors.seal(head ?? (await store.eventBounds()).head),
+  }),
+)
+
+builder.subscriptionFields(t => ({
+  predictionUpdated: t.field({
+    type: PredictionType,
+    description:
+      'Its present state at once, then every change while connected; completed after a final state.',
+    args: { id: t.arg.id({ required: true }) },
+    subscribe: async (_root, { id }, { appId, feed }) => {
+      const states = await feed.watch(appId, decodeIdOf('Prediction', id))
+      if (states === null) throw requestError('NOT_FOUND')
+      return states
+    },
+    resolve: prediction => prediction,
+  }),
+
+  predictionFeed: t.field({
+    type: PredictionFeedItem,
+    description:
+      "Every change to the app's predictions that the filter lets through, in order, each once: from right behind `after`, or from now on.",
+    args: { after: t.arg.string(), filter: t.arg({ type: PredictionFilter }) },
+    subscribe: (_root, { after, filter }, { appId, feed }) =>
+      feed.follow(appId, after ?? null, filterOf(filter)),
+    resolve: (item: FeedItem) => (item.kind === 'event' ? item.event : item),
+  }),
+}))

@@ -1,0 +1,31 @@
+/**
+ * The catalogue, as an app sees it.
+ */
+import { MODELS, type ModelCard, VIDEO_MODELS } from '../models.ts'
+import { builder } from './builder.ts'
+import { Cost } from './money.ts'
+
+export const VideoModelEnum = builder.enumType('VideoModel', { values: VIDEO_MODELS })
+
+const Model = builder.objectRef<ModelCard>('Model').implement({
+  description: 'A model that videos can be asked of.',
+  fields: t => ({
+    model: t.expose('model', { type: VideoModelEnum }),
+    name: t.exposeString('name'),
+    description: t.exposeString('description'),
+    resolution: t.exposeString('resolution'),
+    durations: t.intList({ description: 'Seconds a clip may last.', resolve: card => [...card.durations] }),
+    cost: t.field({ type: Cost, description: 'A job.', resolve: card => card.price }),
+    expectedSeconds: t.int({
+      nullable: true,
+      description:
+        "From submission to video: the median of the newest finished jobs, else the catalogue's figure.",
+      resolve: async ({ model, expectedSeconds }, _args, { store }) => {
+        const usual = await store.usualDuration(model)
+        return usual === null ? expectedSeconds : Math.round(usual / 1000)
+      },
+    }),
+  }),
+})
+
+builder.queryField('models', t => t.field({ type: [Model], resolve: () => Object.values(MODELS) }))

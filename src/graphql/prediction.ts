@@ -1,0 +1,151 @@
+/**
+ * The prediction as an app sees it, and the reading of one and of many.
+ */
+import { ENDINGS, PREDICTION_ERRORS, type PredictionErrorCode } from '../errors.ts'
+import type { Input, Output, Prediction } from '../prediction.ts'
+import { builder } from './builder.ts'
+import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
+import { decodeIdOf } from './id.ts'
+import { VideoModelEnum } from './model.ts'
+import { Cost } from './money.ts'
+import { pageOf, placeCursor } from './page.ts'
+
+export const PredictionType = builder.objectRef<Prediction>('Prediction')
+
+const PredictionInput = builder.objectRef<Input>('PredictionInput').implement({
+  fields: t => ({
+    imageUrl: t.expose('imageUrl', { type: 'URL' }),
+    prompt: t.exposeString('prompt'),
+    negativePrompt: t.exposeString('negativePrompt', { nullable: true }),
+    duration: t.exposeInt('duration', { description: 'Seconds.' }),
+    enablePromptExpansion: t.exposeBoolean('enablePromptExpansion'),
+    seed: t.exposeInt('seed', { description: '-1 is random.' }),
+  }),
+})
+
+const VideoOutput = builder.objectRef<Output>('VideoOutput').implement({
+  fields: t => ({
+    url: t.expose('url', { type: 'URL' }),
+    hasNsfwContent: t.exposeBoolean('hasNsfwContent', { nullable: true }),
+    expiresAt: t.expose('expiresAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'Upstream keeps it 7 days.',
+    }),
+  }),
+})
+
+const PredictionErrorCodeEnum = builder.enumType('PredictionErrorCode', { values: PREDICTION_ERRORS })
+
+const PredictionError = builder.objectRef<PredictionErrorCode>('PredictionError').implement({
+  fields: t => ({
+    code: t.field({ type: PredictionErrorCodeEnum, resolve: code => code }),
+    message: t.string({ resolve: code => ENDINGS[code].message }),
+    retryable: t.boolean({ resolve: code => ENDINGS[code].retryable }),
+  }),
+})
+
+const PredictionTimings = builder.objectRef<Prediction>('PredictionTimings').implement({
+  description: 'Milliseconds; null until the end of each span is known.',
+  fields: t => ({
+    queueMs: t.int({
+      nullable: true,
+      description: 'Created to submitted.',
+      resolve: p => span(p.createdAt, p.submittedAt),
+    }),
+    inferenceMs: t.int({
+      nullable: true,
+      description: "Upstream's own figure.",
+      resolve: p => p.inferenceMs,
+    }),
+    totalMs: t.int({
+      nullable: true,
+      description: 'Created to finished.',
+      resolve: p => span(p.createdAt, p.finishedAt),
+    }),
+  }),
+})
+
+builder.node(PredictionType, {
+  description: 'One video that was asked for.',
+  id: { resolve: prediction => prediction.id },
+  isTypeOf: value => typeof value === 'object' && value !== null && 'upstreamId' in value,
+  loadManyWithoutCache: (ids, { appId, store }) => store.getMany(appId, ids),
+  fields: t => ({
+    model: t.expose('model', { type: VideoModelEnum }),
+    status: t.expose('status', { type: PredictionStatusEnum }),
+    input: t.expose('input', { type: PredictionInput }),
+    outputs: t.expose('outputs', { type: [VideoOutput], description: 'Empty until COMPLETED.' }),
+    error: t.expose('error', {
+      type: PredictionError,
+      nullable: true,
+      description: 'Set if and only if FAILED.',
+    }),
+    queuePosition: t.int({
+      nullable: true,
+      description: 'As of reading; 1 is next; null unless it waits in the queue.',
+      resolve: (prediction, _args, { queuePositions }) =>
+        prediction.status === 'QUEUED' ? queuePositions.load(prediction.id) : null,
+    }),
+    cost: t.field({
+      type: Cost,
+      description: "The catalogue's price; 0 once it ended unsent, or upstream itself reported its failure.",
+      resolve: prediction => prediction.cost,
+    }),
+    tags: t.exposeStringList('tags'),
+    metadata: t.expose('metadata', { type: 'JSON', nullable: true }),
+    upstreamId: t.exposeString('upstreamId', {
+      nullable: true,
+      description: "The upstream's own id, once it has one.",
+    }),
+    retryOf: t.field({
+      type: PredictionType,
+      nullable: true,
+      resolve: ({ retryOf }, _args, { predictions }) => (retryOf === null ? null : predictions.load(retryOf)),
+    }),
+    createdAt: t.expose('createdAt', { type: 'DateTime' }),
+    submittedAt: t.expose('submittedAt', { type: 'DateTime', nullable: true }),
+    startedAt: t.expose('startedAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'First seen PROCESSING.',
+    }),
+    finishedAt: t.expose('finishedAt', { type: 'DateTime', nullable: true }),
+    updatedAt: t.expose('updatedAt', { type: 'DateTime' }),
+    timings: t.field({ type: PredictionTimings, resolve: prediction => prediction }),
+  }),
+})
+
+builder.queryFields(t => ({
+  prediction: t.field({
+    type: PredictionType,
+    nullable: true,
+    args: { id: t.arg.id({ required: true }) },
+    resolve: (_root, { id }, { appId, store }) => store.get(appId, decodeIdOf('Prediction', id)),
+  }),
+
+  predictions: t.connection(
+    {
+      type: PredictionType,
+      description: 'Newest first. 20 a page unless `first` or `last` says otherwise, at most 100.',
+      args: { filter: t.arg({ type: PredictionFilter }) },
+      resolve: async (_root, { filter, ...page }, { appId, store }) => {
+        const { predictions, ...more } = await store.list(appId, {
+          ...pageOf(page),
+          filter: filterOf(filter),
+        })
+        const edges = predictions.map(prediction => ({ cursor: placeCursor(prediction), node: prediction }))
+        const pageInfo = {
+          ...more,
+          startCursor: edges[0]?.cursor ?? null,
+          endCursor: edges.at(-1)?.cursor ?? null,
+        }
+        return { edges, pageInfo }
+      },
+    },
+    { name: 'PredictionConnection' },
+    { name: 'PredictionEdge' },
+  ),
+}))
+
+const span = (from: number, to: number | null) => (to === null ? null : Math.max(0, to - from))

@@ -1,0 +1,12 @@
+/**
+ * The whole schema: each noun is imported for its effect on the builder.
+ */
+import './scalars.ts'
+import './model.ts'
+import './app.ts'
+import './prediction.ts'
+import './event.ts'
+import './submission.ts'
+import { builder } from './builder.ts'
+
+export const schema = builder.toSchema()

@@ -1,0 +1,172 @@
+/**
+ * submitVideo: judged here, since upstream drops what it does not know and bills anyway; then one row.
+ * Invariant: what passes is within the documented ranges, and nothing but the row decides that it will be sent.
+ */
+import { createHash } from 'node:crypto'
+import { stringify } from 'safe-stable-stringify'
+import { z } from 'zod'
+import { MODELS, SEED } from '../models.ts'
+import type { Prediction } from '../prediction.ts'
+import { builder } from './builder.ts'
+import type { Context } from './context.ts'
+import { VideoModelEnum } from './model.ts'
+import { PredictionType } from './prediction.ts'
+import { type Issue, type Refusal, refusals } from './refusal.ts'
+
+const ImageInput = builder.inputType('ImageInput', {
+  isOneOf: true,
+  fields: t => ({
+    url: t.field({ type: 'URL', description: 'Anyone must be able to fetch it.' }),
+    uploadId: t.id(),
+  }),
+})
+
+const SubmitVideoInput = builder.inputType('SubmitVideoInput', {
+  fields: t => ({
+    model: t.field({ type: VideoModelEnum, required: true, defaultValue: 'WAN_2_2_I2V_PLUS_1080P' }),
+    image: t.field({ type: ImageInput, required: true }),
+    prompt: t.string({ required: true }),
+    negativePrompt: t.string(),
+    duration: t.int({
+      required: true,
+      defaultValue: 5,
+      description: 'Seconds; one of the durations of the model.',
+    }),
+    enablePromptExpansion: t.boolean({ required: true, defaultValue: false }),
+    seed: t.int({ required: true, defaultValue: -1, description: '-1 is random.' }),
+    idempotencyKey: t.string({
+      description: '1 to 255 characters, kept 24 h: the same key and input answer with the same prediction.',
+    }),
+    tags: t.stringList({ description: 'At most 10, 64 characters each.' }),
+    metadata: t.field({ type: 'JSON', description: 'At most 4 KiB, handed back untouched.' }),
+  }),
+})
+type SubmitVideoInput = typeof SubmitVideoInput.$inferInput
+
+const SubmitVideoPayload = builder.objectRef<{ prediction: Prediction }>('SubmitVideoPayload').implement({
+  fields: t => ({ prediction: t.expose('prediction', { type: PredictionType }) }),
+})
+
+const SubmitVideoResult = builder.unionType('SubmitVideoResult', {
+  types: [
+    SubmitVideoPayload,
+    refusals.INVALID_INPUT,
+    refusals.IDEMPOTENCY_CONFLICT,
+    refusals.RATE_LIMITED,
+    refusals.QUEUE_FULL,
+    refusals.BUDGET_EXCEEDED,
+    refusals.NOT_FOUND,
+    refusals.FORBIDDEN,
+  ],
+  resolveType: result => ('code' in result ? refusals[result.code] : SubmitVideoPayload),
+})
+
+builder.mutationField('submitVideo', t =>
+  t.field({
+    type: SubmitVideoResult,
+    description:
+      'Accepts a job. It is on disk when this answers; watch it with predictionUpdated or predictionFeed.',
+    args: { input: t.arg({ type: SubmitVideoInput, required: true }) },
+    resolve: (_root, { input }, context) => submitVideo(input, context),
+  }),
+)
+
+async function submitVideo(
+  input: SubmitVideoInput,
+  context: Context,
+): Promise<{ prediction: Prediction } | Refusal> {
+  const { appId, store, now } = context
+  const judged = judge(input)
+  if ('issues' in judged) return { code: 'INVALID_INPUT', issues: judged.issues }
+  const { idempotencyKey, image, tags, metadata, model, ...rest } = judged.input
+  // No upload can be told from one of another app: there is none of that id here.
+  if (image.url === undefined) return { code: 'NOT_FOUND' }
+
+  const asked = { model, input: { imageUrl: image.url, ...rest }, tags, metadata }
+  const idempotency =
+    idempotencyKey === null ? null : { key: idempotencyKey, fingerprint: fingerprint(asked) }
+  const draft = { ...asked, appId, retryOf: null, cost: MODELS[model].price }
+  const { kind, prediction } = await store.create(draft, idempotency, now())
+  if (kind === 'conflict') return { code: 'IDEMPOTENCY_CONFLICT', prediction }
+  if (kind === 'created') noticeLength(context, prediction)
+  return { prediction }
+}
+
+/** The same for the same input, in whatever order the keys of its metadata come. */
+const fingerprint = (asked: object): string => createHash('sha256').update(stringify(asked)!).digest('hex')
+
+const METADATA_BYTES = 4096
+
+const text = z.string().refine(value => value.isWellFormed(), 'expected well-formed Unicode')
+const characters = (value: string) => [...value].length
+const absent = <Value>(value: Value | null | undefined): Value | null => value ?? null
+
+const submission = z
+  .object({
+    model: z.custom<SubmitVideoInput['model']>(),
+    image: z.object({
+      url: text.refine(isWebUrl, 'expected an http:// or https:// URL').optional(),
+      uploadId: z.string().optional(),
+    }),
+    prompt: text.refine(value => value.trim() !== '', 'expected some text'),
+    negativePrompt: text.nullish().transform(value => (value?.trim() ? value : null)),
+    duration: z.number(),
+    enablePromptExpansion: z.boolean(),
+    seed: z
+      .number()
+      .refine(seed => seed >= SEED.min && seed <= SEED.max, `expected ${SEED.min} to ${SEED.max}`),
+    idempotencyKey: text
+      .refine(key => key !== '' && characters(key) <= 255, 'expected 1 to 255 characters')
+      .nullish()
+      .transform(absent),
+    tags: z
+      .array(text.refine(tag => tag.trim() !== '' && characters(tag) <= 64, 'expected 1 to 64 characters'))
+      .max(10, 'expected at most 10 tags')
+      .nullish()
+      .transform(tags => [...new Set(tags)]),
+    metadata: z
+      .unknown()
+      .refine(
+        value => Buffer.byteLength(JSON.stringify(value ?? null)) <= METADATA_BYTES,
+        'expected at most 4 KiB of JSON',
+      )
+      .nullish()
+      .transform(absent),
+  })
+  .superRefine(({ model, duration }, context) => {
+    const { durations } = MODELS[model]
+    if (!durations.includes(duration))
+      context.addIssue({
+        code: 'custom',
+        path: ['duration'],
+        message: `expected ${durations.join(' or ')} seconds`,
+      })
+  })
+
+/** All faults at once, each with its path. */
+function judge(input: SubmitVideoInput): { input: z.output<typeof submission> } | { issues: Issue[] } {
+  const judged = submission.safeParse(input)
+  if (judged.success) return { input: judged.data }
+  return {
+    issues: judged.error.issues.map(({ path, message }) => ({
+      path: ['input', ...path.map(String)],
+      message,
+    })),
+  }
+}
+
+function isWebUrl(value: string): boolean {
+  const url = URL.parse(value)
+  return url !== null && /^https?:$/.test(url.protocol) && !/\s/.test(value)
+}
+
+/** Other hosts of these models state such limits, this upstream does not: worth knowing, no reason to refuse. */
+function noticeLength({ notice, appId }: Context, { id, input }: Prediction): void {
+  const prompt = characters(input.prompt)
+  const negativePrompt = characters(input.negativePrompt ?? '')
+  if (prompt > 800 || negativePrompt > 500)
+    notice(
+      { app: appId, prediction: id, prompt, negativePrompt },
+      'longer, in characters, than other hosts of this model take',
+    )
+}

@@ -1,0 +1,32 @@
+/**
+ * The form of an app's key: `rsh_`, eight characters that are its visible name, 32 that are its secret. Pure but for
+ * the random source. Only the hash of the whole is kept; 190 bits of chance need no salt.
+ */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+
+const PREFIX = 12
+const FORM = /^rsh_[\w-]{40}$/
+
+export interface NewKey {
+  /** Shown once, kept by its app alone. */
+  key: string
+  prefix: string
+  hash: string
+}
+
+export function createKey(): NewKey {
+  const key = `rsh_${randomBytes(30).toString('base64url')}`
+  return { key, prefix: key.slice(0, PREFIX), hash: hashOf(key) }
+}
+
+/** The key in `Bearer rsh_…`; null if there is none of that form. */
+export function readBearer(authorization: unknown): { prefix: string; hash: string } | null {
+  const key = typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '') : ''
+  return FORM.test(key) ? { prefix: key.slice(0, PREFIX), hash: hashOf(key) } : null
+}
+
+/** In constant time. */
+export const sameHash = (a: string, b: string): boolean =>
+  a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+
+const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex')

@@ -1,0 +1,24 @@
+/**
+ * One line an occurrence: JSON, or something to read on a terminal.
+ * Invariant: no line carries a key, a prompt or an image URL, so an error is logged by its own message and stack alone:
+ * a database error's parameters are what an app wrote.
+ */
+import { type Logger, pino, stdSerializers } from 'pino'
+
+export async function createLog(level: string, stream = process.stderr): Promise<Logger> {
+  const options = { level, base: null, serializers: { err: serializeError } }
+  if (!stream.isTTY) return pino(options, stream)
+  const { default: pretty } = await import('pino-pretty')
+  return pino(
+    options,
+    pretty({ sync: true, destination: stream.fd, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }),
+  )
+}
+
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { message: String(error) }
+  const cause = error.name === 'DrizzleQueryError' && error.cause instanceof Error ? error.cause : error
+  const { type, message, stack } = stdSerializers.err(cause)
+  const { code } = cause as NodeJS.ErrnoException
+  return { type, code, message, stack }
+}

@@ -1,0 +1,90 @@
+/**
+ * Start, and stop on a signal. What keeps it from starting is one sentence and exit code 1.
+ */
+import { loadConfig } from './config.ts'
+import { StartError } from './errors.ts'
+import { createGateway, type Gateway } from './gateway.ts'
+import { createLog } from './log.ts'
+
+const DAY = 24 * 60 * 60 * 1000
+/** The gateway closes within five seconds; whatever holds on after that is let go. */
+const LAST_RESORT_MS = 4900
+
+try {
+  const config = loadConfig(process.env)
+  const log = await createLog(config.logLevel)
+  const gateway = await createGateway(config, log)
+  stopOnSignal(gateway)
+  console.log(await greeting(gateway, config.databaseFile, config.upstream?.baseUrl ?? null))
+} catch (error) {
+  if (!(error instanceof StartError)) throw error
+  console.error(`rushes: ${error.message}`)
+  process.exitCode = 1
+}
+
+function stopOnSignal(gateway: Gateway): void {
+  let stopping = false
+  const stop = () => {
+    if (stopping) return
+    stopping = true
+    setTimeout(() => process.exit(0), LAST_RESORT_MS).unref()
+    gateway.close().then(
+      () => process.exit(0),
+      error => {
+        console.error(error)
+        process.exit(1)
+      },
+    )
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
+}
+
+async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string | null): Promise<string> {
+  const { endpoint, simulator, url } = gateway
+  const lines = [
+    '',
+    'Rushes is listening.',
+    '',
+    `  GraphQL   ${endpoint}   (POST, GET, SSE)`,
+    `            ${endpoint.replace('http', 'ws')}     (WebSocket, graphql-transport-ws)`,
+    `  Health    ${url}/health/ready`,
+    `  Database  ${databaseFile}`,
+  ]
+  if (simulator === null) {
+    lines.push(`  Upstream  ${baseUrl}`, '')
+    if ((await gateway.store.countApps()) === 0)
+      lines.push('There is no app yet, so nobody can call. Make one:', '', '  npm run app -- create NAME', '')
+    return lines.join('\n')
+  }
+  const key = await gateway.issueKey('demo', DAY)
+  lines.push(
+    `  Upstream  the SIMULATOR at ${simulator.origin}`,
+    '            WAVESPEED_API_KEY is not set: nothing is sent to WaveSpeed, nothing is charged, the videos are samples.',
+    `  Key       ${key}`,
+    '            of the app "demo", good for 24 hours',
+    '',
+    'Submit a video:',
+    '',
+    curl(
+      endpoint,
+      key,
+      `mutation { submitVideo(input: {image: {url: "${simulator.sampleImage}"}, prompt: "a slow pan"}) { ... on SubmitVideoPayload { prediction { id status } } ... on Error { code message } } }`,
+    ),
+    '',
+    'and watch everything that happens:',
+    '',
+    curl(
+      endpoint,
+      key,
+      'subscription { predictionFeed { __typename ... on PredictionEvent { prediction { id status outputs { url } } } } }',
+      ' -N -H "accept: text/event-stream"',
+    ),
+    '',
+  )
+  return lines.join('\n')
+}
+
+function curl(endpoint: string, key: string, query: string, more = ''): string {
+  const headers = `-H "authorization: Bearer ${key}" -H "content-type: application/json"`
+  return `  curl -s${more} ${endpoint} ${headers} -d '${JSON.stringify({ query })}'`
+}

@@ -1,0 +1,44 @@
+/**
+ * Whether the process lives, and whether it should be sent requests. Tells nothing of any app.
+ */
+import type { ServerResponse } from 'node:http'
+import type { Store } from '../store/store.ts'
+
+export interface Health {
+  live(response: ServerResponse): void
+  ready(response: ServerResponse): Promise<void>
+  /** From here on it is not ready. */
+  drain(): void
+}
+
+export function createHealth(store: Store): Health {
+  let draining = false
+
+  const answer = (response: ServerResponse, status: number, body: object) =>
+    void response
+      .writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+      .end(`${JSON.stringify(body)}\n`)
+
+  return {
+    live: response => answer(response, 200, { status: 'live' }),
+
+    async ready(response) {
+      const database = await store.ping().then(
+        () => 'ok',
+        () => 'unavailable',
+      )
+      if (draining) return answer(response, 503, { status: 'stopping' })
+      if (database !== 'ok') return answer(response, 503, { status: 'unavailable', database })
+      const pause = await store.paused()
+      answer(response, 200, {
+        status: 'ready',
+        database,
+        submits: pause === null ? 'on' : `paused: ${pause.reason}`,
+      })
+    },
+
+    drain() {
+      draining = true
+    },
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * Which path is whose. A request that fails in a way nobody foresaw is logged once and answered with 500.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { REQUEST_ERRORS } from '../errors.ts'
+import type { Health } from './health.ts'
+import type { Metrics } from './metrics.ts'
+import type { WebSockets } from './websocket.ts'
+import { GRAPHQL_PATH, type Yoga } from './yoga.ts'
+
+export interface Doors {
+  yoga: Yoga
+  webSockets: WebSockets
+  health: Health
+  metrics: Metrics
+  log: { error(fields: object, message: string): void }
+}
+
+export function createHttp({ yoga, webSockets, health, metrics, log }: Doors): Server {
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = pathOf(request)
+    if (path === GRAPHQL_PATH) return void (await yoga(request, response))
+    if (request.method !== 'GET' && request.method !== 'HEAD') return plain(response, 405, 'GET only')
+    if (path === '/health/live') return health.live(response)
+    if (path === '/health/ready') return health.ready(response)
+    if (path === '/metrics') return metrics.answer(request, response)
+    plain(response, 404, `There is nothing here. The API is at ${GRAPHQL_PATH}.`)
+  }
+
+  const server = createServer((request, response) => {
+    answer(request, response).catch(error => {
+      log.error({ err: error }, 'a request failed in a way nobody foresaw')
+      if (response.headersSent) response.destroy()
+      else plain(response, 500, REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message)
+    })
+  })
+
+  server.on('upgrade', (request, socket, head) => {
+    if (pathOf(request) === GRAPHQL_PATH) webSockets.upgrade(request, socket, head)
+    else socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+  })
+
+  return server
+}
+
+const pathOf = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
+
+const plain = (response: ServerResponse, status: number, text: string): void =>
+  void response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)

@@ -1,0 +1,88 @@
+/**
+ * The one executor behind every door: who asks, what it costs the log, what is masked.
+ * Invariant: only errors made to be seen are seen; any other becomes "Unexpected error." and is logged once.
+ */
+import { BREAK, type DocumentNode, GraphQLError, visit } from 'graphql'
+import { createYoga, type Plugin } from 'graphql-yoga'
+import { REQUEST_ERRORS } from '../errors.ts'
+import { type Context, createContext, type Services } from '../graphql/context.ts'
+import { requestError } from '../graphql/request-error.ts'
+import { schema } from '../graphql/schema.ts'
+import type { AppId } from '../prediction.ts'
+import type { Authenticate } from './auth.ts'
+
+export interface YogaOptions {
+  services: Services
+  authenticate: Authenticate
+  allowedOrigins: readonly string[]
+  log: { error(fields: object, message: string): void }
+}
+
+/** What a door knows of an operation before it runs. */
+export interface Caller {
+  appId: AppId
+}
+
+export const GRAPHQL_PATH = '/graphql'
+/** A document, its variables and 4 KiB of metadata fit many times over. */
+export const MOST_BYTES = 1024 * 1024
+
+export type Yoga = ReturnType<typeof createExecutor>
+
+export function createExecutor({ services, authenticate, allowedOrigins, log }: YogaOptions) {
+  return createYoga<Caller, Context>({
+    schema,
+    graphqlEndpoint: GRAPHQL_PATH,
+    context: ({ appId }) => createContext(services, appId),
+    plugins: [useAuthentication(authenticate), useFeedHead()],
+    maskedErrors: { maskError: error => mask(error, log) },
+    cors: allowedOrigins.length > 0 && { origin: [...allowedOrigins], methods: ['GET', 'POST'] },
+    maxRequestBodySize: MOST_BYTES,
+    multipart: false,
+    graphiql: false,
+    landingPage: false,
+    logging: false,
+  })
+}
+
+/** Before anything of the body is read. */
+const useAuthentication = (authenticate: Authenticate): Plugin<Context, Caller> => ({
+  async onRequest({ request, serverContext, endResponse, fetchAPI }) {
+    const appId = await authenticate(request.headers.get('authorization'))
+    if (appId !== null) Object.assign(serverContext ?? {}, { appId })
+    else endResponse(fetchAPI.Response.json({ errors: [requestError('UNAUTHENTICATED')] }, { status: 401 }))
+  },
+})
+
+/** `feedCursor` is the head before any other field is read, wherever it stands in the document. */
+const useFeedHead = (): Plugin<Context> => ({
+  async onExecute({ args: { document, contextValue } }) {
+    if (mentions(document, 'feedCursor')) contextValue.head = (await contextValue.store.eventBounds()).head
+  },
+})
+
+function mentions(document: DocumentNode, field: string): boolean {
+  let found = false
+  visit(document, {
+    Field({ name }) {
+      found ||= name.value === field
+      return found ? BREAK : undefined
+    },
+  })
+  return found
+}
+
+function mask(error: unknown, log: YogaOptions['log']): Error {
+  if (error instanceof GraphQLError) {
+    const cause = error.originalError
+    if (cause === undefined || cause === null || cause instanceof GraphQLError) return error
+  }
+  const cause = (error instanceof GraphQLError && error.originalError) || error
+  const { path, nodes } = error instanceof GraphQLError ? error : { path: undefined, nodes: undefined }
+  log.error({ err: cause, path }, 'an operation failed in a way nobody foresaw')
+  return new GraphQLError(REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message, {
+    nodes: nodes ?? null,
+    path: path ?? null,
+    extensions: { code: 'INTERNAL_SERVER_ERROR' },
+  })
+}

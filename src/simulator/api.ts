@@ -1,0 +1,94 @@
+/**
+ * Upstream's API v3 as the contract has it, for the calls that are used: submit, result, list.
+ * Faithful where it hurts: unknown body keys are dropped in silence, and the job runs with the defaults.
+ */
+import { randomUUID } from 'node:crypto'
+import { planOf, predictionOf } from './job.ts'
+import type { Ledger } from './ledger.ts'
+
+export interface Reply {
+  status: number
+  body: object
+}
+
+const MODELS = new Set(['alibaba/wan-2.2/i2v-plus-1080p', 'alibaba/wan-2.2/i2v-plus-480p'])
+const WEEK = 7 * 24 * 60 * 60 * 1000
+
+const success = (data: unknown): Reply => ({ status: 200, body: { code: 200, message: 'success', data } })
+const refusal = (code: number, message: string): Reply => ({
+  status: code,
+  body: { code, message, data: null },
+})
+
+export interface Api {
+  /** Answers a call below /api/v3; `body` is what was sent, parsed, or undefined where it was no JSON. */
+  answer(method: string, path: string, body: unknown): Reply
+}
+
+export function createApi(ledger: Ledger, now: () => number, origin: () => string): Api {
+  function submit(model: string, body: unknown): Reply {
+    if (!MODELS.has(model)) return refusal(404, `model ${model} not found`)
+    const input = parametersOf(body)
+    if (typeof input === 'string') return refusal(400, input)
+    const job = {
+      id: randomUUID().replaceAll('-', ''),
+      model,
+      input,
+      createdAt: now(),
+      plan: planOf(String(input.prompt), Math.random()),
+    }
+    ledger.add(job)
+    return success(predictionOf(job, now(), origin()))
+  }
+
+  function list(body: unknown): Reply {
+    const { page, page_size: size, model, status } = isObject(body) ? body : {}
+    if (!isWhole(page, 1, 1_000_000) || !isWhole(size, 1, 100))
+      return refusal(400, 'page and page_size are required')
+    const items = ledger
+      .list(now() - WEEK, (page - 1) * size, size, typeof model === 'string' ? model : undefined)
+      .map(job => predictionOf(job, now(), origin()) as { status: string })
+      .filter(item => typeof status !== 'string' || item.status === status)
+    return success({ page, items })
+  }
+
+  function result(id: string): Reply {
+    const job = ledger.get(id)
+    if (job === null || job.createdAt < now() - WEEK) return refusal(404, 'prediction not found')
+    return success(predictionOf(job, now(), origin()))
+  }
+
+  return {
+    answer(method, path, body) {
+      const looked = /^\/predictions\/([^/]+)\/result$/.exec(path)?.[1]
+      if (looked !== undefined && method === 'GET') return result(looked)
+      if (method !== 'POST') return refusal(404, 'not found')
+      return path === '/predictions' ? list(body) : submit(path.slice(1), body)
+    },
+  }
+}
+
+/** The documented keys with their defaults, or what is wrong with them. */
+function parametersOf(body: unknown): Record<string, unknown> | string {
+  if (!isObject(body)) return 'the body is not a JSON object'
+  const {
+    image,
+    prompt,
+    negative_prompt = '',
+    duration = 5,
+    enable_prompt_expansion = false,
+    seed = -1,
+  } = body
+  if (typeof image !== 'string' || !/^https?:\/\//.test(image)) return 'image is required and must be a URL'
+  if (typeof prompt !== 'string' || prompt === '') return 'prompt is required'
+  if (typeof negative_prompt !== 'string') return 'negative_prompt must be a string'
+  if (duration !== 5) return 'duration must be 5'
+  if (typeof enable_prompt_expansion !== 'boolean') return 'enable_prompt_expansion must be a boolean'
+  if (!isWhole(seed, -1, 2_147_483_647)) return 'seed must be an integer from -1 to 2147483647'
+  return { image, prompt, negative_prompt, duration, enable_prompt_expansion, seed }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isWhole = (value: unknown, least: number, most: number): value is number =>
+  Number.isInteger(value) && (value as number) >= least && (value as number) <= most

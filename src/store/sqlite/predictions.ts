@@ -1,0 +1,215 @@
+/**
+ * Predictions in SQLite: made once, changed in one place, read by their app.
+ * Invariant: `create` and `change` write row and event in one transaction; no callback of a transaction is async
+ * (drizzle on better-sqlite3 would commit what follows the first await outside of it).
+ */
+import { and, asc, desc, eq, gt, inArray, lt, type SQL, sql } from 'drizzle-orm'
+import { v7 as uuidv7 } from 'uuid'
+import { type AppId, type Filter, isLegal, type Pause } from '../../prediction.ts'
+import type { Place, Predictions } from '../store.ts'
+import type { Db } from './open.ts'
+import { type Row, toJob, toPrediction, toStanding } from './rows.ts'
+import { COMPLETED, events, pause, predictions, WAITING } from './tables.ts'
+
+type Tx = Parameters<Parameters<Db['transaction']>[0]>[0]
+
+const IDEMPOTENCY_LIFE = 24 * 60 * 60 * 1000
+/** Jobs the usual duration is learned from. */
+const SAMPLE = 101
+
+export function createPredictions(db: Db, ring: () => void): Predictions {
+  const byId = db
+    .select()
+    .from(predictions)
+    .where(eq(predictions.id, sql.placeholder('id')))
+    .prepare()
+  const owned = db
+    .select()
+    .from(predictions)
+    .where(and(eq(predictions.id, sql.placeholder('id')), eq(predictions.appId, sql.placeholder('appId'))))
+    .prepare()
+
+  return {
+    async create(draft, idempotency, now) {
+      const { appId, model, input, tags, metadata, retryOf, cost } = draft
+      const creation = db.transaction(
+        tx => {
+          const held = idempotency && holder(tx, appId, idempotency.key)
+          if (held && held.createdAt > now - IDEMPOTENCY_LIFE)
+            return {
+              kind: held.fingerprint === idempotency.fingerprint ? 'repeated' : 'conflict',
+              row: held,
+            } as const
+          if (held)
+            tx.update(predictions)
+              .set({ idempotencyKey: null, fingerprint: null })
+              .where(eq(predictions.id, held.id))
+              .run()
+          const row = tx
+            .insert(predictions)
+            .values({
+              id: uuidv7(),
+              appId,
+              model,
+              ...input,
+              tags,
+              metadata,
+              retryOf,
+              cost,
+              idempotencyKey: idempotency?.key ?? null,
+              fingerprint: idempotency?.fingerprint ?? null,
+              status: 'QUEUED',
+              outputs: [],
+              createdAt: now,
+              updatedAt: now,
+              dueAt: now,
+            })
+            .returning()
+            .get()
+          record(tx, row, null, now)
+          return { kind: 'created', row } as const
+        },
+        { behavior: 'immediate' },
+      )
+      if (creation.kind === 'created') ring()
+      return { kind: creation.kind, prediction: toPrediction(creation.row) }
+    },
+
+    async get(appId, id) {
+      const row = owned.get({ id, appId })
+      return row ? toPrediction(row) : null
+    },
+
+    async getMany(appId, ids) {
+      const rows = db
+        .select()
+        .from(predictions)
+        .where(and(eq(predictions.appId, appId), inArray(predictions.id, [...ids])))
+        .all()
+      const found = new Map(rows.map(row => [row.id, toPrediction(row)]))
+      return ids.map(id => found.get(id) ?? null)
+    },
+
+    async list(appId, { limit, backward, after, before, filter }) {
+      const direction = backward ? asc : desc
+      const rows = db
+        .select()
+        .from(predictions)
+        .where(
+          and(
+            eq(predictions.appId, appId),
+            after ? sql`${place} < ${at(after)}` : undefined,
+            before ? sql`${place} > ${at(before)}` : undefined,
+            ...passes(filter),
+          ),
+        )
+        .orderBy(direction(predictions.createdAt), direction(predictions.id))
+        .limit(limit + 1)
+        .all()
+      const more = rows.length > limit
+      const page = rows.slice(0, limit).map(row => toPrediction(row))
+      return {
+        predictions: backward ? page.reverse() : page,
+        hasNextPage: backward ? before !== null : more,
+        hasPreviousPage: backward ? more : after !== null,
+      }
+    },
+
+    async queuePositions(appId, ids) {
+      const rows = db.all<{ id: string; position: number }>(sql`
+        select id, (
+          select count(*) from predictions ahead
+          where ahead.status = 'QUEUED' and ahead.submission = 'none'
+            and (ahead.created_at, ahead.id) <= (predictions.created_at, predictions.id)
+        ) as position
+        from predictions
+        where ${eq(predictions.appId, appId)} and ${inArray(predictions.id, [...ids])} and ${WAITING}`)
+      const found = new Map(rows.map(row => [row.id, row.position]))
+      return ids.map(id => found.get(id) ?? null)
+    },
+
+    async usualDuration(model) {
+      const durations = db
+        .select({ ms: sql<number>`${predictions.finishedAt} - ${predictions.submittedAt}` })
+        .from(predictions)
+        .where(and(eq(predictions.model, model), COMPLETED))
+        .orderBy(desc(predictions.finishedAt))
+        .limit(SAMPLE)
+        .all()
+        .map(row => row.ms)
+        .sort((a, b) => a - b)
+      return durations[durations.length >> 1] ?? null
+    },
+
+    async change(id, decide, now, fence) {
+      const changed = db.transaction(
+        tx => {
+          const row = byId.get({ id })
+          if (row === undefined || (fence !== undefined && row.fence !== fence)) return null
+          const decided = decide(toJob(row))
+          if (decided === null) return null
+          const { pause: toPause, ...fields } = decided
+          const moved = fields.status !== undefined && fields.status !== row.status
+          if (moved && !isLegal(row.status, fields.status!))
+            throw new Error(`illegal transition of ${id}: ${row.status} to ${fields.status}`)
+          const next = tx
+            .update(predictions)
+            .set(moved ? { ...fields, updatedAt: now } : fields)
+            .where(eq(predictions.id, id))
+            .returning()
+            .get()
+          if (moved) record(tx, next, row, now)
+          if (toPause) stop(tx, toPause, now)
+          return next
+        },
+        { behavior: 'immediate' },
+      )
+      if (changed === null) return null
+      ring()
+      return toJob(changed)
+    },
+  }
+}
+
+const holder = (tx: Tx, appId: AppId, key: string): Row | undefined =>
+  tx
+    .select()
+    .from(predictions)
+    .where(and(eq(predictions.appId, appId), eq(predictions.idempotencyKey, key)))
+    .get()
+
+function record(tx: Tx, row: Row, before: Row | null, now: number): void {
+  tx.insert(events)
+    .values({
+      appId: row.appId,
+      predictionId: row.id,
+      type: before === null ? 'QUEUED' : 'STATUS_CHANGED',
+      previousStatus: before?.status ?? null,
+      occurredAt: now,
+      standing: toStanding(row),
+    })
+    .run()
+}
+
+/** A pause on top of another: the newer reason, the longer wait, the first beginning. */
+function stop(tx: Tx, { reason, until }: Pause, now: number): void {
+  const standing = tx.select().from(pause).get()
+  tx.delete(pause).run()
+  tx.insert(pause)
+    .values({ reason, since: standing?.since ?? now, until: Math.max(until, standing?.until ?? 0) })
+    .run()
+}
+
+const place = sql`(${predictions.createdAt}, ${predictions.id})`
+const at = ({ createdAt, id }: Place): SQL => sql`(${createdAt}, ${id})`
+
+/** The same meaning as `matches` in prediction.ts. */
+const passes = (filter: Filter): (SQL | undefined)[] => [
+  filter.ids && inArray(predictions.id, [...filter.ids]),
+  filter.statuses && inArray(predictions.status, [...filter.statuses]),
+  filter.models && inArray(predictions.model, [...filter.models]),
+  filter.tags &&
+    sql`exists (select 1 from json_each(${predictions.tags}) where value in ${filter.tags.length > 0 ? [...filter.tags] : sql`()`})`,
+  filter.createdAfter === undefined ? undefined : gt(predictions.createdAt, filter.createdAfter),
+  filter.createdBefore === undefined ? undefined : lt(predictions.createdAt, filter.createdBefore),
+]

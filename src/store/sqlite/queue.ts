@@ -1,0 +1,88 @@
+/**
+ * Who may work on what, in SQLite. A claim is one UPDATE … RETURNING that pushes `due_at` ahead and raises the fence:
+ * what a dead worker held becomes due by itself, and what it still writes is refused.
+ * Invariant: a row is `begun` on disk before its POST, and never more rows are begun than the account's limits allow,
+ * counted from the rows themselves.
+ */
+import { and, asc, eq, inArray, lte, type SQL, sql } from 'drizzle-orm'
+import type { Claim, Queue } from '../store.ts'
+import type { Db } from './open.ts'
+import { toJob } from './rows.ts'
+import { BEGUN, IN_FLIGHT, pause, predictions, WAITING } from './tables.ts'
+
+const MINUTE = 60 * 1000
+
+export function createQueue(db: Db, ring: () => void): Queue {
+  const due = (where: SQL, { now, limit }: Claim) =>
+    db
+      .select({ id: predictions.id })
+      .from(predictions)
+      .where(and(where, lte(predictions.dueAt, now)))
+      .orderBy(asc(predictions.dueAt))
+      .limit(limit)
+
+  const raised = { fence: sql`${predictions.fence} + 1` }
+
+  const claim = (where: SQL, request: Claim) =>
+    db
+      .update(predictions)
+      .set({ ...raised, dueAt: request.leaseUntil })
+      .where(inArray(predictions.id, due(where, request)))
+      .returning()
+      .all()
+      .map(toJob)
+
+  return {
+    async claimSubmits({ now, leaseUntil, limit, concurrency, perMinute }) {
+      const busy = sql`(select count(*) from ${predictions} where ${BEGUN}) + (select count(*) from ${predictions} where ${IN_FLIGHT})`
+      const recent = sql`(select count(*) from ${predictions} where begun_at > ${now - MINUTE})`
+      const room = sql`max(0, min(${limit}, ${concurrency ?? limit} - ${concurrency === null ? 0 : sql`(${busy})`}, ${perMinute ?? limit} - ${perMinute === null ? 0 : recent}))`
+      const next = db
+        .select({ id: predictions.id })
+        .from(predictions)
+        .where(and(WAITING, lte(predictions.dueAt, now), sql`not exists (select 1 from ${pause})`))
+        .orderBy(asc(predictions.createdAt), asc(predictions.id))
+        .limit(room as unknown as number)
+      return db
+        .update(predictions)
+        .set({
+          ...raised,
+          dueAt: leaseUntil,
+          submission: 'begun',
+          begunAt: now,
+          attempts: sql`${predictions.attempts} + 1`,
+        })
+        .where(inArray(predictions.id, next))
+        .returning()
+        .all()
+        .map(toJob)
+        .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+    },
+
+    claimPolls: async request => claim(IN_FLIGHT, request),
+    claimAbandoned: async request => claim(BEGUN, request),
+
+    paused: async () => db.select().from(pause).get() ?? null,
+
+    async claimProbe(now, next) {
+      return db.transaction(
+        tx => {
+          const standing = tx.select().from(pause).where(lte(pause.until, now)).get()
+          if (standing === undefined) return null
+          tx.update(pause)
+            .set({ until: next(standing) })
+            .where(eq(pause.version, standing.version))
+            .run()
+          return standing
+        },
+        { behavior: 'immediate' },
+      )
+    },
+
+    async resume(version) {
+      const ended = db.delete(pause).where(eq(pause.version, version)).run().changes > 0
+      if (ended) ring()
+      return ended
+    },
+  }
+}

@@ -1,0 +1,129 @@
+/**
+ * The tables. `npm run migrations` writes what changed here into migrations/; the two never drift apart (a test).
+ * Moments are milliseconds since 1970, money is micro-USD.
+ */
+import { sql } from 'drizzle-orm'
+import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { PREDICTION_ERRORS } from '../../errors.ts'
+import { VIDEO_MODELS } from '../../models.ts'
+import { EVENT_TYPES, type Output, PAUSES, STATUSES, type Standing, SUBMISSIONS } from '../../prediction.ts'
+
+/**
+ * Where a row is on its way. Spelled out, never bound: SQLite uses a partial index only if the query says
+ * its condition word for word.
+ */
+export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
+export const BEGUN = sql.raw(`"submission" = 'begun'`)
+export const IN_FLIGHT = sql.raw(`"submission" = 'accepted' and "status" in ('CREATED', 'PROCESSING')`)
+export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
+
+/** Facts about the database itself: its epoch, the key of its cursors, the upstream it belongs to. */
+export const meta = sqliteTable('meta', {
+  name: text().primaryKey(),
+  value: text().notNull(),
+})
+
+export const apps = sqliteTable('apps', {
+  id: text().primaryKey(),
+  name: text().notNull().unique(),
+  maxInFlight: integer(),
+  maxQueued: integer(),
+  submitsPerMinute: integer(),
+  monthlyBudget: integer(),
+  weight: integer().notNull().default(1),
+  createdAt: integer().notNull(),
+})
+
+/** Keys: the visible prefix finds the row, the hash of the whole key decides. */
+export const keys = sqliteTable(
+  'keys',
+  {
+    prefix: text().primaryKey(),
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    hash: text().notNull(),
+    createdAt: integer().notNull(),
+    expiresAt: integer(),
+  },
+  table => [index('keys_by_app').on(table.appId)],
+)
+
+export const predictions = sqliteTable(
+  'predictions',
+  {
+    id: text().primaryKey(),
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    model: text({ enum: VIDEO_MODELS }).notNull(),
+    imageUrl: text().notNull(),
+    prompt: text().notNull(),
+    negativePrompt: text(),
+    duration: integer().notNull(),
+    enablePromptExpansion: integer({ mode: 'boolean' }).notNull(),
+    seed: integer().notNull(),
+    tags: text({ mode: 'json' }).$type<string[]>().notNull(),
+    metadata: text({ mode: 'json' }).$type<unknown>(),
+    retryOf: text(),
+    idempotencyKey: text(),
+    fingerprint: text(),
+    createdAt: integer().notNull(),
+
+    status: text({ enum: STATUSES }).notNull(),
+    outputs: text({ mode: 'json' }).$type<Output[]>().notNull(),
+    error: text({ enum: PREDICTION_ERRORS }),
+    cost: integer().notNull(),
+    upstreamId: text(),
+    submittedAt: integer(),
+    startedAt: integer(),
+    finishedAt: integer(),
+    updatedAt: integer().notNull(),
+    inferenceMs: integer(),
+
+    submission: text({ enum: SUBMISSIONS }).notNull().default('none'),
+    fence: integer().notNull().default(0),
+    attempts: integer().notNull().default(0),
+    dueAt: integer().notNull(),
+    begunAt: integer(),
+    emptySince: integer(),
+  },
+  table => [
+    uniqueIndex('predictions_by_idempotency_key').on(table.appId, table.idempotencyKey),
+    index('predictions_by_app').on(table.appId, table.createdAt, table.id),
+    index('predictions_queue').on(table.createdAt, table.id).where(WAITING),
+    index('predictions_begun').on(table.dueAt).where(BEGUN),
+    index('predictions_in_flight').on(table.dueAt).where(IN_FLIGHT),
+    index('predictions_by_begun_at').on(table.begunAt).where(sql`begun_at is not null`),
+    index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
+  ],
+)
+
+/** What has happened, in commit order. AUTOINCREMENT: without it a full prune would start `seq` again at 1. */
+export const events = sqliteTable(
+  'events',
+  {
+    seq: integer().primaryKey({ autoIncrement: true }),
+    appId: text().notNull(),
+    predictionId: text()
+      .notNull()
+      .references(() => predictions.id),
+    type: text({ enum: EVENT_TYPES }).notNull(),
+    previousStatus: text({ enum: STATUSES }),
+    occurredAt: integer().notNull(),
+    /** What can change of a prediction, as it was right after the event; the rest is read from its row. */
+    standing: text({ mode: 'json' }).$type<Standing>().notNull(),
+  },
+  table => [
+    index('events_by_app').on(table.appId, table.seq),
+    index('events_by_prediction').on(table.predictionId, table.seq),
+  ],
+)
+
+/** One row while nothing may be submitted; `version` tells one pause from the next. */
+export const pause = sqliteTable('pause', {
+  version: integer().primaryKey({ autoIncrement: true }),
+  reason: text({ enum: PAUSES }).notNull(),
+  since: integer().notNull(),
+  until: integer().notNull(),
+})

@@ -1,0 +1,176 @@
+/**
+ * The questions that may be asked of what is so and what has happened: every engine answers these, and no caller
+ * knows which engine it is. Moments are milliseconds since 1970 and come from the caller.
+ *
+ * Invariant: a status, its row and its event change in one transaction, in `create` and `change` and nowhere else;
+ * `seq` numbers events in commit order, without gaps. After such a commit the store rings.
+ */
+import type { VideoModel } from '../models.ts'
+import type {
+  AppId,
+  Decide,
+  Draft,
+  Filter,
+  Job,
+  Pause,
+  PauseReason,
+  Prediction,
+  PredictionEvent,
+} from '../prediction.ts'
+
+export interface Store extends Facts, Predictions, Queue, Events, Apps {
+  /** Throws if the engine does not answer. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface Facts {
+  /** Made with the database: a cursor of another epoch is no cursor of this log. */
+  readonly epoch: Buffer
+  /** 16 bytes, secret: what cursors are sealed with. */
+  readonly cursorKey: Buffer
+  /** Binds a new database to `upstream`; answers with the upstream it belongs to, which may be another one. */
+  bindUpstream(upstream: string): Promise<string>
+}
+
+/** The same key and fingerprint within 24 hours is the same request. */
+export interface Idempotency {
+  key: string
+  fingerprint: string
+}
+
+export type Creation =
+  | { kind: 'created'; prediction: Prediction }
+  | { kind: 'repeated'; prediction: Prediction }
+  | { kind: 'conflict'; prediction: Prediction }
+
+/** A place in the list, between two predictions. */
+export interface Place {
+  createdAt: number
+  id: string
+}
+
+export interface PageRequest {
+  /** How many, from the newest end of the range, or with `backward` from its oldest. */
+  limit: number
+  backward: boolean
+  after: Place | null
+  before: Place | null
+  filter: Filter
+}
+
+export interface Page {
+  /** Newest first, whichever the direction. */
+  predictions: Prediction[]
+  hasNextPage: boolean
+  hasPreviousPage: boolean
+}
+
+export interface Predictions {
+  create(draft: Draft & { cost: number }, idempotency: Idempotency | null, now: number): Promise<Creation>
+  get(appId: AppId, id: string): Promise<Prediction | null>
+  /** In the order of `ids`; null for those that are not this app's. */
+  getMany(appId: AppId, ids: readonly string[]): Promise<(Prediction | null)[]>
+  list(appId: AppId, page: PageRequest): Promise<Page>
+  /** 1 is next; null for those that do not wait. In the order of `ids`. */
+  queuePositions(appId: AppId, ids: readonly string[]): Promise<(number | null)[]>
+  /** Median of submission to end over the newest 101 completed jobs of a model, in ms; null if there is none. */
+  usualDuration(model: VideoModel): Promise<number | null>
+  /**
+   * The one writer of status. Null, and nothing written, if there is no such row, the fence is not the row's own,
+   * or `decide` has nothing to change. Throws on a transition that is not legal.
+   */
+  change(id: string, decide: Decide, now: number, fence?: number): Promise<Job | null>
+}
+
+export interface Claim {
+  now: number
+  /** A claimed row becomes due again by itself then, should the claimant die. */
+  leaseUntil: number
+  limit: number
+}
+
+export interface Queue {
+  /**
+   * Claims the oldest waiting rows for a POST and marks them `begun`, as far as the account's limits go and nothing
+   * pauses submits. Null is no limit. When this returns, the intent is on disk.
+   */
+  claimSubmits(claim: Claim & { concurrency: number | null; perMinute: number | null }): Promise<Job[]>
+  /** Rows upstream has accepted that are due for a look. */
+  claimPolls(claim: Claim): Promise<Job[]>
+  /** Rows whose POST was begun and whose claimant has not come back. */
+  claimAbandoned(claim: Claim): Promise<Job[]>
+  /** What pauses submits, if anything does. */
+  paused(): Promise<StandingPause | null>
+  /** The pause, if a look is due; the next look is put off to `next`. */
+  claimProbe(now: number, next: (pause: StandingPause) => number): Promise<StandingPause | null>
+  /** Ends this very pause; one that began since stays. */
+  resume(version: number): Promise<boolean>
+}
+
+export interface StandingPause extends Pause {
+  reason: PauseReason
+  since: number
+  version: number
+}
+
+export interface EventsRequest {
+  appId: AppId
+  /** Events with a greater `seq`. */
+  after: number
+  limit: number
+  predictionId?: string
+}
+
+export interface EventsAnswer {
+  events: PredictionEvent[]
+  /** There is nothing of this request up to here that is not in `events`. */
+  through: number
+  /** Events up to here have been pruned. */
+  floor: number
+}
+
+export interface Events {
+  /** The newest event's `seq`, and the last pruned one's; 0 where there is none. */
+  eventBounds(): Promise<{ head: number; floor: number }>
+  eventsAfter(request: EventsRequest): Promise<EventsAnswer>
+  /** The prediction and the log's head at one moment: what is newer than `head` is not yet in it. */
+  snapshot(appId: AppId, id: string): Promise<{ prediction: Prediction; head: number } | null>
+  /** Deletes at most `limit` of the oldest events that occurred before; answers how many. */
+  pruneEvents(before: number, limit: number): Promise<number>
+}
+
+export interface App {
+  id: AppId
+  name: string
+  limits: {
+    maxInFlight: number | null
+    maxQueued: number | null
+    submitsPerMinute: number | null
+    /** Micro-USD. */
+    monthlyBudget: number | null
+    weight: number
+  }
+}
+
+export interface Key {
+  /** The visible beginning of the key. */
+  prefix: string
+  /** SHA-256 of the whole key, hex. */
+  hash: string
+  expiresAt: number | null
+}
+
+export interface Apps {
+  /** Null if the name is taken. */
+  createApp(name: string, now: number): Promise<App | null>
+  app(id: AppId): Promise<App | null>
+  appNamed(name: string): Promise<App | null>
+  countApps(): Promise<number>
+  addKey(appId: AppId, key: Key, now: number): Promise<void>
+  findKey(prefix: string): Promise<(Key & { appId: AppId }) | null>
+  /** Deletes the keys that expired before; answers how many. */
+  pruneKeys(before: number): Promise<number>
+  /** `spent` is micro-USD over predictions created since `monthStart`. */
+  usage(appId: AppId, monthStart: number): Promise<{ inFlight: number; queued: number; spent: number }>
+}

@@ -1,0 +1,85 @@
+/**
+ * Claim → perform → wait, for any worker; knows no SQL and no upstream.
+ * Invariant: a claimed job is performed exactly once here, whatever another one does; a throw is a bug, logged once,
+ * and the job's lease brings it back.
+ */
+import { type Bell, createBell } from '../events/bell.ts'
+
+export interface LoopOptions<Job> {
+  name: string
+  /** At most this many jobs that nobody else holds. */
+  claim(limit: number): Promise<readonly Job[]>
+  perform(job: Job, signal: AbortSignal): Promise<void>
+  /** Rung when there may be something to claim; without one the interval decides alone. */
+  bell?: Bell
+  /** Jobs at once. */
+  capacity: number
+  /** It looks at least this often, ms. */
+  intervalMs: number
+  log: Log
+}
+
+export interface Log {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface Loop {
+  start(): void
+  /** Claims nothing more and waits for what runs; once `deadline` aborts, their signals do. */
+  stop(deadline: AbortSignal): Promise<void>
+}
+
+export function createLoop<Job>(options: LoopOptions<Job>): Loop {
+  const { name, claim, perform, bell = createBell(), capacity, intervalMs, log } = options
+  const stopping = new AbortController()
+  const cutting = new AbortController()
+  const running = new Set<Promise<void>>()
+  let ended: Promise<void> = Promise.resolve()
+  /** A job that ends makes room; only this loop needs to know. */
+  let woken = new AbortController()
+
+  async function turn(): Promise<void> {
+    const room = capacity - running.size
+    if (room <= 0) return
+    for (const job of await claim(room)) {
+      const done = perform(job, cutting.signal)
+        .catch(error => log.error({ err: error, worker: name }, 'a job failed in a way nobody foresaw'))
+        .finally(() => {
+          running.delete(done)
+          woken.abort()
+        })
+      running.add(done)
+    }
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const armed = bell.arm()
+      woken = new AbortController()
+      try {
+        await turn()
+      } catch (error) {
+        log.error({ err: error, worker: name }, 'a claim failed')
+      }
+      await armed.rung(intervalMs, AbortSignal.any([stopping.signal, woken.signal]))
+    }
+  }
+
+  return {
+    start() {
+      ended = run()
+    },
+    async stop(deadline) {
+      stopping.abort()
+      const cut = () => cutting.abort()
+      if (deadline.aborted) cut()
+      else deadline.addEventListener('abort', cut, { once: true })
+      await ended
+      await Promise.all(running)
+      deadline.removeEventListener('abort', cut)
+    },
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * A whole gateway on a free port with a folder of its own, and real clients for it. `await using` ends it all.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { ExecutionResult } from 'graphql'
+import { createClient as createSseClient } from 'graphql-sse'
+import { createClient as createWsClient } from 'graphql-ws'
+import { Agent, fetch, type Response } from 'undici'
+import { WebSocket } from 'ws'
+import { loadConfig } from '../../src/config.ts'
+import { createGateway, type Gateway, type Overrides } from '../../src/gateway.ts'
+
+/** What an operation brought; loose, since each test asks for other fields. */
+// biome-ignore lint/suspicious/noExplicitAny: the shape is the document's
+export type Result = ExecutionResult<any>
+export type Stream = AsyncIterableIterator<Result>
+
+export interface LogLine {
+  level: string
+  message: string
+  fields: Record<string, unknown>
+}
+
+export interface Harness extends AsyncDisposable {
+  gateway: Gateway
+  /** Of the app "test". */
+  key: string
+  log: LogLine[]
+  folder: string
+  fetch(path: string, init?: Parameters<typeof fetch>[1]): Promise<Response>
+  /** A POST of `application/json`. */
+  query(document: string, variables?: object, key?: string): Promise<Result>
+  subscribe(transport: Transport, document: string, variables?: object, key?: string): Stream
+  /** Ends the gateway and starts another one on the same folder and port. */
+  restart(): Promise<void>
+}
+
+export const TRANSPORTS = ['WebSocket', 'SSE'] as const
+export type Transport = (typeof TRANSPORTS)[number]
+
+export interface HarnessOptions {
+  env?: Record<string, string>
+  overrides?: Overrides
+}
+
+const HOUR = 60 * 60 * 1000
+
+export async function startGateway({ env = {}, overrides = {} }: HarnessOptions = {}): Promise<Harness> {
+  const folder = await mkdtemp(join(tmpdir(), 'rushes-'))
+  const log: LogLine[] = []
+  const at = (level: string) => (fields: object, message: string) =>
+    void log.push({ level, message, fields: { ...fields } })
+  const logger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+  const start = (port: string) =>
+    createGateway(
+      loadConfig({
+        PORT: port,
+        DATABASE_URL: `file:${folder}/rushes.db`,
+        POLL_MIN_INTERVAL_MS: '50',
+        POLL_MAX_INTERVAL_MS: '200',
+        ...env,
+      }),
+      logger,
+      overrides,
+    )
+
+  // No connection outlives its request, so none is stale after a restart.
+  const agent = new Agent({ pipelining: 0 })
+  const endings: (() => unknown)[] = []
+  let gateway = await start('0')
+  const key = await gateway.issueKey('test', HOUR)
+  const bearer = (of: string) => `Bearer ${of}`
+
+  const harness: Harness = {
+    get gateway() {
+      return gateway
+    },
+    key,
+    log,
+    folder,
+
+    fetch: (path, init = {}) => fetch(`${gateway.url}${path}`, { dispatcher: agent, ...init }),
+
+    async query(document, variables = {}, of = key) {
+      const response = await harness.fetch('/graphql', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: bearer(of) },
+        body: JSON.stringify({ query: document, variables }),
+      })
+      return (await response.json()) as Result
+    },
+
+    subscribe(transport, query, variables = {}, of = key) {
+      const request = { query, variables: variables as Record<string, unknown> }
+      if (transport === 'WebSocket') {
+        const client = createWsClient({
+          url: gateway.endpoint.replace('http', 'ws'),
+          webSocketImpl: WebSocket,
+          connectionParams: { authorization: bearer(of) },
+          retryAttempts: 0,
+        })
+        endings.push(() => client.dispose())
+        return client.iterate(request) as Stream
+      }
+      const client = createSseClient({
+        url: gateway.endpoint,
+        headers: { authorization: bearer(of) },
+        // The client asks for the web's own fetch; undici's is the same but for its types.
+        fetchFn: (url: string, init: object) => fetch(url, { ...init, dispatcher: agent }),
+        retryAttempts: 0,
+      })
+      endings.push(() => client.dispose())
+      return client.iterate(request) as Stream
+    },
+
+    async restart() {
+      const { port } = new URL(gateway.url)
+      await gateway.close()
+      gateway = await start(port)
+    },
+
+    async [Symbol.asyncDispose]() {
+      for (const end of endings) await end()
+      await agent.destroy()
+      await gateway.close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+  return harness
+}
+
+/** Submits a job; `prompt` may steer the simulator (`sim:seconds=0.2`). Answers with its id. */
+export async function submit(
+  harness: Harness,
+  prompt = 'a slow pan sim:seconds=0.2',
+  key?: string,
+): Promise<string> {
+  const document = `mutation ($prompt: String!) {
+    submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: $prompt }) {
+      ... on SubmitVideoPayload { prediction { id } }
+      ... on Error { code }
+    }
+  }`
+  const { data } = await harness.query(document, { prompt }, key)
+  return data.submitVideo.prediction.id
+}
+
+/** The next `count` results. */
+export async function take(stream: Stream, count: number): Promise<Result[]> {
+  const taken: Result[] = []
+  while (taken.length < count) {
+    const { value, done } = await stream.next()
+    if (done) throw new Error(`the stream ended after ${taken.length} of ${count}: ${JSON.stringify(taken)}`)
+    taken.push(value)
+  }
+  return taken
+}
+
+/** Feed items up to the one that makes `count` predictions final. */
+export async function takeFinal(feed: Stream, count: number): Promise<Result['data'][]> {
+  const items: Result['data'][] = []
+  while (items.filter(item => FINAL.has(item.prediction?.status)).length < count)
+    items.push((await take(feed, 1))[0]?.data.predictionFeed)
+  return items
+}
+const FINAL = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
+
+/** Everything until the server completes it. */
+export async function drain(stream: Stream): Promise<Result[]> {
+  const all: Result[] = []
+  for await (const result of stream) all.push(result)
+  return all
+}
