@@ -114,11 +114,6 @@ export const REQUEST_ERRORS = {
     retryable: false,
     remedy: 'The message names the argument and its limits.',
   },
-  SHUTTING_DOWN: {
-    message: 'The gateway is about to stop.',
-    retryable: true,
-    remedy: 'Connect again in a moment.',
-  },
   INTERNAL_SERVER_ERROR: {
     message: 'Unexpected error.',
     retryable: true,

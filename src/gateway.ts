@@ -87,7 +87,7 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
     const authenticate = createAuthenticate(store, now)
     const services = { store, feed, cursors, now, notice: log.info.bind(log) }
     const yoga = createExecutor({ services, authenticate, allowedOrigins: config.allowedOrigins, log })
-    const webSockets = createWebSockets(yoga, authenticate)
+    const webSockets = createWebSockets({ yoga, authenticate, log })
     const health = createHealth(store)
     const metrics = createMetrics(config.metricsToken)
     const server = createHttp({ yoga, webSockets, health, metrics, log })

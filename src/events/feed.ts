@@ -36,7 +36,7 @@ export interface FeedOptions {
 
 const BATCH = 100
 /** Without a ring a reader looks this often: another process may have written. */
-const RECHECK_MS = 1000
+const RECHECK_MS = 5000
 const QUIET_MS = 3 * 60 * 1000
 
 export function createFeed({ store, bell, cursors, quietMs = QUIET_MS }: FeedOptions): Feed {

@@ -4,12 +4,11 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { GraphQLError } from 'graphql'
 import { CloseCode } from 'graphql-ws'
 import { useServer } from 'graphql-ws/use/ws'
 import { WebSocketServer } from 'ws'
 import type { Authenticate } from './auth.ts'
-import { type Caller, MOST_BYTES, type Yoga } from './yoga.ts'
+import { type Caller, MOST_BYTES, mask, type Yoga } from './yoga.ts'
 
 export interface WebSockets {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
@@ -18,8 +17,15 @@ export interface WebSockets {
 }
 
 const SERVICE_RESTART = 1012
+const TRY_AGAIN_LATER = 1013
 
-export function createWebSockets(yoga: Yoga, authenticate: Authenticate): WebSockets {
+export interface WebSocketOptions {
+  yoga: Yoga
+  authenticate: Authenticate
+  log: { debug(fields: object, message: string): void; error(fields: object, message: string): void }
+}
+
+export function createWebSockets({ yoga, authenticate, log }: WebSocketOptions): WebSockets {
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: MOST_BYTES,
@@ -30,14 +36,20 @@ export function createWebSockets(yoga: Yoga, authenticate: Authenticate): WebSoc
 
   useServer<{ authorization?: unknown }, Partial<Caller>>(
     {
+      // A close reason never carries an error's own words.
+      isProd: true,
+
       async onConnect({ connectionParams, extra }) {
-        const appId = await authenticate(connectionParams?.authorization)
-        if (appId === null) {
-          extra.socket.close(CloseCode.Unauthorized, 'Unauthorized')
+        try {
+          const appId = await authenticate(connectionParams?.authorization)
+          if (appId !== null) extra.appId = appId
+          else extra.socket.close(CloseCode.Unauthorized, 'Unauthorized')
+          return appId !== null
+        } catch (error) {
+          log.error({ err: error }, 'a key could not be looked up')
+          extra.socket.close(TRY_AGAIN_LATER, 'Try again later')
           return false
         }
-        extra.appId = appId
-        return true
       },
 
       async onSubscribe({ extra }, _id, params) {
@@ -58,8 +70,7 @@ export function createWebSockets(yoga: Yoga, authenticate: Authenticate): WebSoc
             rootValue: { execute, subscribe },
           }
         } catch (error) {
-          if (error instanceof GraphQLError) return [error]
-          throw error
+          return [mask(error, log)]
         }
       },
 
@@ -68,6 +79,13 @@ export function createWebSockets(yoga: Yoga, authenticate: Authenticate): WebSoc
     },
     server,
   )
+
+  // graphql-ws would print a stack for every frame that breaks the protocol, and hears one error only: a second would
+  // end the process. ws closes such a socket by itself, with the right code.
+  server.on('connection', client => {
+    client.removeAllListeners('error')
+    client.on('error', error => log.debug({ err: error }, 'a WebSocket broke the protocol'))
+  })
 
   return {
     upgrade(request, socket, head) {

@@ -72,7 +72,8 @@ function mentions(document: DocumentNode, field: string): boolean {
   return found
 }
 
-function mask(error: unknown, log: YogaOptions['log']): Error {
+/** What an app is shown of an error. */
+export function mask(error: unknown, log: YogaOptions['log']): GraphQLError {
   if (error instanceof GraphQLError) {
     const cause = error.originalError
     if (cause === undefined || cause === null || cause instanceof GraphQLError) return error

@@ -1,0 +1,39 @@
+/**
+ * Whether a URL gives a video that plays: it is fetched whole and its container is read.
+ */
+import { request } from 'undici'
+
+export interface Video {
+  bytes: number
+  seconds: number
+  width: number
+  height: number
+  codec: string
+}
+
+const MOST_BYTES = 500 * 1024 * 1024
+
+/** @throws Error in one sentence, where it does not */
+export async function readVideo(url: string, signal: AbortSignal): Promise<Video> {
+  const response = await request(url, { signal, reset: true })
+  if (response.statusCode !== 200) {
+    await response.body.dump()
+    throw new Error(`${url} answers ${response.statusCode}`)
+  }
+  if (Number(response.headers['content-length'] ?? 0) > MOST_BYTES)
+    throw new Error(`${url} is over ${MOST_BYTES} bytes`)
+  const bytes = await response.body.arrayBuffer()
+  // Megabytes of parser: read only when there is something to parse.
+  const { BufferSource, Input, MP4 } = await import('mediabunny')
+  try {
+    const input = new Input({ source: new BufferSource(bytes), formats: [MP4] })
+    const track = await input.getPrimaryVideoTrack()
+    if (track === null) throw new Error('it has no video track')
+    const seconds = await input.computeDuration()
+    if (!(seconds > 0)) throw new Error('it lasts no time')
+    const { displayWidth: width, displayHeight: height } = track
+    return { bytes: bytes.byteLength, seconds, width, height, codec: track.codec ?? 'unknown' }
+  } catch (error) {
+    throw new Error(`${url} is no playable MP4: ${(error as Error).message}`)
+  }
+}

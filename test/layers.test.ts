@@ -1,0 +1,69 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { expect, test } from 'vitest'
+
+/** The stair: an import only steps down, and rooms on one step do not meet. */
+const STAIR = [
+  ['models.ts', 'errors.ts', 'key.ts', 'log.ts'],
+  ['prediction.ts'],
+  ['config.ts', 'upstream', 'store'],
+  ['events'],
+  ['graphql', 'workers'],
+  ['server'],
+  ['gateway.ts'],
+  ['main.ts', 'cli'],
+]
+/** A house of its own: who may go in, and nothing of the gateway comes out. */
+const SIMULATOR = 'simulator'
+const SIMULATOR_GUESTS = ['gateway.ts', 'cli']
+
+const files = globSync('src/**/*.ts').map(normalize)
+const roomOf = (file: string) => file.split('/')[1]!
+const stepOf = (room: string) => STAIR.findIndex(step => step.includes(room))
+const importsOf = (file: string) =>
+  [...readFileSync(file, 'utf8').matchAll(/(?:from|import|import\() ?'(\.[^']+)'/g)].map(match =>
+    normalize(join(dirname(file), match[1]!)),
+  )
+
+const crossings = files.flatMap(file =>
+  importsOf(file)
+    .filter(target => roomOf(target) !== roomOf(file))
+    .map(target => ({ file, from: roomOf(file), to: roomOf(target) })),
+)
+
+test('every room has its step', () => {
+  const rooms = new Set(files.map(roomOf))
+  expect([...rooms].filter(room => room !== SIMULATOR && stepOf(room) === -1)).toEqual([])
+  expect(crossings.length).toBeGreaterThan(50)
+})
+
+test('an import only steps down', () => {
+  const wrong = crossings.filter(
+    ({ from, to }) => from !== SIMULATOR && to !== SIMULATOR && stepOf(to) >= stepOf(from),
+  )
+  expect(wrong).toEqual([])
+})
+
+test('the simulator imports nothing of the gateway, and only its guests import it', () => {
+  const wrong = crossings.filter(
+    ({ from, to }) => from === SIMULATOR || (to === SIMULATOR && !SIMULATOR_GUESTS.includes(from)),
+  )
+  expect(wrong).toEqual([])
+})
+
+test('graphql reaches neither workers nor upstream', () => {
+  expect(
+    crossings.filter(({ from, to }) => from === 'graphql' && ['workers', 'upstream'].includes(to)),
+  ).toEqual([])
+})
+
+test('only the engine knows its engine', () => {
+  const engine = /'(better-sqlite3|drizzle-orm[^']*)'/
+  const wrong = files.filter(file => engine.test(readFileSync(file, 'utf8')))
+  expect(wrong.filter(file => !/^src\/(store\/sqlite|simulator)\//.test(file))).toEqual([])
+})
+
+test('no callback of a transaction is async', () => {
+  const wrong = files.filter(file => /\.transaction\(\s*async\b/.test(readFileSync(file, 'utf8')))
+  expect(wrong).toEqual([])
+})

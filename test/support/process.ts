@@ -1,0 +1,55 @@
+/**
+ * A command of the project as a person runs it: a process of its own.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { until } from './until.ts'
+
+export interface Run extends AsyncDisposable {
+  child: ChildProcess
+  /** What it has printed so far. */
+  out: string
+  err: string
+  /** Waits until it has printed that; answers with the match. */
+  printed(pattern: RegExp): Promise<RegExpExecArray>
+  /** Waits for its end. */
+  ended(): Promise<{ code: number | null; signal: string | null; ms: number }>
+}
+
+/** @param script below src, as in `main.ts`. Only `env` and PATH are in its environment. */
+export function run(script: string, cwd: string, env: Record<string, string> = {}, args: string[] = []): Run {
+  const child = spawn(process.execPath, [resolve('src', script), ...args], {
+    cwd,
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const begun = Date.now()
+  const end = once(child, 'close').then(([code, signal]) => ({ code, signal, ms: Date.now() - begun }))
+  const result: Run = {
+    child,
+    out: '',
+    err: '',
+    printed: pattern => until(() => pattern.exec(result.out)),
+    ended: () => end,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await end
+    },
+  }
+  child.stdout.on('data', chunk => {
+    result.out += chunk
+  })
+  child.stderr.on('data', chunk => {
+    result.err += chunk
+  })
+  return result
+}
+
+/** An empty folder, gone at the end. */
+export async function emptyFolder(): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'rushes-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
