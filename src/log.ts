@@ -11,7 +11,13 @@ export async function createLog(level: string, stream = process.stderr): Promise
   const { default: pretty } = await import('pino-pretty')
   return pino(
     options,
-    pretty({ sync: true, destination: stream.fd, translateTime: 'SYS:HH:MM:ss', ignore: 'pid,hostname' }),
+    pretty({
+      sync: true,
+      destination: stream.fd,
+      translateTime: 'SYS:HH:MM:ss',
+      ignore: 'pid,hostname',
+      singleLine: true,
+    }),
   )
 }
 
