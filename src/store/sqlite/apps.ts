@@ -5,7 +5,7 @@ import { and, count, eq, gte, lt, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../prediction.ts'
 import type { App, Apps } from '../store.ts'
-import type { Db } from './open.ts'
+import type { Db } from './database.ts'
 import { apps, BEGUN, IN_FLIGHT, keys, predictions, WAITING } from './tables.ts'
 
 const toApp = ({ id, name, createdAt: _, ...limits }: typeof apps.$inferSelect): App => ({

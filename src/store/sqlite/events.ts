@@ -5,7 +5,7 @@
 import { and, asc, eq, gt, lte, sql } from 'drizzle-orm'
 import type { AppId } from '../../prediction.ts'
 import type { Events } from '../store.ts'
-import type { Db } from './open.ts'
+import type { Db } from './database.ts'
 import { toPrediction } from './rows.ts'
 import { events, predictions } from './tables.ts'
 

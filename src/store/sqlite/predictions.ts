@@ -7,7 +7,7 @@ import { and, asc, desc, eq, gt, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type AppId, type Filter, isLegal, type Pause } from '../../prediction.ts'
 import type { Place, Predictions } from '../store.ts'
-import type { Db } from './open.ts'
+import type { Db } from './database.ts'
 import { type Row, toJob, toPrediction, toStanding } from './rows.ts'
 import { COMPLETED, events, pause, predictions, WAITING } from './tables.ts'
 

@@ -6,7 +6,7 @@
  */
 import { and, asc, eq, inArray, lte, type SQL, sql } from 'drizzle-orm'
 import type { Claim, Queue } from '../store.ts'
-import type { Db } from './open.ts'
+import type { Db } from './database.ts'
 import { toJob } from './rows.ts'
 import { BEGUN, IN_FLIGHT, pause, predictions, WAITING } from './tables.ts'
 

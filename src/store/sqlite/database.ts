@@ -1,0 +1,98 @@
+/**
+ * One SQLite file, opened, checked and migrated.
+ * Invariant: an answer given to an app survives a power cut, so `synchronous` is FULL: in WAL better-sqlite3
+ * would take NORMAL, and a paid job could be forgotten.
+ */
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
+import { basename, dirname, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import Database from 'better-sqlite3'
+import { sql } from 'drizzle-orm'
+import { type BetterSQLite3Database, drizzle } from 'drizzle-orm/better-sqlite3'
+import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
+import { readMigrationFiles } from 'drizzle-orm/migrator'
+import { StartError } from '../../errors.ts'
+
+export type Db = BetterSQLite3Database
+
+const MIGRATIONS = { migrationsFolder: fileURLToPath(new URL('./migrations', import.meta.url)) }
+
+/**
+ * @param file a path, or `:memory:`. The folder of the default, `data`, is made; any other must exist.
+ * @throws StartError in one sentence: no folder, not readable, no database, another program's, a newer one.
+ */
+export function openDatabase(file: string): { db: Db; close: () => void } {
+  const client = openFile(file)
+  try {
+    const db = drizzle(client, { casing: 'snake_case' })
+    migrateTo(db, file)
+    return { db, close: () => void client.close() }
+  } catch (error) {
+    client.close()
+    throw sentence(error, file)
+  }
+}
+
+function openFile(file: string): Database.Database {
+  if (file !== ':memory:') {
+    const folder = dirname(resolve(file))
+    if (!existsSync(folder) && basename(folder) === 'data') makeFolder(folder)
+    if (!existsSync(folder))
+      throw new StartError(`DATABASE_URL: the folder ${folder} does not exist. Make it, or name another.`)
+    const subject = existsSync(file) ? file : folder
+    try {
+      accessSync(subject, constants.R_OK | constants.W_OK)
+    } catch {
+      throw new StartError(`DATABASE_URL: no permission to read and write ${subject}.`)
+    }
+  }
+  try {
+    const client = new Database(file)
+    client.pragma('busy_timeout = 5000')
+    client.pragma('journal_mode = WAL')
+    client.pragma('synchronous = FULL')
+    client.pragma('foreign_keys = ON')
+    return client
+  } catch (error) {
+    throw sentence(error, file)
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder)
+  } catch (error) {
+    throw new StartError(
+      `DATABASE_URL: the folder ${folder} can't be made (${(error as NodeJS.ErrnoException).code}).`,
+    )
+  }
+}
+
+function migrateTo(db: Db, file: string): void {
+  const tables = db.all<{ name: string }>(
+    sql`select name from sqlite_master where type = 'table' and name not like 'sqlite_%'`,
+  )
+  const ours = tables.some(table => table.name === '__drizzle_migrations')
+  if (tables.length > 0 && !ours)
+    throw new StartError(`DATABASE_URL: ${file} is the database of another program.`)
+  if (ours) {
+    const known = readMigrationFiles(MIGRATIONS).map(migration => migration.hash)
+    const applied = db.all<{ hash: string }>(sql`select hash from __drizzle_migrations`)
+    if (applied.some(migration => !known.includes(migration.hash)))
+      throw new StartError(
+        `DATABASE_URL: ${file} was written by a newer Rushes than this one. Start that one, or name another file.`,
+      )
+  }
+  migrate(db, MIGRATIONS)
+}
+
+/** SQLite's own words for a file it can't use, as a sentence; anything else is a bug and stays what it is. */
+function sentence(error: unknown, file: string): unknown {
+  const code = error instanceof Database.SqliteError ? error.code : ''
+  if (code === 'SQLITE_NOTADB') return new StartError(`DATABASE_URL: ${file} is not a SQLite database.`)
+  if (code.startsWith('SQLITE_CORRUPT'))
+    return new StartError(`DATABASE_URL: ${file} is damaged (${code}). Restore it from a backup.`)
+  if (/^SQLITE_(CANTOPEN|READONLY|PERM|AUTH|IOERR|FULL|BUSY|LOCKED)/.test(code))
+    return new StartError(`DATABASE_URL: ${file} can't be opened for writing (${code}).`)
+  return error
+}
