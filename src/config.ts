@@ -129,7 +129,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
 
   const apiKey = read('WAVESPEED_API_KEY')
   const baseUrl = read('WAVESPEED_BASE_URL')
-  const onSimulator = apiKey === undefined
+  const onSimulator = given(env.WAVESPEED_API_KEY) === undefined
   const tier = (name: 'UPSTREAM_CONCURRENCY' | 'UPSTREAM_SUBMITS_PER_MINUTE') =>
     onSimulator && given(env[name]) === undefined ? null : read(name)
 
@@ -137,13 +137,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     host: read('HOST'),
     port: read('PORT'),
     databaseFile: read('DATABASE_URL'),
-    upstream: onSimulator ? null : { baseUrl, apiKey },
+    upstream: onSimulator ? null : Object.freeze({ baseUrl, apiKey: apiKey! }),
     upstreamConcurrency: tier('UPSTREAM_CONCURRENCY'),
     upstreamSubmitsPerMinute: tier('UPSTREAM_SUBMITS_PER_MINUTE'),
     pollMinIntervalMs: read('POLL_MIN_INTERVAL_MS'),
     pollMaxIntervalMs: read('POLL_MAX_INTERVAL_MS'),
     eventRetentionHours: read('EVENT_RETENTION_HOURS'),
-    allowedOrigins: read('ALLOWED_ORIGINS'),
+    allowedOrigins: Object.freeze(read('ALLOWED_ORIGINS') ?? []),
     metricsToken: read('METRICS_TOKEN') ?? null,
     logLevel: read('LOG_LEVEL'),
   }
@@ -189,7 +189,7 @@ function baseUrl(text: string, context: z.RefinementCtx): string {
     return refuse(context, 'expected no user name, password, query or fragment')
   if (url.protocol === 'http:' && !isLoopbackName(url.hostname))
     return refuse(context, 'plain http would show the key to the network; it is for loopback only')
-  return url.href.replace(/\/+$/, '')
+  return (url.origin + url.pathname).replace(/\/+$/, '')
 }
 
 const isLoopbackName = (host: string) =>

@@ -96,7 +96,11 @@ export interface Pause {
 }
 
 export type Change = Partial<Omit<Standing, 'updatedAt'>> &
-  Partial<Pick<Job, 'submission' | 'dueAt' | 'emptySince'>> & { pause?: Pause }
+  Partial<Pick<Job, 'submission' | 'dueAt' | 'emptySince'>> & {
+    /** Nothing was sent: the POST takes nothing of the account's minute. */
+    begunAt?: null
+    pause?: Pause
+  }
 export type Decide = (job: Job) => Change | null
 
 const FINAL: ReadonlySet<Status> = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
@@ -163,7 +167,10 @@ export const answered =
           cost: 0,
         }
       case 'unsent':
-        return backToQueue(now, { reason: 'unreachable', until: now + UNREACHABLE_PROBE })
+        return {
+          ...backToQueue(now, { reason: 'unreachable', until: now + UNREACHABLE_PROBE }),
+          begunAt: null,
+        }
       case 'account':
         return backToQueue(now, { reason: 'account', until: now + ACCOUNT_PROBE })
       case 'throttled':
@@ -236,22 +243,3 @@ export const postponed =
   (nextLook: number): Decide =>
   job =>
     job.submission === 'accepted' && !isFinal(job.status) ? { dueAt: nextLook } : null
-
-/** Each field lets a prediction through that has one of its values; fields are joined by "and". */
-export interface Filter {
-  ids?: readonly string[] | undefined
-  statuses?: readonly Status[] | undefined
-  models?: readonly VideoModel[] | undefined
-  tags?: readonly string[] | undefined
-  createdAfter?: number | undefined
-  createdBefore?: number | undefined
-}
-
-/** The one meaning of a filter; the engines' SQL is held against it by a property test. */
-export const matches = (filter: Filter, p: Prediction): boolean =>
-  (filter.ids?.includes(p.id) ?? true) &&
-  (filter.statuses?.includes(p.status) ?? true) &&
-  (filter.models?.includes(p.model) ?? true) &&
-  (filter.tags === undefined || p.tags.some(tag => filter.tags?.includes(tag))) &&
-  (filter.createdAfter === undefined || p.createdAt > filter.createdAfter) &&
-  (filter.createdBefore === undefined || p.createdAt < filter.createdBefore)

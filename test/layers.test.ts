@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 const STAIR = [
   ['models.ts', 'errors.ts', 'key.ts', 'log.ts'],
   ['prediction.ts'],
+  ['filter.ts'],
   ['config.ts', 'upstream', 'store'],
   ['events'],
   ['graphql', 'workers'],

@@ -3,8 +3,8 @@
  * Invariant: a reader's place only moves over events it was given or that are not for it. The bell is armed before
  * the log is read, so an event that lands while a replay is read is found by the next read.
  */
-import type { AppId, Filter, Prediction, PredictionEvent } from '../prediction.ts'
-import { isFinal, matches } from '../prediction.ts'
+import { type Filter, matches } from '../filter.ts'
+import { type AppId, isFinal, type Prediction, type PredictionEvent } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
 import type { Bell } from './bell.ts'
 import type { Cursors } from './cursor.ts'

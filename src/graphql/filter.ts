@@ -1,7 +1,8 @@
 /**
  * The filter of lists and feeds: as an app writes it → as the store reads it.
  */
-import type { Filter, STATUSES } from '../prediction.ts'
+import type { Filter } from '../filter.ts'
+import type { STATUSES } from '../prediction.ts'
 import { builder } from './builder.ts'
 import { decodeIdOf } from './id.ts'
 import { VideoModelEnum } from './model.ts'

@@ -148,4 +148,7 @@ builder.queryFields(t => ({
   ),
 }))
 
-const span = (from: number, to: number | null) => (to === null ? null : Math.max(0, to - from))
+/** As far as an Int goes, some 24 days. */
+const MOST_MS = 2_147_483_647
+const span = (from: number, to: number | null) =>
+  to === null ? null : Math.min(Math.max(0, to - from), MOST_MS)

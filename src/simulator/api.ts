@@ -3,7 +3,7 @@
  * Faithful where it hurts: unknown body keys are dropped in silence, and the job runs with the defaults.
  */
 import { randomUUID } from 'node:crypto'
-import { planOf, predictionOf } from './job.ts'
+import { isKept, planOf, predictionOf, WEEK } from './job.ts'
 import type { Ledger } from './ledger.ts'
 
 export interface Reply {
@@ -12,7 +12,6 @@ export interface Reply {
 }
 
 const MODELS = new Set(['alibaba/wan-2.2/i2v-plus-1080p', 'alibaba/wan-2.2/i2v-plus-480p'])
-const WEEK = 7 * 24 * 60 * 60 * 1000
 
 const success = (data: unknown): Reply => ({ status: 200, body: { code: 200, message: 'success', data } })
 const refusal = (code: number, message: string): Reply => ({
@@ -42,19 +41,24 @@ export function createApi(ledger: Ledger, now: () => number, origin: () => strin
   }
 
   function list(body: unknown): Reply {
-    const { page, page_size: size, model, status } = isObject(body) ? body : {}
+    const asked = isObject(body) ? body : {}
+    const { page, page_size: size, model, status } = asked
     if (!isWhole(page, 1, 1_000_000) || !isWhole(size, 1, 100))
       return refusal(400, 'page and page_size are required')
+    const after = Math.max(now() - WEEK, momentOf(asked.created_after, 0))
+    const before = momentOf(asked.created_before, Number.MAX_SAFE_INTEGER)
     const items = ledger
-      .list(now() - WEEK, (page - 1) * size, size, typeof model === 'string' ? model : undefined)
+      .newest(after, before, typeof model === 'string' ? model : undefined)
       .map(job => predictionOf(job, now(), origin()) as { status: string })
       .filter(item => typeof status !== 'string' || item.status === status)
-    return success({ page, items })
+      .drop((page - 1) * size)
+      .take(size)
+    return success({ page, items: [...items] })
   }
 
   function result(id: string): Reply {
     const job = ledger.get(id)
-    if (job === null || job.createdAt < now() - WEEK) return refusal(404, 'prediction not found')
+    if (job === null || !isKept(job, now())) return refusal(404, 'prediction not found')
     return success(predictionOf(job, now(), origin()))
   }
 
@@ -88,6 +92,7 @@ function parametersOf(body: unknown): Record<string, unknown> | string {
   return { image, prompt, negative_prompt, duration, enable_prompt_expansion, seed }
 }
 
+const momentOf = (value: unknown, otherwise: number): number => Date.parse(String(value)) || otherwise
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 const isWhole = (value: unknown, least: number, most: number): value is number =>

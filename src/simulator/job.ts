@@ -29,7 +29,7 @@ export interface Plan {
  * `sim:fail=1200` (a business code), `sim:end=timeout` (a status), `sim:seconds=60`, `sim:empty`, `sim:nsfw`.
  */
 export function planOf(prompt: string, random: number): Plan {
-  const word = (name: string) => new RegExp(`\\bsim:${name}=(\\w+)`).exec(prompt)?.[1]
+  const word = (name: string) => new RegExp(`\\bsim:${name}=(\\w+(?:\\.\\d+)?)`).exec(prompt)?.[1]
   const seconds = word('seconds')
   const totalMs =
     seconds === undefined ? 6000 + Math.round(4000 * random) : Number.parseFloat(seconds) * 1000 || 0
@@ -45,6 +45,10 @@ export function planOf(prompt: string, random: number): Plan {
 }
 
 const age = (job: SimulatedJob, now: number) => now - job.createdAt
+/** Jobs and files are kept this long. */
+export const WEEK = 7 * 24 * 60 * 60 * 1000
+export const isKept = (job: SimulatedJob, now: number): boolean => age(job, now) < WEEK
+/** Whether there is a video. */
 export const isCompleted = (job: SimulatedJob, now: number): boolean =>
   age(job, now) >= job.plan.totalMs && job.plan.end === 'completed' && job.plan.empty !== true
 

@@ -2,7 +2,7 @@
  * What the simulator remembers across restarts: its jobs, and the port its output URLs name.
  */
 import Database from 'better-sqlite3'
-import { and, desc, eq, gte, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, lt, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { SimulatedJob } from './job.ts'
@@ -21,13 +21,15 @@ const ports = sqliteTable('ports', { only: integer().primaryKey(), port: integer
 export interface Ledger {
   add(job: SimulatedJob): void
   get(id: string): SimulatedJob | null
-  /** Newest first. */
-  list(since: number, offset: number, limit: number, model?: string): SimulatedJob[]
+  /** Newest first, read as they are asked for. */
+  newest(after: number, before: number, model?: string): Generator<SimulatedJob>
   /** The port of the last start; null at the first. */
   port(): number | null
   keepPort(port: number): void
   close(): void
 }
+
+const CHUNK = 200
 
 /** @param file a path, or `:memory:` */
 export function openLedger(file: string): Ledger {
@@ -43,18 +45,24 @@ export function openLedger(file: string): Ledger {
   return {
     add: job => void db.insert(jobs).values({ id: job.id, createdAt: job.createdAt, job }).run(),
     get: id => db.select().from(jobs).where(eq(jobs.id, id)).get()?.job ?? null,
-    list: (since, offset, limit, model) =>
-      db
+    *newest(after, before, model) {
+      const among = and(
+        gt(jobs.createdAt, after),
+        lt(jobs.createdAt, before),
+        model === undefined ? undefined : sql`job ->> 'model' = ${model}`,
+      )
+      const inOrder = db
         .select()
         .from(jobs)
-        .where(
-          and(gte(jobs.createdAt, since), model === undefined ? undefined : sql`job ->> 'model' = ${model}`),
-        )
+        .where(among)
         .orderBy(desc(jobs.createdAt), desc(jobs.id))
-        .limit(limit)
-        .offset(offset)
-        .all()
-        .map(row => row.job),
+        .limit(CHUNK)
+      for (let offset = 0, read = CHUNK; read === CHUNK; offset += read) {
+        const rows = inOrder.offset(offset).all()
+        read = rows.length
+        for (const row of rows) yield row.job
+      }
+    },
     port: () => db.select().from(ports).get()?.port ?? null,
     keepPort: port =>
       void db

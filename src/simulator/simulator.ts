@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import send from 'send'
 import { createApi } from './api.ts'
-import { isCompleted } from './job.ts'
+import { isCompleted, isKept } from './job.ts'
 import { openLedger } from './ledger.ts'
 
 export interface SimulatorOptions {
@@ -88,7 +88,7 @@ export async function createSimulator({
     const asset =
       path === '/files/sample.jpg'
         ? 'sample.jpg'
-        : job !== null && isCompleted(job, now())
+        : job !== null && isKept(job, now()) && isCompleted(job, now())
           ? 'sample.mp4'
           : null
     if (asset === null) return void json(response, 404, { code: 404, message: 'not found', data: null })

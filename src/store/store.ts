@@ -5,12 +5,12 @@
  * Invariant: a status, its row and its event change in one transaction, in `create` and `change` and nowhere else;
  * `seq` numbers events in commit order, without gaps. After such a commit the store rings.
  */
+import type { Filter } from '../filter.ts'
 import type { VideoModel } from '../models.ts'
 import type {
   AppId,
   Decide,
   Draft,
-  Filter,
   Job,
   Pause,
   PauseReason,

@@ -6,7 +6,7 @@
 import { Agent, type Dispatcher, request } from 'undici'
 import type { Input, Observation, SubmitOutcome } from '../prediction.ts'
 import { backoff, outcomeOf } from './outcome.ts'
-import { envelope, observe, prediction } from './payload.ts'
+import { observe, prediction, readEnvelope } from './payload.ts'
 
 export interface Upstream {
   /**
@@ -83,14 +83,9 @@ export function createUpstream({
     try {
       const signal = AbortSignal.any([stop, AbortSignal.timeout(readTimeoutMs)])
       const answer = await call(reads, method, path, body, signal)
-      const parsed = envelope.safeParse(JSON.parse(answer.body))
-      const ok = answer.status === 200 && parsed.data?.code === 200
-      return {
-        ok,
-        data: parsed.data?.data,
-        status: answer.status,
-        retryAfterMs: backoff(answer.retryAfter, now()),
-      }
+      const { code, data } = readEnvelope(answer.body)
+      const ok = answer.status === 200 && code === 200
+      return { ok, data, status: answer.status, retryAfterMs: backoff(answer.retryAfter, now()) }
     } catch {
       return { ok: false, data: null, status: null, retryAfterMs: null }
     }

@@ -4,7 +4,7 @@
  * `unknown`, for sending it again could charge twice.
  */
 import type { SubmitOutcome } from '../prediction.ts'
-import { envelope, prediction } from './payload.ts'
+import { prediction, readEnvelope } from './payload.ts'
 
 export type Answer =
   | { status: number; retryAfter: string | null; body: string }
@@ -14,21 +14,14 @@ export type Answer =
 /** The account has no credit: said by a code, or only in words. */
 const NO_CREDIT = 1407
 const NO_CREDIT_WORDS =
-  /insufficient\s+(account\s+)?(credit|balance|fund)|(credit|balance)s?\s+(is|are)?\s*(insufficient|exhausted)|not enough credit/i
+  /\b(insufficient|not enough|out of)[\s_-](account[\s_-])?(credit|balance|fund)|\b(credit|balance|fund)s?\b.{0,8}\b(insufficient|exhausted)/i
 
-/** Nothing can have been sent: there was no connection, or no trusted one, to send it over. */
-const NO_CONNECTION = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'EHOSTDOWN',
-  'ENETDOWN',
-  'UND_ERR_CONNECT_TIMEOUT',
-])
-
-const NOT_TRUSTED = /^(CERT_|ERR_TLS_CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_)/
+/** Nothing can have been sent: the connection never stood, or the host was not to be trusted. */
+const CONNECTING = new Set(['connect', 'getaddrinfo'])
+const NO_CONNECTION =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|E(HOST|NET)(UNREACH|DOWN)|ETIMEDOUT|EADDRNOTAVAIL|EPERM|EACCES)$/
+const NEVER_STOOD =
+  /^(UND_ERR_CONNECT_TIMEOUT|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_.*|SELF_SIGNED_.*|UNABLE_TO_.*)$/
 
 const LONGEST_BACKOFF_MS = 60 * 60 * 1000
 
@@ -62,24 +55,18 @@ export function outcomeOf(answer: Answer, now: number): SubmitOutcome {
   }
 }
 
-function readEnvelope(body: string) {
-  try {
-    return envelope.parse(JSON.parse(body))
-  } catch {
-    return { code: Number.NaN, message: '', data: null }
-  }
-}
-
 function neverConnected(error: unknown): boolean {
   // A name with several addresses fails with one error per address.
   if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(neverConnected)
-  const code = String((error as { code?: unknown } | null)?.code)
-  return NO_CONNECTION.has(code) || NOT_TRUSTED.test(code)
+  const { code = '', syscall = '' } = (error ?? {}) as NodeJS.ErrnoException
+  // The code alone does not tell: a read or a write that fails with EHOSTUNREACH may have sent the request.
+  return (CONNECTING.has(syscall) && NO_CONNECTION.test(code)) || NEVER_STOOD.test(code)
 }
 
 /** `Retry-After`, seconds or a date, as milliseconds from now; null if there is none to read. */
 export function backoff(header: string | null, now: number): number | null {
-  if (header === null || header.trim() === '') return null
-  const ms = /^\s*\d+\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now
+  const text = header?.trim() ?? ''
+  const isDate = /^[a-z]{3}/i.test(text)
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : isDate ? Date.parse(text) - now : Number.NaN
   return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 1000), LONGEST_BACKOFF_MS)
 }

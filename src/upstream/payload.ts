@@ -7,12 +7,18 @@ import { z } from 'zod'
 import type { PredictionErrorCode } from '../errors.ts'
 import type { Observation } from '../prediction.ts'
 
-/** `{code, message, data}` around every answer but a webhook's. Whether `data` makes sense is another question. */
-export const envelope = z.object({
-  code: z.number().catch(Number.NaN),
-  message: z.string().catch(''),
-  data: z.unknown(),
-})
+const envelope = z
+  .object({ code: z.number().catch(Number.NaN), message: z.string().catch(''), data: z.unknown() })
+  .catch({ code: Number.NaN, message: '', data: null })
+
+/** `{code, message, data}`, around every answer but a webhook's. A body that is none has the code NaN. */
+export function readEnvelope(body: string): z.output<typeof envelope> {
+  try {
+    return envelope.parse(JSON.parse(body))
+  } catch {
+    return envelope.parse(null)
+  }
+}
 
 const isWebUrl = (text: string) => /^https?:$/.test(URL.parse(text)?.protocol ?? '')
 const webUrl = z.string().refine(isWebUrl)
@@ -20,7 +26,8 @@ const output = z
   .union([webUrl, z.object({ url: webUrl }).transform(({ url }) => url)])
   .nullable()
   .catch(null)
-const milliseconds = z.number().finite().nonnegative().transform(Math.round).nullable().catch(null)
+/** What fits a GraphQL Int, some 24 days. */
+const milliseconds = z.number().min(0).max(2_147_483_647).transform(Math.round).nullable().catch(null)
 /** `""` is none; an object has a `message`. Upstream's own words: for no app and no log. */
 const words = z
   .union([z.string(), z.object({ message: z.string() }).transform(({ message }) => message)])
@@ -31,7 +38,7 @@ const words = z
 const moment = z.string().transform(Date.parse).refine(Number.isFinite).nullable().catch(null)
 const businessCode = z.coerce.number().int().nullable().catch(null)
 
-/** A prediction; `id` is empty where there was none to read. */
+/** A prediction. Every field may be missing or nonsense: its `catch` says what it is then. */
 export const prediction = z
   .object({
     id: z.string().trim().max(200).catch(''),
@@ -41,25 +48,20 @@ export const prediction = z
       .catch(''),
     outputs: z.array(output).catch([]),
     has_nsfw_contents: z.array(z.boolean().nullable().catch(null)).catch([]),
-    code: businessCode.default(null),
-    error: words.default(null),
-    created_at: moment.default(null),
-    timings: z
-      .object({ inference: milliseconds.default(null) })
-      .catch({ inference: null })
-      .default({ inference: null }),
-    executionTime: milliseconds.default(null),
+    code: businessCode,
+    error: words,
+    created_at: moment,
+    timings: z.object({ inference: milliseconds }).catch({ inference: null }),
+    executionTime: milliseconds,
   })
-  .partial({ id: true, status: true, outputs: true, has_nsfw_contents: true })
-  .transform(({ id = '', status = '', outputs = [], has_nsfw_contents: nsfw = [], ...rest }) => ({
-    id,
-    status,
-    code: rest.code,
-    error: rest.error,
-    createdAt: rest.created_at,
-    inferenceMs: rest.timings.inference || rest.executionTime || null,
-    outputs: outputs.flatMap((url, i) => (url === null ? [] : [{ url, hasNsfwContent: nsfw[i] ?? null }])),
-  }))
+  .transform(
+    ({ outputs, has_nsfw_contents: nsfw, created_at: createdAt, timings, executionTime, ...rest }) => ({
+      ...rest,
+      createdAt,
+      inferenceMs: timings.inference || executionTime || null,
+      outputs: outputs.flatMap((url, i) => (url === null ? [] : [{ url, hasNsfwContent: nsfw[i] ?? null }])),
+    }),
+  )
   .nullable()
   .catch(null)
 export type UpstreamPrediction = NonNullable<z.output<typeof prediction>>

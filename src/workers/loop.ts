@@ -45,7 +45,8 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
     const room = capacity - running.size
     if (room <= 0) return
     for (const job of await claim(room)) {
-      const done = perform(job, cutting.signal)
+      const done = Promise.resolve()
+        .then(() => perform(job, cutting.signal))
         .catch(error => log.error({ err: error, worker: name }, 'a job failed in a way nobody foresaw'))
         .finally(() => {
           running.delete(done)

@@ -46,14 +46,17 @@ function openFile(file: string): Database.Database {
       throw new StartError(`DATABASE_URL: no permission to read and write ${subject}.`)
     }
   }
+  let client: Database.Database | undefined
   try {
-    const client = new Database(file)
+    client = new Database(file)
     client.pragma('busy_timeout = 5000')
-    client.pragma('journal_mode = WAL')
     client.pragma('synchronous = FULL')
     client.pragma('foreign_keys = ON')
+    // The first that reads the file: what is no database shows here.
+    client.pragma('schema_version')
     return client
   } catch (error) {
+    client?.close()
     throw sentence(error, file)
   }
 }
@@ -72,7 +75,9 @@ function migrateTo(db: Db, file: string): void {
   const tables = db.all<{ name: string }>(
     sql`select name from sqlite_master where type = 'table' and name not like 'sqlite_%'`,
   )
-  const ours = tables.some(table => table.name === '__drizzle_migrations')
+  const names = new Set(tables.map(table => table.name))
+  // Alone, that table is what a first start that was killed has left.
+  const ours = names.has('__drizzle_migrations') && (names.size === 1 || names.has('predictions'))
   if (tables.length > 0 && !ours)
     throw new StartError(`DATABASE_URL: ${file} is the database of another program.`)
   if (ours) {
@@ -83,6 +88,8 @@ function migrateTo(db: Db, file: string): void {
         `DATABASE_URL: ${file} was written by a newer Rushes than this one. Start that one, or name another file.`,
       )
   }
+  // Not before it is known to be ours: the mode stays with the file.
+  db.run(sql`pragma journal_mode = WAL`)
   migrate(db, MIGRATIONS)
 }
 

@@ -5,11 +5,12 @@
  */
 import { and, asc, desc, eq, gt, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import { type AppId, type Filter, isLegal, type Pause } from '../../prediction.ts'
+import type { Filter } from '../../filter.ts'
+import { type AppId, isLegal, type Pause } from '../../prediction.ts'
 import type { Place, Predictions } from '../store.ts'
 import type { Db } from './database.ts'
 import { type Row, toJob, toPrediction, toStanding } from './rows.ts'
-import { COMPLETED, events, pause, predictions, WAITING } from './tables.ts'
+import { COMPLETED, events, pause, posts, predictions, WAITING } from './tables.ts'
 
 type Tx = Parameters<Parameters<Db['transaction']>[0]>[0]
 
@@ -154,11 +155,12 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
             throw new Error(`illegal transition of ${id}: ${row.status} to ${fields.status}`)
           const next = tx
             .update(predictions)
-            .set(moved ? { ...fields, updatedAt: now } : fields)
+            .set({ ...fields, updatedAt: moved ? now : row.updatedAt })
             .where(eq(predictions.id, id))
             .returning()
             .get()
           if (moved) record(tx, next, row, now)
+          if (fields.begunAt === null) tx.delete(posts).where(isPost(row)).run()
           if (toPause) stop(tx, toPause, now)
           return next
         },
@@ -200,10 +202,12 @@ function stop(tx: Tx, { reason, until }: Pause, now: number): void {
     .run()
 }
 
+const isPost = ({ id, attempts }: Row) => and(eq(posts.predictionId, id), eq(posts.attempt, attempts))
+
 const place = sql`(${predictions.createdAt}, ${predictions.id})`
 const at = ({ createdAt, id }: Place): SQL => sql`(${createdAt}, ${id})`
 
-/** The same meaning as `matches` in prediction.ts. */
+/** The same meaning as `matches` in filter.ts; a property test holds the two together. */
 const passes = (filter: Filter): (SQL | undefined)[] => [
   filter.ids && inArray(predictions.id, [...filter.ids]),
   filter.statuses && inArray(predictions.status, [...filter.statuses]),

@@ -4,11 +4,11 @@
  * Invariant: a row is `begun` on disk before its POST, and never more rows are begun than the account's limits allow,
  * counted from the rows themselves.
  */
-import { and, asc, eq, inArray, lte, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, lte, type SQL, sql } from 'drizzle-orm'
 import type { Claim, Queue } from '../store.ts'
 import type { Db } from './database.ts'
 import { toJob } from './rows.ts'
-import { BEGUN, IN_FLIGHT, pause, predictions, WAITING } from './tables.ts'
+import { BEGUN, IN_FLIGHT, pause, posts, predictions, WAITING } from './tables.ts'
 
 const MINUTE = 60 * 1000
 
@@ -35,7 +35,7 @@ export function createQueue(db: Db, ring: () => void): Queue {
   return {
     async claimSubmits({ now, leaseUntil, limit, concurrency, perMinute }) {
       const busy = sql`(select count(*) from ${predictions} where ${BEGUN}) + (select count(*) from ${predictions} where ${IN_FLIGHT})`
-      const recent = sql`(select count(*) from ${predictions} where begun_at > ${now - MINUTE})`
+      const recent = sql`(select count(*) from ${posts} where ${gt(posts.begunAt, now - MINUTE)})`
       const room = sql`max(0, min(${limit}, ${concurrency ?? limit} - ${concurrency === null ? 0 : sql`(${busy})`}, ${perMinute ?? limit} - ${perMinute === null ? 0 : recent}))`
       const next = db
         .select({ id: predictions.id })
@@ -43,20 +43,35 @@ export function createQueue(db: Db, ring: () => void): Queue {
         .where(and(WAITING, lte(predictions.dueAt, now), sql`not exists (select 1 from ${pause})`))
         .orderBy(asc(predictions.createdAt), asc(predictions.id))
         .limit(room as unknown as number)
-      return db
-        .update(predictions)
-        .set({
-          ...raised,
-          dueAt: leaseUntil,
-          submission: 'begun',
-          begunAt: now,
-          attempts: sql`${predictions.attempts} + 1`,
-        })
-        .where(inArray(predictions.id, next))
-        .returning()
-        .all()
-        .map(toJob)
-        .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
+      const claimed = db.transaction(
+        tx => {
+          const rows = tx
+            .update(predictions)
+            .set({
+              ...raised,
+              dueAt: leaseUntil,
+              submission: 'begun',
+              begunAt: now,
+              attempts: sql`${predictions.attempts} + 1`,
+            })
+            .where(inArray(predictions.id, next))
+            .returning()
+            .all()
+          if (rows.length === 0) return []
+          const begun = rows.map(({ id, attempts }) => ({
+            predictionId: id,
+            attempt: attempts,
+            begunAt: now,
+          }))
+          tx.insert(posts).values(begun).run()
+          tx.delete(posts)
+            .where(lte(posts.begunAt, now - 60 * MINUTE))
+            .run()
+          return rows
+        },
+        { behavior: 'immediate' },
+      )
+      return claimed.map(toJob).sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
     },
 
     claimPolls: async request => claim(IN_FLIGHT, request),

@@ -3,7 +3,7 @@
  * Moments are milliseconds since 1970, money is micro-USD.
  */
 import { sql } from 'drizzle-orm'
-import { index, integer, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { PREDICTION_ERRORS } from '../../errors.ts'
 import { VIDEO_MODELS } from '../../models.ts'
 import { EVENT_TYPES, type Output, PAUSES, STATUSES, type Standing, SUBMISSIONS } from '../../prediction.ts'
@@ -94,8 +94,21 @@ export const predictions = sqliteTable(
     index('predictions_queue').on(table.createdAt, table.id).where(WAITING),
     index('predictions_begun').on(table.dueAt).where(BEGUN),
     index('predictions_in_flight').on(table.dueAt).where(IN_FLIGHT),
-    index('predictions_by_begun_at').on(table.begunAt).where(sql`begun_at is not null`),
     index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
+  ],
+)
+
+/** Every POST of the last hour, so that the account's submits a minute are counted from rows. */
+export const posts = sqliteTable(
+  'posts',
+  {
+    predictionId: text().notNull(),
+    attempt: integer().notNull(),
+    begunAt: integer().notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.predictionId, table.attempt] }),
+    index('posts_by_moment').on(table.begunAt),
   ],
 )
 

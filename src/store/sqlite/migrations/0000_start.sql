@@ -45,6 +45,14 @@ CREATE TABLE `pause` (
 	`until` integer NOT NULL
 );
 --> statement-breakpoint
+CREATE TABLE `posts` (
+	`prediction_id` text NOT NULL,
+	`attempt` integer NOT NULL,
+	`begun_at` integer NOT NULL,
+	PRIMARY KEY(`prediction_id`, `attempt`)
+);
+--> statement-breakpoint
+CREATE INDEX `posts_by_moment` ON `posts` (`begun_at`);--> statement-breakpoint
 CREATE TABLE `predictions` (
 	`id` text PRIMARY KEY NOT NULL,
 	`app_id` text NOT NULL,
@@ -85,5 +93,4 @@ CREATE INDEX `predictions_by_app` ON `predictions` (`app_id`,`created_at`,`id`);
 CREATE INDEX `predictions_queue` ON `predictions` (`created_at`,`id`) WHERE "status" = 'QUEUED' and "submission" = 'none';--> statement-breakpoint
 CREATE INDEX `predictions_begun` ON `predictions` (`due_at`) WHERE "submission" = 'begun';--> statement-breakpoint
 CREATE INDEX `predictions_in_flight` ON `predictions` (`due_at`) WHERE "submission" = 'accepted' and "status" in ('CREATED', 'PROCESSING');--> statement-breakpoint
-CREATE INDEX `predictions_by_begun_at` ON `predictions` (`begun_at`) WHERE begun_at is not null;--> statement-breakpoint
 CREATE INDEX `predictions_finished` ON `predictions` (`model`,`finished_at`) WHERE "status" = 'COMPLETED';

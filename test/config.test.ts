@@ -1,0 +1,270 @@
+import { readFile } from 'node:fs/promises'
+import { describe, expect, test } from 'vitest'
+import { loadConfig, SETTINGS } from '../src/config.ts'
+import { StartError } from '../src/errors.ts'
+
+const KEY = { WAVESPEED_API_KEY: 'sk-123' }
+type Env = Record<string, string | undefined>
+
+/** The faults it is refused for, one a line. */
+function faults(env: Env): string[] {
+  let thrown: unknown
+  try {
+    loadConfig(env)
+  } catch (error) {
+    thrown = error
+  }
+  expect(thrown).toBeInstanceOf(StartError)
+  const [title, ...lines] = (thrown as StartError).message.split('\n')
+  expect(title).toBe('The configuration is not valid:')
+  return lines.map(line => line.trim())
+}
+
+test('an empty environment runs on a laptop: the simulator, without limits', () => {
+  expect(loadConfig({})).toEqual({
+    host: '127.0.0.1',
+    port: 4000,
+    databaseFile: 'data/rushes.db',
+    upstream: null,
+    upstreamConcurrency: null,
+    upstreamSubmitsPerMinute: null,
+    pollMinIntervalMs: 1000,
+    pollMaxIntervalMs: 15_000,
+    eventRetentionHours: 168,
+    allowedOrigins: [],
+    metricsToken: null,
+    logLevel: 'info',
+  })
+})
+
+test('a key alone asks the real upstream, within the smallest tier', () => {
+  expect(loadConfig(KEY)).toMatchObject({
+    upstream: { baseUrl: 'https://api.wavespeed.ai', apiKey: 'sk-123' },
+    upstreamConcurrency: 3,
+    upstreamSubmitsPerMinute: 5,
+  })
+})
+
+test('limits that are set hold on the simulator too', () => {
+  expect(loadConfig({ UPSTREAM_CONCURRENCY: '2' })).toMatchObject({
+    upstreamConcurrency: 2,
+    upstreamSubmitsPerMinute: null,
+  })
+  expect(loadConfig({ UPSTREAM_SUBMITS_PER_MINUTE: '7' })).toMatchObject({
+    upstreamConcurrency: null,
+    upstreamSubmitsPerMinute: 7,
+  })
+})
+
+test('every setting is read', () => {
+  expect(
+    loadConfig({
+      HOST: '::1',
+      PORT: '0',
+      DATABASE_URL: 'file:///var/lib/rushes/rushes.db',
+      WAVESPEED_API_KEY: 'sk-123',
+      WAVESPEED_BASE_URL: 'https://proxy.example/wavespeed/',
+      UPSTREAM_CONCURRENCY: '100',
+      UPSTREAM_SUBMITS_PER_MINUTE: '60',
+      POLL_MIN_INTERVAL_MS: '50',
+      POLL_MAX_INTERVAL_MS: '50',
+      EVENT_RETENTION_HOURS: '1',
+      ALLOWED_ORIGINS: 'https://app.example, http://localhost:5173 ,',
+      METRICS_TOKEN: '0123456789abcdef',
+      LOG_LEVEL: 'silent',
+    }),
+  ).toEqual({
+    host: '::1',
+    port: 0,
+    databaseFile: '/var/lib/rushes/rushes.db',
+    upstream: { baseUrl: 'https://proxy.example/wavespeed', apiKey: 'sk-123' },
+    upstreamConcurrency: 100,
+    upstreamSubmitsPerMinute: 60,
+    pollMinIntervalMs: 50,
+    pollMaxIntervalMs: 50,
+    eventRetentionHours: 1,
+    allowedOrigins: ['https://app.example', 'http://localhost:5173'],
+    metricsToken: '0123456789abcdef',
+    logLevel: 'silent',
+  })
+})
+
+test('what was read is frozen', () => {
+  expect(Object.isFrozen(loadConfig({}))).toBe(true)
+})
+
+test('an empty value means not set, and space around one is none of it', () => {
+  const empty = Object.fromEntries(Object.keys(SETTINGS).map(name => [name, ' ']))
+  expect(loadConfig(empty)).toEqual(loadConfig({}))
+  expect(loadConfig({ PORT: ' 80 ', WAVESPEED_API_KEY: ' sk-123\n' })).toMatchObject({
+    port: 80,
+    upstream: { apiKey: 'sk-123' },
+  })
+})
+
+test.each([
+  ['file:data/rushes.db', 'data/rushes.db'],
+  ['file:./a b.db', './a b.db'],
+  ['file:/abs/rushes.db', '/abs/rushes.db'],
+  ['file:///abs/rushes.db', '/abs/rushes.db'],
+  ['file::memory:', ':memory:'],
+])('DATABASE_URL %s is the file %s', (url, file) => {
+  expect(loadConfig({ DATABASE_URL: url }).databaseFile).toBe(file)
+})
+
+describe('a bad value is named, with what was expected', () => {
+  test.each<[keyof typeof SETTINGS, string, string]>([
+    ['HOST', 'a b', 'expected an address or a host name'],
+    ['HOST', 'http://localhost', 'expected an address or a host name'],
+    ['PORT', '65536', 'expected 0 to 65535'],
+    ['PORT', '-1', 'expected a whole number'],
+    ['PORT', '4e3', 'expected a whole number'],
+    ['PORT', '80.5', 'expected a whole number'],
+    ['DATABASE_URL', 'data/rushes.db', 'expected file:PATH'],
+    ['DATABASE_URL', 'file:', 'expected file:PATH'],
+    ['DATABASE_URL', 'file://host/rushes.db', 'expected file:PATH'],
+    ['DATABASE_URL', 'mysql://localhost/rushes', 'expected file:PATH'],
+    [
+      'DATABASE_URL',
+      'postgres://u:secret@localhost/rushes',
+      'PostgreSQL is not supported yet; use file:PATH',
+    ],
+    ['DATABASE_URL', 'postgresql://localhost/rushes', 'PostgreSQL is not supported yet; use file:PATH'],
+    ['WAVESPEED_API_KEY', 'two words', 'expected printable characters without spaces'],
+    ['WAVESPEED_API_KEY', 'schlüssel', 'expected printable characters without spaces'],
+    ['WAVESPEED_BASE_URL', 'api.wavespeed.ai', 'expected an https:// URL'],
+    ['WAVESPEED_BASE_URL', 'ftp://api.wavespeed.ai', 'expected an https:// URL'],
+    [
+      'WAVESPEED_BASE_URL',
+      'https://u:p@api.wavespeed.ai',
+      'expected no user name, password, query or fragment',
+    ],
+    ['WAVESPEED_BASE_URL', 'https://api.wavespeed.ai/?a=1', 'expected no user name'],
+    ['WAVESPEED_BASE_URL', 'https://api.wavespeed.ai/#a', 'expected no user name'],
+    ['WAVESPEED_BASE_URL', 'http://api.wavespeed.ai', 'for loopback only'],
+    ['UPSTREAM_CONCURRENCY', '0', 'expected 1 to 1000000'],
+    ['UPSTREAM_CONCURRENCY', 'three', 'expected a whole number'],
+    ['UPSTREAM_SUBMITS_PER_MINUTE', '1000001', 'expected 1 to 1000000'],
+    ['POLL_MIN_INTERVAL_MS', '49', 'expected 50 to 86400000'],
+    ['POLL_MAX_INTERVAL_MS', '1s', 'expected a whole number'],
+    ['EVENT_RETENTION_HOURS', '0', 'expected 1 to 87840'],
+    ['ALLOWED_ORIGINS', '*', '"*" is no origin'],
+    ['ALLOWED_ORIGINS', 'https://app.example/', '"https://app.example/" is no origin'],
+    ['ALLOWED_ORIGINS', 'https://app.example,app2.example', '"app2.example" is no origin'],
+    ['METRICS_TOKEN', 'short', 'expected at least 16 printable characters'],
+    ['LOG_LEVEL', 'loud', 'expected one of fatal, error, warn'],
+  ])('%s %j', (name, value, expected) => {
+    const [fault, ...others] = faults({ ...KEY, [name]: value })
+    expect(others).toEqual([])
+    expect(fault?.startsWith(`${name}: `)).toBe(true)
+    expect(fault).toContain(expected)
+  })
+
+  test('and no value stands in the message that may be a secret', () => {
+    const told = faults({
+      DATABASE_URL: 'postgres://u:s3cret@localhost/rushes',
+      WAVESPEED_API_KEY: 's3cret key',
+      METRICS_TOKEN: 's3cret',
+    })
+    expect(told).toHaveLength(3)
+    expect(told.join()).not.toContain('s3cret')
+  })
+})
+
+test.each(['localhost', '127.0.0.1', '127.1.2.3', '[::1]'])('plain http is for loopback: %s', host => {
+  const env = { ...KEY, WAVESPEED_BASE_URL: `http://${host}:8080/` }
+  expect(loadConfig(env).upstream?.baseUrl).toBe(`http://${host}:8080`)
+})
+
+test.each([
+  '0.0.0.0',
+  '10.0.0.1',
+  '128.0.0.1',
+  'localhost.evil.example',
+  '127.0.0.1.evil.example',
+  'evil.example#127.0.0.1',
+  '127.0.0.1@evil.example',
+  '[::2]',
+])('plain http is not for %s', host => {
+  expect(faults({ ...KEY, WAVESPEED_BASE_URL: `http://${host}` })).toHaveLength(1)
+})
+
+test('all faults are told in one message', () => {
+  const told = faults({
+    PORT: 'x',
+    WAVESPEED_BASE_URL: 'ftp://x',
+    POLL_MIN_INTERVAL_MS: '1',
+    LOG_LEVEL: 'x',
+    POLL_INTERVAL: '1',
+    ...KEY,
+  })
+  expect(told.map(fault => fault.split(':')[0]).toSorted()).toEqual([
+    'LOG_LEVEL',
+    'POLL_INTERVAL',
+    'POLL_MIN_INTERVAL_MS',
+    'PORT',
+    'WAVESPEED_BASE_URL',
+  ])
+})
+
+test('settings that contradict one another are faults', () => {
+  expect(faults({ WAVESPEED_BASE_URL: 'https://proxy.example' })).toEqual([
+    'WAVESPEED_BASE_URL: set without WAVESPEED_API_KEY; set both, or neither for the simulator',
+  ])
+  expect(faults({ POLL_MIN_INTERVAL_MS: '200', POLL_MAX_INTERVAL_MS: '100' })).toEqual([
+    'POLL_MIN_INTERVAL_MS: greater than POLL_MAX_INTERVAL_MS',
+  ])
+  // The other one's default counts too.
+  expect(faults({ POLL_MIN_INTERVAL_MS: '15001' })).toHaveLength(1)
+})
+
+test('a key that is no good is its own fault and nobody else’s', () => {
+  const told = faults({ WAVESPEED_API_KEY: 'two words', WAVESPEED_BASE_URL: 'https://proxy.example' })
+  expect(told).toEqual(['WAVESPEED_API_KEY: expected printable characters without spaces'])
+})
+
+test.each([
+  ['WAVESPEED_API_KEYS', 'WAVESPEED_API_KEY'],
+  ['WAVESPEED_KEY', 'WAVESPEED_API_KEY'],
+  ['WAVESPEED_URL', 'WAVESPEED_BASE_URL'],
+  ['UPSTREAM_CONCURENCY', 'UPSTREAM_CONCURRENCY'],
+  ['UPSTREAM_SUBMITS_PER_MIN', 'UPSTREAM_SUBMITS_PER_MINUTE'],
+  ['POLL_MIN_INTERVAL', 'POLL_MIN_INTERVAL_MS'],
+  ['EVENT_RETENTION_DAYS', 'EVENT_RETENTION_HOURS'],
+])('%s is answered with: did you mean %s?', (name, meant) => {
+  expect(faults({ [name]: '1' })).toEqual([`${name}: no such setting; did you mean ${meant}?`])
+})
+
+test('a name of ours that is like none is refused without a guess', () => {
+  expect(faults({ POLL_XYZ_QQQQQQQQQQQQQQQQQQQQ: '1' })).toEqual([
+    'POLL_XYZ_QQQQQQQQQQQQQQQQQQQQ: no such setting',
+  ])
+})
+
+test('names that are not ours are none of our business', () => {
+  const env = {
+    PATH: '/bin',
+    PORTS: '1',
+    UPSTREAM: '1',
+    MY_POLL_X: '1',
+    poll_x: '1',
+    WAVESPEED_CLIENT_NAME: 'x',
+  }
+  expect(loadConfig(env)).toEqual(loadConfig({}))
+})
+
+test('the README has every setting in its table, with its default and its meaning', async () => {
+  const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+  const table = readme.split(/\n(?!\|)/).find(block => block.includes('\n| `HOST` |')) ?? ''
+  const rows = table.split('\n').flatMap(line => {
+    const [, name, fallback, about] = /^\| (`[^|]+) \| (.+?) \| (.+) \|$/.exec(line) ?? []
+    return name === undefined ? [] : [[name, fallback, about]]
+  })
+  expect(rows).toEqual(
+    Object.entries(SETTINGS).map(([name, { fallback, about }]) => [
+      `\`${name}\``,
+      fallback === undefined ? 'none' : `\`${fallback}\``,
+      about,
+    ]),
+  )
+})

@@ -1,0 +1,470 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { BufferSource, Input, MP4 } from 'mediabunny'
+import { Agent, fetch, type RequestInit } from 'undici'
+import { afterAll, describe, expect, test, vi } from 'vitest'
+import { Client } from 'wavespeed'
+import { createSimulator, type SimulatorOptions } from '../src/simulator/simulator.ts'
+
+const KEY = 'a key of its own'
+const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
+const SIBLING = 'alibaba/wan-2.2/i2v-plus-480p'
+const DAY = 24 * 60 * 60 * 1000
+
+// No connection outlives its request.
+const dispatcher = new Agent({ pipelining: 0 })
+afterAll(() => dispatcher.destroy())
+
+interface Answer {
+  status: number
+  code: number
+  // biome-ignore lint/suspicious/noExplicitAny: the shape is the call's
+  data: any
+}
+
+async function start(options: Partial<SimulatorOptions> = {}) {
+  const simulator = await createSimulator({ file: ':memory:', key: KEY, ...options })
+  const get = (url: string, init: RequestInit = {}) => fetch(url, { dispatcher, ...init })
+  async function call(method: string, path: string, body?: unknown, key = KEY): Promise<Answer> {
+    const response = await get(`${simulator.origin}/api/v3${path}`, {
+      method,
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    })
+    const { code, data } = (await response.json()) as Answer
+    return { status: response.status, code, data }
+  }
+  return {
+    ...simulator,
+    get,
+    call,
+    submit: (fields: object = {}, model = MODEL) =>
+      call('POST', `/${model}`, { image: simulator.sampleImage, prompt: 'a slow pan', ...fields }),
+    result: async (id: string) => (await call('GET', `/predictions/${id}/result`)).data,
+    list: (fields: object = {}) => call('POST', '/predictions', { page: 1, page_size: 100, ...fields }),
+    [Symbol.asyncDispose]: simulator.close,
+  }
+}
+
+async function folder() {
+  const path = await mkdtemp(join(tmpdir(), 'rushes-simulator-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+describe('the API', () => {
+  test('answers nobody without its key', async () => {
+    await using simulator = await start()
+    for (const key of ['', 'another', `${KEY}x`, `x ${KEY}`]) {
+      for (const [method, path] of [
+        ['POST', `/${MODEL}`],
+        ['POST', '/predictions'],
+        ['GET', '/predictions/x/result'],
+      ] as const)
+        expect(await simulator.call(method, path, method === 'POST' ? {} : undefined, key)).toEqual({
+          status: 401,
+          code: 401,
+          data: null,
+        })
+    }
+    const bare = await simulator.get(`${simulator.origin}/api/v3/predictions`, { method: 'POST' })
+    expect(bare.status).toBe(401)
+    await bare.text()
+    expect(simulator.calls).toEqual([])
+  })
+
+  test.each<[what: string, fields: object | string]>([
+    ['without an image', { image: undefined }],
+    ['with an empty image', { image: '' }],
+    ['with an image that is no URL', { image: 'cat.png' }],
+    ['with an image that is no string', { image: ['https://images.example/cat.png'] }],
+    ['without a prompt', { prompt: undefined }],
+    ['with an empty prompt', { prompt: '' }],
+    ['with a prompt that is no string', { prompt: 7 }],
+    ['of 7 seconds', { duration: 7 }],
+    ['of "5" seconds', { duration: '5' }],
+    ['with a seed below -1', { seed: -2 }],
+    ['with a seed of 32 bits', { seed: 2_147_483_648 }],
+    ['with a seed between two numbers', { seed: 0.5 }],
+    ['with a negative prompt that is no string', { negative_prompt: 7 }],
+    ['with an expansion that is no boolean', { enable_prompt_expansion: 'true' }],
+  ])('refuses a job %s', async (_, fields) => {
+    await using simulator = await start()
+    expect(await simulator.submit(fields as object)).toEqual({ status: 400, code: 400, data: null })
+    expect((await simulator.list()).data.items).toEqual([])
+  })
+
+  test.each(['{', '[]', '"x"', 'null', ''])('refuses the body %j', async body => {
+    await using simulator = await start()
+    expect(await simulator.call('POST', `/${MODEL}`, body)).toMatchObject({ status: 400, code: 400 })
+  })
+
+  test.each([`${MODEL}x`, 'alibaba/wan-2.2', encodeURIComponent(MODEL), 'predictions/x'])(
+    'knows no model %s',
+    async model => {
+      await using simulator = await start()
+      expect(await simulator.submit({}, model)).toEqual({ status: 404, code: 404, data: null })
+      expect((await simulator.list()).data.items).toEqual([])
+    },
+  )
+
+  test('knows no prediction that it has not made', async () => {
+    await using simulator = await start()
+    const { data } = await simulator.submit()
+    for (const path of [`/predictions/${'f'.repeat(32)}/result`, `/predictions/${data.id}`])
+      expect(await simulator.call('GET', path)).toEqual({ status: 404, code: 404, data: null })
+  })
+
+  test('answers a submit with a prediction as the contract shows one', async () => {
+    await using simulator = await start()
+    for (const model of [MODEL, SIBLING]) {
+      const { status, code, data } = await simulator.submit({}, model)
+      expect([status, code]).toEqual([200, 200])
+      expect(data).toEqual({
+        id: expect.stringMatching(/^[0-9a-f]{32}$/),
+        model,
+        outputs: [],
+        urls: { get: `${simulator.origin}/api/v3/predictions/${data.id}/result` },
+        has_nsfw_contents: [],
+        status: 'created',
+        created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/),
+        error: '',
+        executionTime: 0,
+        timings: { inference: 0 },
+      })
+      expect(Math.abs(Date.parse(data.created_at) - Date.now())).toBeLessThan(5000)
+    }
+  })
+
+  test('drops keys it does not know in silence, and the job runs with the defaults', async () => {
+    await using home = await folder()
+    const file = join(home.path, 'simulator.db')
+    await using simulator = await start({ file })
+    const { code, data } = await simulator.submit({
+      negativePrompt: 'blur',
+      durration: 7,
+      enablePromptExpansion: true,
+      sed: 9,
+      size: '480p',
+    })
+    expect(code).toBe(200)
+    const database = new Database(file, { readonly: true })
+    const { job } = database.prepare('select job from jobs where id = ?').get(data.id) as { job: string }
+    database.close()
+    expect(JSON.parse(job).input).toEqual({
+      image: simulator.sampleImage,
+      prompt: 'a slow pan',
+      negative_prompt: '',
+      duration: 5,
+      enable_prompt_expansion: false,
+      seed: -1,
+    })
+    simulator.advance(DAY)
+    expect((await simulator.result(data.id)).status).toBe('completed')
+  })
+
+  test('remembers every call with the key, in order', async () => {
+    await using simulator = await start()
+    const { data } = await simulator.submit({ seed: 3 })
+    await simulator.result(data.id)
+    await simulator.list()
+    expect(simulator.calls).toEqual([
+      {
+        method: 'POST',
+        path: `/${MODEL}`,
+        body: { image: simulator.sampleImage, prompt: 'a slow pan', seed: 3 },
+      },
+      { method: 'GET', path: `/predictions/${data.id}/result`, body: undefined },
+      { method: 'POST', path: '/predictions', body: { page: 1, page_size: 100 } },
+    ])
+  })
+})
+
+describe('a job', () => {
+  test('is created, then processing, then completed, as time goes by', async () => {
+    await using simulator = await start()
+    const { data } = await simulator.submit({ prompt: 'sim:seconds=60' })
+    const met: string[] = []
+    for (let second = 0; second < 65; second += 5) {
+      const { status, outputs } = await simulator.result(data.id)
+      met.push(status)
+      expect(outputs).toHaveLength(status === 'completed' ? 1 : 0)
+      simulator.advance(5000)
+    }
+    expect(met).toEqual([...Array(2).fill('created'), ...Array(10).fill('processing'), 'completed'])
+    expect(await simulator.result(data.id)).toMatchObject({
+      status: 'completed',
+      outputs: [`${simulator.origin}/files/${data.id}.mp4`],
+      has_nsfw_contents: [false],
+      error: '',
+      executionTime: 50_000,
+      timings: { inference: 50_000 },
+    })
+  })
+
+  test('takes some seconds where nothing is said', async () => {
+    await using simulator = await start()
+    const { data } = await simulator.submit()
+    simulator.advance(5500)
+    expect((await simulator.result(data.id)).status).toBe('processing')
+    simulator.advance(5500)
+    expect((await simulator.result(data.id)).status).toBe('completed')
+  })
+
+  test('takes parts of a second at their word', async () => {
+    await using simulator = await start()
+    const { data } = await simulator.submit({ prompt: 'a slow pan sim:seconds=60.9, then a close-up' })
+    simulator.advance(60_200)
+    expect((await simulator.result(data.id)).status).toBe('processing')
+    simulator.advance(1000)
+    expect((await simulator.result(data.id)).status).toBe('completed')
+  })
+
+  test.each<[word: string, end: object]>([
+    [
+      'sim:fail=1200',
+      { status: 'failed', code: 1200, outputs: [], error: expect.stringMatching(/./), has_nsfw_contents: [] },
+    ],
+    ['sim:fail=5004', { status: 'failed', code: 5004, outputs: [] }],
+    ['sim:end=failed', { status: 'failed', outputs: [] }],
+    ['sim:end=timeout', { status: 'timeout', outputs: [] }],
+    ['sim:end=cancelled', { status: 'cancelled', outputs: [] }],
+    ['sim:end=sparkling', { status: 'sparkling', outputs: [] }],
+    ['sim:empty', { status: 'completed', outputs: [], has_nsfw_contents: [] }],
+    ['sim:nsfw', { status: 'completed', has_nsfw_contents: [true] }],
+  ])('does as %s in its prompt says', async (word, end) => {
+    await using simulator = await start()
+    const { data } = await simulator.submit({ prompt: `a slow pan, ${word} sim:seconds=10` })
+    simulator.advance(9000)
+    expect(await simulator.result(data.id)).toMatchObject({ status: 'processing', error: '', outputs: [] })
+    simulator.advance(2000)
+    const { code, data: ended } = await simulator.call('GET', `/predictions/${data.id}/result`)
+    expect(code).toBe(200)
+    expect(ended).toMatchObject(end)
+  })
+
+  test('is forgotten after seven days', async () => {
+    await using simulator = await start()
+    const { data } = await simulator.submit({ prompt: 'sim:seconds=1' })
+    simulator.advance(7 * DAY - 60_000)
+    expect((await simulator.result(data.id)).status).toBe('completed')
+    simulator.advance(120_000)
+    expect(await simulator.result(data.id)).toBeNull()
+    expect((await simulator.list()).data.items).toEqual([])
+  })
+})
+
+describe('the list', () => {
+  // biome-ignore lint/suspicious/noExplicitAny: predictions as upstream writes them
+  const ids = ({ data }: Answer) => data.items.map((item: any) => item.id)
+
+  test('is paged, newest first, up to a short page', async () => {
+    await using simulator = await start()
+    const made: string[] = []
+    for (let n = 0; n < 5; n++) {
+      made.push((await simulator.submit()).data.id)
+      simulator.advance(1000)
+    }
+    made.reverse()
+    const pages = []
+    for (const page of [1, 2, 3, 4]) pages.push(await simulator.list({ page, page_size: 2 }))
+    expect(pages.map(ids)).toEqual([made.slice(0, 2), made.slice(2, 4), made.slice(4), []])
+    expect(pages.map(({ code, data }) => [code, data.page])).toEqual([1, 2, 3, 4].map(page => [200, page]))
+    expect(ids(await simulator.list())).toEqual(made)
+  })
+
+  test.each([
+    { page: 0 },
+    { page: undefined },
+    { page: 1.5 },
+    { page: '1' },
+    { page_size: 0 },
+    { page_size: 101 },
+    { page_size: undefined },
+  ])('refuses %j', async fields => {
+    await using simulator = await start()
+    expect(await simulator.list(fields)).toEqual({ status: 400, code: 400, data: null })
+  })
+
+  test('is narrowed to a model', async () => {
+    await using simulator = await start()
+    const one = (await simulator.submit({}, MODEL)).data.id
+    const other = (await simulator.submit({}, SIBLING)).data.id
+    expect(ids(await simulator.list({ model: MODEL }))).toEqual([one])
+    expect(ids(await simulator.list({ model: SIBLING }))).toEqual([other])
+  })
+
+  test('is narrowed to a status before it is paged: a short page is the last one', async () => {
+    await using simulator = await start()
+    const completed: string[] = []
+    for (let n = 0; n < 6; n++) {
+      const { data } = await simulator.submit({ prompt: n % 2 ? 'sim:seconds=0' : 'sim:seconds=3600' })
+      if (n % 2) completed.unshift(data.id)
+      simulator.advance(1000)
+    }
+    const pages = [1, 2].map(page => simulator.list({ page, page_size: 2, status: 'completed' }))
+    expect((await Promise.all(pages)).map(ids)).toEqual([completed.slice(0, 2), completed.slice(2)])
+  })
+
+  test('is narrowed to a span of creation', async () => {
+    await using simulator = await start()
+    const made = []
+    for (let n = 0; n < 3; n++) {
+      made.push((await simulator.submit()).data)
+      simulator.advance(60_000)
+    }
+    const [first, second, third] = made
+    const around = (ms: number) => new Date(Date.parse(second.created_at) + ms).toISOString()
+    expect(ids(await simulator.list({ created_after: around(-1000) }))).toEqual([third.id, second.id])
+    expect(ids(await simulator.list({ created_before: around(1000) }))).toEqual([second.id, first.id])
+  })
+})
+
+describe('a file', () => {
+  async function finished(simulator: Awaited<ReturnType<typeof start>>): Promise<string> {
+    const { data } = await simulator.submit({ prompt: 'sim:seconds=10' })
+    simulator.advance(11_000)
+    return (await simulator.result(data.id)).outputs[0]
+  }
+
+  test('of a finished job is an MP4, for pages of every origin and without the key', async () => {
+    await using simulator = await start()
+    const response = await simulator.get(await finished(simulator), {
+      headers: { origin: 'https://app.example' },
+    })
+    expect(response.status).toBe(200)
+    expect(response.headers.get('content-type')).toBe('video/mp4')
+    expect(response.headers.get('accept-ranges')).toBe('bytes')
+    expect(response.headers.get('access-control-allow-origin')).toBe('*')
+    const bytes = await response.bytes()
+    expect(response.headers.get('content-length')).toBe(`${bytes.length}`)
+  })
+
+  test('is served in parts', async () => {
+    await using simulator = await start()
+    const url = await finished(simulator)
+    const whole = await (await simulator.get(url)).bytes()
+    const part = await simulator.get(url, { headers: { range: 'bytes=100-199' } })
+    expect(part.status).toBe(206)
+    expect(part.headers.get('content-range')).toBe(`bytes 100-199/${whole.length}`)
+    expect(part.headers.get('access-control-allow-origin')).toBe('*')
+    expect(Buffer.from(await part.bytes()).equals(whole.subarray(100, 200))).toBe(true)
+    const beyond = await simulator.get(url, { headers: { range: `bytes=${whole.length}-` } })
+    expect(beyond.status).toBe(416)
+    await beyond.text()
+  })
+
+  test('is a video of five seconds, 1920 × 1080, that a player can play from its first frame', async () => {
+    await using simulator = await start()
+    const bytes = await (await simulator.get(await finished(simulator))).bytes()
+    using video = new Input({ source: new BufferSource(bytes), formats: [MP4] })
+    expect(await video.canRead()).toBe(true)
+    expect(await video.computeDuration()).toBeCloseTo(5, 1)
+    const track = (await video.getPrimaryVideoTrack())!
+    expect([await track.getDisplayWidth(), await track.getDisplayHeight()]).toEqual([1920, 1080])
+    expect(await track.getCodec()).toBe('avc')
+    expect(await track.computeDuration()).toBeCloseTo(5, 1)
+    const { packetCount } = await track.computePacketStats()
+    expect(packetCount).toBeGreaterThanOrEqual(5 * 10)
+    // Index before media: a browser starts before it has the whole file.
+    const head = Buffer.from(bytes)
+    expect(head.indexOf('moov')).toBeLessThan(head.indexOf('mdat'))
+  })
+
+  test('is not there before its job is finished, nor for one that failed', async () => {
+    await using simulator = await start()
+    const { data: running } = await simulator.submit({ prompt: 'sim:seconds=3600' })
+    const { data: failed } = await simulator.submit({ prompt: 'sim:seconds=0 sim:fail=1200' })
+    for (const name of [running.id, failed.id, 'f'.repeat(32), '..%2fsample', 'sample']) {
+      const response = await simulator.get(`${simulator.origin}/files/${name}.mp4`)
+      expect([response.status, await response.json()]).toMatchObject([404, { code: 404 }])
+    }
+  })
+
+  test('is kept seven days', async () => {
+    await using simulator = await start()
+    const url = await finished(simulator)
+    simulator.advance(7 * DAY - 60_000)
+    expect((await simulator.get(url, { method: 'HEAD' })).status).toBe(200)
+    simulator.advance(120_000)
+    expect((await simulator.get(url, { method: 'HEAD' })).status).toBe(404)
+  })
+
+  test('of the sample image is a JPEG', async () => {
+    await using simulator = await start()
+    const response = await simulator.get(simulator.sampleImage)
+    expect(response.headers.get('content-type')).toBe('image/jpeg')
+    expect([...(await response.bytes()).subarray(0, 3)]).toEqual([0xff, 0xd8, 0xff])
+  })
+})
+
+describe('a restart', () => {
+  test('on the same file keeps jobs, files and port', async () => {
+    await using home = await folder()
+    const file = join(home.path, 'simulator.db')
+    const first = await start({ file })
+    const { data: done } = await first.submit({ prompt: 'sim:seconds=0' })
+    const { data: running } = await first.submit({ prompt: 'sim:seconds=3600' })
+    const before = [await first.result(done.id), await first.result(running.id)]
+    await first.close()
+
+    await using second = await start({ file })
+    expect(second.origin).toBe(first.origin)
+    expect([await second.result(done.id), await second.result(running.id)]).toEqual(before)
+    expect((await second.list()).data.items).toHaveLength(2)
+    const video = await second.get(before[0].outputs[0])
+    expect([video.status, video.headers.get('content-type')]).toEqual([200, 'video/mp4'])
+    await video.bytes()
+    second.advance(3_600_000)
+    expect((await second.result(running.id)).status).toBe('completed')
+  })
+
+  test('takes no other port where its own is taken', async () => {
+    await using home = await folder()
+    const file = join(home.path, 'simulator.db')
+    await using first = await start({ file })
+    await expect(start({ file })).rejects.toMatchObject({ code: 'EADDRINUSE' })
+    expect((await first.list()).code).toBe(200)
+  })
+})
+
+describe('the official client', () => {
+  const silent = () => {
+    const consoles = [vi.spyOn(console, 'log'), vi.spyOn(console, 'error')]
+    for (const spy of consoles) spy.mockImplementation(() => {})
+    return {
+      said: () => consoles.flatMap(spy => spy.mock.calls),
+      [Symbol.dispose]: () => {
+        for (const spy of consoles) spy.mockRestore()
+      },
+    }
+  }
+
+  test('gets a video out of it, unchanged', async () => {
+    using quiet = silent()
+    await using simulator = await start()
+    const client = new Client(KEY, { baseUrl: simulator.origin })
+    const input = { image: simulator.sampleImage, prompt: 'a slow pan sim:seconds=1', seed: 7 }
+    const { outputs } = await client.run(MODEL, input, { pollInterval: 0.1 })
+    expect(outputs).toHaveLength(1)
+    const video = await simulator.get(outputs[0])
+    expect([video.status, video.headers.get('content-type')]).toEqual([200, 'video/mp4'])
+    await video.bytes()
+    expect(simulator.calls.filter(call => call.method === 'POST')).toEqual([
+      { method: 'POST', path: `/${MODEL}`, body: input },
+    ])
+    expect(quiet.said()).toEqual([])
+  })
+
+  test('is told of a failure, a cancellation and a wrong key', async () => {
+    using _quiet = silent()
+    await using simulator = await start()
+    const client = new Client(KEY, { baseUrl: simulator.origin })
+    const run = (prompt: string, by = client) =>
+      by.run(MODEL, { image: simulator.sampleImage, prompt }, { pollInterval: 0.05 })
+    await expect(run('sim:seconds=0 sim:fail=1200')).rejects.toThrow('Prediction failed')
+    await expect(run('sim:seconds=0 sim:end=cancelled')).rejects.toThrow('Prediction failed')
+    await expect(run('x', new Client('another', { baseUrl: simulator.origin }))).rejects.toThrow('HTTP 401')
+  })
+})
