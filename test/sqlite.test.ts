@@ -1,0 +1,337 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { chmod, mkdir, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { describe, expect, test, vi } from 'vitest'
+import { StartError } from '../src/errors.ts'
+import type { AppId, Change } from '../src/prediction.ts'
+import { openSqlite } from '../src/store/sqlite/open.ts'
+import type { Store } from '../src/store/store.ts'
+import {
+  add,
+  addMany,
+  HOUR,
+  idsOf,
+  jobOf,
+  log,
+  MINUTE,
+  NOBODY,
+  newApp,
+  page,
+  SECOND,
+  sendAll,
+  submits,
+  T,
+} from './support/store.ts'
+
+describe('a SQLite file', () => {
+  async function folder() {
+    const path = await mkdtemp(join(tmpdir(), 'rushes-store-'))
+    const opened: Store[] = []
+    return {
+      path,
+      file: join(path, 'rushes.db'),
+      open(file = join(path, 'rushes.db'), ring = () => {}) {
+        const store = openSqlite(file, ring)
+        opened.push(store)
+        return store
+      },
+      async [Symbol.asyncDispose]() {
+        for (const store of opened) await store.close()
+        await chmod(path, 0o700)
+        await rm(path, { recursive: true })
+      },
+    }
+  }
+
+  /** A connection of somebody else to the same file, for the time of one question. */
+  function beside<Answer>(file: string, ask: (client: Database.Database) => Answer): Answer {
+    const client = new Database(file)
+    try {
+      return ask(client)
+    } finally {
+      client.close()
+    }
+  }
+
+  /** What opening it throws; fails if it does not, or if that is not one sentence for an operator. */
+  function refusal(file: string): string {
+    let thrown: unknown
+    try {
+      const store = openSqlite(file, () => {})
+      void store.close()
+    } catch (error) {
+      thrown = error
+    }
+    expect(thrown).toBeInstanceOf(StartError)
+    const { message } = thrown as StartError
+    expect(message).toMatch(/^DATABASE_URL: [^\n]+\.$/)
+    expect(message).toContain(file.slice(0, file.lastIndexOf('/')))
+    return message
+  }
+
+  const isRoot = process.getuid?.() === 0
+
+  test('opened again has everything it had, its epoch and its cursor key too', async () => {
+    await using f = await folder()
+    const before = f.open()
+    const app = await newApp(before)
+    await before.addKey(app, { prefix: 'rsh_aaaaaaaa', hash: 'h', expiresAt: null }, T)
+    await before.bindUpstream('the simulator')
+    await addMany(before, app, 2)
+    const [sent] = await sendAll(before, T + SECOND)
+    await before.change(sent!.id, () => ({ dueAt: T, pause: { reason: 'account', until: T } }), T)
+    const kept = async (store: Store) => ({
+      epoch: store.epoch,
+      cursorKey: store.cursorKey,
+      app: await store.app(app),
+      key: await store.findKey('rsh_aaaaaaaa'),
+      upstream: await store.bindUpstream('another'),
+      list: await store.list(app, page()),
+      events: await store.eventsAfter({ appId: app, after: 0, limit: 100 }),
+      paused: await store.paused(),
+      job: await jobOf(store, sent!.id),
+    })
+    const first = await kept(before)
+    await before.close()
+    expect(await kept(f.open())).toEqual(first)
+    expect(first.events.events).toHaveLength(4)
+    expect(first.upstream).toBe('the simulator')
+  })
+
+  test('a row that was begun when the process died is found begun', async () => {
+    await using f = await folder()
+    const dying = f.open()
+    const { id } = await add(dying, await newApp(dying))
+    await submits(dying, T, { leaseUntil: T + MINUTE })
+    // It never closes what it had open.
+    const store = f.open()
+    expect(await submits(store, T + HOUR)).toEqual([])
+    expect(await store.claimAbandoned({ now: T + HOUR, leaseUntil: T + HOUR, limit: 9 })).toMatchObject([
+      { id },
+    ])
+  })
+
+  test('survives a power cut: WAL, and every commit on disk before it is told of', async () => {
+    await using f = await folder()
+    const prototype = Database.prototype as Database.Database
+    const pragma = vi.spyOn(prototype, 'pragma')
+    try {
+      f.open()
+      const client = pragma.mock.contexts[0] as Database.Database
+      expect(client.pragma('journal_mode', { simple: true })).toBe('wal')
+      expect(client.pragma('synchronous', { simple: true })).toBe(2)
+      expect(client.pragma('foreign_keys', { simple: true })).toBe(1)
+    } finally {
+      pragma.mockRestore()
+    }
+  })
+
+  test('rings when another connection can already see why', async () => {
+    await using f = await folder()
+    const seen: unknown[] = []
+    const count = (client: Database.Database) => client.prepare('select count(*) from events').pluck().get()
+    const store = f.open(f.file, () => seen.push(beside(f.file, count)))
+    const { id } = await add(store, await newApp(store))
+    await store.change(id, () => ({ status: 'CREATED' }), T)
+    await sendAll(store, T)
+    expect(seen).toEqual([1, 2])
+  })
+
+  test('what claimSubmits gives is begun on disk when it returns', async () => {
+    await using f = await folder()
+    const store = f.open()
+    const { id } = await add(store, await newApp(store))
+    await submits(store, T + 5)
+    const row = beside(f.file, client =>
+      client.prepare('select submission, begun_at from predictions where id = ?').get(id),
+    )
+    expect(row).toEqual({ submission: 'begun', begun_at: T + 5 })
+  })
+
+  test('a row is nothing without its event: where one can’t be written, neither is', async () => {
+    await using f = await folder()
+    let rings = 0
+    const store = f.open(f.file, () => void rings++)
+    const app = await newApp(store)
+    const before = await add(store, app)
+    beside(f.file, client =>
+      client.exec("create trigger full before insert on events begin select raise(abort, 'disk full'); end"),
+    )
+    const change: Change = { status: 'CREATED', pause: { reason: 'account', until: T } }
+    await expect(store.change(before.id, () => change, T)).rejects.toThrow()
+    await expect(add(store, app)).rejects.toThrow()
+    expect((await store.list(app, page())).predictions).toEqual([before])
+    expect(await store.paused()).toBeNull()
+    expect(rings).toBe(1)
+  })
+
+  test('nor is a change anything without its pause', async () => {
+    await using f = await folder()
+    const store = f.open()
+    const app = await newApp(store)
+    const before = await add(store, app)
+    beside(f.file, client =>
+      client.exec("create trigger full before insert on pause begin select raise(abort, 'disk full'); end"),
+    )
+    const change: Change = { status: 'CREATED', pause: { reason: 'account', until: T } }
+    await expect(store.change(before.id, () => change, T)).rejects.toThrow()
+    expect(await store.get(app, before.id)).toEqual(before)
+    expect(await log(store, app)).toHaveLength(1)
+  })
+
+  test('two gateways on one file never claim the same row, nor more than the account may have', async () => {
+    await using f = await folder()
+    const [one, two] = [f.open(), f.open()]
+    await addMany(one, await newApp(one), 12)
+    const claims = []
+    for (let i = 0; i < 3; i++)
+      for (const store of [one, two])
+        claims.push(await submits(store, T + HOUR, { limit: 2, concurrency: 9 }))
+    const ids = claims.flatMap(idsOf)
+    expect(ids).toHaveLength(9)
+    expect(new Set(ids).size).toBe(9)
+  })
+
+  test('a folder named data is made; any other must be there', async () => {
+    await using f = await folder()
+    await f.open(join(f.path, 'data', 'rushes.db')).ping()
+    const missing = join(f.path, 'elsewhere', 'rushes.db')
+    expect(refusal(missing)).toMatch(/the folder .*\/elsewhere does not exist/)
+    expect(existsSync(join(f.path, 'elsewhere'))).toBe(false)
+    expect(refusal(join(f.path, 'a', 'data', 'rushes.db'))).toMatch(/data can't be made \(ENOENT\)/)
+  })
+
+  test('that is no database is refused, and left as it is', async () => {
+    await using f = await folder()
+    const text = 'Dear diary, this is no database.\n'.repeat(300)
+    await writeFile(f.file, text)
+    expect(refusal(f.file)).toMatch(/is not a SQLite database/)
+    expect(await readFile(f.file, 'utf8')).toBe(text)
+  })
+
+  test('that is a folder, or lies in a file, is refused', async () => {
+    await using f = await folder()
+    await mkdir(f.file)
+    expect(refusal(f.file)).toMatch(/can't be opened/)
+    const file = join(f.path, 'file')
+    await writeFile(file, '')
+    refusal(join(file, 'rushes.db'))
+  })
+
+  test('of another program is refused', async () => {
+    await using f = await folder()
+    beside(f.file, client => client.exec('create table diary (entry text)'))
+    expect(refusal(f.file)).toMatch(/is the database of another program/)
+  })
+
+  test('of another program is left as it is, its journal mode too', async () => {
+    await using f = await folder()
+    beside(f.file, client => client.exec('create table diary (entry text)'))
+    const before = await readFile(f.file)
+    refusal(f.file)
+    expect(beside(f.file, client => client.pragma('journal_mode', { simple: true }))).toBe('delete')
+    expect((await readFile(f.file)).equals(before)).toBe(true)
+  })
+
+  test('written by a newer version is refused, and left as it is', async () => {
+    await using f = await folder()
+    await f.open().close()
+    beside(f.file, client =>
+      client
+        .prepare('insert into __drizzle_migrations (hash, created_at) values (?, ?)')
+        .run('f00d', 1_999_999_999_999),
+    )
+    const before = await readFile(f.file)
+    expect(refusal(f.file)).toMatch(/was written by a newer Rushes/)
+    expect((await readFile(f.file)).equals(before)).toBe(true)
+  })
+
+  test('that is damaged is refused', async () => {
+    await using f = await folder()
+    const store = f.open()
+    await addMany(store, await newApp(store), 50)
+    await store.close()
+    const bytes = await readFile(f.file)
+    bytes.fill(0xff, 100, 4096)
+    await writeFile(f.file, bytes)
+    expect(refusal(f.file)).toMatch(/is damaged \(SQLITE_CORRUPT\)\. Restore it from a backup/)
+  })
+
+  test.skipIf(isRoot)(
+    'that may not be written is refused, and so is a new one in such a folder',
+    async () => {
+      await using f = await folder()
+      await f.open().close()
+      await chmod(f.file, 0o400)
+      expect(refusal(f.file)).toMatch(/no permission to read and write/)
+      await rm(f.file)
+      await chmod(f.path, 0o500)
+      expect(refusal(f.file)).toMatch(/no permission to read and write/)
+    },
+  )
+
+  test.skipIf(!existsSync('/proc/self/fd'))('that is refused is let go of', async () => {
+    await using f = await folder()
+    await writeFile(f.file, 'no database '.repeat(1000))
+    refusal(f.file)
+    const held = await Promise.all(
+      readdirSync('/proc/self/fd').map(fd => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+    )
+    expect(held.filter(path => path.startsWith(f.path))).toEqual([])
+  })
+
+  describe('the hot questions read an index, never the table', () => {
+    const asked = { now: T, leaseUntil: T, limit: 3 }
+    const place = { createdAt: T, id: NOBODY }
+    const app = NOBODY as AppId
+    test.each<[string, (store: Store) => Promise<unknown>, RegExp[]]>([
+      [
+        'claimSubmits',
+        store => store.claimSubmits({ ...asked, concurrency: 3, perMinute: 5 }),
+        [/predictions_queue/, /predictions_begun/, /predictions_in_flight/, /posts_by_moment/],
+      ],
+      ['claimPolls', store => store.claimPolls(asked), [/predictions_in_flight \(due_at<\?\)/]],
+      ['claimAbandoned', store => store.claimAbandoned(asked), [/predictions_begun \(due_at<\?\)/]],
+      ['queuePositions', store => store.queuePositions(app, [NOBODY]), [/ahead USING .*predictions_queue/]],
+      [
+        'usualDuration',
+        store => store.usualDuration('WAN_2_2_I2V_PLUS_1080P'),
+        [/predictions_finished \(model=\?\)/],
+      ],
+      ['list', store => store.list(app, page({ after: place })), [/predictions_by_app \(app_id=\? AND/]],
+      [
+        'eventsAfter',
+        store => store.eventsAfter({ appId: app, after: 0, limit: 9 }),
+        [/events_by_app \(app_id=\? AND/],
+      ],
+      [
+        'eventsAfter of one prediction',
+        store => store.eventsAfter({ appId: app, after: 0, limit: 9, predictionId: NOBODY }),
+        [/events_by_prediction \(prediction_id=\? AND/],
+      ],
+    ])('%s', async (_, ask, indices) => {
+      await using f = await folder()
+      const store = f.open()
+      const prepare = vi.spyOn(Database.prototype as Database.Database, 'prepare')
+      let statements: string[]
+      try {
+        await ask(store)
+        statements = prepare.mock.calls.map(([text]) => text).filter(text => text.includes('predictions'))
+      } finally {
+        prepare.mockRestore()
+      }
+      const plan = beside(f.file, client =>
+        statements.flatMap(text =>
+          client
+            .prepare<unknown[], { detail: string }>(`explain query plan ${text}`)
+            .all(Array.from(text.matchAll(/\?/g), () => 1))
+            .map(step => step.detail),
+        ),
+      )
+      for (const index of indices) expect(plan.join('\n')).toMatch(index)
+      expect(plan.filter(step => /^SCAN (?!pause|.*INDEX)|TEMP B-TREE/.test(step))).toEqual([])
+    })
+  })
+})
