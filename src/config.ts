@@ -189,7 +189,8 @@ function baseUrl(text: string, context: z.RefinementCtx): string {
     return refuse(context, 'expected no user name, password, query or fragment')
   if (url.protocol === 'http:' && !isLoopbackName(url.hostname))
     return refuse(context, 'plain http would show the key to the network; it is for loopback only')
-  return (url.origin + url.pathname).replace(/\/+$/, '')
+  // The vendor's own pages name the base with the API's path.
+  return (url.origin + url.pathname).replace(/\/+$/, '').replace(/\/api\/v3$/, '')
 }
 
 const isLoopbackName = (host: string) =>

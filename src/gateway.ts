@@ -64,7 +64,7 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
 
   try {
     const bell = createBell()
-    const store = openSqlite(config.databaseFile, bell.ring)
+    const store = openSqlite(config.databaseFile, bell.ring, { alone: true })
     opened.push(store.close)
     await belong(store, config)
 
@@ -94,7 +94,7 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
     const url = await listen(server, config.host, config.port)
 
     const poll = { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs }
-    const common = { store, upstream, bell, log, now, poll }
+    const common = { store, upstream, bell, log, now, poll, underway: new Set<string>() }
     const workers = [
       createSubmitter({
         ...common,
@@ -162,7 +162,7 @@ async function startSimulator(config: Config, overrides: Overrides): Promise<Sim
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'EADDRINUSE')
       throw new StartError(
-        `The simulator's port is in use (${message}): is another gateway running here? Its videos' addresses name this port, so it takes no other.`,
+        `The simulator's port is in use (${message}): is another gateway running here? Its videos' addresses name this port. Stop what holds it, or delete ${file}: the simulated jobs go with it.`,
       )
     throw new StartError(`The simulator can't start: ${message} (${file}).`)
   }

@@ -86,7 +86,7 @@ export interface PredictionEvent {
   prediction: Prediction
 }
 
-/** Why nothing is submitted for now, whatever is queued. */
+/** Why nothing is submitted for now, whatever is queued. Once upstream can be read again, one submit at a time is a trial. */
 export const PAUSES = ['unknown', 'unreachable', 'account', 'throttled'] as const
 export type PauseReason = (typeof PAUSES)[number]
 export interface Pause {
@@ -99,7 +99,8 @@ export type Change = Partial<Omit<Standing, 'updatedAt'>> &
   Partial<Pick<Job, 'submission' | 'dueAt' | 'emptySince'>> & {
     /** Nothing was sent: the POST takes nothing of the account's minute. */
     begunAt?: null
-    pause?: Pause
+    /** Null: a submit went well, a trial is over. */
+    pause?: Pause | null
   }
 export type Decide = (job: Job) => Change | null
 
@@ -142,6 +143,21 @@ const ACCOUNT_PROBE = MINUTE
 /** Upstream counts submits by the minute. */
 const THROTTLE_WINDOW = MINUTE
 const UNREACHABLE_PROBE = SECOND
+const LONGEST_PAUSE = 15 * MINUTE
+
+/**
+ * A pause on top of another: the newer reason, the longer wait. A trial that failed waits as long again as the trouble
+ * has lasted, up to a quarter of an hour, so that an outage of submits alone can't burn the queue job by job.
+ */
+export function pauseOn(
+  standing: (Pause & { since: number; trial: boolean }) | null,
+  next: Pause,
+  now: number,
+): Pause {
+  if (standing === null) return next
+  const again = standing.trial ? now + Math.min(now - standing.since, LONGEST_PAUSE) : standing.until
+  return { reason: next.reason, until: Math.max(next.until, again) }
+}
 
 /** The POST's answer. `firstLook` is when to poll first. */
 export const answered =
@@ -156,6 +172,7 @@ export const answered =
           upstreamId: outcome.upstreamId,
           submittedAt: job.begunAt,
           dueAt: firstLook,
+          pause: null,
         }
       case 'rejected':
         return {
@@ -165,6 +182,7 @@ export const answered =
           submittedAt: job.begunAt,
           finishedAt: now,
           cost: 0,
+          pause: null,
         }
       case 'unsent':
         return {

@@ -12,6 +12,8 @@ const SUBMIT = `mutation ($input: SubmitVideoInput!) {
   }
 }`
 const VALID = { image: { url: 'https://images.example/cat.png' }, prompt: 'a cat' }
+/** Deeper than what JSON.stringify can write, where it runs on a stack that is already in use. */
+const nested = (levels: number): unknown => (levels === 0 ? [] : [nested(levels - 1)])
 const UNKNOWN = Buffer.from('Prediction:018f0000-0000-7000-8000-000000000000').toString('base64url')
 
 const send = async (harness: Harness, input: object, key?: string) =>
@@ -81,6 +83,7 @@ describe('submitVideo', () => {
       ['input', 'idempotencyKey'],
     ],
     ['more than 4 KiB of metadata', { metadata: 'x'.repeat(4096) }, ['input', 'metadata']],
+    ['metadata nested without end', { metadata: nested(3000) }, ['input', 'metadata']],
     ['half a surrogate pair', { prompt: 'a \ud83d cat' }, ['input', 'prompt']],
   ])('refuses %s, with its path', async (_, fault, path) => {
     await using harness = await startGateway()

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { type Harness, startGateway, submit, take } from './support/gateway.ts'
@@ -244,4 +245,54 @@ test('a body over 1 MiB is refused before it is read', async () => {
     `{"query":"${'#'.repeat(1024 * 1024)}"}`,
   )
   expect(answer.status).toBe(413)
+})
+
+test('a socket that is reset while its upgrade is refused ends nobody', async () => {
+  await using harness = await startGateway()
+  const { port } = new URL(harness.gateway.url)
+  for (let i = 0; i < 30; i++) {
+    const socket = connect(Number(port), '127.0.0.1')
+    await once(socket, 'connect')
+    socket.write('GET /elsewhere HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    if (i % 2) await once(socket, 'data')
+    socket.resetAndDestroy()
+    await once(socket, 'close')
+  }
+  expect((await harness.fetch('/health/live')).status).toBe(200)
+})
+
+test.each(['[', 'a b', '%', 'x:99999'])('a Host of %j is refused in a sentence', async host => {
+  await using harness = await startGateway()
+  const socket = connect(Number(new URL(harness.gateway.url).port), '127.0.0.1')
+  socket.write(`POST /graphql HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  let text = ''
+  for await (const chunk of socket) text += chunk
+  expect(text).toMatch(/^HTTP\/1.1 400 /)
+  expect(text).not.toMatch(/ at |node_modules/)
+})
+
+describe('a document', () => {
+  const ask = async (query: string) => {
+    await using harness = await startGateway()
+    const answer = await harness.query(query)
+    expect(harness.log.filter(line => line.level === 'error')).toEqual([])
+    return answer.errors?.[0]
+  }
+
+  test('that is too long, has too many words or is nested too deep is refused before it is read', async () => {
+    expect(await ask(`{ __typename } #${'x'.repeat(70_000)}`)).toMatchObject({
+      extensions: { code: 'BAD_ARGUMENT' },
+    })
+    expect((await ask(`{ ${'__typename '.repeat(5000)} }`))?.message).toMatch(/4000 tokens/)
+    expect((await ask(`${'{a'.repeat(10_000)}${'}'.repeat(10_000)}`))?.message).toMatch(/4000 tokens/)
+    expect((await ask(`${'{a'.repeat(1300)}${'}'.repeat(1300)}`))?.message).toMatch(/Cannot query field/)
+  })
+
+  test('that is no JSON is refused without the words of a parser', async () => {
+    await using harness = await startGateway()
+    const answer = await post(harness, { authorization: `Bearer ${harness.key}` }, '{"query": nonsense}')
+    expect(await answer.json()).toEqual({
+      errors: [{ message: 'POST body sent invalid JSON.', extensions: { code: 'BAD_REQUEST' } }],
+    })
+  })
 })

@@ -120,7 +120,8 @@ const UNKNOWN: Row[] = [
   ['no data', answer(200, envelope(200))],
   ['a list for data', answer(200, envelope(200, [{ id: ID }]))],
   ['the bare prediction', answer(200, JSON.stringify({ id: ID, status: 'created' }))],
-  ['a code that is text', answer(200, envelope('200', { id: ID }))],
+  ['an id that leads elsewhere', answer(200, envelope(200, { id: '..' }))],
+  ['an id with a slash', answer(200, envelope(200, { id: 'a/b' }))],
   ['no code', answer(200, JSON.stringify({ data: { id: ID } }))],
   ['a body that is not JSON', answer(200, HTML)],
   ['an empty body', answer(200, '')],
@@ -192,10 +193,11 @@ test.each<[header: string | null, ms: number | null]>([
 
 /** Told anew from the contract's table, not from the code: what an answer can mean at most. */
 function permitted(given: Extract<Answer, { status: number }>): SubmitOutcome['kind'][] {
-  const { code, message, data } = readable(given.body)
+  const { code: written, message, data } = readable(given.body)
+  const code = typeof written === 'string' && /^\d{1,9}$/.test(written) ? Number(written) : written
   const id = typeof data?.id === 'string' ? data.id.trim() : ''
   const good = given.status >= 200 && given.status < 300
-  if (good && code === 200 && id !== '') return ['accepted']
+  if (good && code === 200 && /^[\w.:~-]{1,200}$/.test(id) && !/^\.+$/.test(id)) return ['accepted']
   const word = good ? code : given.status
   if (id !== '' || typeof word !== 'number' || word < 400 || (!good && word >= 500))
     return /insufficient/i.test(String(message)) && good && id === '' ? ['account', 'unknown'] : ['unknown']

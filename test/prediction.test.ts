@@ -137,7 +137,14 @@ describe("the POST's answer", () => {
     [
       'accepted: upstream has it, under its id, since the POST was begun',
       { kind: 'accepted', upstreamId: 'u' },
-      { status: 'CREATED', submission: 'accepted', upstreamId: 'u', submittedAt: BEGUN, dueAt: NEXT },
+      {
+        status: 'CREATED',
+        submission: 'accepted',
+        upstreamId: 'u',
+        submittedAt: BEGUN,
+        dueAt: NEXT,
+        pause: null,
+      },
     ],
     [
       'rejected: it ends, and costs nothing',
@@ -149,6 +156,7 @@ describe("the POST's answer", () => {
         submittedAt: BEGUN,
         finishedAt: NOW,
         cost: 0,
+        pause: null,
       },
     ],
     [

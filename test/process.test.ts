@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -123,6 +125,28 @@ describe('npm start', () => {
     } finally {
       await simulator.close()
     }
+  })
+
+  test('stopped by a SIGTERM to npm ends with 0 and leaves nothing behind', async () => {
+    await using folder = await emptyFolder()
+    const env = { ...process.env, PORT, DATABASE_URL: `file:${folder.path}/x.db` }
+    const npm = spawn('npm', ['start'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+    const ended = once(npm, 'close')
+    let out = ''
+    npm.stdout.on('data', chunk => {
+      out += chunk
+    })
+    const [, url] = await until(() => /Health +(\S+)/.exec(out))
+    npm.kill('SIGTERM')
+    expect((await ended)[0]).toBe(0)
+    await expect(request(url!)).rejects.toThrow(/ECONNREFUSED/)
+  })
+
+  test('a second one on the same database is refused', async () => {
+    await using folder = await emptyFolder()
+    await using first = run('main.ts', folder.path, { PORT })
+    await first.printed(/listening/)
+    expect(await failing(folder.path, {})).toMatch(/another gateway runs on data\/rushes.db/)
   })
 
   const failing = async (cwd: string, env: Record<string, string>): Promise<string> => {

@@ -334,4 +334,27 @@ describe('a SQLite file', () => {
       expect(plan.filter(step => /^SCAN (?!pause|.*INDEX)|TEMP B-TREE/.test(step))).toEqual([])
     })
   })
+
+  test('held alone is refused to the next gateway until it is let go of', async () => {
+    await using f = await folder()
+    const first = openSqlite(f.file, () => {}, { alone: true })
+    expect(() => openSqlite(f.file, () => {}, { alone: true })).toThrow(
+      /another gateway runs on .*rushes\.db/,
+    )
+    // Whoever only writes a row, as `npm run app` does, is not kept out.
+    await openSqlite(f.file, () => {}).close()
+    await first.close()
+    await openSqlite(f.file, () => {}, { alone: true }).close()
+  })
+
+  test('opened alone, what an earlier process had begun is abandoned at once', async () => {
+    await using f = await folder()
+    const before = f.open()
+    await add(before, await newApp(before))
+    await submits(before, T)
+    await before.close()
+    const after = openSqlite(f.file, () => {}, { alone: true })
+    expect(await after.claimAbandoned({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
+    await after.close()
+  })
 })

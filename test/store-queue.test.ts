@@ -91,7 +91,9 @@ describe.each(ENGINES)('%s', (_, open) => {
       const claim = (now: number) => submits(f.store, now, { perMinute: 3 })
       expect(await claim(at)).toEqual([])
       expect(await claim(at + MINUTE - 1)).toEqual([])
-      expect(await claim(at + MINUTE)).toHaveLength(3)
+      const more = await claim(at + MINUTE)
+      expect(more).toHaveLength(3)
+      for (const { id } of more) await f.store.change(id, () => ({ submission: 'none' }), at + MINUTE)
       expect(await claim(at + MINUTE + 1)).toEqual([])
       expect(await claim(at + 2 * MINUTE)).toHaveLength(3)
     })
@@ -282,14 +284,14 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.claimProbe(T + MINUTE, next)).toMatchObject({ version: probe?.version })
     })
 
-    test('resume ends the very pause that was probed, once, and rings', async () => {
+    test('resume puts the very pause that was probed on trial, once, and rings', async () => {
       await using f = await fixture(open)
       await stop(f, { reason: 'unknown', until: T }, T)
       const { rings } = f
       const probe = await f.store.claimProbe(T, () => T + 1)
       expect(f.rings).toBe(rings)
       expect(await f.store.resume(probe!.version)).toBe(true)
-      expect(await f.store.paused()).toBeNull()
+      expect(await f.store.paused()).toMatchObject({ version: probe!.version, trial: true })
       expect(f.rings).toBe(rings + 1)
       expect(await f.store.resume(probe!.version)).toBe(false)
       expect(f.rings).toBe(rings + 1)
@@ -306,14 +308,60 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(f.rings).toBe(rings)
     })
 
-    test('a pause after a resumed one begins anew, under a version never used before', async () => {
+    test('on trial one row is claimed at a time, until a submit goes well', async () => {
       await using f = await fixture(open)
-      await stop(f, { reason: 'account', until: T + HOUR }, T)
+      await addMany(f.store, f.app, 5)
+      await stop(f, { reason: 'unknown', until: T }, T)
+      await f.store.resume((await f.store.paused())!.version)
+      const at = T + SECOND
+      const [first, ...rest] = await submits(f.store, at)
+      expect(rest).toEqual([])
+      expect(await submits(f.store, at)).toEqual([])
+      await f.store.change(first!.id, answered({ kind: 'accepted', upstreamId: 'u' }, at, at), at)
+      expect(await f.store.paused()).toBeNull()
+      expect((await submits(f.store, at)).length).toBeGreaterThan(1)
+    })
+
+    test('an answer from before the pause does not end it', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 2)
+      const [early] = await submits(f.store, T, { limit: 1 })
+      await stop(f, { reason: 'unknown', until: T }, T)
+      await f.store.change(early!.id, answered({ kind: 'accepted', upstreamId: 'u' }, T, T), T)
+      expect(await f.store.paused()).toMatchObject({ reason: 'unknown', trial: false })
+    })
+
+    test('while an abandoned row is not yet settled, nothing is claimed', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 2)
+      const [lost] = await submits(f.store, T, { limit: 1 })
+      expect(await submits(f.store, T + MINUTE)).toEqual([])
+      const [found] = await f.store.claimAbandoned({ now: T + MINUTE, leaseUntil: T + HOUR, limit: 9 })
+      expect(found?.id).toBe(lost?.id)
+    })
+
+    test('what the caller has in hand is not abandoned', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 2)
+      const [mine, other] = await submits(f.store, T + SECOND)
+      const request = {
+        now: T + SECOND + MINUTE,
+        leaseUntil: T + HOUR,
+        limit: 9,
+        except: new Set([mine!.id]),
+      }
+      expect((await f.store.claimAbandoned(request)).map(({ id }) => id)).toEqual([other!.id])
+      expect((await jobOf(f.store, mine!.id)).fence).toBe(mine!.fence)
+    })
+
+    test('a trial that failed remembers when the trouble began, under a version never used before', async () => {
+      await using f = await fixture(open)
+      await stop(f, { reason: 'unreachable', until: T }, T)
       const { version } = (await f.store.paused())!
       await f.store.resume(version)
-      await stop(f, { reason: 'unreachable', until: T + MINUTE }, T + 9)
+      await stop(f, { reason: 'unknown', until: T + MINUTE }, T + MINUTE)
       const next = await f.store.paused()
-      expect(next).toMatchObject({ reason: 'unreachable', since: T + 9, until: T + MINUTE })
+      expect(next).toMatchObject({ reason: 'unknown', since: T, until: T + 2 * MINUTE, trial: false })
       expect(next?.version).toBeGreaterThan(version)
       expect(await f.store.resume(version)).toBe(false)
     })

@@ -565,7 +565,7 @@ test('jobs that wait are sent after a restart, a pause outlives it', async () =>
   for (const { id } of jobs) await world.reached(id, 'COMPLETED')
 })
 
-test('a POST left without an answer at a stop is settled by the next start once its lease is over, and not sent again', async () => {
+test('a POST left without an answer at a stop is settled by the next start, before anything else is sent, and not sent again', async () => {
   let stalls = true
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '2' },
@@ -580,16 +580,9 @@ test('a POST left without an answer at a stop is settled by the next start once 
   const stop = Date.now()
   await world.harness.gateway.close()
   expect(Date.now() - stop).toBeLessThan(5000)
+  for (const { prompt } of left) expect(world.row(prompt)).toMatchObject({ submission: 'begun', attempts: 1 })
   stalls = false
   await world.harness.restart()
-  await world.looked()
-  expect(world.begun()).toBe(2)
-  for (const { id, prompt } of left) {
-    expect(await world.read(id)).toMatchObject({ status: 'QUEUED', queuePosition: null, error: null })
-    expect(world.row(prompt)).toMatchObject({ submission: 'begun', attempts: 1 })
-  }
-
-  world.leap(2 * MINUTE)
   for (const { id, prompt } of left) {
     const ended = await world.reached(id, ...FINAL)
     expect(ended).toMatchObject({ status: 'FAILED', error: { code: 'SUBMISSION_UNKNOWN' } })
@@ -680,4 +673,55 @@ test('no line of any log has a prompt, an image URL, a key or a word of upstream
     expect(written).toContain(told)
   for (const secret of [MARK, 'images.example', 'sim:', 'Bearer', 'a-key', 'rsh_', 'Insufficient', '<html>'])
     expect(written).not.toContain(secret)
+})
+
+test('an outage of submits alone burns one job at a time, and each later than the one before', async () => {
+  await using world = await open({
+    env: { UPSTREAM_CONCURRENCY: '2' },
+    fault: call => (isSubmit(call) ? says(500, 'oops') : null),
+  })
+  await world.unseen(async () => {
+    for (let i = 0; i < 20; i++) await world.submit()
+  })
+  await world.paused()
+  // Two minutes of the gateway's own time, in which reads go well all along.
+  const end = world.now() + 2 * MINUTE
+  while (world.now() < end) {
+    world.leap(1000)
+    await world.looked(1)
+  }
+  const moments = world.submits().map(call => call.at)
+  expect(moments.length).toBeGreaterThan(4)
+  // The first two went out side by side; then each wait is about as long as all that was before it.
+  for (const [i, at] of moments.entries())
+    if (i > 2) expect(at - moments[i - 1]!).toBeGreaterThan(0.8 * (moments[i - 1]! - moments[0]!))
+})
+
+test('an answer that could not be written down is written once the database takes it', async () => {
+  await using world = await open()
+  const { store } = world.harness.gateway
+  const { change } = store
+  let refusals = 3
+  store.change = async (...args) => {
+    if (refusals-- > 0) throw new Error('SQLITE_FULL')
+    return change(...args)
+  }
+  const { id } = await world.submit()
+  await world.reached(id, 'COMPLETED')
+  expect(world.submits()).toHaveLength(1)
+  const kept = world.log.filter(line => line.message.includes("can't be written down"))
+  expect(kept.map(line => line.fields.upstreamId)).toEqual(Array(3).fill(expect.stringMatching(/^\w{32}$/)))
+})
+
+test("an id that upstream gives twice never shows one app the other's video", async () => {
+  const twice = JSON.stringify({ code: 200, message: 'success', data: { id: 'same', status: 'created' } })
+  await using world = await open({ fault: call => (isSubmit(call) ? says(200, twice) : null) })
+  const first = await world.submit()
+  await world.reached(first.id, 'CREATED')
+  const second = await world.submit()
+  expect(await world.reached(second.id, ...FINAL)).toMatchObject({
+    status: 'FAILED',
+    upstreamId: null,
+    error: { code: 'SUBMISSION_UNKNOWN' },
+  })
 })

@@ -41,9 +41,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.on(signal, () => interrupted.abort(new Error('interrupted')))
 process.stdout.on('error', () => interrupted.abort(new Error('nobody reads the output')))
 
-const folder = await mkdtemp(join(tmpdir(), 'rushes-demo-'))
+let folder: string | null = null
 let gateway: Gateway | null = null
 try {
+  folder = await mkdtemp(join(tmpdir(), 'rushes-demo-'))
   const signal = AbortSignal.any([interrupted.signal, AbortSignal.timeout(PATIENCE_MS)])
   const config = loadConfig({
     PORT: '0',
@@ -57,7 +58,7 @@ try {
   process.exitCode = 1
 } finally {
   await gateway?.close()
-  await rm(folder, { recursive: true, force: true })
+  if (folder !== null) await rm(folder, { recursive: true, force: true })
 }
 
 async function show(gateway: Gateway, signal: AbortSignal): Promise<string> {

@@ -1,38 +1,50 @@
 /**
- * A place in the event log ↔ an opaque string: the log's epoch and a `seq`, one AES block, sealed under the
- * database's own key. Sealed, because differences between bare numbers would tell one app the traffic of the others.
- * Invariant: what does not open to this log's epoch is no cursor; 64 bits of epoch make a forgery hopeless.
+ * A place in the event log ↔ an opaque string: the log's epoch, a `seq` and a nonce, one AES block, sealed under the
+ * database's own key. Sealed, because differences between bare numbers would tell one app the traffic of the others;
+ * with a nonce where the place is the log's head, for that such a cursor changed would tell it too.
+ * Invariant: what does not open to this log's epoch is no cursor; 48 bits of epoch make a forgery hopeless.
  */
-import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 
 export interface Cursors {
+  /** Of an event: the same each time. */
   seal(seq: number): string
+  /** Of the log's head: another each time. */
+  sealHead(seq: number): string
   /** Null if it is not a cursor of this log. */
   open(cursor: string): number | null
 }
 
+const EPOCH = 6
+const SEQ = 6
+const NONCE = 4
+
 /**
  * @param key 16 bytes
- * @param epoch 8 bytes
+ * @param epoch at least 6 bytes
  */
 export function createCursors(key: Buffer, epoch: Buffer): Cursors {
+  const prefix = epoch.subarray(0, EPOCH)
+
+  function seal(seq: number, nonce: Buffer): string {
+    const block = Buffer.alloc(EPOCH + SEQ + NONCE)
+    prefix.copy(block)
+    block.writeUIntBE(seq, EPOCH, SEQ)
+    nonce.copy(block, EPOCH + SEQ)
+    const cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false)
+    return Buffer.concat([cipher.update(block), cipher.final()]).toString('base64url')
+  }
+
   return {
-    seal(seq) {
-      const block = Buffer.alloc(16)
-      epoch.copy(block)
-      block.writeBigUInt64BE(BigInt(seq), 8)
-      const cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false)
-      return Buffer.concat([cipher.update(block), cipher.final()]).toString('base64url')
-    },
+    seal: seq => seal(seq, Buffer.alloc(NONCE)),
+    sealHead: seq => seal(seq, randomBytes(NONCE)),
 
     open(cursor) {
       const sealed = Buffer.from(cursor, 'base64url')
-      if (sealed.length !== 16 || sealed.toString('base64url') !== cursor) return null
+      if (sealed.length !== EPOCH + SEQ + NONCE || sealed.toString('base64url') !== cursor) return null
       const decipher = createDecipheriv('aes-128-ecb', key, null).setAutoPadding(false)
       const block = Buffer.concat([decipher.update(sealed), decipher.final()])
-      if (!block.subarray(0, 8).equals(epoch)) return null
-      const seq = Number(block.readBigUInt64BE(8))
-      return Number.isSafeInteger(seq) ? seq : null
+      return block.subarray(0, EPOCH).equals(prefix) ? block.readUIntBE(EPOCH, SEQ) : null
     },
   }
 }

@@ -103,12 +103,21 @@ export function createFeed({ store, bell, cursors, quietMs = QUIET_MS }: FeedOpt
     while (!signal.aborted) {
       const armed = bell.arm()
       try {
-        const { events, through } = await store.eventsAfter({
+        const { events, through, floor } = await store.eventsAfter({
           appId,
           after: place,
           limit: BATCH,
           predictionId: first.id,
         })
+        if (place < floor) {
+          // What came between has been pruned, perhaps the end itself: begin again with the present state.
+          const present = await store.snapshot(appId, first.id)
+          if (present === null) return
+          place = present.head
+          yield present.prediction
+          if (isFinal(present.prediction.status)) return
+          continue
+        }
         for (const { prediction } of events) {
           yield prediction
           if (isFinal(prediction.status)) return

@@ -58,7 +58,7 @@ builder.objectField(PredictionType, 'history', t =>
 
 const FeedCaughtUp = builder.objectRef<{ seq: number }>('FeedCaughtUp').implement({
   description: 'What was asked for with `after` has been sent; from here on it is live.',
-  fields: t => ({ cursor: t.string({ resolve: ({ seq }, _args, { cursors }) => cursors.seal(seq) }) }),
+  fields: t => ({ cursor: t.string({ resolve: ({ seq }, _args, { cursors }) => cursors.sealHead(seq) }) }),
 })
 
 const FeedGap = builder.objectRef<{ reason: GapReason; seq: number }>('FeedGap').implement({
@@ -66,7 +66,7 @@ const FeedGap = builder.objectRef<{ reason: GapReason; seq: number }>('FeedGap')
     "The cursor can't be honoured: read the list again, then follow from this cursor. The stream goes on from it, live.",
   fields: t => ({
     reason: t.expose('reason', { type: builder.enumType('FeedGapReason', { values: GAP_REASONS }) }),
-    cursor: t.string({ resolve: ({ seq }, _args, { cursors }) => cursors.seal(seq) }),
+    cursor: t.string({ resolve: ({ seq }, _args, { cursors }) => cursors.sealHead(seq) }),
   }),
 })
 
@@ -81,7 +81,7 @@ builder.queryField('feedCursor', t =>
     description:
       "The feed's head, read before any other field of its operation: a list read beside it, then predictionFeed(after: it), together miss nothing.",
     resolve: async (_root, _args, { head, store, cursors }) =>
-      cursors.seal(head ?? (await store.eventBounds()).head),
+      cursors.sealHead(head ?? (await store.eventBounds()).head),
   }),
 )
 

@@ -2,17 +2,19 @@
  * The scalars of the contract. A scalar judges form only; what takes a value judges the value.
  */
 import { GraphQLError, type ValueNode, valueFromASTUntyped } from 'graphql'
+import { z } from 'zod'
 import { builder } from './builder.ts'
 
-const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/
+/** With days that exist. */
+const rfc3339 = z.iso.datetime({ offset: true })
 
 builder.scalarType('DateTime', {
   description: 'A moment, RFC 3339; answers are in UTC with milliseconds.',
   serialize: ms => new Date(ms).toISOString(),
   parseValue(value) {
-    const ms = typeof value === 'string' && RFC_3339.test(value) ? Date.parse(value) : Number.NaN
-    if (Number.isNaN(ms)) throw new GraphQLError('DateTime: expected RFC 3339, as in 2026-01-31T12:00:00Z')
-    return ms
+    const { data } = rfc3339.safeParse(value)
+    if (data === undefined) throw new GraphQLError('DateTime: expected RFC 3339, as in 2026-01-31T12:00:00Z')
+    return Date.parse(data)
   },
 })
 

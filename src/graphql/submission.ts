@@ -126,10 +126,7 @@ const submission = z
       .transform(tags => [...new Set(tags)]),
     metadata: z
       .unknown()
-      .refine(
-        value => Buffer.byteLength(JSON.stringify(value ?? null)) <= METADATA_BYTES,
-        'expected at most 4 KiB of JSON',
-      )
+      .refine(value => bytesOf(value) <= METADATA_BYTES, 'expected at most 4 KiB of JSON')
       .nullish()
       .transform(absent),
   })
@@ -152,6 +149,15 @@ function judge(input: SubmitVideoInput): { input: z.output<typeof submission> } 
       path: ['input', ...path.map(String)],
       message,
     })),
+  }
+}
+
+/** As JSON; endless, where it is nested too deep to be written. */
+function bytesOf(value: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(value ?? null))
+  } catch {
+    return Number.POSITIVE_INFINITY
   }
 }
 

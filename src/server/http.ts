@@ -19,6 +19,8 @@ export interface Doors {
 export function createHttp({ yoga, webSockets, health, metrics, log }: Doors): Server {
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = pathOf(request)
+    if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
+      return plain(response, 400, 'Host: no host name')
     if (path === GRAPHQL_PATH) return void (await yoga(request, response))
     if (request.method !== 'GET' && request.method !== 'HEAD') return plain(response, 405, 'GET only')
     if (path === '/health/live') return health.live(response)
@@ -36,12 +38,16 @@ export function createHttp({ yoga, webSockets, health, metrics, log }: Doors): S
   })
 
   server.on('upgrade', (request, socket, head) => {
+    // Node hands the socket over without its own listener: a reset would end the process.
+    socket.on('error', () => socket.destroy())
     if (pathOf(request) === GRAPHQL_PATH) webSockets.upgrade(request, socket, head)
-    else socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
+    else socket.end(NOT_FOUND, () => socket.destroy())
   })
 
   return server
 }
+
+const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
 const pathOf = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
 

@@ -4,9 +4,10 @@
  */
 import { BREAK, type DocumentNode, GraphQLError, visit } from 'graphql'
 import { createYoga, type Plugin } from 'graphql-yoga'
+import { LRUCache } from 'lru-cache'
 import { REQUEST_ERRORS } from '../errors.ts'
 import { type Context, createContext, type Services } from '../graphql/context.ts'
-import { requestError } from '../graphql/request-error.ts'
+import { badArgument, requestError } from '../graphql/request-error.ts'
 import { schema } from '../graphql/schema.ts'
 import type { AppId } from '../prediction.ts'
 import type { Authenticate } from './auth.ts'
@@ -26,6 +27,9 @@ export interface Caller {
 export const GRAPHQL_PATH = '/graphql'
 /** A document, its variables and 4 KiB of metadata fit many times over. */
 export const MOST_BYTES = 1024 * 1024
+const MOST_CHARACTERS = 64 * 1024
+const MOST_TOKENS = 4000
+const CACHED_CHARACTERS = 512 * 1024
 
 export type Yoga = ReturnType<typeof createExecutor>
 
@@ -34,7 +38,8 @@ export function createExecutor({ services, authenticate, allowedOrigins, log }: 
     schema,
     graphqlEndpoint: GRAPHQL_PATH,
     context: ({ appId }) => createContext(services, appId),
-    plugins: [useAuthentication(authenticate), useFeedHead()],
+    plugins: [useAuthentication(authenticate), useDocumentBounds(), useFeedHead()],
+    parserAndValidationCache: { documentCache: createCache(), errorCache: createCache() },
     maskedErrors: { maskError: error => mask(error, log) },
     cors: allowedOrigins.length > 0 && { origin: [...allowedOrigins], methods: ['GET', 'POST'] },
     maxRequestBodySize: MOST_BYTES,
@@ -53,6 +58,25 @@ const useAuthentication = (authenticate: Authenticate): Plugin<Context, Caller> 
     else endResponse(fetchAPI.Response.json({ errors: [requestError('UNAUTHENTICATED')] }, { status: 401 }))
   },
 })
+
+/**
+ * A tree takes some thirty times its text, and one nested deep enough overflows the parser's stack: both are refused
+ * before they are read.
+ */
+const useDocumentBounds = (): Plugin<Context> => ({
+  onParse({ params: { source }, parseFn, setParseFn }) {
+    const length = typeof source === 'string' ? source.length : source.body.length
+    if (length > MOST_CHARACTERS) throw badArgument('query', `at most ${MOST_CHARACTERS} characters`)
+    setParseFn((text, options) => parseFn(text, { ...options, maxTokens: MOST_TOKENS }))
+  },
+})
+
+/** Parsed documents by their text, bounded by its length: the default counts entries, and a few large ones fill the heap. */
+const createCache = <Value extends object>() =>
+  new LRUCache<string, Value>({
+    maxSize: CACHED_CHARACTERS,
+    sizeCalculation: (_value, text) => text.length + 1,
+  })
 
 /** `feedCursor` is the head before any other field is read, wherever it stands in the document. */
 const useFeedHead = (): Plugin<Context> => ({
@@ -76,6 +100,8 @@ function mentions(document: DocumentNode, field: string): boolean {
 export function mask(error: unknown, log: YogaOptions['log']): GraphQLError {
   if (error instanceof GraphQLError) {
     const cause = error.originalError
+    // Yoga shows the error of its JSON parser here.
+    delete error.extensions.originalError
     if (cause === undefined || cause === null || cause instanceof GraphQLError) return error
   }
   const cause = (error instanceof GraphQLError && error.originalError) || error

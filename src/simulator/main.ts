@@ -9,7 +9,7 @@ const USAGE = `npm run simulator -- [--port N] [--key KEY] [--file PATH]
 
   --port N     port to listen on (default: the one of the last start, else a free one)
   --key KEY    the key it asks for (default: simulator)
-  --file PATH  where jobs and port are kept (default: data/simulator.db)`
+  --file PATH  where jobs and port are kept (default: data/simulator-alone.db)`
 
 try {
   const { values } = parseArgs({
@@ -33,7 +33,7 @@ async function start(portText: string | undefined, key: string, file: string | u
   if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535))
     throw new Error(`--port: expected 0 to 65535, not "${portText}"`)
   if (file === undefined && !existsSync('data')) mkdirSync('data')
-  const simulator = await createSimulator({ file: file ?? 'data/simulator.db', key, port })
+  const simulator = await createSimulator({ file: file ?? 'data/simulator-alone.db', key, port })
   console.log(`The simulator listens on ${simulator.origin}/api/v3; its key is "${key}". Nothing is charged.
 
   curl -s ${simulator.origin}/api/v3/alibaba/wan-2.2/i2v-plus-480p \\

@@ -98,20 +98,23 @@ export interface Queue {
   claimSubmits(claim: Claim & { concurrency: number | null; perMinute: number | null }): Promise<Job[]>
   /** Rows upstream has accepted that are due for a look. */
   claimPolls(claim: Claim): Promise<Job[]>
-  /** Rows whose POST was begun and whose claimant has not come back. */
-  claimAbandoned(claim: Claim): Promise<Job[]>
+  /** Rows whose POST was begun and whose claimant has not come back; `except` are those the caller itself has in hand. */
+  claimAbandoned(claim: Claim & { except?: Iterable<string> }): Promise<Job[]>
   /** What pauses submits, if anything does. */
   paused(): Promise<StandingPause | null>
   /** The pause, if a look is due; the next look is put off to `next`. */
   claimProbe(now: number, next: (pause: StandingPause) => number): Promise<StandingPause | null>
-  /** Ends this very pause; one that began since stays. */
+  /** This very pause becomes a trial: one submit at a time until one is accepted. A pause that began since stays. */
   resume(version: number): Promise<boolean>
+  /** Whether some prediction has this upstream id. */
+  ownsUpstreamId(upstreamId: string): Promise<boolean>
 }
 
 export interface StandingPause extends Pause {
   reason: PauseReason
   since: number
   version: number
+  trial: boolean
 }
 
 export interface EventsRequest {

@@ -47,9 +47,10 @@ export function createUpstream({
   submitTimeoutMs = SUBMIT_TIMEOUT_MS,
   readTimeoutMs = READ_TIMEOUT_MS,
 }: UpstreamOptions): Upstream {
-  const connect = { timeout: 10_000 }
-  const submits = new Agent({ connect, pipelining: 0, maxResponseSize: MOST_BYTES })
-  const reads = new Agent({ connect, connections: READ_CONNECTIONS, maxResponseSize: MOST_BYTES })
+  // A stream that HTTP/2 refuses would be sent again by the transport itself.
+  const common = { connect: { timeout: 10_000 }, allowH2: false, maxResponseSize: MOST_BYTES }
+  const submits = new Agent({ ...common, pipelining: 0 })
+  const reads = new Agent({ ...common, connections: READ_CONNECTIONS })
   const headers = {
     authorization: `Bearer ${apiKey}`,
     'content-type': 'application/json',

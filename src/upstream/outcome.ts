@@ -14,7 +14,10 @@ export type Answer =
 /** The account has no credit: said by a code, or only in words. */
 const NO_CREDIT = 1407
 const NO_CREDIT_WORDS =
-  /\b(insufficient|not enough|out of)[\s_-](account[\s_-])?(credit|balance|fund)|\b(credit|balance|fund)s?\b.{0,8}\b(insufficient|exhausted)/i
+  /(insufficient|\bsufficient|not enough|out of|\bno)[\s_-](\w+[\s_-])?(credit|balance|fund)|(credit|balance|fund)s?\b.{0,12}(insufficient|not enough|too low|exhausted)/i
+
+/** Dots alone would lead elsewhere. */
+const PATH_SEGMENT = /^(?!\.+$)[\w.:~-]{1,200}$/
 
 /** Nothing can have been sent: the connection never stood, or the host was not to be trusted. */
 const CONNECTING = new Set(['connect', 'getaddrinfo'])
@@ -31,8 +34,8 @@ export function outcomeOf(answer: Answer, now: number): SubmitOutcome {
   const { code, message, data } = readEnvelope(answer.body)
   const id = prediction.parse(data)?.id ?? ''
   const isSuccess = answer.status >= 200 && answer.status < 300
-  if (isSuccess && code === 200 && id !== '') return { kind: 'accepted', upstreamId: id }
-  // An id beside a refusal contradicts it: something may exist.
+  if (isSuccess && code === 200 && PATH_SEGMENT.test(id)) return { kind: 'accepted', upstreamId: id }
+  // An id beside a refusal contradicts it: something may exist. So may it under an id that can't be asked for.
   if (id !== '') return { kind: 'unknown' }
 
   // On HTTP 200 the envelope's code is the status. Past that no body can soften a 5xx or a 3xx.

@@ -8,7 +8,19 @@ import type { PredictionErrorCode } from '../errors.ts'
 import type { Observation } from '../prediction.ts'
 
 const envelope = z
-  .object({ code: z.number().catch(Number.NaN), message: z.string().catch(''), data: z.unknown() })
+  .object({
+    code: z
+      .union([
+        z.number(),
+        z
+          .string()
+          .regex(/^\d{1,9}$/)
+          .transform(Number),
+      ])
+      .catch(Number.NaN),
+    message: z.string().catch(''),
+    data: z.unknown().optional(),
+  })
   .catch({ code: Number.NaN, message: '', data: null })
 
 /** `{code, message, data}`, around every answer but a webhook's. A body that is none has the code NaN. */
@@ -20,12 +32,19 @@ export function readEnvelope(body: string): z.output<typeof envelope> {
   }
 }
 
-const isWebUrl = (text: string) => /^https?:$/.test(URL.parse(text)?.protocol ?? '')
+const isWebUrl = (text: string) =>
+  /^[^\s\p{Cc}]+$/u.test(text) && /^https?:$/.test(URL.parse(text)?.protocol ?? '')
 const webUrl = z.string().refine(isWebUrl)
 const output = z
   .union([webUrl, z.object({ url: webUrl }).transform(({ url }) => url)])
   .nullable()
   .catch(null)
+/** More than any job has; the rest is not read. */
+const MOST_OUTPUTS = 100
+/** A list, or one alone. */
+const outputs = z
+  .preprocess(given => (Array.isArray(given) ? given.slice(0, MOST_OUTPUTS) : [given]), z.array(output))
+  .catch([])
 /** What fits a GraphQL Int, some 24 days. */
 const milliseconds = z.number().min(0).max(2_147_483_647).transform(Math.round).nullable().catch(null)
 /** `""` is none; an object has a `message`. Upstream's own words: for no app and no log. */
@@ -41,12 +60,12 @@ const businessCode = z.coerce.number().int().nullable().catch(null)
 /** A prediction. Every field may be missing or nonsense: its `catch` says what it is then. */
 export const prediction = z
   .object({
-    id: z.string().trim().max(200).catch(''),
+    id: z.string().trim().catch(''),
     status: z
       .string()
       .transform(status => status.trim().toLowerCase())
       .catch(''),
-    outputs: z.array(output).catch([]),
+    outputs,
     has_nsfw_contents: z.array(z.boolean().nullable().catch(null)).catch([]),
     code: businessCode,
     error: words,

@@ -6,14 +6,25 @@ import { abandoned, type Job } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
 import { createLoop, type Log, type Loop } from './loop.ts'
 
+export interface ReconcilerOptions {
+  store: Store
+  log: Log
+  now: () => number
+  /** What this very process has in hand is not abandoned, even if it slept through its lease. */
+  underway: ReadonlySet<string>
+}
+
 const LEASE_MS = 30_000
 const INTERVAL_MS = 1000
+const CAPACITY = 10
 
-export function createReconciler(options: { store: Store; log: Log; now: () => number }): Loop {
-  const { store, log, now } = options
+export function createReconciler({ store, log, now, underway }: ReconcilerOptions): Loop {
   return createLoop<Job>({
     name: 'reconciler',
-    claim: limit => store.claimAbandoned({ now: now(), leaseUntil: now() + LEASE_MS, limit }),
+    claim: limit => {
+      const at = now()
+      return store.claimAbandoned({ now: at, leaseUntil: at + LEASE_MS, limit, except: underway })
+    },
     async perform(job) {
       const at = now()
       if (await store.change(job.id, abandoned(at), at, job.fence))
@@ -22,7 +33,7 @@ export function createReconciler(options: { store: Store; log: Log; now: () => n
           'a POST was begun and never answered; its outcome is unknown',
         )
     },
-    capacity: 10,
+    capacity: CAPACITY,
     intervalMs: INTERVAL_MS,
     log,
   })

@@ -7,7 +7,7 @@ import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
-import { sql } from 'drizzle-orm'
+import { DrizzleError, sql } from 'drizzle-orm'
 import { type BetterSQLite3Database, drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
@@ -23,14 +23,38 @@ const MIGRATIONS = { migrationsFolder: fileURLToPath(new URL('./migrations', imp
  */
 export function openDatabase(file: string): { db: Db; close: () => void } {
   const client = openFile(file)
-  try {
-    const db = drizzle(client, { casing: 'snake_case' })
-    migrateTo(db, file)
-    return { db, close: () => void client.close() }
-  } catch (error) {
-    client.close()
-    throw sentence(error, file)
-  }
+  return inSentences(file, () => {
+    try {
+      const db = drizzle(client, { casing: 'snake_case' })
+      migrateTo(db, file)
+      return { db, close: () => void client.close() }
+    } catch (error) {
+      client.close()
+      throw error
+    }
+  })
+}
+
+/**
+ * Holds `file` for this process until the answer is called or the process is gone, however it went: the lock is the
+ * operating system's, on a file beside it. Whoever else only reads and writes rows is not kept out.
+ * @throws StartError if another process holds it
+ */
+export function holdAlone(file: string): () => void {
+  if (file === ':memory:') return () => {}
+  return inSentences(file, () => {
+    const lock = new Database(`${file}.lock`, { timeout: 0 })
+    try {
+      lock.exec('begin exclusive')
+      return () => void lock.close()
+    } catch (error) {
+      lock.close()
+      if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error
+      throw new StartError(
+        `DATABASE_URL: another gateway runs on ${file}. One process a file: stop it, or name another.`,
+      )
+    }
+  })
 }
 
 function openFile(file: string): Database.Database {
@@ -49,7 +73,8 @@ function openFile(file: string): Database.Database {
   let client: Database.Database | undefined
   try {
     client = new Database(file)
-    client.pragma('busy_timeout = 5000')
+    // Waiting for a lock stands still: a request, a socket, everything.
+    client.pragma('busy_timeout = 500')
     client.pragma('synchronous = FULL')
     client.pragma('foreign_keys = ON')
     // The first that reads the file: what is no database shows here.
@@ -93,13 +118,27 @@ function migrateTo(db: Db, file: string): void {
   migrate(db, MIGRATIONS)
 }
 
-/** SQLite's own words for a file it can't use, as a sentence; anything else is a bug and stays what it is. */
+/** Runs it; SQLite's own words for a file it can't use become a sentence, anything else is a bug and stays what it is. */
+export function inSentences<Result>(file: string, run: () => Result): Result {
+  try {
+    return run()
+  } catch (error) {
+    throw sentence(error, file)
+  }
+}
+
 function sentence(error: unknown, file: string): unknown {
-  const code = error instanceof Database.SqliteError ? error.code : ''
+  const cause = error instanceof DrizzleError ? (error.cause ?? error) : error
+  const code = cause instanceof Database.SqliteError ? cause.code : ''
   if (code === 'SQLITE_NOTADB') return new StartError(`DATABASE_URL: ${file} is not a SQLite database.`)
   if (code.startsWith('SQLITE_CORRUPT'))
     return new StartError(`DATABASE_URL: ${file} is damaged (${code}). Restore it from a backup.`)
-  if (/^SQLITE_(CANTOPEN|READONLY|PERM|AUTH|IOERR|FULL|BUSY|LOCKED)/.test(code))
-    return new StartError(`DATABASE_URL: ${file} can't be opened for writing (${code}).`)
+  if (
+    /^SQLITE_(CANTOPEN|READONLY|PERM|AUTH|IOERR|FULL|BUSY|LOCKED)/.test(code) ||
+    error instanceof DrizzleError
+  )
+    return new StartError(
+      `DATABASE_URL: ${file} can't be opened for writing (${code || (cause as Error).message}).`,
+    )
   return error
 }

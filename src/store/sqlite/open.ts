@@ -5,35 +5,61 @@ import { randomBytes } from 'node:crypto'
 import { eq, sql } from 'drizzle-orm'
 import type { Facts, Store } from '../store.ts'
 import { createApps } from './apps.ts'
-import { type Db, openDatabase } from './database.ts'
+import { type Db, holdAlone, inSentences, openDatabase } from './database.ts'
 import { createEvents } from './events.ts'
 import { createPredictions } from './predictions.ts'
 import { createQueue } from './queue.ts'
-import { meta } from './tables.ts'
+import { BEGUN, meta, predictions } from './tables.ts'
+
+export interface SqliteOptions {
+  /**
+   * No other process may open it so until this one closes it or dies. So whatever stands there as begun was begun by a
+   * process that is gone, and is due for the reconciler at once.
+   */
+  alone?: boolean
+}
 
 /**
  * @param file a path, or `:memory:`
  * @param ring called after every commit that wrote an event or put a row where a worker may want it
  * @throws StartError where the file can't be used
  */
-export function openSqlite(file: string, ring: () => void): Store {
+export function openSqlite(file: string, ring: () => void, { alone = false }: SqliteOptions = {}): Store {
   const { db, close } = openDatabase(file)
-  return {
-    ...createFacts(db),
-    ...createPredictions(db, ring),
-    ...createQueue(db, ring),
-    ...createEvents(db),
-    ...createApps(db),
-    ping: async () => void db.get(sql`select 1`),
-    close: async () => close(),
+  let release = () => {}
+  try {
+    if (alone) {
+      release = holdAlone(file)
+      db.update(predictions).set({ dueAt: 0 }).where(BEGUN).run()
+    }
+    return {
+      ...createFacts(db, file),
+      ...createPredictions(db, ring),
+      ...createQueue(db, ring),
+      ...createEvents(db),
+      ...createApps(db),
+      ping: async () => void db.get(sql`select 1`),
+      async close() {
+        close()
+        release()
+      },
+    }
+  } catch (error) {
+    close()
+    release()
+    throw error
   }
 }
 
-function createFacts(db: Db): Facts {
-  const fact = (name: string, first: () => string): string => {
-    db.insert(meta).values({ name, value: first() }).onConflictDoNothing().run()
-    return db.select().from(meta).where(eq(meta.name, name)).get()!.value
-  }
+function createFacts(db: Db, file: string): Facts {
+  const read = (name: string) => db.select().from(meta).where(eq(meta.name, name)).get()?.value
+  const fact = (name: string, first: () => string): string =>
+    inSentences(file, () => {
+      const known = read(name)
+      if (known !== undefined) return known
+      db.insert(meta).values({ name, value: first() }).onConflictDoNothing().run()
+      return read(name)!
+    })
   return {
     epoch: Buffer.from(
       fact('epoch', () => randomBytes(8).toString('hex')),

@@ -6,7 +6,7 @@
 import { and, asc, desc, eq, gt, inArray, lt, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Filter } from '../../filter.ts'
-import { type AppId, isLegal, type Pause } from '../../prediction.ts'
+import { type AppId, isLegal, type Pause, pauseOn } from '../../prediction.ts'
 import type { Place, Predictions } from '../store.ts'
 import type { Db } from './database.ts'
 import { type Row, toJob, toPrediction, toStanding } from './rows.ts'
@@ -162,6 +162,7 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
           if (moved) record(tx, next, row, now)
           if (fields.begunAt === null) tx.delete(posts).where(isPost(row)).run()
           if (toPause) stop(tx, toPause, now)
+          if (toPause === null) tx.delete(pause).where(eq(pause.trial, true)).run()
           return next
         },
         { behavior: 'immediate' },
@@ -193,12 +194,11 @@ function record(tx: Tx, row: Row, before: Row | null, now: number): void {
     .run()
 }
 
-/** A pause on top of another: the newer reason, the longer wait, the first beginning. */
-function stop(tx: Tx, { reason, until }: Pause, now: number): void {
-  const standing = tx.select().from(pause).get()
+function stop(tx: Tx, next: Pause, now: number): void {
+  const standing = tx.select().from(pause).get() ?? null
   tx.delete(pause).run()
   tx.insert(pause)
-    .values({ reason, since: standing?.since ?? now, until: Math.max(until, standing?.until ?? 0) })
+    .values({ ...pauseOn(standing, next, now), since: standing?.since ?? now })
     .run()
 }
 

@@ -4,7 +4,7 @@
  * Invariant: a row is `begun` on disk before its POST, and never more rows are begun than the account's limits allow,
  * counted from the rows themselves.
  */
-import { and, asc, eq, gt, inArray, lte, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, inArray, lte, notInArray, type SQL, sql } from 'drizzle-orm'
 import type { Claim, Queue } from '../store.ts'
 import type { Db } from './database.ts'
 import { toJob } from './rows.ts'
@@ -36,11 +36,28 @@ export function createQueue(db: Db, ring: () => void): Queue {
     async claimSubmits({ now, leaseUntil, limit, concurrency, perMinute }) {
       const busy = sql`(select count(*) from ${predictions} where ${BEGUN}) + (select count(*) from ${predictions} where ${IN_FLIGHT})`
       const recent = sql`(select count(*) from ${posts} where ${gt(posts.begunAt, now - MINUTE)})`
-      const room = sql`max(0, min(${limit}, ${concurrency ?? limit} - ${concurrency === null ? 0 : sql`(${busy})`}, ${perMinute ?? limit} - ${perMinute === null ? 0 : recent}))`
+      // On trial: one, and only when nobody else's is under way.
+      const trial = sql`(select count(*) from ${pause})`
+      const begun = sql`(select count(*) from ${predictions} where ${BEGUN})`
+      const bounds = [
+        sql`${limit}`,
+        sql`case when ${trial} > 0 then 1 - ${begun} else ${limit} end`,
+        ...(concurrency === null ? [] : [sql`${concurrency} - (${busy})`]),
+        ...(perMinute === null ? [] : [sql`${perMinute} - ${recent}`]),
+      ]
+      const room = sql<number>`max(0, min(${sql.join(bounds, sql`, `)}))`
       const next = db
         .select({ id: predictions.id })
         .from(predictions)
-        .where(and(WAITING, lte(predictions.dueAt, now), sql`not exists (select 1 from ${pause})`))
+        .where(
+          and(
+            WAITING,
+            lte(predictions.dueAt, now),
+            sql`not exists (select 1 from ${pause} where ${eq(pause.trial, false)})`,
+            // An abandoned row is an unknown that is not yet settled.
+            sql`not exists (select 1 from ${predictions} where ${BEGUN} and ${lte(predictions.dueAt, now)})`,
+          ),
+        )
         .orderBy(asc(predictions.createdAt), asc(predictions.id))
         .limit(room as unknown as number)
       const claimed = db.transaction(
@@ -75,14 +92,19 @@ export function createQueue(db: Db, ring: () => void): Queue {
     },
 
     claimPolls: async request => claim(IN_FLIGHT, request),
-    claimAbandoned: async request => claim(BEGUN, request),
+    claimAbandoned: async ({ except = [], ...request }) =>
+      claim(and(BEGUN, notInArray(predictions.id, [...except]))!, request),
 
     paused: async () => db.select().from(pause).get() ?? null,
 
     async claimProbe(now, next) {
       return db.transaction(
         tx => {
-          const standing = tx.select().from(pause).where(lte(pause.until, now)).get()
+          const standing = tx
+            .select()
+            .from(pause)
+            .where(and(lte(pause.until, now), eq(pause.trial, false)))
+            .get()
           if (standing === undefined) return null
           tx.update(pause)
             .set({ until: next(standing) })
@@ -95,9 +117,17 @@ export function createQueue(db: Db, ring: () => void): Queue {
     },
 
     async resume(version) {
-      const ended = db.delete(pause).where(eq(pause.version, version)).run().changes > 0
-      if (ended) ring()
-      return ended
+      const which = and(eq(pause.version, version), eq(pause.trial, false))
+      const resumed = db.update(pause).set({ trial: true }).where(which).run().changes > 0
+      if (resumed) ring()
+      return resumed
     },
+
+    ownsUpstreamId: async upstreamId =>
+      db
+        .select({ id: predictions.id })
+        .from(predictions)
+        .where(eq(predictions.upstreamId, upstreamId))
+        .get() !== undefined,
   }
 }

@@ -90,6 +90,7 @@ export const predictions = sqliteTable(
   },
   table => [
     uniqueIndex('predictions_by_idempotency_key').on(table.appId, table.idempotencyKey),
+    uniqueIndex('predictions_by_upstream_id').on(table.upstreamId),
     index('predictions_by_app').on(table.appId, table.createdAt, table.id),
     index('predictions_queue').on(table.createdAt, table.id).where(WAITING),
     index('predictions_begun').on(table.dueAt).where(BEGUN),
@@ -139,4 +140,6 @@ export const pause = sqliteTable('pause', {
   reason: text({ enum: PAUSES }).notNull(),
   since: integer().notNull(),
   until: integer().notNull(),
+  /** Upstream can be read again: one submit at a time, until one is accepted. */
+  trial: integer({ mode: 'boolean' }).notNull().default(false),
 })

@@ -42,7 +42,8 @@ CREATE TABLE `pause` (
 	`version` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	`reason` text NOT NULL,
 	`since` integer NOT NULL,
-	`until` integer NOT NULL
+	`until` integer NOT NULL,
+	`trial` integer DEFAULT false NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE `posts` (
@@ -89,6 +90,7 @@ CREATE TABLE `predictions` (
 );
 --> statement-breakpoint
 CREATE UNIQUE INDEX `predictions_by_idempotency_key` ON `predictions` (`app_id`,`idempotency_key`);--> statement-breakpoint
+CREATE UNIQUE INDEX `predictions_by_upstream_id` ON `predictions` (`upstream_id`);--> statement-breakpoint
 CREATE INDEX `predictions_by_app` ON `predictions` (`app_id`,`created_at`,`id`);--> statement-breakpoint
 CREATE INDEX `predictions_queue` ON `predictions` (`created_at`,`id`) WHERE "status" = 'QUEUED' and "submission" = 'none';--> statement-breakpoint
 CREATE INDEX `predictions_begun` ON `predictions` (`due_at`) WHERE "submission" = 'begun';--> statement-breakpoint
