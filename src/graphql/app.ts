@@ -35,7 +35,7 @@ const AppUsage = builder
     }),
   })
 
-export const AppType = builder.objectRef<App>('App')
+const AppType = builder.objectRef<App>('App')
 
 builder.node(AppType, {
   description: 'An app that shares this gateway.',

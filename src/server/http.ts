@@ -4,6 +4,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { REQUEST_ERRORS } from '../errors.ts'
 import type { Health } from './health.ts'
+import type { ErrorLog } from './mask.ts'
 import type { Metrics } from './metrics.ts'
 import type { WebSockets } from './websocket.ts'
 import { GRAPHQL_PATH, type Yoga } from './yoga.ts'
@@ -13,7 +14,7 @@ export interface Doors {
   webSockets: WebSockets
   health: Health
   metrics: Metrics
-  log: { error(fields: object, message: string): void }
+  log: ErrorLog
 }
 
 export function createHttp({ yoga, webSockets, health, metrics, log }: Doors): Server {

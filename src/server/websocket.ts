@@ -8,7 +8,8 @@ import { CloseCode } from 'graphql-ws'
 import { useServer } from 'graphql-ws/use/ws'
 import { WebSocketServer } from 'ws'
 import type { Authenticate } from './auth.ts'
-import { type Caller, MOST_BYTES, mask, type Yoga } from './yoga.ts'
+import { type ErrorLog, mask } from './mask.ts'
+import { type Caller, MOST_BYTES, type Yoga } from './yoga.ts'
 
 export interface WebSockets {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
@@ -22,7 +23,7 @@ const TRY_AGAIN_LATER = 1013
 export interface WebSocketOptions {
   yoga: Yoga
   authenticate: Authenticate
-  log: { debug(fields: object, message: string): void; error(fields: object, message: string): void }
+  log: ErrorLog & { debug(fields: object, message: string): void }
 }
 
 export function createWebSockets({ yoga, authenticate, log }: WebSocketOptions): WebSockets {

@@ -1,22 +1,22 @@
 /**
- * The one executor behind every door: who asks, what it costs the log, what is masked.
- * Invariant: only errors made to be seen are seen; any other becomes "Unexpected error." and is logged once.
+ * The one executor behind every door: who asks, what is read at all, what is masked.
+ * Invariant: nobody learns anything before the key is known, and nothing is parsed that could fill the heap.
  */
-import { BREAK, type DocumentNode, GraphQLError, visit } from 'graphql'
+import { BREAK, type DocumentNode, visit } from 'graphql'
 import { createYoga, type Plugin } from 'graphql-yoga'
 import { LRUCache } from 'lru-cache'
-import { REQUEST_ERRORS } from '../errors.ts'
 import { type Context, createContext, type Services } from '../graphql/context.ts'
 import { badArgument, requestError } from '../graphql/request-error.ts'
 import { schema } from '../graphql/schema.ts'
 import type { AppId } from '../prediction.ts'
 import type { Authenticate } from './auth.ts'
+import { type ErrorLog, mask } from './mask.ts'
 
 export interface YogaOptions {
   services: Services
   authenticate: Authenticate
   allowedOrigins: readonly string[]
-  log: { error(fields: object, message: string): void }
+  log: ErrorLog
 }
 
 /** What a door knows of an operation before it runs. */
@@ -94,22 +94,4 @@ function mentions(document: DocumentNode, field: string): boolean {
     },
   })
   return found
-}
-
-/** What an app is shown of an error. */
-export function mask(error: unknown, log: YogaOptions['log']): GraphQLError {
-  if (error instanceof GraphQLError) {
-    const cause = error.originalError
-    // Yoga shows the error of its JSON parser here.
-    delete error.extensions.originalError
-    if (cause === undefined || cause === null || cause instanceof GraphQLError) return error
-  }
-  const cause = (error instanceof GraphQLError && error.originalError) || error
-  const { path, nodes } = error instanceof GraphQLError ? error : { path: undefined, nodes: undefined }
-  log.error({ err: cause, path }, 'an operation failed in a way nobody foresaw')
-  return new GraphQLError(REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message, {
-    nodes: nodes ?? null,
-    path: path ?? null,
-    extensions: { code: 'INTERNAL_SERVER_ERROR' },
-  })
 }

@@ -27,7 +27,7 @@ export const MINUTE = 60 * SECOND
 export const HOUR = 60 * MINUTE
 export const PRICE = 800_000
 export const NOBODY = '018f0000-0000-7000-8000-000000000000'
-export const UNLIMITED = { limit: 1000, concurrency: null, perMinute: null }
+const UNLIMITED = { limit: 1000, concurrency: null, perMinute: null }
 
 export const COMPLETED: Observation = {
   status: 'completed',
