@@ -94,6 +94,15 @@ export interface Pause {
   /** No look whether it is over before this. */
   until: number
 }
+export interface StandingPause extends Pause {
+  since: number
+  /** Tells one pause from the next. */
+  version: number
+  /** Upstream can be read again: one submit at a time, until one goes well. */
+  trial: boolean
+  /** Trials that failed, one after the other. */
+  failures: number
+}
 
 export type Change = Partial<Omit<Standing, 'updatedAt'>> &
   Partial<Pick<Job, 'submission' | 'dueAt' | 'emptySince'>> & {
@@ -146,17 +155,21 @@ const UNREACHABLE_PROBE = SECOND
 const LONGEST_PAUSE = 15 * MINUTE
 
 /**
- * A pause on top of another: the newer reason, the longer wait. A trial that failed waits as long again as the trouble
- * has lasted, up to a quarter of an hour, so that an outage of submits alone can't burn the queue job by job.
+ * A pause where another one stands, or its trial. On top of one: the newer reason, the longer wait, the first beginning.
+ * A trial that failed doubles the wait, from two seconds to a quarter of an hour, so that an outage of submits alone
+ * can't burn the queue job by job.
  */
 export function pauseOn(
-  standing: (Pause & { since: number; trial: boolean }) | null,
+  standing: StandingPause | null,
   next: Pause,
   now: number,
-): Pause {
-  if (standing === null) return next
-  const again = standing.trial ? now + Math.min(now - standing.since, LONGEST_PAUSE) : standing.until
-  return { reason: next.reason, until: Math.max(next.until, again) }
+): Omit<StandingPause, 'version'> {
+  if (standing === null) return { ...next, since: now, trial: false, failures: 0 }
+  const { since, trial, failures } = standing
+  if (!trial)
+    return { reason: next.reason, until: Math.max(next.until, standing.until), since, trial, failures }
+  const until = Math.max(next.until, now + Math.min(2 ** (failures + 1) * SECOND, LONGEST_PAUSE))
+  return { reason: next.reason, until, since: now, trial: false, failures: failures + 1 }
 }
 
 /** The POST's answer. `firstLook` is when to poll first. */

@@ -354,16 +354,21 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect((await jobOf(f.store, mine!.id)).fence).toBe(mine!.fence)
     })
 
-    test('a trial that failed remembers when the trouble began, under a version never used before', async () => {
+    test('a trial that failed doubles the wait, under a version never used before', async () => {
       await using f = await fixture(open)
       await stop(f, { reason: 'unreachable', until: T }, T)
-      const { version } = (await f.store.paused())!
-      await f.store.resume(version)
-      await stop(f, { reason: 'unknown', until: T + MINUTE }, T + MINUTE)
-      const next = await f.store.paused()
-      expect(next).toMatchObject({ reason: 'unknown', since: T, until: T + 2 * MINUTE, trial: false })
-      expect(next?.version).toBeGreaterThan(version)
-      expect(await f.store.resume(version)).toBe(false)
+      let at = T
+      for (const failures of [1, 2, 3]) {
+        const { version } = (await f.store.paused())!
+        await f.store.resume(version)
+        // However long the trial stood idle: only failures count.
+        at += HOUR
+        await stop(f, { reason: 'unknown', until: at }, at)
+        const next = await f.store.paused()
+        expect(next).toMatchObject({ since: at, until: at + 2 ** failures * SECOND, trial: false, failures })
+        expect(next?.version).toBeGreaterThan(version)
+        expect(await f.store.resume(version)).toBe(false)
+      }
     })
 
     test('a change may be a pause and nothing else', async () => {

@@ -2,6 +2,7 @@
  * Whether the process lives, and whether it should be sent requests. Tells nothing of any app.
  */
 import type { ServerResponse } from 'node:http'
+import type { StandingPause } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
 
 export interface Health {
@@ -33,7 +34,7 @@ export function createHealth(store: Store): Health {
       answer(response, 200, {
         status: 'ready',
         database,
-        submits: pause === null ? 'on' : `paused: ${pause.reason}`,
+        submits: submitsOf(pause),
       })
     },
 
@@ -42,3 +43,6 @@ export function createHealth(store: Store): Health {
     },
   }
 }
+
+const submitsOf = (pause: StandingPause | null): string =>
+  pause === null ? 'on' : `${pause.trial ? 'on trial after' : 'paused'}: ${pause.reason}`

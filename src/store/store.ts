@@ -7,16 +7,7 @@
  */
 import type { Filter } from '../filter.ts'
 import type { VideoModel } from '../models.ts'
-import type {
-  AppId,
-  Decide,
-  Draft,
-  Job,
-  Pause,
-  PauseReason,
-  Prediction,
-  PredictionEvent,
-} from '../prediction.ts'
+import type { AppId, Decide, Draft, Job, Prediction, PredictionEvent, StandingPause } from '../prediction.ts'
 
 export interface Store extends Facts, Predictions, Queue, Events, Apps {
   /** Throws if the engine does not answer. */
@@ -108,13 +99,6 @@ export interface Queue {
   resume(version: number): Promise<boolean>
   /** Whether some prediction has this upstream id. */
   ownsUpstreamId(upstreamId: string): Promise<boolean>
-}
-
-export interface StandingPause extends Pause {
-  reason: PauseReason
-  since: number
-  version: number
-  trial: boolean
 }
 
 export interface EventsRequest {

@@ -198,7 +198,7 @@ function stop(tx: Tx, next: Pause, now: number): void {
   const standing = tx.select().from(pause).get() ?? null
   tx.delete(pause).run()
   tx.insert(pause)
-    .values({ ...pauseOn(standing, next, now), since: standing?.since ?? now })
+    .values(pauseOn(standing, next, now))
     .run()
 }
 

@@ -141,5 +141,6 @@ export const pause = sqliteTable('pause', {
   since: integer().notNull(),
   until: integer().notNull(),
   /** Upstream can be read again: one submit at a time, until one is accepted. */
-  trial: integer({ mode: 'boolean' }).notNull().default(false),
+  trial: integer({ mode: 'boolean' }).notNull(),
+  failures: integer().notNull(),
 })

@@ -43,7 +43,8 @@ CREATE TABLE `pause` (
 	`reason` text NOT NULL,
 	`since` integer NOT NULL,
 	`until` integer NOT NULL,
-	`trial` integer DEFAULT false NOT NULL
+	`trial` integer NOT NULL,
+	`failures` integer NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE `posts` (
