@@ -284,7 +284,7 @@ describe('a look', () => {
     await using upstream = connect(server.origin, { readTimeoutMs: 100 })
     expect(await upstream.look(ID, never)).toMatchObject({ seen: null })
     expect(await upstream.probe(never)).toBe(false)
-    expect(server.requests).toHaveLength(2)
+    expect(server.requests).toHaveLength(3)
   })
 
   test('that is stopped says nothing of the job', async () => {
@@ -300,6 +300,21 @@ describe('a look', () => {
 })
 
 describe('a probe', () => {
+  test('takes the balance for it where the list is not to be had', async () => {
+    await using server = await serve((response, request) =>
+      (request.url === '/api/v3/balance' ? success({ balance: 1 }) : json(403, { code: 403 }))(
+        response,
+        request,
+      ),
+    )
+    await using upstream = connect(server.origin)
+    expect(await upstream.probe(never)).toBe(true)
+    expect(server.requests.map(({ method, url }) => `${method} ${url}`)).toEqual([
+      'POST /api/v3/predictions',
+      'GET /api/v3/balance',
+    ])
+  })
+
   test('asks for one item of the list, with the key', async () => {
     await using server = await serve(success({ page: 1, items: [] }))
     await using upstream = connect(server.origin)
@@ -338,7 +353,7 @@ describe('the key', () => {
     expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
     expect(await upstream.look(ID, never)).toMatchObject({ seen: null, status })
     expect(await upstream.probe(never)).toBe(false)
-    expect(server.requests).toHaveLength(3)
+    expect(server.requests).toHaveLength(4)
     expect(other.connections()).toBe(0)
   })
 

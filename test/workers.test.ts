@@ -13,8 +13,8 @@ const MARK = 'heron'
 
 type Timed = Call & { at: number }
 const isSubmit = (call: Call) => call.method === 'POST' && call.path !== '/predictions'
-const isLook = (call: Call) => call.method === 'GET'
-const isProbe = (call: Call) => call.path === '/predictions'
+const isLook = (call: Call) => call.path.endsWith('/result')
+const isProbe = (call: Call) => ['/predictions', '/balance'].includes(call.path)
 const promptOf = (call: Call): string => (call.body as { prompt: string }).prompt
 const idOf = (look: Call): string => look.path.split('/')[2]!
 
@@ -366,7 +366,8 @@ describe('an account in trouble', () => {
     expect(world.log.filter(line => /operator/.test(line.message))).toHaveLength(1)
 
     world.leap(15_000)
-    await until(() => world.probes().length === 1)
+    // The list, and where that is refused the balance.
+    await until(() => world.probes().length === 2)
     await world.looked()
     expect(world.begun()).toBe(1)
 

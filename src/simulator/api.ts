@@ -1,5 +1,5 @@
 /**
- * Upstream's API v3 as the contract has it, for the calls that are used: submit, result, list.
+ * Upstream's API v3 as the contract has it, for the calls that are used: submit, result, list, balance.
  * Faithful where it hurts: unknown body keys are dropped in silence, and the job runs with the defaults.
  */
 import { randomUUID } from 'node:crypto'
@@ -12,6 +12,9 @@ export interface Reply {
 }
 
 const MODELS = new Set(['alibaba/wan-2.2/i2v-plus-1080p', 'alibaba/wan-2.2/i2v-plus-480p'])
+
+/** USD; nothing is ever taken from it. */
+const BALANCE = 100
 
 const success = (data: unknown): Reply => ({ status: 200, body: { code: 200, message: 'success', data } })
 const refusal = (code: number, message: string): Reply => ({
@@ -66,6 +69,7 @@ export function createApi(ledger: Ledger, now: () => number, origin: () => strin
     answer(method, path, body) {
       const looked = /^\/predictions\/([^/]+)\/result$/.exec(path)?.[1]
       if (looked !== undefined && method === 'GET') return result(looked)
+      if (path === '/balance' && method === 'GET') return success({ balance: BALANCE })
       if (method !== 'POST') return refusal(404, 'not found')
       return path === '/predictions' ? list(body) : submit(path.slice(1), body)
     },

@@ -16,7 +16,7 @@ export interface Upstream {
   submit(modelId: string, input: Input, signal: AbortSignal): Promise<SubmitOutcome | null>
   /** Null: no answer that says anything of the job; ask again, after `retryAfterMs` if upstream named a time. */
   look(upstreamId: string, signal: AbortSignal): Promise<Look>
-  /** Whether upstream can be read with this key: one page of the list, of one item. */
+  /** Whether upstream can be read with this key: one page of the list, of one item, or else the balance. */
   probe(signal: AbortSignal): Promise<boolean>
   close(): Promise<void>
 }
@@ -112,7 +112,11 @@ export function createUpstream({
       return { seen: observe(found) }
     },
 
-    probe: async stop => (await read('POST', '/predictions', { page: 1, page_size: 1 }, stop)).ok,
+    async probe(stop) {
+      // No vendor page says which keys may list; either read will do.
+      const list = await read('POST', '/predictions', { page: 1, page_size: 1 }, stop)
+      return list.ok || (await read('GET', '/balance', null, stop)).ok
+    },
 
     async close() {
       await Promise.all([submits.destroy(), reads.destroy()])
