@@ -1,0 +1,21 @@
+import { globSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+
+const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
+  packages: Record<string, { gypfile?: boolean; resolved?: string }>
+}
+
+test('npm ci compiles nothing, with npm 10 too', () => {
+  const buildable = globSync('node_modules/{*,@*/*}/binding.gyp').map(file =>
+    file.replace('/binding.gyp', ''),
+  )
+  expect(buildable).toContain('node_modules/better-sqlite3')
+  // npm 10 reads no more of a package than its entry here: without the word it runs node-gyp, binaries or not.
+  // `npm install` takes the word away; it is put back by hand.
+  const compiled = buildable.filter(path => packages[path]?.gypfile !== false)
+  expect(compiled, 'lack "gypfile": false in package-lock.json').toEqual([])
+})
+
+test('the lock file names no registry', () => {
+  expect(Object.entries(packages).filter(([, { resolved }]) => resolved !== undefined)).toEqual([])
+})
