@@ -142,7 +142,7 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
 
 const ON_SIMULATOR = 'the simulator'
 
-/** Rows that were queued on the simulator must never be paid for, nor one account's rows be asked of another. */
+/** Rows that were queued on the simulator must never be paid for, nor one host's rows be asked of another. */
 async function belong(store: Store, config: Config): Promise<void> {
   const wanted = config.upstream?.baseUrl ?? ON_SIMULATOR
   const owner = await store.bindUpstream(wanted)

@@ -1,11 +1,13 @@
 /**
  * Start, and stop on a signal. What keeps it from starting is one sentence and exit code 1.
  */
-import { loadConfig } from './config.ts'
+import { loadConfig, SETTINGS } from './config.ts'
 import { StartError } from './errors.ts'
 import { createGateway, type Gateway } from './gateway.ts'
 import { createLog } from './log.ts'
 
+/** What `npm run app` opens when it is told nothing. */
+const DEFAULT_FILE = SETTINGS.DATABASE_URL.fallback.replace('file:', '')
 const DAY = 24 * 60 * 60 * 1000
 /** The gateway closes within five seconds; whatever holds on after that is let go. */
 const LAST_RESORT_MS = 4900
@@ -55,8 +57,14 @@ async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string 
   ]
   if (simulator === null) {
     lines.push(`  Upstream  ${baseUrl}`, '')
+    const here = databaseFile === DEFAULT_FILE ? '' : `DATABASE_URL=file:${databaseFile} `
     if ((await gateway.store.countApps()) === 0)
-      lines.push('There is no app yet, so nobody can call. Make one:', '', '  npm run app -- create NAME', '')
+      lines.push(
+        'There is no app yet, so nobody can call. Make one:',
+        '',
+        `  ${here}npm run app -- create NAME`,
+        '',
+      )
     return lines.join('\n')
   }
   const key = await gateway.issueKey('demo', DAY)

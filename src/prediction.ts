@@ -98,8 +98,10 @@ export interface StandingPause extends Pause {
   since: number
   /** Tells one pause from the next. */
   version: number
-  /** Upstream can be read again: one submit at a time, until one goes well. */
+  /** Upstream can be read again: one submit at a time, until upstream has accepted or rejected it. */
   trial: boolean
+  /** Whose submit that is; an answer to an earlier POST proves nothing. */
+  trialOf: string | null
   /** Trials that failed, one after the other. */
   failures: number
 }
@@ -108,7 +110,7 @@ export type Change = Partial<Omit<Standing, 'updatedAt'>> &
   Partial<Pick<Job, 'submission' | 'dueAt' | 'emptySince'>> & {
     /** Nothing was sent: the POST takes nothing of the account's minute. */
     begunAt?: null
-    /** Null: a submit went well, a trial is over. */
+    /** Null: upstream answered as it should. If this was the trial, it is over. */
     pause?: Pause | null
   }
 export type Decide = (job: Job) => Change | null
@@ -164,12 +166,12 @@ export function pauseOn(
   next: Pause,
   now: number,
 ): Omit<StandingPause, 'version'> {
-  if (standing === null) return { ...next, since: now, trial: false, failures: 0 }
+  const fresh = { ...next, since: now, trial: false, trialOf: null, failures: 0 }
+  if (standing === null) return fresh
   const { since, trial, failures } = standing
-  if (!trial)
-    return { reason: next.reason, until: Math.max(next.until, standing.until), since, trial, failures }
+  if (!trial) return { ...fresh, until: Math.max(next.until, standing.until), since, failures }
   const until = Math.max(next.until, now + Math.min(2 ** (failures + 1) * SECOND, LONGEST_PAUSE))
-  return { reason: next.reason, until, since: now, trial: false, failures: failures + 1 }
+  return { ...fresh, until, failures: failures + 1 }
 }
 
 /** The POST's answer. `firstLook` is when to poll first. */

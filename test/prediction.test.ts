@@ -424,7 +424,15 @@ describe('a filter', () => {
 })
 
 test('a wait after failed trials ends at a quarter of an hour, and never before upstream said', () => {
-  const standing = { reason: 'unknown', until: 0, since: 0, version: 1, trial: true, failures: 40 } as const
+  const standing = {
+    reason: 'unknown',
+    until: 0,
+    since: 0,
+    version: 1,
+    trial: true,
+    trialOf: null,
+    failures: 40,
+  } as const
   expect(pauseOn(standing, { reason: 'unknown', until: NOW }, NOW).until).toBe(NOW + 15 * 60_000)
   expect(pauseOn(standing, { reason: 'throttled', until: NOW + 3_600_000 }, NOW).until).toBe(NOW + 3_600_000)
 })

@@ -262,7 +262,21 @@ describe('npm run demo', () => {
   })
 })
 
-test('npm run simulator stands alone, and says in a sentence that its port is taken', async () => {
+test('npm run simulator hears its arguments', async () => {
+  await using folder = await emptyFolder()
+  const args = ['run', 'simulator', '--', '--port', '0', '--key', 'mine', '--file', join(folder.path, 's.db')]
+  const npm = spawn('npm', args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  const ended = once(npm, 'close')
+  let out = ''
+  npm.stdout.on('data', chunk => {
+    out += chunk
+  })
+  await until(() => out.includes('its key is "mine"'))
+  process.kill(-npm.pid!, 'SIGTERM')
+  await ended
+})
+
+test('the simulator stands alone, and says in a sentence that its port is taken', async () => {
   await using folder = await emptyFolder()
   await using simulator = run('simulator/main.ts', folder.path, {}, ['--port', '0', '--key', 'mine'])
   const [, port] = await simulator.printed(

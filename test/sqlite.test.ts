@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs'
-import { chmod, mkdir, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -345,6 +345,15 @@ describe('a SQLite file', () => {
     await openSqlite(f.file, () => {}).close()
     await first.close()
     await openSqlite(f.file, () => {}, { alone: true }).close()
+  })
+
+  test('held alone is held under whatever name a link gives it', async () => {
+    await using f = await folder()
+    const first = openSqlite(f.file, () => {}, { alone: true })
+    const link = join(f.path, 'link.db')
+    await symlink(f.file, link)
+    expect(() => openSqlite(link, () => {}, { alone: true })).toThrow(/another gateway runs/)
+    await first.close()
   })
 
   test('opened alone, what an earlier process had begun is abandoned at once', async () => {

@@ -322,6 +322,33 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect((await submits(f.store, at)).length).toBeGreaterThan(1)
     })
 
+    test('a trial is over by the answer to its own POST alone', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 9)
+      const [early, late] = await submits(f.store, T + SECOND, { limit: 2 })
+      await stop(f, { reason: 'unknown', until: T }, T)
+      await f.store.resume((await f.store.paused())!.version)
+      const at = T + MINUTE - 1
+      const rejected = answered({ kind: 'rejected' }, at, at)
+      await f.store.change(early!.id, answered({ kind: 'accepted', upstreamId: 'u' }, at, at), at)
+      await f.store.change(late!.id, rejected, at)
+      const [trial, ...rest] = await submits(f.store, at)
+      expect(rest).toEqual([])
+      expect(await f.store.paused()).toMatchObject({ trial: true, trialOf: trial!.id })
+      await f.store.change(trial!.id, rejected, at)
+      expect(await f.store.paused()).toBeNull()
+    })
+
+    test('a job that was refused before is not the next trial, while another waits', async () => {
+      await using f = await fixture(open)
+      const [refused, other] = await addMany(f.store, f.app, 2)
+      const at = T + SECOND
+      await submits(f.store, at, { limit: 1 })
+      await f.store.change(refused!, answered({ kind: 'account' }, at, at), at)
+      await f.store.resume((await f.store.paused())!.version)
+      expect(idsOf(await submits(f.store, at))).toEqual([other])
+    })
+
     test('an answer from before the pause does not end it', async () => {
       await using f = await fixture(open)
       await addMany(f.store, f.app, 2)

@@ -223,8 +223,8 @@ describe('the limits of the account', () => {
     })
     const first = await world.submit()
     await world.paused()
-    const second = await world.submit()
     await world.reached(first.id, 'COMPLETED')
+    const second = await world.submit()
     await world.looked()
     expect(world.begun()).toBe(2)
     world.leap(MINUTE)
@@ -374,7 +374,8 @@ describe('an account in trouble', () => {
     trouble = false
     world.leap(2 * MINUTE)
     for (const { id } of jobs) await world.reached(id, 'COMPLETED')
-    expect(world.submits().map(promptOf)).toEqual([jobs[0], ...jobs].map(job => job?.prompt))
+    // The trial is the other's: what was refused once must not be every trial's.
+    expect(world.submits().map(promptOf)).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
   })
 })
 
@@ -397,7 +398,8 @@ test.each<[what: string, headers: Record<string, string>, before: number, after:
   expect(await world.read(jobs[0]!.id)).toMatchObject({ status: 'QUEUED', error: null, queuePosition: 1 })
   world.leap(after)
   for (const { id } of jobs) await world.reached(id, 'COMPLETED')
-  expect(world.submits().map(promptOf)).toEqual([jobs[0], ...jobs].map(job => job?.prompt))
+  // The trial is the other's: what was refused once must not be every trial's.
+  expect(world.submits().map(promptOf)).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
 })
 
 test('an input that upstream refuses fails with INVALID_INPUT, costs nothing, and stops nobody else', async () => {
@@ -725,4 +727,49 @@ test("an id that upstream gives twice never shows one app the other's video", as
     upstreamId: null,
     error: { code: 'SUBMISSION_UNKNOWN' },
   })
+})
+
+test('a job that upstream always refuses as if the account were in trouble holds nobody else back', async () => {
+  await using world = await open({
+    env: { UPSTREAM_CONCURRENCY: '1' },
+    fault: call => (isSubmit(call) && promptOf(call).includes('poison') ? refuses(403) : null),
+  })
+  const poison = await world.submit('poison')
+  const others = [await world.submit(), await world.submit()]
+  for (const { id } of others) {
+    await until(async () => {
+      world.leap(5000)
+      return (await world.read(id)).status === 'COMPLETED'
+    })
+  }
+  expect(await world.read(poison.id)).toMatchObject({ status: 'QUEUED' })
+})
+
+test("a late answer to an earlier POST lets nobody out before the trial's own", async () => {
+  let broken = false
+  const held: (() => void)[] = []
+  await using world = await open({
+    env: { UPSTREAM_CONCURRENCY: '20' },
+    fault: call => (isSubmit(call) && broken ? says(502, 'oops') : null),
+  })
+  const { store } = world.harness.gateway
+  const { ownsUpstreamId } = store
+  // The first answer is in hand and held up on its way to the row.
+  store.ownsUpstreamId = async id => {
+    await new Promise<void>(resolve => held.push(resolve))
+    return ownsUpstreamId(id)
+  }
+  const early = await world.submit()
+  await until(() => held.length === 1)
+  broken = true
+  await world.submit()
+  await world.paused()
+  await world.unseen(async () => {
+    for (let i = 0; i < 10; i++) await world.submit()
+  })
+  await until(async () => (await store.paused())?.trial)
+  held[0]?.()
+  await world.reached(early.id, 'CREATED', 'PROCESSING', 'COMPLETED')
+  await world.looked(3)
+  expect(world.submits().length).toBeLessThanOrEqual(4)
 })

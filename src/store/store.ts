@@ -95,7 +95,7 @@ export interface Queue {
   paused(): Promise<StandingPause | null>
   /** The pause, if a look is due; the next look is put off to `next`. */
   claimProbe(now: number, next: (pause: StandingPause) => number): Promise<StandingPause | null>
-  /** This very pause becomes a trial: one submit at a time until one is accepted. A pause that began since stays. */
+  /** This very pause becomes a trial: one submit at a time. A pause that began since stays. */
   resume(version: number): Promise<boolean>
   /** Whether some prediction has this upstream id. */
   ownsUpstreamId(upstreamId: string): Promise<boolean>

@@ -13,8 +13,16 @@ export type Answer =
 
 /** The account has no credit: said by a code, or only in words. */
 const NO_CREDIT = 1407
-const NO_CREDIT_WORDS =
-  /(insufficient|\bsufficient|not enough|out of|\bno)[\s_-](\w+[\s_-])?(credit|balance|fund)|(credit|balance|fund)s?\b.{0,12}(insufficient|not enough|too low|exhausted)/i
+const NO_CREDIT_WORDS = new RegExp(
+  [
+    /\b(insufficient|sufficient|not enough|out of)[\s_-](\w+[\s_-])?(credit|balance|fund)s?\b/,
+    /\b(credit|balance|fund)s?\b.{0,12}\b(insufficient|not enough|too low|exhausted)\b/,
+    /\bno (credit|balance|fund)s? (left|remaining|available)\b/,
+  ]
+    .map(words => words.source)
+    .join('|'),
+  'i',
+)
 
 /** Dots alone would lead elsewhere. */
 const PATH_SEGMENT = /^(?!\.+$)[\w.:~-]{1,200}$/
@@ -41,7 +49,8 @@ export function outcomeOf(answer: Answer, now: number): SubmitOutcome {
   // On HTTP 200 the envelope's code is the status. Past that no body can soften a 5xx or a 3xx.
   const status = isSuccess ? code : answer.status
   const canRefuse = isSuccess || (status >= 400 && status < 500)
-  if (canRefuse && (code === NO_CREDIT || NO_CREDIT_WORDS.test(message))) return { kind: 'account' }
+  if (canRefuse && (code === NO_CREDIT || NO_CREDIT_WORDS.test(message.replaceAll('_', ' '))))
+    return { kind: 'account' }
   switch (status) {
     case 400:
     case 404:

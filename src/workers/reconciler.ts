@@ -14,7 +14,6 @@ export interface ReconcilerOptions {
   underway: ReadonlySet<string>
 }
 
-const LEASE_MS = 30_000
 const INTERVAL_MS = 1000
 const CAPACITY = 10
 
@@ -23,7 +22,8 @@ export function createReconciler({ store, log, now, underway }: ReconcilerOption
     name: 'reconciler',
     claim: limit => {
       const at = now()
-      return store.claimAbandoned({ now: at, leaseUntil: at + LEASE_MS, limit, except: underway })
+      // No lease: until it is settled it stays due, and holds every submit back.
+      return store.claimAbandoned({ now: at, leaseUntil: at, limit, except: underway })
     },
     async perform(job) {
       const at = now()

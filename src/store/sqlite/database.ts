@@ -3,7 +3,7 @@
  * Invariant: an answer given to an app survives a power cut, so `synchronous` is FULL: in WAL better-sqlite3
  * would take NORMAL, and a paid job could be forgotten.
  */
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, realpathSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
@@ -17,44 +17,61 @@ export type Db = BetterSQLite3Database
 
 const MIGRATIONS = { migrationsFolder: fileURLToPath(new URL('./migrations', import.meta.url)) }
 
-/**
- * @param file a path, or `:memory:`. The folder of the default, `data`, is made; any other must exist.
- * @throws StartError in one sentence: no folder, not readable, no database, another program's, a newer one.
- */
-export function openDatabase(file: string): { db: Db; close: () => void } {
-  const client = openFile(file)
-  return inSentences(file, () => {
-    try {
-      const db = drizzle(client, { casing: 'snake_case' })
-      migrateTo(db, file)
-      return { db, close: () => void client.close() }
-    } catch (error) {
-      client.close()
-      throw error
-    }
-  })
+export interface DatabaseOptions {
+  /**
+   * Holds the file until `close`, or until the process is gone, however it went. Whoever else only reads and writes rows
+   * is not kept out.
+   */
+  alone: boolean
 }
 
 /**
- * Holds `file` for this process until the answer is called or the process is gone, however it went: the lock is the
- * operating system's, on a file beside it. Whoever else only reads and writes rows is not kept out.
- * @throws StartError if another process holds it
+ * @param file a path, or `:memory:`. The folder of the default, `data`, is made; any other must exist.
+ * @throws StartError in one sentence: no folder, not readable, no database, another program's, a newer one, held.
  */
-export function holdAlone(file: string): () => void {
+export function openDatabase(file: string, { alone }: DatabaseOptions): { db: Db; close: () => void } {
+  const client = openFile(file)
+  let release = () => {}
+  const close = () => {
+    client.close()
+    release()
+  }
+  try {
+    return inSentences(file, () => {
+      const db = drizzle(client, { casing: 'snake_case' })
+      checkOurs(db, file)
+      // Not after the migration: a newer program would have changed the tables under a running one.
+      if (alone) release = holdAlone(file)
+      // Not before it is known to be ours: the mode stays with the file.
+      db.run(sql`pragma journal_mode = WAL`)
+      migrate(db, MIGRATIONS)
+      return { db, close }
+    })
+  } catch (error) {
+    close()
+    throw error
+  }
+}
+
+/** The lock is the operating system's, on a file beside the real one, whatever links lead there. */
+function holdAlone(file: string): () => void {
   if (file === ':memory:') return () => {}
-  return inSentences(file, () => {
-    const lock = new Database(`${file}.lock`, { timeout: 0 })
-    try {
+  const path = `${realpathSync(file)}.lock`
+  const lock = inSentences(path, () => new Database(path, { timeout: 0 }))
+  try {
+    inSentences(path, () => {
       lock.exec('begin exclusive')
-      return () => void lock.close()
-    } catch (error) {
-      lock.close()
-      if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error
-      throw new StartError(
-        `DATABASE_URL: another gateway runs on ${file}. One process a file: stop it, or name another.`,
-      )
-    }
-  })
+      // Where the file can't be written SQLite would take a lock that keeps nobody out, and say nothing.
+      lock.pragma('user_version = 1')
+    })
+    return () => void lock.close()
+  } catch (error) {
+    lock.close()
+    if (!/SQLITE_BUSY/.test((error as Error).message)) throw error
+    throw new StartError(
+      `DATABASE_URL: another gateway runs on ${file}. One process a file: stop it, or name another.`,
+    )
+  }
 }
 
 function openFile(file: string): Database.Database {
@@ -96,7 +113,7 @@ function makeFolder(folder: string): void {
   }
 }
 
-function migrateTo(db: Db, file: string): void {
+function checkOurs(db: Db, file: string): void {
   const tables = db.all<{ name: string }>(
     sql`select name from sqlite_master where type = 'table' and name not like 'sqlite_%'`,
   )
@@ -113,9 +130,6 @@ function migrateTo(db: Db, file: string): void {
         `DATABASE_URL: ${file} was written by a newer Rushes than this one. Start that one, or name another file.`,
       )
   }
-  // Not before it is known to be ours: the mode stays with the file.
-  db.run(sql`pragma journal_mode = WAL`)
-  migrate(db, MIGRATIONS)
 }
 
 /** Runs it; SQLite's own words for a file it can't use become a sentence, anything else is a bug and stays what it is. */

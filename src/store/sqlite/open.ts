@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { eq, sql } from 'drizzle-orm'
 import type { Facts, Store } from '../store.ts'
 import { createApps } from './apps.ts'
-import { type Db, holdAlone, inSentences, openDatabase } from './database.ts'
+import { type Db, inSentences, openDatabase } from './database.ts'
 import { createEvents } from './events.ts'
 import { createPredictions } from './predictions.ts'
 import { createQueue } from './queue.ts'
@@ -25,13 +25,9 @@ export interface SqliteOptions {
  * @throws StartError where the file can't be used
  */
 export function openSqlite(file: string, ring: () => void, { alone = false }: SqliteOptions = {}): Store {
-  const { db, close } = openDatabase(file)
-  let release = () => {}
+  const { db, close } = openDatabase(file, { alone })
   try {
-    if (alone) {
-      release = holdAlone(file)
-      db.update(predictions).set({ dueAt: 0 }).where(BEGUN).run()
-    }
+    if (alone) inSentences(file, () => db.update(predictions).set({ dueAt: 0 }).where(BEGUN).run())
     return {
       ...createFacts(db, file),
       ...createPredictions(db, ring),
@@ -39,14 +35,10 @@ export function openSqlite(file: string, ring: () => void, { alone = false }: Sq
       ...createEvents(db),
       ...createApps(db),
       ping: async () => void db.get(sql`select 1`),
-      async close() {
-        close()
-        release()
-      },
+      close: async () => close(),
     }
   } catch (error) {
     close()
-    release()
     throw error
   }
 }

@@ -162,7 +162,7 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
           if (moved) record(tx, next, row, now)
           if (fields.begunAt === null) tx.delete(posts).where(isPost(row)).run()
           if (toPause) stop(tx, toPause, now)
-          if (toPause === null) tx.delete(pause).where(eq(pause.trial, true)).run()
+          if (toPause === null) tx.delete(pause).where(eq(pause.trialOf, id)).run()
           return next
         },
         { behavior: 'immediate' },

@@ -11,6 +11,7 @@ import { toJob } from './rows.ts'
 import { BEGUN, IN_FLIGHT, pause, posts, predictions, WAITING } from './tables.ts'
 
 const MINUTE = 60 * 1000
+const HOUR = 60 * MINUTE
 
 export function createQueue(db: Db, ring: () => void): Queue {
   const due = (where: SQL, { now, limit }: Claim) =>
@@ -20,6 +21,15 @@ export function createQueue(db: Db, ring: () => void): Queue {
       .where(and(where, lte(predictions.dueAt, now)))
       .orderBy(asc(predictions.dueAt))
       .limit(limit)
+
+  const begun = sql`(select count(*) from ${predictions} where ${BEGUN})`
+  const inFlight = sql`(select count(*) from ${predictions} where ${IN_FLIGHT})`
+  /** A post ahead of the clock was made by a clock that was put back. */
+  const postsSince = (from: number, to: number) =>
+    sql`(select count(*) from ${posts} where ${and(gt(posts.begunAt, from), lte(posts.begunAt, to))})`
+  /** An abandoned row is an unknown that is not yet settled: nothing is sent before it is. */
+  const abandoned = (now: number) =>
+    sql`select 1 from ${predictions} where ${BEGUN} and ${lte(predictions.dueAt, now)}`
 
   const raised = { fence: sql`${predictions.fence} + 1` }
 
@@ -34,34 +44,25 @@ export function createQueue(db: Db, ring: () => void): Queue {
 
   return {
     async claimSubmits({ now, leaseUntil, limit, concurrency, perMinute }) {
-      const busy = sql`(select count(*) from ${predictions} where ${BEGUN}) + (select count(*) from ${predictions} where ${IN_FLIGHT})`
-      const recent = sql`(select count(*) from ${posts} where ${gt(posts.begunAt, now - MINUTE)})`
-      // On trial: one, and only when nobody else's is under way.
-      const trial = sql`(select count(*) from ${pause})`
-      const begun = sql`(select count(*) from ${predictions} where ${BEGUN})`
-      const bounds = [
-        sql`${limit}`,
-        sql`case when ${trial} > 0 then 1 - ${begun} else ${limit} end`,
-        ...(concurrency === null ? [] : [sql`${concurrency} - (${busy})`]),
-        ...(perMinute === null ? [] : [sql`${perMinute} - ${recent}`]),
-      ]
-      const room = sql<number>`max(0, min(${sql.join(bounds, sql`, `)}))`
-      const next = db
-        .select({ id: predictions.id })
-        .from(predictions)
-        .where(
-          and(
-            WAITING,
-            lte(predictions.dueAt, now),
-            sql`not exists (select 1 from ${pause} where ${eq(pause.trial, false)})`,
-            // An abandoned row is an unknown that is not yet settled.
-            sql`not exists (select 1 from ${predictions} where ${BEGUN} and ${lte(predictions.dueAt, now)})`,
-          ),
-        )
-        .orderBy(asc(predictions.createdAt), asc(predictions.id))
-        .limit(room as unknown as number)
       const claimed = db.transaction(
         tx => {
+          const standing = tx.select().from(pause).get() ?? null
+          if (standing !== null && !standing.trial) return []
+          // On trial: one, and only when nobody else's is under way.
+          const most = standing === null ? limit : Math.min(limit, 1)
+          const bounds = [sql`${most}`]
+          if (standing !== null) bounds.push(sql`1 - ${begun}`)
+          if (concurrency !== null) bounds.push(sql`${concurrency} - ${begun} - ${inFlight}`)
+          if (perMinute !== null) bounds.push(sql`${perMinute} - ${postsSince(now - MINUTE, now + MINUTE)}`)
+          const room = sql<number>`max(0, min(${sql.join(bounds, sql`, `)}, ${most}))`
+          const oldest = [asc(predictions.createdAt), asc(predictions.id)]
+          const next = tx
+            .select({ id: predictions.id })
+            .from(predictions)
+            .where(and(WAITING, lte(predictions.dueAt, now), sql`not exists (${abandoned(now)})`))
+            // A job that upstream alone refuses must not be every trial's.
+            .orderBy(...(standing === null ? oldest : [asc(predictions.attempts), ...oldest]))
+            .limit(room as unknown as number)
           const rows = tx
             .update(predictions)
             .set({
@@ -75,15 +76,12 @@ export function createQueue(db: Db, ring: () => void): Queue {
             .returning()
             .all()
           if (rows.length === 0) return []
-          const begun = rows.map(({ id, attempts }) => ({
-            predictionId: id,
-            attempt: attempts,
-            begunAt: now,
-          }))
-          tx.insert(posts).values(begun).run()
+          const sent = rows.map(({ id, attempts }) => ({ predictionId: id, attempt: attempts, begunAt: now }))
+          tx.insert(posts).values(sent).run()
           tx.delete(posts)
-            .where(lte(posts.begunAt, now - 60 * MINUTE))
+            .where(lte(posts.begunAt, now - HOUR))
             .run()
+          if (standing !== null) tx.update(pause).set({ trialOf: rows[0]!.id }).run()
           return rows
         },
         { behavior: 'immediate' },
@@ -118,7 +116,7 @@ export function createQueue(db: Db, ring: () => void): Queue {
 
     async resume(version) {
       const which = and(eq(pause.version, version), eq(pause.trial, false))
-      const resumed = db.update(pause).set({ trial: true }).where(which).run().changes > 0
+      const resumed = db.update(pause).set({ trial: true, trialOf: null }).where(which).run().changes > 0
       if (resumed) ring()
       return resumed
     },

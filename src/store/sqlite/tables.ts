@@ -134,13 +134,13 @@ export const events = sqliteTable(
   ],
 )
 
-/** One row while nothing may be submitted; `version` tells one pause from the next. */
+/** One row while submits are held back; `version` tells one pause from the next. */
 export const pause = sqliteTable('pause', {
   version: integer().primaryKey({ autoIncrement: true }),
   reason: text({ enum: PAUSES }).notNull(),
   since: integer().notNull(),
   until: integer().notNull(),
-  /** Upstream can be read again: one submit at a time, until one is accepted. */
   trial: integer({ mode: 'boolean' }).notNull(),
+  trialOf: text(),
   failures: integer().notNull(),
 })

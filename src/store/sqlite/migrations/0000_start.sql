@@ -44,6 +44,7 @@ CREATE TABLE `pause` (
 	`since` integer NOT NULL,
 	`until` integer NOT NULL,
 	`trial` integer NOT NULL,
+	`trial_of` text,
 	`failures` integer NOT NULL
 );
 --> statement-breakpoint
