@@ -318,7 +318,7 @@ describe('a SQLite file', () => {
       let statements: string[]
       try {
         await ask(store)
-        statements = prepare.mock.calls.map(([text]) => text).filter(text => text.includes('predictions'))
+        statements = prepare.mock.calls.map(([text]) => text).filter(text => /predictions|posts/.test(text))
       } finally {
         prepare.mockRestore()
       }

@@ -81,12 +81,19 @@ export interface Claim {
   limit: number
 }
 
+export interface SubmitClaim extends Claim {
+  /** Begun and in flight at once; null is no limit. */
+  concurrency: number | null
+  /** POSTs in any 60 s; null is no limit. */
+  perMinute: number | null
+}
+
 export interface Queue {
   /**
    * Claims the oldest waiting rows for a POST and marks them `begun`, as far as the account's limits go and nothing
-   * pauses submits. Null is no limit. When this returns, the intent is on disk.
+   * pauses submits. When this returns, the intent is on disk.
    */
-  claimSubmits(claim: Claim & { concurrency: number | null; perMinute: number | null }): Promise<Job[]>
+  claimSubmits(claim: SubmitClaim): Promise<Job[]>
   /** Rows upstream has accepted that are due for a look. */
   claimPolls(claim: Claim): Promise<Job[]>
   /** Rows whose POST was begun and whose claimant has not come back; `except` are those the caller itself has in hand. */

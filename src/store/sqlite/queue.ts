@@ -4,8 +4,9 @@
  * Invariant: a row is `begun` on disk before its POST, and never more rows are begun than the account's limits allow,
  * counted from the rows themselves.
  */
-import { and, asc, eq, gt, inArray, lte, notInArray, type SQL, sql } from 'drizzle-orm'
-import type { Claim, Queue } from '../store.ts'
+import { and, asc, count, eq, gt, inArray, lte, notInArray, type SQL, sql } from 'drizzle-orm'
+import type { StandingPause } from '../../prediction.ts'
+import type { Claim, Queue, SubmitClaim } from '../store.ts'
 import type { Db } from './database.ts'
 import { toJob } from './rows.ts'
 import { BEGUN, IN_FLIGHT, pause, posts, predictions, WAITING } from './tables.ts'
@@ -22,14 +23,25 @@ export function createQueue(db: Db, ring: () => void): Queue {
       .orderBy(asc(predictions.dueAt))
       .limit(limit)
 
-  const begun = sql`(select count(*) from ${predictions} where ${BEGUN})`
-  const inFlight = sql`(select count(*) from ${predictions} where ${IN_FLIGHT})`
-  /** A post ahead of the clock was made by a clock that was put back. */
-  const postsSince = (from: number, to: number) =>
-    sql`(select count(*) from ${posts} where ${and(gt(posts.begunAt, from), lte(posts.begunAt, to))})`
-  /** An abandoned row is an unknown that is not yet settled: nothing is sent before it is. */
-  const abandoned = (now: number) =>
-    sql`select 1 from ${predictions} where ${BEGUN} and ${lte(predictions.dueAt, now)}`
+  const countOf = (where: SQL) => db.select({ n: count() }).from(predictions).where(where).get()!.n
+
+  /** How many may be begun now. Asked under the write lock, so it stays true until they are. */
+  function roomFor(
+    { now, limit, concurrency, perMinute }: SubmitClaim,
+    standing: StandingPause | null,
+  ): number {
+    const begun = countOf(BEGUN)
+    // An abandoned row is an unknown that is not yet settled: nothing is sent before it is.
+    if (begun > 0 && countOf(and(BEGUN, lte(predictions.dueAt, now))!) > 0) return 0
+    // On trial: one, and only when nobody else's is under way.
+    const trial = standing === null ? limit : standing.trial ? 1 - begun : 0
+    const slots = concurrency === null ? limit : concurrency - begun - countOf(IN_FLIGHT)
+    // A post ahead of the clock was made before the clock was put back.
+    const recent = and(gt(posts.begunAt, now - MINUTE), lte(posts.begunAt, now + MINUTE))
+    const rate =
+      perMinute === null ? limit : perMinute - db.select({ n: count() }).from(posts).where(recent).get()!.n
+    return Math.max(0, Math.min(limit, trial, slots, rate))
+  }
 
   const raised = { fence: sql`${predictions.fence} + 1` }
 
@@ -43,26 +55,21 @@ export function createQueue(db: Db, ring: () => void): Queue {
       .map(toJob)
 
   return {
-    async claimSubmits({ now, leaseUntil, limit, concurrency, perMinute }) {
+    async claimSubmits(request) {
+      const { now, leaseUntil } = request
       const claimed = db.transaction(
         tx => {
           const standing = tx.select().from(pause).get() ?? null
-          if (standing !== null && !standing.trial) return []
-          // On trial: one, and only when nobody else's is under way.
-          const most = standing === null ? limit : Math.min(limit, 1)
-          const bounds = [sql`${most}`]
-          if (standing !== null) bounds.push(sql`1 - ${begun}`)
-          if (concurrency !== null) bounds.push(sql`${concurrency} - ${begun} - ${inFlight}`)
-          if (perMinute !== null) bounds.push(sql`${perMinute} - ${postsSince(now - MINUTE, now + MINUTE)}`)
-          const room = sql<number>`max(0, min(${sql.join(bounds, sql`, `)}, ${most}))`
+          const room = roomFor(request, standing)
+          if (room === 0) return []
           const oldest = [asc(predictions.createdAt), asc(predictions.id)]
           const next = tx
             .select({ id: predictions.id })
             .from(predictions)
-            .where(and(WAITING, lte(predictions.dueAt, now), sql`not exists (${abandoned(now)})`))
+            .where(and(WAITING, lte(predictions.dueAt, now)))
             // A job that upstream alone refuses must not be every trial's.
             .orderBy(...(standing === null ? oldest : [asc(predictions.attempts), ...oldest]))
-            .limit(room as unknown as number)
+            .limit(room)
           const rows = tx
             .update(predictions)
             .set({
