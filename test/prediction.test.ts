@@ -21,8 +21,8 @@ import {
   type Submission,
   type SubmitOutcome,
 } from '../src/prediction.ts'
+import { draft, PRICE } from './support/store.ts'
 
-const PRICE = 800_000
 const DAY = 24 * 60 * 60 * 1000
 /** Created, sent, now, and the next look: each told from the others. */
 const CREATED = 1_800_000_000_000
@@ -32,24 +32,11 @@ const NEXT = CREATED + 75_000
 
 const job = (over: Partial<Job> = {}): Job => ({
   id: '018f0000-0000-7000-8000-000000000000',
-  appId: 'app' as AppId,
-  model: 'WAN_2_2_I2V_PLUS_1080P',
-  input: {
-    imageUrl: 'https://images.example/cat.png',
-    prompt: 'a slow pan',
-    negativePrompt: null,
-    duration: 5,
-    enablePromptExpansion: false,
-    seed: -1,
-  },
-  tags: [],
-  metadata: null,
-  retryOf: null,
+  ...draft('app' as AppId),
   createdAt: CREATED,
   status: 'QUEUED',
   outputs: [],
   error: null,
-  cost: PRICE,
   upstreamId: null,
   submittedAt: null,
   startedAt: null,
