@@ -3,7 +3,6 @@ import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { createLog } from '../src/log.ts'
 import { type Call, createSimulator, type Fault } from '../src/simulator/simulator.ts'
-import { nextLook } from '../src/workers/schedule.ts'
 import { type Harness, type HarnessOptions, type LogLine, startGateway, submit } from './support/gateway.ts'
 import { until } from './support/until.ts'
 
@@ -639,25 +638,6 @@ describe('a job is looked at', () => {
     world.leap(51_000)
     await world.reached(id, 'COMPLETED')
     expect(world.looks()).toHaveLength(2)
-  })
-
-  test('at first often, later a tenth of its age apart, within both limits', () => {
-    const limits = { minMs: 1000, maxMs: 15_000 }
-    for (const random of [0, 0.5, 0.999])
-      for (const [age, least, most] of [
-        [0, 1000, 1000],
-        [5000, 1000, 1000],
-        [60_000, 5100, 6900],
-        [120_000, 10_200, 13_800],
-        [1_000_000, 15_000, 15_000],
-        [1e9, 15_000, 15_000],
-        // A clock that was set back.
-        [-60_000, 1000, 1000],
-      ] as const) {
-        const wait = nextLook(5e9, 5e9 + age, limits, random) - (5e9 + age)
-        expect(wait).toBeGreaterThanOrEqual(least)
-        expect(wait).toBeLessThanOrEqual(most)
-      }
   })
 })
 

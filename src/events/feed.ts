@@ -5,7 +5,7 @@
  */
 import { type Filter, matches } from '../filter.ts'
 import { type AppId, isFinal, type Prediction, type PredictionEvent } from '../prediction.ts'
-import type { Store } from '../store/store.ts'
+import type { EventsAnswer, Store } from '../store/store.ts'
 import type { Bell } from './bell.ts'
 import type { Cursors } from './cursor.ts'
 
@@ -42,43 +42,51 @@ const QUIET_MS = 3 * 60 * 1000
 export function createFeed({ store, bell, cursors, quietMs = QUIET_MS }: FeedOptions): Feed {
   const closing = new AbortController()
 
+  /** The log behind `place`, batch by batch; an empty one where a look found nothing new. */
+  async function* batches(
+    place: number,
+    which: { appId: AppId; predictionId?: string },
+    signal: AbortSignal,
+  ): AsyncGenerator<EventsAnswer & { isLast: boolean; overtaken: boolean }> {
+    let after = place
+    while (!signal.aborted) {
+      const armed = bell.arm()
+      try {
+        const answer = await store.eventsAfter({ ...which, after, limit: BATCH })
+        const isLast = answer.events.length < BATCH
+        yield { ...answer, isLast, overtaken: after < answer.floor }
+        after = answer.through
+        if (isLast) await armed.rung(Math.min(RECHECK_MS, quietMs), signal)
+      } finally {
+        armed.disarm()
+      }
+    }
+  }
+
   async function* follow(
     appId: AppId,
     cursor: string | null,
     filter: Filter,
     signal: AbortSignal,
   ): AsyncGenerator<FeedItem> {
-    const start = await begin(cursor)
-    let place = start.seq
-    let told = start.gap === null && cursor !== null ? 0 : Date.now()
-    if (start.gap !== null) yield { kind: 'gap', reason: start.gap, seq: place }
-    else if (cursor === null) yield { kind: 'caught-up', seq: place }
+    const { seq, gap } = await begin(cursor)
+    let replaying = false
+    if (gap !== null) yield { kind: 'gap', reason: gap, seq }
+    else if (cursor === null) yield { kind: 'caught-up', seq }
+    else replaying = true
 
-    while (!signal.aborted) {
-      const armed = bell.arm()
-      try {
-        const { events, through, floor } = await store.eventsAfter({ appId, after: place, limit: BATCH })
-        if (place < floor) {
-          place = floor
-          yield { kind: 'gap', reason: 'CURSOR_TOO_OLD', seq: place }
-          continue
-        }
-        for (const event of events) {
-          place = event.seq
-          if (!matches(filter, event.prediction)) continue
-          yield { kind: 'event', event }
-          if (told !== 0) told = Date.now()
-        }
-        place = through
-        if (events.length === BATCH) continue
-        if (Date.now() - told >= quietMs) {
-          told = Date.now()
-          yield { kind: 'caught-up', seq: place }
-        }
-        await armed.rung(Math.min(RECHECK_MS, quietMs), signal)
-      } finally {
-        armed.disarm()
+    let told = Date.now()
+    for await (const { events, through, floor, isLast, overtaken } of batches(seq, { appId }, signal)) {
+      if (overtaken) yield { kind: 'gap', reason: 'CURSOR_TOO_OLD', seq: floor }
+      for (const event of events) {
+        if (!matches(filter, event.prediction)) continue
+        yield { kind: 'event', event }
+        told = Date.now()
       }
+      if (!isLast || (!replaying && Date.now() - told < quietMs)) continue
+      yield { kind: 'caught-up', seq: through }
+      replaying = false
+      told = Date.now()
     }
   }
 
@@ -99,33 +107,13 @@ export function createFeed({ store, bell, cursors, quietMs = QUIET_MS }: FeedOpt
   ): AsyncGenerator<Prediction> {
     yield first
     if (isFinal(first.status)) return
-    let place = head
-    while (!signal.aborted) {
-      const armed = bell.arm()
-      try {
-        const { events, through, floor } = await store.eventsAfter({
-          appId,
-          after: place,
-          limit: BATCH,
-          predictionId: first.id,
-        })
-        if (place < floor) {
-          // What came between has been pruned, perhaps the end itself: begin again with the present state.
-          const present = await store.snapshot(appId, first.id)
-          if (present === null) return
-          place = present.head
-          yield present.prediction
-          if (isFinal(present.prediction.status)) return
-          continue
-        }
-        for (const { prediction } of events) {
-          yield prediction
-          if (isFinal(prediction.status)) return
-        }
-        place = through
-        if (events.length < BATCH) await armed.rung(RECHECK_MS, signal)
-      } finally {
-        armed.disarm()
+    for await (const { events, overtaken } of batches(head, { appId, predictionId: first.id }, signal)) {
+      const states = events.map(event => event.prediction)
+      // What came between has been pruned, perhaps the end itself: the present state stands for it.
+      if (overtaken && states.length === 0) states.push((await store.get(appId, first.id)) ?? first)
+      for (const state of states) {
+        yield state
+        if (isFinal(state.status)) return
       }
     }
   }

@@ -6,11 +6,9 @@ import { EVENT_TYPES, type PredictionEvent } from '../prediction.ts'
 import { builder } from './builder.ts'
 import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
 import { decodeIdOf } from './id.ts'
-import { limitOf } from './page.ts'
+import { connectionOf, limitOf } from './page.ts'
 import { PredictionType } from './prediction.ts'
 import { badArgument, requestError } from './request-error.ts'
-
-const PAGE = 20
 
 const PredictionEventTypeEnum = builder.enumType('PredictionEventType', { values: EVENT_TYPES })
 
@@ -40,18 +38,12 @@ builder.objectField(PredictionType, 'history', t =>
       'Its events, oldest first, as far back as events are kept. 20 a page unless `first` says otherwise.',
     args: { first: t.arg.int(), after: t.arg.string() },
     resolve: async ({ id }, { first, after }, { appId, store, cursors }) => {
-      const limit = limitOf('first', first) ?? PAGE
+      const limit = limitOf('first', first)
       const place = typeof after === 'string' ? cursors.open(after) : 0
       if (place === null) throw badArgument('after', 'a cursor of this history')
       const { events } = await store.eventsAfter({ appId, after: place, limit: limit + 1, predictionId: id })
       const edges = events.slice(0, limit).map(event => ({ cursor: cursors.seal(event.seq), node: event }))
-      const pageInfo = {
-        hasNextPage: events.length > limit,
-        hasPreviousPage: place > 0,
-        startCursor: edges[0]?.cursor ?? null,
-        endCursor: edges.at(-1)?.cursor ?? null,
-      }
-      return { edges, pageInfo }
+      return connectionOf(edges, { hasNextPage: events.length > limit, hasPreviousPage: place > 0 })
     },
   }),
 )

@@ -1,5 +1,5 @@
 /**
- * Relay's paging arguments → a page request, and places in the list ↔ cursors.
+ * Relay's paging arguments → a page request, a page → its connection, and places in the list ↔ cursors.
  * A place tells nothing but the prediction's own moment and id, so it need not be sealed.
  */
 import type { PageRequest, Place } from '../store/store.ts'
@@ -19,21 +19,30 @@ const MOST = 100
 export function pageOf({ first, after, last, before }: PageArguments): Omit<PageRequest, 'filter'> {
   if (typeof first === 'number' && typeof last === 'number')
     throw badArgument('first, last', 'one of the two')
-  const limit = limitOf('first', first) ?? limitOf('last', last) ?? PAGE
+  const backward = typeof last === 'number'
   return {
-    limit,
-    backward: typeof last === 'number',
+    limit: backward ? limitOf('last', last) : limitOf('first', first),
+    backward,
     after: placeOf('after', after),
     before: placeOf('before', before),
   }
 }
 
 /** @throws request error BAD_ARGUMENT */
-export function limitOf(argument: string, count: number | null | undefined): number | null {
-  if (count === null || count === undefined) return null
+export function limitOf(argument: string, count: number | null | undefined): number {
+  if (count === null || count === undefined) return PAGE
   if (count < 0 || count > MOST) throw badArgument(argument, `0 to ${MOST}`)
   return count
 }
+
+/** What a connection answers with. */
+export const connectionOf = <Node>(
+  edges: { cursor: string; node: Node }[],
+  more: { hasNextPage: boolean; hasPreviousPage: boolean },
+) => ({
+  edges,
+  pageInfo: { ...more, startCursor: edges[0]?.cursor ?? null, endCursor: edges.at(-1)?.cursor ?? null },
+})
 
 export const placeCursor = ({ createdAt, id }: Place): string =>
   Buffer.from(`${createdAt.toString(36)}:${id}`).toString('base64url')

@@ -1,6 +1,7 @@
 /**
  * The prediction as an app sees it, and the reading of one and of many.
  */
+import { GRAPHQL_MAX_INT } from 'graphql'
 import { ENDINGS, PREDICTION_ERRORS, type PredictionErrorCode } from '../errors.ts'
 import type { Input, Output, Prediction } from '../prediction.ts'
 import { builder } from './builder.ts'
@@ -8,7 +9,7 @@ import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
 import { decodeIdOf } from './id.ts'
 import { VideoModelEnum } from './model.ts'
 import { Cost } from './money.ts'
-import { pageOf, placeCursor } from './page.ts'
+import { connectionOf, pageOf, placeCursor } from './page.ts'
 
 export const PredictionType = builder.objectRef<Prediction>('Prediction')
 
@@ -135,12 +136,7 @@ builder.queryFields(t => ({
           filter: filterOf(filter),
         })
         const edges = predictions.map(prediction => ({ cursor: placeCursor(prediction), node: prediction }))
-        const pageInfo = {
-          ...more,
-          startCursor: edges[0]?.cursor ?? null,
-          endCursor: edges.at(-1)?.cursor ?? null,
-        }
-        return { edges, pageInfo }
+        return connectionOf(edges, more)
       },
     },
     { name: 'PredictionConnection' },
@@ -149,6 +145,5 @@ builder.queryFields(t => ({
 }))
 
 /** As far as an Int goes, some 24 days. */
-const MOST_MS = 2_147_483_647
 const span = (from: number, to: number | null) =>
-  to === null ? null : Math.min(Math.max(0, to - from), MOST_MS)
+  to === null ? null : Math.min(Math.max(0, to - from), GRAPHQL_MAX_INT)

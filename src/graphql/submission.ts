@@ -7,6 +7,7 @@ import { stringify } from 'safe-stable-stringify'
 import { z } from 'zod'
 import { MODELS, SEED } from '../models.ts'
 import type { Prediction } from '../prediction.ts'
+import { isWebUrl } from '../web-url.ts'
 import { builder } from './builder.ts'
 import type { Context } from './context.ts'
 import { VideoModelEnum } from './model.ts'
@@ -159,11 +160,6 @@ function bytesOf(value: unknown): number {
   } catch {
     return Number.POSITIVE_INFINITY
   }
-}
-
-function isWebUrl(value: string): boolean {
-  const url = URL.parse(value)
-  return url !== null && /^https?:$/.test(url.protocol) && !/\s/.test(value)
 }
 
 /** Other hosts of these models state such limits, this upstream does not: worth knowing, no reason to refuse. */

@@ -10,18 +10,17 @@ export interface ErrorLog {
 }
 
 export function mask(error: unknown, log: ErrorLog): GraphQLError {
-  if (error instanceof GraphQLError) {
-    const cause = error.originalError
+  const known = error instanceof GraphQLError ? error : null
+  const cause = known === null ? error : (known.originalError ?? null)
+  if (known !== null && (cause === null || cause instanceof GraphQLError)) {
     // Yoga shows the error of its JSON parser here.
-    delete error.extensions.originalError
-    if (cause === undefined || cause === null || cause instanceof GraphQLError) return error
+    delete known.extensions.originalError
+    return known
   }
-  const cause = (error instanceof GraphQLError && error.originalError) || error
-  const { path, nodes } = error instanceof GraphQLError ? error : { path: undefined, nodes: undefined }
-  log.error({ err: cause, path }, 'an operation failed in a way nobody foresaw')
+  log.error({ err: cause, path: known?.path }, 'an operation failed in a way nobody foresaw')
   return new GraphQLError(REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message, {
-    nodes: nodes ?? null,
-    path: path ?? null,
+    nodes: known?.nodes ?? null,
+    path: known?.path ?? null,
     extensions: { code: 'INTERNAL_SERVER_ERROR' },
   })
 }

@@ -15,7 +15,7 @@ export type Answer =
 const NO_CREDIT = 1407
 const NO_CREDIT_WORDS = new RegExp(
   [
-    /\b(insufficient|sufficient|not enough|out of)[\s_-](\w+[\s_-])?(credit|balance|fund)s?\b/,
+    /\b(insufficient|sufficient|not enough|out of)[\s-](\w+[\s-])?(credit|balance|fund)s?\b/,
     /\b(credit|balance|fund)s?\b.{0,12}\b(insufficient|not enough|too low|exhausted)\b/,
     /\bno (credit|balance|fund)s? (left|remaining|available)\b/,
   ]

@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import type { PredictionErrorCode } from '../errors.ts'
 import type { Observation } from '../prediction.ts'
+import { isWebUrl } from '../web-url.ts'
 
 const envelope = z
   .object({
@@ -32,8 +33,6 @@ export function readEnvelope(body: string): z.output<typeof envelope> {
   }
 }
 
-const isWebUrl = (text: string) =>
-  /^[^\s\p{Cc}]+$/u.test(text) && /^https?:$/.test(URL.parse(text)?.protocol ?? '')
 const webUrl = z.string().refine(isWebUrl)
 const output = z
   .union([webUrl, z.object({ url: webUrl }).transform(({ url }) => url)])

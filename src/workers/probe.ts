@@ -1,5 +1,5 @@
 /**
- * Ends a pause of submits, once a read of upstream that began after the pause has succeeded.
+ * Turns a pause of submits into a trial, once a read of upstream that began after the pause has succeeded.
  */
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
@@ -25,7 +25,8 @@ export function createProbe(options: {
     async perform(pause, signal) {
       const told = { reason: pause.reason, ms: now() - pause.since }
       if (!(await upstream.probe(signal))) log.debug(told, 'submits stay paused: upstream could not be read')
-      else if (await store.resume(pause.version)) log.info(told, 'upstream can be read again; submits go on')
+      else if (await store.resume(pause.version))
+        log.info(told, 'upstream can be read again; submits go on, one alone at first')
     },
     capacity: 1,
     intervalMs: INTERVAL_MS,
