@@ -20,6 +20,10 @@ export interface Config {
   readonly pollMinIntervalMs: number
   readonly pollMaxIntervalMs: number
   readonly eventRetentionHours: number
+  readonly maxConnectionsPerApp: number
+  readonly maxSubscriptionsPerConnection: number
+  readonly maxOperationsPerSecond: number
+  readonly maxMessageBytes: number
   readonly allowedOrigins: readonly string[]
   readonly metricsToken: string | null
   readonly logLevel: string
@@ -90,6 +94,27 @@ export const SETTINGS = {
     about: 'Events older than this are pruned; a cursor from before them gets `FeedGap`.',
     read: count(1, 24 * 366 * 10),
   },
+  MAX_CONNECTIONS_PER_APP: {
+    fallback: '5000',
+    about: 'WebSockets and event streams an app may have open. One more is closed with 1013, or gets a 429.',
+    read: count(1, 1_000_000),
+  },
+  MAX_SUBSCRIPTIONS_PER_CONNECTION: {
+    fallback: '100',
+    about: 'One more gets the error `TOO_MANY_SUBSCRIPTIONS`; the others go on.',
+    read: count(1, 1_000_000),
+  },
+  MAX_OPERATIONS_PER_SECOND: {
+    fallback: '200',
+    about: 'Operations a WebSocket may begin in a second. One more gets the error `TOO_MANY_OPERATIONS`.',
+    read: count(1, 1_000_000),
+  },
+  MAX_MESSAGE_BYTES: {
+    fallback: '1048576',
+    about:
+      'A WebSocket message or a request body may be so long. A longer one is closed with 1009, or gets a 413.',
+    read: count(1024, 64 * 1024 * 1024),
+  },
   ALLOWED_ORIGINS: {
     fallback: undefined,
     about: 'Origins of browser pages that may call, comma-separated (`https://app.example`).',
@@ -143,6 +168,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     pollMinIntervalMs: read('POLL_MIN_INTERVAL_MS'),
     pollMaxIntervalMs: read('POLL_MAX_INTERVAL_MS'),
     eventRetentionHours: read('EVENT_RETENTION_HOURS'),
+    maxConnectionsPerApp: read('MAX_CONNECTIONS_PER_APP'),
+    maxSubscriptionsPerConnection: read('MAX_SUBSCRIPTIONS_PER_CONNECTION'),
+    maxOperationsPerSecond: read('MAX_OPERATIONS_PER_SECOND'),
+    maxMessageBytes: read('MAX_MESSAGE_BYTES'),
     allowedOrigins: Object.freeze(read('ALLOWED_ORIGINS') ?? []),
     metricsToken: read('METRICS_TOKEN') ?? null,
     logLevel: read('LOG_LEVEL'),

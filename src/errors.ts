@@ -114,6 +114,26 @@ export const REQUEST_ERRORS = {
     retryable: false,
     remedy: 'The message names the argument and its limits.',
   },
+  TOO_MANY_CONNECTIONS: {
+    message: 'This app has as many connections as it may have.',
+    retryable: true,
+    remedy: 'Share one connection among subscriptions, or have `MAX_CONNECTIONS_PER_APP` raised.',
+  },
+  TOO_MANY_SUBSCRIPTIONS: {
+    message: 'This connection has as many subscriptions as it may have.',
+    retryable: true,
+    remedy: 'Watch many predictions with one `predictionFeed`, or open another connection.',
+  },
+  TOO_MANY_OPERATIONS: {
+    message: 'This connection began too many operations within a second.',
+    retryable: true,
+    remedy: 'Send it again a second later.',
+  },
+  STOPPING: {
+    message: 'The gateway is stopping.',
+    retryable: true,
+    remedy: 'Come back in a moment: another one starts.',
+  },
   INTERNAL_SERVER_ERROR: {
     message: 'Unexpected error.',
     retryable: true,

@@ -7,9 +7,13 @@ import { StartError } from './errors.ts'
 import { createBell } from './events/bell.ts'
 import { createCursors } from './events/cursor.ts'
 import { createFeed } from './events/feed.ts'
+import { createSources } from './events/source.ts'
 import { createKey } from './key.ts'
 import { createAuthenticate } from './server/auth.ts'
+import { createBroadcast } from './server/broadcast.ts'
+import { createConnections } from './server/connections.ts'
 import { createHealth } from './server/health.ts'
+import { createHeartbeat } from './server/heartbeat.ts'
 import { createHttp } from './server/http.ts'
 import { listen } from './server/listen.ts'
 import { createMetrics } from './server/metrics.ts'
@@ -43,6 +47,7 @@ export interface Gateway {
 export interface Overrides {
   now?: () => number
   quietMs?: number
+  heartbeatMs?: number
   simulator?: Pick<SimulatorOptions, 'fault' | 'port'>
 }
 
@@ -76,21 +81,41 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
     opened.push(upstream.close)
 
     const cursors = createCursors(store.cursorKey, store.epoch)
-    const feed = createFeed({
-      store,
-      bell,
-      cursors,
-      ...(overrides.quietMs && { quietMs: overrides.quietMs }),
-    })
+    const feed = await createFeed({ store, bell, log })
     opened.push(feed.close)
+    const { quietMs, heartbeatMs } = overrides
+    const broadcast = createBroadcast({ feed, log, ...(quietMs && { quietMs }) })
+    opened.push(broadcast.close)
 
     const authenticate = createAuthenticate(store, now)
-    const services = { store, feed, cursors, now, notice: log.info.bind(log) }
-    const yoga = createExecutor({ services, authenticate, allowedOrigins: config.allowedOrigins, log })
-    const webSockets = createWebSockets({ yoga, authenticate, log })
+    const services = {
+      store,
+      sources: createSources(store, cursors),
+      cursors,
+      now,
+      notice: log.info.bind(log),
+    }
+    const yoga = createExecutor({
+      services,
+      broadcast,
+      authenticate,
+      allowedOrigins: config.allowedOrigins,
+      mostBytes: config.maxMessageBytes,
+      log,
+    })
+    const connections = createConnections({ authenticate, log, mostPerApp: config.maxConnectionsPerApp })
+    opened.push(connections.close)
+    const heartbeat = createHeartbeat(heartbeatMs)
+    opened.push(heartbeat.close)
+    const caps = {
+      messageBytes: config.maxMessageBytes,
+      subscriptions: config.maxSubscriptionsPerConnection,
+      operationsPerSecond: config.maxOperationsPerSecond,
+    }
+    const webSockets = createWebSockets({ yoga, authenticate, connections, heartbeat, caps, log })
     const health = createHealth(store)
     const metrics = createMetrics(config.metricsToken)
-    const server = createHttp({ yoga, webSockets, health, metrics, log })
+    const server = createHttp({ yoga, webSockets, connections, heartbeat, health, metrics, log })
     const url = await listen(server, config.host, config.port)
 
     const poll = { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs }
@@ -104,7 +129,7 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
       createPoller(common),
       createReconciler(common),
       createProbe(common),
-      createJanitor({ ...common, retentionMs: config.eventRetentionHours * HOUR }),
+      createJanitor({ ...common, feed, retentionMs: config.eventRetentionHours * HOUR }),
     ]
     for (const worker of workers) worker.start()
 
@@ -112,9 +137,10 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
       health.drain()
       const deadline = AbortSignal.timeout(DRAIN_MS)
       const stopped = Promise.all(workers.map(worker => worker.stop(deadline)))
+      webSockets.refuse()
       const closed = new Promise(resolve => server.close(resolve))
+      await connections.drain(DRAIN_MS - 2 * GOODBYE_MS)
       await webSockets.close(GOODBYE_MS)
-      // Streams are cut without an end: their operations are not done.
       server.closeAllConnections()
       await Promise.all([stopped, closed])
       metrics.close()

@@ -4,7 +4,8 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 
-const PREFIX = 12
+/** The characters of a key that may be seen. */
+export const PREFIX = 12
 const FORM = /^rsh_[\w-]{40}$/
 
 export interface NewKey {

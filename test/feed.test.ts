@@ -1,81 +1,150 @@
 import { describe, expect, test } from 'vitest'
 import { createBell } from '../src/events/bell.ts'
-import { createCursors } from '../src/events/cursor.ts'
-import { createFeed, type FeedItem } from '../src/events/feed.ts'
-import { observed } from '../src/prediction.ts'
-import { add, addMany, COMPLETED, ENGINES, HOUR, newApp, SECOND, sendAll, T } from './support/store.ts'
+import { createFeed, type Feed, type Interest } from '../src/events/feed.ts'
+import type { AppId } from '../src/prediction.ts'
+import { add, addMany, ENGINES, HOUR, newApp, T } from './support/store.ts'
+import { until } from './support/until.ts'
 
-describe.each(ENGINES)('on %s', (_, open) => {
-  async function fixture() {
+describe.each(ENGINES)('the feed on %s', (_, open) => {
+  async function fixture(options: { ringBytes?: number; before?: number } = {}) {
     const bell = createBell()
     const store = await open(bell.ring)
-    const cursors = createCursors(store.cursorKey, store.epoch)
-    const feed = createFeed({ store, bell, cursors })
+    const app = await newApp(store)
+    if (options.before) await addMany(store, app, options.before)
+    const log: object[] = []
+    const feed = await createFeed({
+      store,
+      bell,
+      log: { error: fields => void log.push(fields) },
+      ...(options.ringBytes && { ringBytes: options.ringBytes }),
+    })
     return {
       store,
       feed,
-      cursors,
-      app: await newApp(store),
+      app,
+      log,
       async [Symbol.asyncDispose]() {
         feed.close()
         await store.close()
       },
     }
   }
-  const next = async <Item>(reader: AsyncIterator<Item>): Promise<Item> => (await reader.next()).value
-  const seqOf = (item: FeedItem) => (item.kind === 'event' ? item.event.seq : item.kind)
 
-  test('an event that lands while a replay is read is told once, in its place', async () => {
-    await using f = await fixture()
-    await addMany(f.store, f.app, 250)
-    const { eventsAfter } = f.store
-    let reads = 0
-    f.store.eventsAfter = async request => {
-      const answer = await eventsAfter(request)
-      // After the read, before its answer is seen: the seam.
-      if (reads++ < 5) await add(f.store, f.app, T + HOUR)
-      return answer
+  async function all(feed: Feed, interest: Interest, after = 0): Promise<number[]> {
+    const seqs: number[] = []
+    for (let place = after; place < feed.head; ) {
+      const { events, through } = await feed.read(interest, place)
+      seqs.push(...events.map(event => event.seq))
+      place = through
     }
-    const reader = f.feed.follow(f.app, f.cursors.seal(0), {})
-    const items: FeedItem[] = []
-    while (items.filter(item => item.kind === 'event').length < 255) items.push(await next(reader))
-    expect(items.map(seqOf).filter(seq => seq !== 'caught-up')).toEqual(
-      Array.from({ length: 255 }, (_, i) => i + 1),
-    )
-    expect(items.filter(item => item.kind === 'caught-up')).toHaveLength(1)
-    await reader.return?.()
-  })
+    return seqs
+  }
+  const upTo = (n: number, from = 1) => Array.from({ length: n - from + 1 }, (_, i) => i + from)
 
-  test('a reader that is overtaken by pruning is told so, then everything that is still there', async () => {
-    await using f = await fixture()
+  test('has what is in the ring at once, and what fell out of it from the store', async () => {
+    await using f = await fixture({ ringBytes: 20_000 })
     await addMany(f.store, f.app, 300)
-    const reader = f.feed.follow(f.app, f.cursors.seal(0), {})
-    for (let seq = 1; seq <= 100; seq++) expect(seqOf(await next(reader))).toBe(seq)
+    await until(() => f.feed.head === 300)
+    expect(f.feed.read({ appId: f.app }, 299)).toMatchObject({ events: [{ seq: 300 }], through: 300 })
+    expect(f.feed.read({ appId: f.app }, 0)).toBeInstanceOf(Promise)
+    for (const after of [0, 7, 150, 290, 300])
+      expect(await all(f.feed, { appId: f.app }, after)).toEqual(upTo(300, after + 1))
+  })
+
+  test('after a start has the newest events in the ring', async () => {
+    await using f = await fixture({ before: 50 })
+    await until(() => f.feed.head === 50)
+    expect(f.feed.read({ appId: f.app }, 0)).not.toBeInstanceOf(Promise)
+    expect(await all(f.feed, { appId: f.app })).toEqual(upTo(50))
+  })
+
+  test('reads and wakes for an interest alone: its app, its prediction, its filter', async () => {
+    await using f = await fixture()
+    const other = await newApp(f.store)
+    const woken: Record<string, number[]> = { app: [], other: [], one: [], tagged: [] }
+    const one = await add(f.store, f.app)
+    const interests: Record<string, Interest> = {
+      app: { appId: f.app },
+      other: { appId: other },
+      one: { appId: f.app, predictionId: one.id },
+      tagged: { appId: f.app, filter: { tags: ['t'] } },
+    }
+    await until(() => f.feed.head === 1)
+    for (const [name, interest] of Object.entries(interests))
+      f.feed.listen(interest, seq => woken[name]!.push(seq))
+    await add(f.store, other, T, { tags: ['t'] })
+    await add(f.store, f.app, T, { tags: ['t'] })
+    await f.store.change(one.id, () => ({ status: 'CANCELED' }), T)
+    await until(() => f.feed.head === 4)
+    expect(woken).toEqual({ app: [3, 4], other: [2], one: [4], tagged: [3] })
+    expect(await all(f.feed, interests.app!)).toEqual([1, 3, 4])
+    expect(await all(f.feed, interests.other!)).toEqual([2])
+    expect(await all(f.feed, interests.one!)).toEqual([1, 4])
+    expect(await all(f.feed, interests.tagged!)).toEqual([3])
+    expect(await all(f.feed, { appId: other, predictionId: one.id })).toEqual([])
+  })
+
+  test('wakes nobody who has stopped listening', async () => {
+    await using f = await fixture()
+    const woken: number[] = []
+    const stop = f.feed.listen({ appId: f.app }, seq => woken.push(seq))
+    await add(f.store, f.app)
+    await until(() => woken.length === 1)
+    stop()
+    await add(f.store, f.app)
+    await until(() => f.feed.head === 2)
+    expect(woken).toEqual([1])
+  })
+
+  test('a log that can’t be read for a while is read again; nothing is missed, and it is logged once', async () => {
+    await using f = await fixture()
+    const { logAfter } = f.store
+    let failures = 0
+    f.store.logAfter = async (...args) => {
+      if (failures++ < 3) throw new Error('the disk is away')
+      return logAfter(...args)
+    }
+    await addMany(f.store, f.app, 5)
+    await until(() => f.feed.head === 5)
+    expect(await all(f.feed, { appId: f.app })).toEqual(upTo(5))
+    expect(f.log).toHaveLength(1)
+  })
+
+  test('says how far events were pruned before they were read', async () => {
+    await using f = await fixture({ ringBytes: 5000 })
+    await addMany(f.store, f.app, 300)
+    await until(() => f.feed.head === 300)
     await f.store.pruneEvents(T + HOUR, 250)
-    expect(await next(reader)).toEqual({ kind: 'gap', reason: 'CURSOR_TOO_OLD', seq: 250 })
-    for (let seq = 251; seq <= 300; seq++) expect(seqOf(await next(reader))).toBe(seq)
-    expect(await next(reader)).toEqual({ kind: 'caught-up', seq: 300 })
-    await reader.return?.()
+    expect(await f.feed.read({ appId: f.app }, 10)).toMatchObject({ prunedTo: 250 })
+    expect(await f.feed.read({ appId: f.app }, 250)).toMatchObject({ prunedTo: null })
   })
 
-  test('a watcher whose end was pruned before it looked is told the end all the same', async () => {
+  test('skips what was pruned before its tail came by, and wakes everyone to be told', async () => {
     await using f = await fixture()
-    const { id } = await add(f.store, f.app)
-    const watcher = (await f.feed.watch(f.app, id))!
-    expect((await next(watcher)).status).toBe('QUEUED')
-    await sendAll(f.store, T + SECOND)
-    await f.store.change(id, observed(COMPLETED, T + SECOND, T), T + SECOND)
-    await f.store.pruneEvents(T + HOUR, 100)
-    expect((await next(watcher)).status).toBe('COMPLETED')
-    expect((await watcher.next()).done).toBe(true)
+    const { logAfter } = f.store
+    f.store.logAfter = () => Promise.reject(new Error('asleep'))
+    const woken: number[] = []
+    f.feed.listen({ appId: 'another app' as AppId }, seq => woken.push(seq))
+    await addMany(f.store, f.app, 10)
+    await f.store.pruneEvents(T + HOUR, 8)
+    await until(() => f.log.length === 1)
+    f.store.logAfter = logAfter
+    await until(() => f.feed.head === 10)
+    expect(woken).toEqual([1])
+    expect(await f.feed.read({ appId: f.app }, 0)).toMatchObject({ prunedTo: 8 })
+    expect(await all(f.feed, { appId: f.app }, 8)).toEqual([9, 10])
   })
 
-  test('a reader that leaves while it waits is gone at once', async () => {
+  test('knows the lowest place that is held', async () => {
     await using f = await fixture()
-    const reader = f.feed.follow(f.app, null, {})
-    expect((await next(reader)).kind).toBe('caught-up')
-    const waiting = reader.next()
-    await reader.return?.()
-    expect((await waiting).done).toBe(true)
+    expect(f.feed.lowestHeld()).toBeNull()
+    const [a, b] = [f.feed.hold(5), f.feed.hold(3)]
+    expect(f.feed.lowestHeld()).toBe(3)
+    b.moveTo(9)
+    expect(f.feed.lowestHeld()).toBe(5)
+    a.release()
+    expect(f.feed.lowestHeld()).toBe(9)
+    b.release()
+    expect(f.feed.lowestHeld()).toBeNull()
   })
 })

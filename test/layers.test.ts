@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 
 /** The stair: an import only steps down, and rooms on one step do not meet. */
 const STAIR = [
-  ['models.ts', 'errors.ts', 'key.ts', 'log.ts', 'web-url.ts'],
+  ['models.ts', 'errors.ts', 'key.ts', 'log.ts', 'web-url.ts', 'client'],
   ['prediction.ts'],
   ['filter.ts'],
   ['config.ts', 'upstream', 'store'],
@@ -56,6 +56,12 @@ test('graphql reaches neither workers nor upstream', () => {
   expect(
     crossings.filter(({ from, to }) => from === 'graphql' && ['workers', 'upstream'].includes(to)),
   ).toEqual([])
+})
+
+test('the client imports nothing, so that it can be copied', () => {
+  const client = files.filter(file => roomOf(file) === 'client')
+  expect(client.filter(file => /^import|\bimport\(/m.test(readFileSync(file, 'utf8')))).toEqual([])
+  expect(client).toHaveLength(1)
 })
 
 test('only the engine knows its engine', () => {

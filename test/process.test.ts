@@ -224,12 +224,26 @@ describe('npm run app', () => {
     db.close()
   })
 
+  test('takes a key back beside a running gateway, which hears of it', async () => {
+    await using folder = await emptyFolder()
+    await using gateway = run('main.ts', folder.path, { PORT })
+    const [, url] = await gateway.printed(/GraphQL +(\S+)/)
+    const [, key] = await gateway.printed(/Key +(rsh_\S+)/)
+    await using app = run('cli/app.ts', folder.path, {}, ['revoke', key!])
+    expect((await app.ended()).code).toBe(0)
+    expect(app.out).not.toContain(key!)
+    expect(await askAs(url!, key!, '{ viewer { name } }')).toMatchObject({
+      errors: [{ extensions: { code: 'UNAUTHENTICATED' } }],
+    })
+  })
+
   test.each([
     [['create', 'a b'], /"a b" is no name/],
     [['create', 'web', '--expires', 'soon'], /"soon" is no date/],
     [['create', 'web', '--expires', '2001-01-01'], /is past/],
-    [['create'], /expected "create NAME"/],
-    [['destroy', 'web'], /expected "create NAME"/],
+    [['create'], /expected "create NAME" or "revoke KEY"/],
+    [['destroy', 'web'], /expected "create NAME" or "revoke KEY"/],
+    [['revoke', 'rsh_12345678'], /there is no key that begins with "rsh_12345678"/],
     [['create', 'web', '--color'], /--color/],
   ])('refuses %j in a sentence', async (args, message) => {
     await using folder = await emptyFolder()

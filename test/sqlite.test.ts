@@ -306,6 +306,7 @@ describe('a SQLite file', () => {
         store => store.eventsAfter({ appId: app, after: 0, limit: 9 }),
         [/events_by_app \(app_id=\? AND/],
       ],
+      ['logAfter', store => store.logAfter(0, 9), [/events USING INTEGER PRIMARY KEY/]],
       [
         'eventsAfter of one prediction',
         store => store.eventsAfter({ appId: app, after: 0, limit: 9, predictionId: NOBODY }),
@@ -314,13 +315,18 @@ describe('a SQLite file', () => {
     ])('%s', async (_, ask, indices) => {
       await using f = await folder()
       const store = f.open()
-      const prepare = vi.spyOn(Database.prototype as Database.Database, 'prepare')
+      const statement: Database.Statement = beside(f.file, client =>
+        Object.getPrototypeOf(client.prepare('select 1')),
+      )
+      const spies = (['all', 'get', 'run'] as const).map(name => vi.spyOn(statement, name))
       let statements: string[]
       try {
         await ask(store)
-        statements = prepare.mock.calls.map(([text]) => text).filter(text => /predictions|posts/.test(text))
+        statements = spies
+          .flatMap(spy => spy.mock.contexts.map(executed => (executed as Database.Statement).source))
+          .filter(text => /predictions|posts/.test(text))
       } finally {
-        prepare.mockRestore()
+        for (const spy of spies) spy.mockRestore()
       }
       const plan = beside(f.file, client =>
         statements.flatMap(text =>

@@ -39,6 +39,16 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.countApps()).toBe(2)
     })
 
+    test('a key that is revoked is gone, and no other', async () => {
+      await using f = await fixture(open)
+      for (const prefix of ['rsh_aaaaaaaa', 'rsh_bbbbbbbb'])
+        await f.store.addKey(f.app, { prefix, hash: prefix, expiresAt: null }, T)
+      expect(await f.store.revokeKey('rsh_aaaaaaaa')).toBe(true)
+      expect(await f.store.revokeKey('rsh_aaaaaaaa')).toBe(false)
+      expect(await f.store.findKey('rsh_aaaaaaaa')).toBeNull()
+      expect(await f.store.findKey('rsh_bbbbbbbb')).toMatchObject({ appId: f.app })
+    })
+
     test('a name is taken once', async () => {
       await using f = await fixture(open)
       await f.store.createApp('studio', T)

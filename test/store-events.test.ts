@@ -63,6 +63,20 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(states[3]?.outputs).toHaveLength(1)
     })
 
+    test('the log has those of all apps, in order', async () => {
+      await using f = await fixture(open)
+      const other = await newApp(f.store)
+      for (let i = 0; i < 3; i++) for (const app of [f.app, other]) await add(f.store, app)
+      const { events, through, floor } = await f.store.logAfter(1, 3)
+      expect(events.map(event => [event.seq, event.prediction.appId])).toEqual([
+        [2, other],
+        [3, f.app],
+        [4, other],
+      ])
+      expect([through, floor]).toEqual([4, 0])
+      expect(await f.store.logAfter(6, 3)).toEqual({ events: [], through: 6, floor: 0 })
+    })
+
     test('after a place come the newer ones, the app’s own, in order; `through` says how far that was', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
@@ -148,6 +162,15 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('pruneEvents', () => {
+    test('none behind the place that is named is deleted, however old', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 5)
+      expect(await f.store.pruneEvents(T + HOUR, 100, 0)).toBe(0)
+      expect(await f.store.pruneEvents(T + HOUR, 100, 2)).toBe(2)
+      expect(await f.store.eventBounds()).toEqual({ head: 5, floor: 2 })
+      expect(await f.store.pruneEvents(T + HOUR, 100, 2)).toBe(0)
+    })
+
     test('takes the oldest, at most as many as it may, and only those from before', async () => {
       await using f = await fixture(open)
       await addMany(f.store, f.app, 6)

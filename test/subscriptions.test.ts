@@ -190,21 +190,35 @@ describe.each(TRANSPORTS)('over %s', transport => {
     expect(logged).toHaveLength(1)
   })
 
-  test('a failure in the midst of a stream is masked, and logged once', async () => {
+  test('a feed that can’t begin says so, masked, and it is logged once', async () => {
     await using harness = await startGateway()
-    const feed = harness.subscribe(transport, FEED)
-    await take(feed, 1)
-    const { store } = harness.gateway
-    store.eventsAfter = async () => {
+    harness.gateway.store.eventBounds = async () => {
       throw new Error('the secret cause')
     }
-    await submit(harness)
-    const end = await drain(feed).then(
+    const end = await drain(harness.subscribe(transport, FEED)).then(
       all => JSON.stringify(all),
       error => JSON.stringify(error) + String(error?.message),
     )
     expect(end).toContain('Unexpected error.')
     expect(end).not.toContain('secret')
     expect(harness.log.filter(line => String(line.fields.err).includes('the secret cause'))).toHaveLength(1)
+  })
+
+  test('a log that can’t be read for a while costs nobody an event', async () => {
+    await using harness = await startGateway()
+    const feed = harness.subscribe(transport, FEED)
+    await take(feed, 1)
+    const { store } = harness.gateway
+    const { logAfter } = store
+    store.logAfter = async () => {
+      throw new Error('the disk is away')
+    }
+    const id = await submit(harness)
+    await until(() => harness.log.find(line => String(line.fields.err).includes('the disk is away')))
+    store.logAfter = logAfter
+    const items = await takeFinal(feed, 1)
+    expect(items.map(item => item.prediction.id)).toEqual(items.map(() => id))
+    expect(items[0].prediction.status).toBe('QUEUED')
+    await feed.return?.()
   })
 })

@@ -1,18 +1,21 @@
 /**
- * `npm run app -- create NAME`: an app and its first key, which is shown once.
- * Works beside a running gateway: both write the same file.
+ * `npm run app`: makes an app and its first key, which is shown once; takes a key back.
+ * Works beside a running gateway: both write the same file, and a key that is taken back ends its connections there
+ * within five seconds.
  */
 import { parseArgs } from 'node:util'
 import { loadConfig } from '../config.ts'
 import { StartError } from '../errors.ts'
-import { createKey } from '../key.ts'
+import { createKey, PREFIX } from '../key.ts'
 import { openSqlite } from '../store/sqlite/open.ts'
 
 const USAGE = `npm run app -- create NAME [--expires DATE] [--json]
+npm run app -- revoke KEY
 
   NAME            1 to 64 letters, digits, dots, dashes or underscores
   --expires DATE  when the key ends to be valid, as in 2027-01-31 (default: never)
-  --json          answer for a machine`
+  --json          answer for a machine
+  KEY             a key, or its first 12 characters`
 
 const NAME = /^[\w.-]{1,64}$/
 
@@ -36,11 +39,25 @@ async function run(args: string[]): Promise<void> {
       help: { type: 'boolean', short: 'h' },
     },
   })
-  const [verb, name, ...rest] = positionals
+  const [verb, subject, ...rest] = positionals
   if (values.help) return console.log(USAGE)
-  if (verb !== 'create' || name === undefined || rest.length > 0)
-    throw new StartError(`expected "create NAME".\n\n${USAGE}`)
-  await create(name, values.expires, values.json)
+  if (subject !== undefined && rest.length === 0) {
+    if (verb === 'create') return create(subject, values.expires, values.json)
+    if (verb === 'revoke') return revoke(subject)
+  }
+  throw new StartError(`expected "create NAME" or "revoke KEY".\n\n${USAGE}`)
+}
+
+async function revoke(key: string): Promise<void> {
+  const prefix = key.slice(0, PREFIX)
+  const store = openSqlite(loadConfig(process.env).databaseFile, () => {})
+  try {
+    if (!(await store.revokeKey(prefix)))
+      throw new StartError(`there is no key that begins with "${prefix}".`)
+    console.log(`The key ${prefix}… is no longer good.`)
+  } finally {
+    await store.close()
+  }
 }
 
 async function create(name: string, expires: string | undefined, json: boolean): Promise<void> {

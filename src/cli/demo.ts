@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { createClient } from 'graphql-ws'
 import { request } from 'undici'
 import { WebSocket } from 'ws'
+import { resumable } from '../client/resumable.ts'
 import { loadConfig } from '../config.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
 import { createLog } from '../log.ts'
@@ -22,18 +23,28 @@ const SUBMIT = `mutation Submit($input: SubmitVideoInput!) {
     ... on Error { code message }
   }
 }`
-const WATCH = `subscription Watch($id: ID!) {
-  predictionUpdated(id: $id) { status queuePosition outputs { url } error { code message } }
+const HEAD = '{ feedCursor }'
+const WATCH = `subscription Watch($after: String, $id: ID!) {
+  predictionFeed(after: $after, filter: { ids: [$id] }) {
+    ... on PredictionEvent { cursor prediction { status outputs { url } error { message } } }
+    ... on FeedCaughtUp { cursor }
+    ... on FeedGap { cursor reason }
+  }
 }`
+const FINAL = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
 const HOUR = 60 * 60 * 1000
 /** The simulator takes some ten seconds. */
 const PATIENCE_MS = 60_000
 
 interface State {
   status: string
-  queuePosition: number | null
   outputs: { url: string }[]
-  error: { code: string; message: string } | null
+  error: { message: string } | null
+}
+
+interface Update {
+  data?: { predictionFeed: { prediction?: State; reason?: string } } | null
+  errors?: unknown
 }
 
 const interrupted = new AbortController()
@@ -66,24 +77,36 @@ async function show(gateway: Gateway, signal: AbortSignal): Promise<string> {
   const authorization = `Bearer ${await gateway.issueKey('demo', HOUR)}`
   console.log(`A gateway at ${endpoint}, on the simulator: nothing is charged.`)
 
+  async function ask<Data>(query: string, variables = {}): Promise<Data> {
+    const response = await request(endpoint, {
+      method: 'POST',
+      headers: { authorization, 'content-type': 'application/json' },
+      body: JSON.stringify({ query, variables }),
+      signal,
+    })
+    const { data, errors } = (await response.body.json()) as { data?: Data; errors?: unknown }
+    if (!data) throw new Error(`the gateway refused: ${JSON.stringify(errors)}`)
+    return data
+  }
+
+  const { feedCursor } = await ask<{ feedCursor: string }>(HEAD)
   const input = {
     image: { url: simulator?.sampleImage },
     prompt: 'dusk over the hills, a slow pan to the left',
   }
-  const response = await request(endpoint, {
-    method: 'POST',
-    headers: { authorization, 'content-type': 'application/json' },
-    body: JSON.stringify({ query: SUBMIT, variables: { input } }),
-    signal,
-  })
-  const answer = (await response.body.json()) as {
-    data?: { submitVideo: { prediction?: { id: string; cost: { amount: number } } } }
-  }
-  const prediction = answer.data?.submitVideo.prediction
-  if (prediction === undefined) throw new Error(`the submit was refused: ${JSON.stringify(answer)}`)
+  const { submitVideo } = await ask<{
+    submitVideo: { prediction?: { id: string; cost: { amount: number } } }
+  }>(SUBMIT, { input })
+  const { prediction } = submitVideo
+  if (prediction === undefined) throw new Error(`the submit was refused: ${JSON.stringify(submitVideo)}`)
   console.log(`Submitted "${input.prompt}" (would cost $${prediction.cost.amount.toFixed(2)}).`)
 
-  const { status, outputs, error } = await watch(endpoint, authorization, prediction.id, signal)
+  const { status, outputs, error } = await watch(
+    endpoint,
+    authorization,
+    { after: feedCursor, id: prediction.id },
+    signal,
+  )
   const url = outputs[0]?.url
   if (url === undefined)
     throw new Error(`the job ended ${status}${error === null ? '' : `: ${error.message}`}`)
@@ -92,39 +115,45 @@ async function show(gateway: Gateway, signal: AbortSignal): Promise<string> {
   return `The video is there and plays (${size}):\n  ${url}\nThat address ends with this demo; npm start gives you a gateway that stays.`
 }
 
-/** Follows the job to its end. */
+/** Follows the job to its end, over any drop of the connection. */
 async function watch(
   endpoint: string,
   authorization: string,
-  id: string,
+  variables: { after: string; id: string },
   signal: AbortSignal,
 ): Promise<State> {
-  const client = createClient({
-    url: endpoint.replace('http', 'ws'),
-    webSocketImpl: WebSocket,
-    connectionParams: { authorization },
-  })
-  const updates = client.iterate<{ predictionUpdated: State }>({ query: WATCH, variables: { id } })
-  const stop = () => void updates.return?.()
-  signal.addEventListener('abort', stop)
+  const client = resumable(
+    createClient({
+      url: endpoint.replace('http', 'ws'),
+      webSocketImpl: WebSocket,
+      connectionParams: { authorization },
+      retryAttempts: Number.POSITIVE_INFINITY,
+      shouldRetry: () => true,
+    }),
+  )
   const progress = createProgress(process.stdout)
-  let last: State | null = null
   try {
-    for await (const { data, errors } of updates) {
-      if (!data) throw new Error(`the subscription failed: ${JSON.stringify(errors)}`)
-      last = data.predictionUpdated
-      progress.say(
-        last.queuePosition === null ? last.status : `${last.status}, ${last.queuePosition} in the queue`,
+    return await new Promise<State>((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason))
+      client.subscribe(
+        { query: WATCH, variables },
+        {
+          next(result) {
+            const { data, errors } = result as Update
+            if (!data) return reject(new Error(`the subscription failed: ${JSON.stringify(errors)}`))
+            const { prediction, reason } = data.predictionFeed
+            if (reason !== undefined) return reject(new Error(`events are missing: ${reason}`))
+            if (prediction === undefined) return
+            progress.say(prediction.status)
+            if (FINAL.has(prediction.status)) resolve(prediction)
+          },
+          error: error => reject(error instanceof Error ? error : new Error('the connection was refused')),
+          complete: () => reject(new Error('the subscription ended before the job did')),
+        },
       )
-    }
-  } catch (error) {
-    throw error instanceof Error ? error : new Error('the connection to the gateway was lost')
+    })
   } finally {
-    signal.removeEventListener('abort', stop)
     progress.end()
     await client.dispose()
   }
-  signal.throwIfAborted()
-  if (last === null) throw new Error('the subscription ended before it began')
-  return last
 }

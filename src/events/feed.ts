@@ -1,156 +1,176 @@
 /**
- * From the log to one reader: what was missed, then what happens, in the log's order, each event once.
- * Invariant: a reader's place only moves over events it was given or that are not for it. The bell is armed before
- * the log is read, so an event that lands while a replay is read is found by the next read.
+ * The log as it grows. One tail a process reads each new event once, into a ring; a reader is a place, which it keeps
+ * itself, and whoever fell out of the ring reads from the store.
+ * Invariant: `head` moves in the same turn in which everyone who listens for an event behind it is woken. So a reader that
+ * looks, finds nothing up to `head` and listens, all in one turn, misses nothing.
  */
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { type Filter, matches } from '../filter.ts'
-import { type AppId, isFinal, type Prediction, type PredictionEvent } from '../prediction.ts'
-import type { EventsAnswer, Store } from '../store/store.ts'
+import type { AppId, PredictionEvent } from '../prediction.ts'
+import type { Events } from '../store/store.ts'
 import type { Bell } from './bell.ts'
-import type { Cursors } from './cursor.ts'
+import { createRing } from './ring.ts'
 
-export type FeedItem =
-  | { kind: 'event'; event: PredictionEvent }
-  | { kind: 'caught-up'; seq: number }
-  | { kind: 'gap'; reason: GapReason; seq: number }
+/** Which events a reader is for. */
+export interface Interest {
+  appId: AppId
+  predictionId?: string
+  filter?: Filter
+}
 
-export const GAP_REASONS = ['CURSOR_TOO_OLD', 'CURSOR_UNKNOWN'] as const
-export type GapReason = (typeof GAP_REASONS)[number]
+export interface Reading {
+  events: PredictionEvent[]
+  /** There is nothing more for this interest up to here. */
+  through: number
+  /** Null, or: events behind the reader's place were pruned, up to this one. */
+  prunedTo: number | null
+}
 
 export interface Feed {
-  /** Every event of the app that the filter lets through: from `after` on, or from now on if it is null. Never ends by itself. */
-  follow(appId: AppId, after: string | null, filter: Filter): AsyncIterableIterator<FeedItem>
-  /** The present state, then every later one; ends after a final one. Null if the app has no such prediction. */
-  watch(appId: AppId, id: string): Promise<AsyncIterableIterator<Prediction> | null>
-  /** Ends every reader. */
+  /** How far the tail has read. */
+  readonly head: number
+  /** At most a batch; at once if it is in the ring. */
+  read(interest: Interest, after: number): Reading | Promise<Reading>
+  /** Calls `wake` for each event, in the turn in which it is there to be read. Answers with the way to stop. */
+  listen(interest: Interest, wake: (seq: number) => void): () => void
+  /** While a reader is served from `place`, nothing behind it is pruned. */
+  hold(place: number): Hold
+  /** The lowest place that is held. */
+  lowestHeld(): number | null
   close(): void
 }
 
+export interface Hold {
+  moveTo(place: number): void
+  release(): void
+}
+
 export interface FeedOptions {
-  store: Store
+  store: Pick<Events, 'eventBounds' | 'eventsAfter' | 'logAfter'>
   bell: Bell
-  cursors: Cursors
-  /** A reader that has been told nothing for this long is told how far the log was read, so that its cursor stays young. */
-  quietMs?: number
+  log: { error(fields: object, message: string): void }
+  ringBytes?: number
 }
 
 const BATCH = 100
-/** Without a ring a reader looks this often: another process may have written. */
+/** A start reads so many of the newest events, for those who come back after a restart. */
+const WARM = 1000
+const RING_BYTES = 8 * 1024 * 1024
+/** Without a ring the tail looks this often: another process may have written. */
 const RECHECK_MS = 5000
-const QUIET_MS = 3 * 60 * 1000
+/** After a read that failed. */
+const RETRY_MS = 500
+/** A reader that has not moved for so long no longer keeps the log from being pruned. */
+const HOLD_MS = 60 * 60 * 1000
 
-export function createFeed({ store, bell, cursors, quietMs = QUIET_MS }: FeedOptions): Feed {
+export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: FeedOptions): Promise<Feed> {
+  const bounds = await store.eventBounds()
+  const ring = createRing(Math.max(bounds.floor, bounds.head - WARM), ringBytes)
+  const listeners = new Map<string, Set<Listener>>()
+  const holds = new Set<{ place: number; movedAt: number }>()
   const closing = new AbortController()
+  const { signal } = closing
 
-  /** The log behind `place`, batch by batch; an empty one where a look found nothing new. */
-  async function* batches(
-    place: number,
-    which: { appId: AppId; predictionId?: string },
-    signal: AbortSignal,
-  ): AsyncGenerator<EventsAnswer & { isLast: boolean; overtaken: boolean }> {
-    let after = place
+  async function tail(): Promise<void> {
+    let failing = false
     while (!signal.aborted) {
       const armed = bell.arm()
       try {
-        const answer = await store.eventsAfter({ ...which, after, limit: BATCH })
-        const isLast = answer.events.length < BATCH
-        yield { ...answer, isLast, overtaken: after < answer.floor }
-        after = answer.through
-        if (isLast) await armed.rung(Math.min(RECHECK_MS, quietMs), signal)
+        const { events, floor } = await store.logAfter(ring.head, BATCH)
+        failing = false
+        if (floor > ring.head) skipTo(floor)
+        for (const event of events) arrive(event)
+        if (events.length === BATCH) await setImmediate()
+        else await armed.rung(RECHECK_MS, signal)
+      } catch (error) {
+        if (!failing) log.error({ err: error }, 'the event log could not be read; it is read again')
+        failing = true
+        await setTimeout(RETRY_MS, undefined, { signal }).catch(() => {})
       } finally {
         armed.disarm()
       }
     }
   }
 
-  async function* follow(
-    appId: AppId,
-    cursor: string | null,
-    filter: Filter,
-    signal: AbortSignal,
-  ): AsyncGenerator<FeedItem> {
-    const { seq, gap } = await begin(cursor)
-    let replaying = false
-    if (gap !== null) yield { kind: 'gap', reason: gap, seq }
-    else if (cursor === null) yield { kind: 'caught-up', seq }
-    else replaying = true
-
-    let told = Date.now()
-    for await (const { events, through, floor, isLast, overtaken } of batches(seq, { appId }, signal)) {
-      if (overtaken) yield { kind: 'gap', reason: 'CURSOR_TOO_OLD', seq: floor }
-      for (const event of events) {
-        if (!matches(filter, event.prediction)) continue
-        yield { kind: 'event', event }
-        told = Date.now()
-      }
-      if (!isLast || (!replaying && Date.now() - told < quietMs)) continue
-      yield { kind: 'caught-up', seq: through }
-      replaying = false
-      told = Date.now()
-    }
+  function arrive(event: PredictionEvent): void {
+    ring.push(event)
+    for (const topic of [event.prediction.appId, event.prediction.id])
+      for (const { interest, wake } of listeners.get(topic) ?? []) if (isFor(interest, event)) wake(event.seq)
   }
 
-  async function begin(cursor: string | null): Promise<{ seq: number; gap: GapReason | null }> {
-    const { head, floor } = await store.eventBounds()
-    if (cursor === null) return { seq: head, gap: null }
-    const seq = cursors.open(cursor)
-    if (seq === null || seq > head) return { seq: head, gap: 'CURSOR_UNKNOWN' }
-    if (seq < floor) return { seq: head, gap: 'CURSOR_TOO_OLD' }
-    return { seq, gap: null }
+  /** Pruned while the process slept: each who listens reads the store, and is told. */
+  function skipTo(floor: number): void {
+    const skipped = ring.head + 1
+    ring.reset(floor)
+    for (const some of listeners.values()) for (const { wake } of some) wake(skipped)
   }
 
-  async function* watch(
-    appId: AppId,
-    first: Prediction,
-    head: number,
-    signal: AbortSignal,
-  ): AsyncGenerator<Prediction> {
-    yield first
-    if (isFinal(first.status)) return
-    for await (const { events, overtaken } of batches(head, { appId, predictionId: first.id }, signal)) {
-      const states = events.map(event => event.prediction)
-      // What came between has been pruned, perhaps the end itself: the present state stands for it.
-      if (overtaken && states.length === 0) states.push((await store.get(appId, first.id)) ?? first)
-      for (const state of states) {
-        yield state
-        if (isFinal(state.status)) return
-      }
-    }
-  }
+  void tail()
 
   return {
-    follow: (appId, after, filter) =>
-      stoppable(closing.signal, signal => follow(appId, after, filter, signal)),
-    async watch(appId, id) {
-      const snapshot = await store.snapshot(appId, id)
-      return (
-        snapshot &&
-        stoppable(closing.signal, signal => watch(appId, snapshot.prediction, snapshot.head, signal))
-      )
+    get head() {
+      return ring.head
     },
+
+    read(interest, after) {
+      if (after >= ring.floor)
+        return { ...ring.after(after, BATCH, event => isFor(interest, event)), prunedTo: null }
+      return readStore(interest, after)
+    },
+
+    listen(interest, wake) {
+      const topic = topicOf(interest)
+      const listener = { interest, wake }
+      const some = listeners.get(topic) ?? new Set()
+      listeners.set(topic, some.add(listener))
+      return () => {
+        some.delete(listener)
+        if (some.size === 0) listeners.delete(topic)
+      }
+    },
+
+    hold(place) {
+      const hold = { place, movedAt: Date.now() }
+      holds.add(hold)
+      return {
+        moveTo(to) {
+          if (to !== hold.place) Object.assign(hold, { place: to, movedAt: Date.now() })
+        },
+        release: () => void holds.delete(hold),
+      }
+    },
+
+    lowestHeld() {
+      const places = [...holds].filter(hold => Date.now() - hold.movedAt < HOLD_MS).map(hold => hold.place)
+      return places.length === 0 ? null : Math.min(...places)
+    },
+
     close: () => closing.abort(),
   }
-}
 
-/** A generator's own `return` waits behind its pending `next`; this one wakes it first, so a reader that leaves is gone. */
-function stoppable<T>(
-  closing: AbortSignal,
-  start: (signal: AbortSignal) => AsyncGenerator<T>,
-): AsyncIterableIterator<T> {
-  const leaving = new AbortController()
-  const items = start(AbortSignal.any([closing, leaving.signal]))
-  return {
-    next: () => items.next(),
-    return: () => {
-      leaving.abort()
-      return items.return(undefined)
-    },
-    throw: error => {
-      leaving.abort()
-      return items.throw(error)
-    },
-    [Symbol.asyncIterator]() {
-      return this
-    },
+  async function readStore({ appId, predictionId, filter = {} }: Interest, after: number): Promise<Reading> {
+    const { events, through, floor } = await store.eventsAfter({
+      appId,
+      after,
+      limit: BATCH,
+      ...(predictionId !== undefined && { predictionId }),
+    })
+    return {
+      events: events.filter(event => matches(filter, event.prediction)),
+      through,
+      prunedTo: after < floor ? floor : null,
+    }
   }
 }
+
+interface Listener {
+  interest: Interest
+  wake(seq: number): void
+}
+
+const topicOf = ({ appId, predictionId }: Interest): string => predictionId ?? appId
+
+const isFor = ({ appId, predictionId, filter = {} }: Interest, { prediction }: PredictionEvent): boolean =>
+  prediction.appId === appId &&
+  (predictionId === undefined || prediction.id === predictionId) &&
+  matches(filter, prediction)

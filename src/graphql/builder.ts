@@ -21,6 +21,12 @@ export interface SchemaTypes {
   }
 }
 
+/**
+ * Marks a field, in its `extensions`, that depends on more than the item, the variables and the app: on the moment, or on
+ * other rows. A subscription that selects one is executed for each who asks.
+ */
+export const OWN = 'own'
+
 const NODES = new Set(['Prediction', 'App'])
 /** What is no id of any of them: asked for like one that is, and never there. */
 const NOTHING = { typename: 'Prediction', id: '' }

@@ -1,9 +1,9 @@
 /**
  * What has happened: a prediction's history, the feed, and one prediction watched.
  */
-import { type FeedItem, GAP_REASONS, type GapReason } from '../events/feed.ts'
-import { EVENT_TYPES, type PredictionEvent } from '../prediction.ts'
-import { builder } from './builder.ts'
+import { type FeedItem, GAP_REASONS, type GapReason, type Source } from '../events/source.ts'
+import { EVENT_TYPES, type Prediction, type PredictionEvent } from '../prediction.ts'
+import { builder, OWN } from './builder.ts'
 import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
 import { decodeIdOf } from './id.ts'
 import { connectionOf, limitOf } from './page.ts'
@@ -37,6 +37,7 @@ builder.objectField(PredictionType, 'history', t =>
     description:
       'Its events, oldest first, as far back as events are kept. 20 a page unless `first` says otherwise.',
     args: { first: t.arg.int(), after: t.arg.string() },
+    extensions: { [OWN]: true },
     resolve: async ({ id }, { first, after }, { appId, store, cursors }) => {
       const limit = limitOf('first', first)
       const place = typeof after === 'string' ? cursors.open(after) : 0
@@ -48,17 +49,17 @@ builder.objectField(PredictionType, 'history', t =>
   }),
 )
 
-const FeedCaughtUp = builder.objectRef<{ seq: number }>('FeedCaughtUp').implement({
+const FeedCaughtUp = builder.objectRef<{ cursor: string }>('FeedCaughtUp').implement({
   description: 'What was asked for with `after` has been sent; from here on it is live.',
-  fields: t => ({ cursor: t.string({ resolve: ({ seq }, _args, { cursors }) => cursors.sealHead(seq) }) }),
+  fields: t => ({ cursor: t.exposeString('cursor') }),
 })
 
-const FeedGap = builder.objectRef<{ reason: GapReason; seq: number }>('FeedGap').implement({
+const FeedGap = builder.objectRef<{ reason: GapReason; cursor: string }>('FeedGap').implement({
   description:
     "The cursor can't be honoured: read the list again, then follow from this cursor. The stream goes on from it, live.",
   fields: t => ({
     reason: t.expose('reason', { type: builder.enumType('FeedGapReason', { values: GAP_REASONS }) }),
-    cursor: t.string({ resolve: ({ seq }, _args, { cursors }) => cursors.sealHead(seq) }),
+    cursor: t.exposeString('cursor'),
   }),
 })
 
@@ -83,12 +84,12 @@ builder.subscriptionFields(t => ({
     description:
       'Its present state at once, then every change while connected; completed after a final state.',
     args: { id: t.arg.id({ required: true }) },
-    subscribe: async (_root, { id }, { appId, feed }) => {
-      const states = await feed.watch(appId, decodeIdOf('Prediction', id))
-      if (states === null) throw requestError('NOT_FOUND')
-      return states
+    subscribe: async (_root, { id }, { appId, sources }) => {
+      const source = await sources.watch(appId, decodeIdOf('Prediction', id))
+      if (source === null) throw requestError('NOT_FOUND')
+      return readByBroadcast(source)
     },
-    resolve: prediction => prediction,
+    resolve: prediction => prediction as unknown as Prediction,
   }),
 
   predictionFeed: t.field({
@@ -96,8 +97,19 @@ builder.subscriptionFields(t => ({
     description:
       "Every change to the app's predictions that the filter lets through, in order, each once: from right behind `after`, or from now on.",
     args: { after: t.arg.string(), filter: t.arg({ type: PredictionFilter }) },
-    subscribe: (_root, { after, filter }, { appId, feed }) =>
-      feed.follow(appId, after ?? null, filterOf(filter)),
-    resolve: (item: FeedItem) => (item.kind === 'event' ? item.event : item),
+    subscribe: (_root, { after, filter }, { appId, sources, lastEventId }) =>
+      readByBroadcast(sources.follow(appId, lastEventId ?? after ?? null, filterOf(filter))),
+    resolve: (value: unknown) => {
+      const item = value as FeedItem
+      return item.kind === 'event' ? item.event : item
+    },
   }),
 }))
+
+/** GraphQL wants something to iterate over; whoever executes a subscription here reads the source itself. */
+const readByBroadcast = (source: Source): Source & AsyncIterable<unknown> =>
+  Object.assign(source, {
+    [Symbol.asyncIterator]: () => {
+      throw new Error('a source is read by the broadcast alone')
+    },
+  })

@@ -4,7 +4,7 @@
 import { GRAPHQL_MAX_INT } from 'graphql'
 import { ENDINGS, PREDICTION_ERRORS, type PredictionErrorCode } from '../errors.ts'
 import type { Input, Output, Prediction } from '../prediction.ts'
-import { builder } from './builder.ts'
+import { builder, OWN } from './builder.ts'
 import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
 import { decodeIdOf } from './id.ts'
 import { VideoModelEnum } from './model.ts'
@@ -85,8 +85,9 @@ builder.node(PredictionType, {
     queuePosition: t.int({
       nullable: true,
       description: 'As of reading; 1 is next; null unless it waits in the queue.',
-      resolve: (prediction, _args, { queuePositions }) =>
-        prediction.status === 'QUEUED' ? queuePositions.load(prediction.id) : null,
+      extensions: { [OWN]: true },
+      resolve: (prediction, _args, { loaders }) =>
+        prediction.status === 'QUEUED' ? loaders.queuePositions.load(prediction.id) : null,
     }),
     cost: t.field({
       type: Cost,
@@ -102,7 +103,9 @@ builder.node(PredictionType, {
     retryOf: t.field({
       type: PredictionType,
       nullable: true,
-      resolve: ({ retryOf }, _args, { predictions }) => (retryOf === null ? null : predictions.load(retryOf)),
+      extensions: { [OWN]: true },
+      resolve: ({ retryOf }, _args, { loaders }) =>
+        retryOf === null ? null : loaders.predictions.load(retryOf),
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     submittedAt: t.expose('submittedAt', { type: 'DateTime', nullable: true }),

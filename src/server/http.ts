@@ -2,14 +2,16 @@
  * Which path is whose. A request that fails in a way nobody foresaw is logged once and answered with 500.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { sendNodeResponse } from '@whatwg-node/server'
 import { REQUEST_ERRORS } from '../errors.ts'
 import type { Health } from './health.ts'
 import type { ErrorLog } from './mask.ts'
 import type { Metrics } from './metrics.ts'
+import { createEventStream, type EventStreamOptions } from './sse.ts'
 import type { WebSockets } from './websocket.ts'
-import { GRAPHQL_PATH, type Yoga } from './yoga.ts'
+import { type Door, GRAPHQL_PATH, type Yoga } from './yoga.ts'
 
-export interface Doors {
+export interface Doors extends EventStreamOptions {
   yoga: Yoga
   webSockets: WebSockets
   health: Health
@@ -17,17 +19,28 @@ export interface Doors {
   log: ErrorLog
 }
 
-export function createHttp({ yoga, webSockets, health, metrics, log }: Doors): Server {
+export function createHttp({ yoga, webSockets, health, metrics, log, ...streams }: Doors): Server {
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = pathOf(request)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return plain(response, 400, 'Host: no host name')
-    if (path === GRAPHQL_PATH) return void (await yoga(request, response))
+    if (path === GRAPHQL_PATH) return answerGraphql(request, response)
     if (request.method !== 'GET' && request.method !== 'HEAD') return plain(response, 405, 'GET only')
     if (path === '/health/live') return health.live(response)
     if (path === '/health/ready') return health.ready(response)
     if (path === '/metrics') return metrics.answer(request, response)
     plain(response, 404, `There is nothing here. The API is at ${GRAPHQL_PATH}.`)
+  }
+
+  async function answerGraphql(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const stream = createEventStream(request, response, streams)
+    const door: Door = { sink: stream.sink }
+    const lastEventId = request.headers['last-event-id']
+    if (typeof lastEventId === 'string' && lastEventId !== '') door.lastEventId = lastEventId
+    const answer = await yoga.handleNodeRequestAndResponse(request, response, door)
+    if (door.subscription && door.caller)
+      await stream.answer(Object.fromEntries(answer.headers), door.caller, door.subscription)
+    else await sendNodeResponse(answer, response, request, true)
   }
 
   const server = createServer((request, response) => {

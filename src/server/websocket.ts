@@ -1,99 +1,160 @@
 /**
- * The door for graphql-transport-ws. graphql-ws speaks the protocol; the executor is everybody's.
- * Close codes: a bad key 4401, which stops a client at once; the gateway's stop 1012, after which it comes back.
+ * The door for graphql-transport-ws. graphql-ws speaks the protocol, the executor is everybody's, and what a subscription
+ * tells is written past both (peer.ts).
+ * Invariant: what graphql-ws keeps for as long as a subscription lives, thousands of times, holds nothing of how it was
+ * asked for.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { CloseCode } from 'graphql-ws'
-import { useServer } from 'graphql-ws/use/ws'
-import { WebSocketServer } from 'ws'
+import { handleProtocols, makeServer } from 'graphql-ws'
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
+import type { Context } from '../graphql/context.ts'
+import { requestError } from '../graphql/request-error.ts'
 import type { Authenticate } from './auth.ts'
+import type { Connections } from './connections.ts'
+import type { Heartbeat } from './heartbeat.ts'
 import { type ErrorLog, mask } from './mask.ts'
-import { type Caller, MOST_BYTES, type Yoga } from './yoga.ts'
+import { CLOSES, Peer, PeerSink } from './peer.ts'
+import type { Door, Yoga } from './yoga.ts'
 
 export interface WebSockets {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
-  /** Closes every socket with 1012; one that does not answer within `graceMs` is cut. */
+  /** Refuses whoever comes, from here on. */
+  refuse(): void
+  /** Closes what is left; a socket that does not answer within `graceMs` is cut. */
   close(graceMs: number): Promise<void>
 }
-
-const SERVICE_RESTART = 1012
-const TRY_AGAIN_LATER = 1013
 
 export interface WebSocketOptions {
   yoga: Yoga
   authenticate: Authenticate
+  connections: Connections
+  heartbeat: Heartbeat
+  caps: Caps
   log: ErrorLog & { debug(fields: object, message: string): void }
 }
 
-export function createWebSockets({ yoga, authenticate, log }: WebSocketOptions): WebSockets {
-  const server = new WebSocketServer({
+export interface Caps {
+  messageBytes: number
+  subscriptions: number
+  operationsPerSecond: number
+}
+
+/** A peer has so long to answer its close frame. */
+const GOODBYE_MS = 2000
+
+export function createWebSockets(options: WebSocketOptions): WebSockets {
+  const { yoga, authenticate, connections, heartbeat, caps, log } = options
+  const serverOptions: ServerOptions & { closeTimeout: number } = {
     noServer: true,
-    maxPayload: MOST_BYTES,
+    handleProtocols,
+    maxPayload: caps.messageBytes,
     perMessageDeflate: false,
+    closeTimeout: GOODBYE_MS,
+    // The peer sends them: they count as bytes like any other.
+    autoPong: false,
     // With them, an id completed and used again in one packet is completed twice.
     allowSynchronousEvents: false,
-  })
+  }
+  const server = new WebSocketServer(serverOptions)
+  const manners = { operationsPerSecond: caps.operationsPerSecond, log }
+  let refusing = false
 
-  useServer<{ authorization?: unknown }, Partial<Caller>>(
-    {
-      // A close reason never carries an error's own words.
-      isProd: true,
-
-      async onConnect({ connectionParams, extra }) {
-        try {
-          const appId = await authenticate(connectionParams?.authorization)
-          if (appId !== null) extra.appId = appId
-          else extra.socket.close(CloseCode.Unauthorized, 'Unauthorized')
-          return appId !== null
-        } catch (error) {
-          log.error({ err: error }, 'a key could not be looked up')
-          extra.socket.close(TRY_AGAIN_LATER, 'Try again later')
-          return false
-        }
-      },
-
-      async onSubscribe({ extra }, _id, params) {
-        const { schema, parse, validate, execute, subscribe, contextFactory } = yoga.getEnveloped({
-          appId: extra.appId,
-          params,
-        })
-        try {
-          const document = parse(params.query)
-          const errors = validate(schema, document)
-          if (errors.length > 0) return errors
-          return {
-            schema,
-            document,
-            operationName: params.operationName,
-            variableValues: params.variables,
-            contextValue: await contextFactory(),
-            rootValue: { execute, subscribe },
-          }
-        } catch (error) {
-          return [mask(error, log)]
-        }
-      },
-
-      execute: ({ rootValue, ...args }) => (rootValue as Enveloped).execute(args),
-      subscribe: ({ rootValue, ...args }) => (rootValue as Enveloped).subscribe(args),
+  const protocol = makeServer<{ authorization?: unknown }, Peer>({
+    async onConnect(context) {
+      const { connectionParams, extra: peer } = context
+      // The key is nothing to keep in memory.
+      Object.assign(context, { connectionParams: undefined })
+      const refusal = await admit(peer, connectionParams?.authorization)
+      if (refusal !== null) peer.closeFor(refusal)
+      return refusal === null
     },
-    server,
-  )
 
-  // graphql-ws would print a stack for every frame that breaks the protocol, and hears one error only: a second would
-  // end the process. ws closes such a socket by itself, with the right code.
-  server.on('connection', client => {
-    client.removeAllListeners('error')
-    client.on('error', error => log.debug({ err: error }, 'a WebSocket broke the protocol'))
+    async onSubscribe({ extra: peer, subscriptions }, id, params) {
+      if (!peer.mayBegin()) return [requestError('TOO_MANY_OPERATIONS')]
+      if (Object.keys(subscriptions).length > caps.subscriptions)
+        return [requestError('TOO_MANY_SUBSCRIPTIONS')]
+      const door: Door = { caller: peer.caller, sink: new PeerSink(peer, id) }
+      const { schema, parse, validate, execute, subscribe, contextFactory } = yoga.getEnveloped({
+        ...door,
+        params: { ...params },
+      })
+      try {
+        const document = parse(params.query)
+        const errors = validate(schema, document)
+        if (errors.length > 0) return errors
+        return {
+          schema,
+          document,
+          operationName: params.operationName,
+          variableValues: params.variables,
+          contextValue: await contextFactory(),
+          rootValue: { execute, subscribe },
+        }
+      } catch (error) {
+        return [mask(error, log)]
+      } finally {
+        Object.assign(params, { query: '', variables: undefined })
+      }
+    },
+
+    execute: ({ rootValue, ...args }) => (rootValue as Enveloped).execute(args),
+
+    async subscribe(args) {
+      const { rootValue, ...rest } = args
+      const door = args.contextValue as Context & Door
+      Object.assign(args, { rootValue: null, contextValue: null, variableValues: null })
+      const answer = await (rootValue as Enveloped).subscribe(rest)
+      return door.subscription ?? answer
+    },
   })
+
+  async function admit(peer: Peer, authorization: unknown): Promise<keyof typeof CLOSES | null> {
+    try {
+      const caller = await authenticate.who(authorization)
+      if (caller === null) return 'unauthorized'
+      peer.caller = caller
+    } catch (error) {
+      log.error({ err: error }, 'a key could not be looked up')
+      return 'try again'
+    }
+    // It may have gone meanwhile, and would never leave again.
+    if (!peer.isOpen) return 'restart'
+    const refusal = connections.admit(peer)
+    peer.admitted = refusal === null
+    return refusal
+  }
+
+  function open(client: WebSocket, request: IncomingMessage): void {
+    const peer = new Peer(client, request.socket, manners)
+    const closed = protocol.opened(peer, peer)
+    heartbeat.watch(peer)
+    client.on('ping', data => peer.pong(data))
+    client.on('error', broken)
+    client.once('close', (code, reason) => {
+      heartbeat.unwatch(peer)
+      if (peer.admitted) connections.leave(peer)
+      closed(code, String(reason))?.catch(error =>
+        log.error({ err: error }, 'a socket closed in a way nobody foresaw'),
+      )
+    })
+  }
+
+  /** ws has closed it by then, with the right code. */
+  const broken = (error: Error) => log.debug({ err: error }, 'a WebSocket broke the protocol')
 
   return {
     upgrade(request, socket, head) {
-      server.handleUpgrade(request, socket, head, client => server.emit('connection', client, request))
+      if (refusing) socket.end(UNAVAILABLE, () => socket.destroy())
+      else server.handleUpgrade(request, socket, head, open)
+    },
+
+    refuse() {
+      refusing = true
     },
 
     async close(graceMs) {
+      refusing = true
       const gone = [...server.clients].map(
         client =>
           new Promise<void>(resolve => {
@@ -102,7 +163,7 @@ export function createWebSockets({ yoga, authenticate, log }: WebSocketOptions):
               clearTimeout(cut)
               resolve()
             })
-            client.close(SERVICE_RESTART, 'Service restart')
+            client.close(...CLOSES.restart)
           }),
       )
       await Promise.all(gone)
@@ -112,3 +173,6 @@ export function createWebSockets({ yoga, authenticate, log }: WebSocketOptions):
 }
 
 type Enveloped = Pick<ReturnType<Yoga['getEnveloped']>, 'execute' | 'subscribe'>
+
+const UNAVAILABLE =
+  'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n'

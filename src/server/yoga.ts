@@ -3,46 +3,67 @@
  * Invariant: nobody learns anything before the key is known, and nothing is parsed that could fill the heap.
  */
 import { BREAK, type DocumentNode, visit } from 'graphql'
-import { createYoga, type Plugin } from 'graphql-yoga'
+import { createYoga, isAsyncIterable, type Plugin } from 'graphql-yoga'
 import { LRUCache } from 'lru-cache'
 import { type Context, createContext, type Services } from '../graphql/context.ts'
 import { badArgument, requestError } from '../graphql/request-error.ts'
 import { schema } from '../graphql/schema.ts'
-import type { AppId } from '../prediction.ts'
-import type { Authenticate } from './auth.ts'
+import type { Authenticate, Caller } from './auth.ts'
+import type { Broadcast } from './broadcast.ts'
+import type { Sink, Subscriber } from './line.ts'
 import { type ErrorLog, mask } from './mask.ts'
 
 export interface YogaOptions {
   services: Services
+  broadcast: Broadcast
   authenticate: Authenticate
   allowedOrigins: readonly string[]
+  mostBytes: number
   log: ErrorLog
 }
 
 /** What a door knows of an operation before it runs. */
-export interface Caller {
-  appId: AppId
+export interface Door {
+  /** Over HTTP it is not known before the request is read. */
+  caller?: Caller
+  /** Where a subscription's payloads go. */
+  sink: Sink
+  lastEventId?: string
+  /** What came of it, where it is a subscription: the door begins it, and ends it. */
+  subscription?: Subscriber
 }
 
 export const GRAPHQL_PATH = '/graphql'
-/** A document, its variables and 4 KiB of metadata fit many times over. */
-export const MOST_BYTES = 1024 * 1024
 const MOST_CHARACTERS = 64 * 1024
 const MOST_TOKENS = 4000
 const CACHED_CHARACTERS = 512 * 1024
 
 export type Yoga = ReturnType<typeof createExecutor>
 
-export function createExecutor({ services, authenticate, allowedOrigins, log }: YogaOptions) {
-  return createYoga<Caller, Context>({
+export function createExecutor({
+  services,
+  broadcast,
+  authenticate,
+  allowedOrigins,
+  mostBytes,
+  log,
+}: YogaOptions) {
+  return createYoga<Door, Context>({
     schema,
     graphqlEndpoint: GRAPHQL_PATH,
-    context: ({ appId }) => createContext(services, appId),
-    plugins: [useAuthentication(authenticate), useDocumentBounds(), useFeedHead()],
+    // No operation gets here without a caller.
+    context: ({ caller }) => createContext(services, caller!.appId),
+    plugins: [
+      useAuthentication(authenticate),
+      useDocumentBounds(),
+      useFeedHead(),
+      useBroadcast(broadcast),
+      useEventStream(),
+    ],
     parserAndValidationCache: { documentCache: createCache(), errorCache: createCache() },
     maskedErrors: { maskError: error => mask(error, log) },
     cors: allowedOrigins.length > 0 && { origin: [...allowedOrigins], methods: ['GET', 'POST'] },
-    maxRequestBodySize: MOST_BYTES,
+    maxRequestBodySize: mostBytes,
     multipart: false,
     graphiql: false,
     landingPage: false,
@@ -51,10 +72,10 @@ export function createExecutor({ services, authenticate, allowedOrigins, log }: 
 }
 
 /** Before anything of the body is read. */
-const useAuthentication = (authenticate: Authenticate): Plugin<Context, Caller> => ({
+const useAuthentication = (authenticate: Authenticate): Plugin<Context, Door> => ({
   async onRequest({ request, serverContext, endResponse, fetchAPI }) {
-    const appId = await authenticate(request.headers.get('authorization'))
-    if (appId !== null) Object.assign(serverContext ?? {}, { appId })
+    const caller = await authenticate.who(request.headers.get('authorization'))
+    if (caller !== null) Object.assign(serverContext ?? {}, { caller })
     else endResponse(fetchAPI.Response.json({ errors: [requestError('UNAUTHENTICATED')] }, { status: 401 }))
   },
 })
@@ -84,6 +105,36 @@ const useFeedHead = (): Plugin<Context> => ({
     if (mentions(document, 'feedCursor')) contextValue.head = (await contextValue.store.eventBounds()).head
   },
 })
+
+/** Subscriptions of every door meet here, and go back to it past what wraps each of their values: they have none. */
+const useBroadcast = (broadcast: Broadcast): Plugin<Context & Door> => ({
+  onSubscribe: ({ setSubscribeFn }) =>
+    setSubscribeFn(async args => {
+      const answer = await broadcast.subscribe(args)
+      if ('next' in answer) args.contextValue.subscription = answer
+      return answer
+    }),
+})
+
+/** Yoga judges whether an event stream may be the answer, and makes its head; the door writes what is in it. */
+const useEventStream = (): Plugin<Context, Door> => ({
+  onResultProcess({ result, resultProcessor, setResultProcessor, serverContext }) {
+    if (!isAsyncIterable(result)) return
+    if (resultProcessor === undefined) return void delete serverContext?.subscription
+    setResultProcessor(
+      (_, { Response }) => new Response(null, { headers: EVENT_STREAM }),
+      'text/event-stream',
+    )
+  },
+})
+
+const EVENT_STREAM = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  connection: 'keep-alive',
+  // Nginx would hold events back.
+  'x-accel-buffering': 'no',
+}
 
 function mentions(document: DocumentNode, field: string): boolean {
   let found = false

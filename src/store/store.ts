@@ -128,10 +128,12 @@ export interface Events {
   /** The newest event's `seq`, and the last pruned one's; 0 where there is none. */
   eventBounds(): Promise<{ head: number; floor: number }>
   eventsAfter(request: EventsRequest): Promise<EventsAnswer>
+  /** The events of all apps: for the feed's tail alone, which hands each to its own app. */
+  logAfter(after: number, limit: number): Promise<EventsAnswer>
   /** The prediction and the log's head at one moment: what is newer than `head` is not yet in it. */
   snapshot(appId: AppId, id: string): Promise<{ prediction: Prediction; head: number } | null>
-  /** Deletes at most `limit` of the oldest events that occurred before; answers how many. */
-  pruneEvents(before: number, limit: number): Promise<number>
+  /** Deletes at most `limit` of the oldest events that occurred before, none behind `last`; answers how many. */
+  pruneEvents(before: number, limit: number, last?: number): Promise<number>
 }
 
 export interface App {
@@ -163,6 +165,8 @@ export interface Apps {
   countApps(): Promise<number>
   addKey(appId: AppId, key: Key, now: number): Promise<void>
   findKey(prefix: string): Promise<(Key & { appId: AppId }) | null>
+  /** False if there is none of that prefix. */
+  revokeKey(prefix: string): Promise<boolean>
   /** Deletes the keys that expired before; answers how many. */
   pruneKeys(before: number): Promise<number>
   /** `spent` is micro-USD over predictions created since `monthStart`. */

@@ -55,6 +55,8 @@ export function createApps(db: Db): Apps {
       return row ? { ...row, appId: row.appId as AppId } : null
     },
 
+    revokeKey: async prefix => db.delete(keys).where(eq(keys.prefix, prefix)).run().changes > 0,
+
     pruneKeys: async before => db.delete(keys).where(lt(keys.expiresAt, before)).run().changes,
 
     async usage(appId, monthStart) {

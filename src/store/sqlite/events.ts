@@ -2,9 +2,9 @@
  * What has happened, in SQLite: the log's ends, what came after a cursor, and its pruning.
  * Invariant: each answer is read in one transaction, so no event can fall between the parts of an answer.
  */
-import { and, asc, eq, gt, lte, sql } from 'drizzle-orm'
+import { and, asc, eq, gt, lte, type SQL, sql } from 'drizzle-orm'
 import type { AppId } from '../../prediction.ts'
-import type { Events } from '../store.ts'
+import type { Events, EventsAnswer } from '../store.ts'
 import type { Db } from './database.ts'
 import { toPrediction } from './rows.ts'
 import { events, predictions } from './tables.ts'
@@ -22,39 +22,51 @@ export function createEvents(db: Db): Events {
     return { head: newest, floor: (oldest.get()?.seq ?? newest + 1) - 1 }
   }
 
+  const behind = (...which: SQL[]) =>
+    db
+      .select()
+      .from(events)
+      .innerJoin(predictions, eq(predictions.id, events.predictionId))
+      .where(and(...which, gt(events.seq, sql.placeholder('after'))))
+      .orderBy(asc(events.seq))
+      .limit(sql.placeholder('limit'))
+      .prepare()
+  const ofAll = behind()
+  const ofApp = behind(eq(events.appId, sql.placeholder('appId')))
+  const ofPrediction = behind(
+    eq(events.appId, sql.placeholder('appId')),
+    eq(events.predictionId, sql.placeholder('predictionId')),
+  )
+
+  /** In the transaction that read the rows. */
+  function answer(rows: ReturnType<typeof ofAll.all>, after: number, limit: number): EventsAnswer {
+    const { head, floor } = bounds()
+    return {
+      events: rows.map(({ events: event, predictions: row }) => ({
+        seq: event.seq,
+        type: event.type,
+        previousStatus: event.previousStatus,
+        occurredAt: event.occurredAt,
+        prediction: toPrediction(row, event.standing),
+      })),
+      through: rows.length < limit ? Math.max(after, head) : rows.at(-1)!.events.seq,
+      floor,
+    }
+  }
+
   return {
     eventBounds: async () => db.transaction(bounds),
 
-    async eventsAfter({ appId, after, limit, predictionId }) {
-      return db.transaction(tx => {
-        const { head, floor } = bounds()
-        const rows = tx
-          .select()
-          .from(events)
-          .innerJoin(predictions, eq(predictions.id, events.predictionId))
-          .where(
-            and(
-              eq(events.appId, appId),
-              gt(events.seq, after),
-              predictionId === undefined ? undefined : eq(events.predictionId, predictionId),
-            ),
-          )
-          .orderBy(asc(events.seq))
-          .limit(limit)
-          .all()
-        return {
-          events: rows.map(({ events: event, predictions: row }) => ({
-            seq: event.seq,
-            type: event.type,
-            previousStatus: event.previousStatus,
-            occurredAt: event.occurredAt,
-            prediction: toPrediction(row, event.standing),
-          })),
-          through: rows.length < limit ? Math.max(after, head) : rows.at(-1)!.events.seq,
-          floor,
-        }
-      })
-    },
+    eventsAfter: async ({ appId, after, limit, predictionId }) =>
+      db.transaction(() => {
+        const rows =
+          predictionId === undefined
+            ? ofApp.all({ appId, after, limit })
+            : ofPrediction.all({ appId, after, limit, predictionId })
+        return answer(rows, after, limit)
+      }),
+
+    logAfter: async (after, limit) => db.transaction(() => answer(ofAll.all({ after, limit }), after, limit)),
 
     async snapshot(appId: AppId, id: string) {
       return db.transaction(tx => {
@@ -67,7 +79,7 @@ export function createEvents(db: Db): Events {
       })
     },
 
-    async pruneEvents(before, limit) {
+    async pruneEvents(before, limit, last = Number.MAX_SAFE_INTEGER) {
       return db.transaction(
         tx => {
           const oldestFirst = tx
@@ -76,10 +88,10 @@ export function createEvents(db: Db): Events {
             .orderBy(asc(events.seq))
             .limit(limit)
             .all()
-          const kept = oldestFirst.findIndex(event => event.occurredAt >= before)
-          const last = oldestFirst.at(kept === -1 ? -1 : kept - 1)
-          if (kept === 0 || last === undefined) return 0
-          return tx.delete(events).where(lte(events.seq, last.seq)).run().changes
+          const kept = oldestFirst.findIndex(event => event.occurredAt >= before || event.seq > last)
+          const newest = oldestFirst.at(kept === -1 ? -1 : kept - 1)
+          if (kept === 0 || newest === undefined) return 0
+          return tx.delete(events).where(lte(events.seq, newest.seq)).run().changes
         },
         { behavior: 'immediate' },
       )

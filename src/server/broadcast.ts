@@ -1,0 +1,150 @@
+/**
+ * From an event to everyone who watches: executed and serialised once for all who asked the same, written to each in an
+ * envelope of its own. Those who keep up stand in one line and move together; whoever is behind catches up alone.
+ * Invariant: whoever is in line has been given everything up to the line's place, or to its own if that is further. So it
+ * is given each event once, in order.
+ */
+import { createSourceEventStream, type ExecutionArgs, type ExecutionResult } from 'graphql'
+import type { Feed } from '../events/feed.ts'
+import type { Source } from '../events/source.ts'
+import { createCatchUp } from './catch-up.ts'
+import { type Asked, type Home, type Line, type Sink, Subscriber } from './line.ts'
+import { type ErrorLog, mask } from './mask.ts'
+import { createPayloads } from './payloads.ts'
+import { type Asker, createQuestion, type Payload, type Question } from './question.ts'
+import { createTurns } from './turns.ts'
+
+export interface Broadcast {
+  /** With errors where the subscription is refused. The asker's context has its sink. */
+  subscribe(args: ExecutionArgs): Promise<Subscriber | ExecutionResult>
+  close(): void
+}
+
+export interface BroadcastOptions {
+  feed: Feed
+  log: ErrorLog
+  /** Who has been told nothing for this long is told how far the log was read, so that its cursor stays young. */
+  quietMs?: number
+}
+
+const QUIET_MS = 3 * 60 * 1000
+/** Subscribers a turn. */
+const GRAIN = 16
+
+interface Told {
+  seq: number
+  payload: Payload
+}
+
+export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOptions): Broadcast {
+  const lines = new Map<Question['key'], Line>()
+  const turns = createTurns()
+  const payloads = createPayloads()
+  const catchUp = createCatchUp({ feed, payloads, turns, log })
+  const reminder = setInterval(() => {
+    for (const line of lines.values()) if (isQuiet(line)) wake(line, feed.head + 1)
+  }, quietMs / 4)
+  reminder.unref()
+
+  const isQuiet = ({ source, toldAt }: Line) => source.caughtUp !== null && Date.now() - toldAt >= quietMs
+
+  const home: Home = {
+    begin(subscriber, asked) {
+      const line = lines.get(asked.question.key) ?? lineOf(asked)
+      line.size++
+      catchUp(line, subscriber, asked.source)
+      return line
+    },
+
+    leave(subscriber, line) {
+      line.inLine.delete(subscriber)
+      if (--line.size > 0) return
+      line.unlisten()
+      lines.delete(line.question.key)
+    },
+  }
+
+  function lineOf({ question, source }: Asked): Line {
+    const line: Line = {
+      question,
+      source,
+      place: feed.head,
+      inLine: new Set(),
+      size: 0,
+      toldAt: Date.now(),
+      moving: false,
+      again: false,
+      unlisten: feed.listen(source.interest, seq => wake(line, seq)),
+    }
+    lines.set(question.key, line)
+    return line
+  }
+
+  /** Between the place of a line that rests and `seq` there is nothing for it: it would have been woken. */
+  function wake(line: Line, seq: number): void {
+    line.again = true
+    if (line.moving) return
+    line.place = Math.max(line.place, seq - 1)
+    move(line).catch(error => {
+      const masked = mask(error, log)
+      for (const subscriber of line.inLine) subscriber.end(masked)
+    })
+  }
+
+  async function move(line: Line): Promise<void> {
+    const { source, question } = line
+    line.moving = true
+    try {
+      while (line.again && line.inLine.size > 0) {
+        line.again = false
+        await turns.next()
+        const { events, prunedTo, through } = await feed.read(source.interest, line.place)
+        const told: Told[] = []
+        if (prunedTo !== null)
+          told.push({ seq: prunedTo, payload: await question.answer(await source.gap(prunedTo)) })
+        for (const event of events) told.push({ seq: event.seq, payload: await payloads.of(line, event) })
+        if (told.length === 0 && isQuiet(line))
+          told.push({ seq: through, payload: await question.answer(source.caughtUp!(through)) })
+        if (told.length > 0) await offer(line, told, through)
+        line.place = through
+        line.again ||= through < feed.head
+      }
+    } finally {
+      line.moving = false
+    }
+  }
+
+  /** To each in line, a few a turn; whoever comes into line meanwhile has its turn too. */
+  async function offer(line: Line, told: readonly Told[], through: number): Promise<void> {
+    const all = told.map(({ payload }) => payload)
+    let left = GRAIN
+    for (const subscriber of line.inLine) {
+      if (left-- === 0) {
+        await turns.next()
+        left = GRAIN
+      }
+      if (subscriber.ended) continue
+      const { place, sink } = subscriber
+      if (sink.isFull()) {
+        subscriber.place = Math.max(place, line.place)
+        line.inLine.delete(subscriber)
+        catchUp(line, subscriber, null)
+        continue
+      }
+      const news = place <= line.place ? all : all.filter((_, i) => told[i]!.seq > place)
+      subscriber.place = Math.max(place, through)
+      subscriber.give(news)
+    }
+    line.toldAt = Date.now()
+  }
+
+  return {
+    async subscribe(args) {
+      const source = (await createSourceEventStream(args)) as unknown as Source | ExecutionResult
+      if (!('begin' in source)) return source
+      const asker = args.contextValue as Asker & { sink: Sink }
+      return new Subscriber(asker.sink, { question: createQuestion(args, asker, log), source }, home)
+    },
+    close: () => clearInterval(reminder),
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * One subscriber by itself, from its own place to the head of the feed: a replay, or a peer that did not read.
+ * Invariant: it comes into line in the same turn in which it is found to be no further back than the head, so nothing falls
+ * between. While its peer does not read it holds nothing but its place.
+ */
+import type { Feed, Hold, Reading } from '../events/feed.ts'
+import type { Source } from '../events/source.ts'
+import type { Line, Subscriber } from './line.ts'
+import { type ErrorLog, mask } from './mask.ts'
+import type { Payloads } from './payloads.ts'
+import type { Payload } from './question.ts'
+import type { Turns } from './turns.ts'
+
+/** From its beginning if there is a `source`. Into line, or to its end. */
+export type CatchUp = (line: Line, subscriber: Subscriber, source: Source | null) => void
+
+/** What is written at once. */
+const WRITE_BYTES = 32 * 1024
+
+export function createCatchUp(parts: {
+  feed: Feed
+  payloads: Payloads
+  turns: Turns
+  log: ErrorLog
+}): CatchUp {
+  const { feed, payloads, turns, log } = parts
+
+  /** Whether a replay follows. */
+  async function begin({ question }: Line, subscriber: Subscriber, source: Source): Promise<boolean> {
+    const { place, first, replays } = await source.begin()
+    subscriber.place = place
+    if (first !== null) await give(subscriber, [await question.answer(first)])
+    return replays
+  }
+
+  async function follow(line: Line, subscriber: Subscriber, hold: Hold, replays: boolean): Promise<void> {
+    const { source, question } = line
+    let replaying = replays
+    for (;;) {
+      await subscriber.sink.drained()
+      if (subscriber.ended) return
+      hold.moveTo(subscriber.place)
+      if (subscriber.place >= feed.head && !replaying) return void line.inLine.add(subscriber)
+      const reading = await feed.read(source.interest, subscriber.place)
+      const { prunedTo, through } = reading
+      if (prunedTo !== null) await give(subscriber, [await question.answer(await source.gap(prunedTo))])
+      subscriber.place = await giveEvents(line, subscriber, reading)
+      if (!replaying || subscriber.place < Math.max(through, feed.head)) continue
+      replaying = false
+      if (source.caughtUp) await give(subscriber, [await question.answer(source.caughtUp(through))])
+    }
+  }
+
+  /** Answers with how far it came: where the peer reads no more, the rest is let go and read again later. */
+  async function giveEvents(
+    line: Line,
+    subscriber: Subscriber,
+    { events, through }: Reading,
+  ): Promise<number> {
+    const last = events.at(-1)
+    const some: Payload[] = []
+    let bytes = 0
+    for (const event of events) {
+      await turns.next()
+      const payload = await payloads.of(line, event)
+      some.push(payload)
+      bytes += payload.tail.length
+      if (bytes < WRITE_BYTES && event !== last) continue
+      await give(subscriber, some.splice(0))
+      bytes = 0
+      if (subscriber.ended || subscriber.sink.isFull()) return event.seq
+    }
+    return through
+  }
+
+  /** Once there is room. */
+  async function give(subscriber: Subscriber, some: readonly Payload[]): Promise<void> {
+    await subscriber.sink.drained()
+    if (!subscriber.ended) subscriber.give(some)
+  }
+
+  return (line, subscriber, source) => {
+    const hold = feed.hold(source?.from ?? subscriber.place)
+    const begun = source === null ? Promise.resolve(false) : begin(line, subscriber, source)
+    begun
+      .then(replays => follow(line, subscriber, hold, replays))
+      .catch(error => subscriber.end(mask(error, log)))
+      .finally(() => hold.release())
+  }
+}

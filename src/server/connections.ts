@@ -1,0 +1,91 @@
+/**
+ * Who is connected: sockets and event streams that were let in, app by app.
+ * Invariant: what was admitted counts until it leaves. One whose key no longer stands is told to end within CHECK_MS.
+ */
+import { setTimeout } from 'node:timers/promises'
+import type { Authenticate, Caller } from './auth.ts'
+import type { ErrorLog } from './mask.ts'
+
+export type Ending = 'revoked' | 'restart'
+
+export interface Connection {
+  caller: Caller
+  end(why: Ending): void
+}
+
+export interface Connections {
+  /** Why not, or null: it is in, and counts until `leave`. */
+  admit(connection: Connection): 'too many' | 'stopping' | null
+  leave(connection: Connection): void
+  /** Admits nobody more and ends each, one after the other, over at most `ms`. */
+  drain(ms: number): Promise<void>
+  close(): void
+}
+
+export interface ConnectionsOptions {
+  authenticate: Authenticate
+  log: ErrorLog
+  mostPerApp: number
+}
+
+const CHECK_MS = 2000
+/** A few are ended quicker than many: so far apart no gateway behind this one is stormed. */
+const APART_MS = 10
+
+export function createConnections({ authenticate, log, mostPerApp }: ConnectionsOptions): Connections {
+  const byApp = new Map<string, Set<Connection>>()
+  let stopping = false
+  let checking = false
+
+  const all = () => [...byApp.values()].flatMap(some => [...some])
+
+  async function check(): Promise<void> {
+    if (checking) return
+    checking = true
+    try {
+      const byKey = Map.groupBy(all(), ({ caller }) => caller.key.hash)
+      for (const same of byKey.values())
+        if (!(await authenticate.stands(same[0]!.caller)))
+          for (const connection of same) connection.end('revoked')
+    } catch (error) {
+      log.error({ err: error }, 'the keys of open connections could not be looked up')
+    } finally {
+      checking = false
+    }
+  }
+
+  const timer = setInterval(check, CHECK_MS)
+  timer.unref()
+
+  return {
+    admit(connection) {
+      if (stopping) return 'stopping'
+      const { appId } = connection.caller
+      const some = byApp.get(appId) ?? new Set()
+      if (some.size >= mostPerApp) return 'too many'
+      byApp.set(appId, some.add(connection))
+      return null
+    },
+
+    leave(connection) {
+      const { appId } = connection.caller
+      const some = byApp.get(appId)
+      some?.delete(connection)
+      if (some?.size === 0) byApp.delete(appId)
+    },
+
+    async drain(ms) {
+      stopping = true
+      const connections = all()
+      const apart = Math.min(APART_MS, ms / connections.length)
+      const begun = Date.now()
+      for (const [i, connection] of connections.entries()) {
+        const ahead = begun + i * apart - Date.now()
+        if (ahead > 0) await setTimeout(ahead)
+        connection.end('restart')
+      }
+    },
+
+    close: () => clearInterval(timer),
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * A socket's unsent bytes. Whoever writes to it asks first, and waits outside while there are too many: so a peer that
+ * does not read costs at most a budget, and no queue.
+ * Invariant: `drained` resolves once there is room, or the socket is gone; never neither.
+ * A class, as everything there is one of for each connection: methods of its own would cost it 56 bytes each.
+ */
+import type { Writable } from 'node:stream'
+
+const BUDGET_BYTES = 256 * 1024
+
+export class Outlet {
+  readonly #stream: Writable
+  #drained: Promise<void> | null = null
+
+  constructor(stream: Writable) {
+    this.#stream = stream
+  }
+
+  isFull(): boolean {
+    return this.#stream.writableLength > BUDGET_BYTES && !this.#stream.destroyed
+  }
+
+  drained(): Promise<void> {
+    if (!this.isFull()) return ROOM
+    this.#drained ??= this.#drain()
+    return this.#drained
+  }
+
+  write(bytes: Buffer): void {
+    this.#stream.write(bytes)
+  }
+
+  #drain(): Promise<void> {
+    const stream = this.#stream
+    return new Promise(resolve => {
+      const done = () => {
+        stream.off('drain', done).off('close', done)
+        this.#drained = null
+        resolve()
+      }
+      stream.on('drain', done).on('close', done)
+    })
+  }
+}
+
+const ROOM = Promise.resolve()

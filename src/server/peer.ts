@@ -1,0 +1,154 @@
+/**
+ * One WebSocket, and all that is asked of it: by graphql-ws, by the heartbeat, by whoever counts connections, by the
+ * broadcast.
+ * Invariant: while more waits for it than its budget, it is neither written to nor read from; so it can fill nothing.
+ */
+import type { Socket } from 'node:net'
+import type { WebSocket as ProtocolSocket } from 'graphql-ws'
+import { WebSocket } from 'ws'
+import type { Caller } from './auth.ts'
+import type { Connection, Ending } from './connections.ts'
+import { framesOf } from './frame.ts'
+import type { Pulsing } from './heartbeat.ts'
+import type { Sink } from './line.ts'
+import type { ErrorLog } from './mask.ts'
+import { Outlet } from './outlet.ts'
+import type { Payload } from './question.ts'
+
+/** By what a graphql-ws client makes of them. It stops at 4401; the others bring it back, after 4403 to a 4401. */
+export const CLOSES = {
+  unauthorized: [4401, 'Unauthorized'],
+  revoked: [4403, 'Forbidden'],
+  restart: [1012, 'Service restart'],
+  stopping: [1012, 'Service restart'],
+  'too many': [1013, 'Too many connections'],
+  'try again': [1013, 'Try again later'],
+  'bad message': [4400, 'Invalid message received'],
+  fault: [4500, 'Internal server error'],
+} as const satisfies Record<string, [code: number, reason: string]>
+
+/** The same for every peer. */
+export interface Manners {
+  operationsPerSecond: number
+  log: ErrorLog
+}
+
+export class Peer implements ProtocolSocket, Connection, Pulsing {
+  readonly client: WebSocket
+  readonly socket: Socket
+  readonly outlet: Outlet
+  readonly answers = true
+  /** Once its key is known. */
+  caller!: Caller
+  admitted = false
+  readonly #manners: Manners
+  /** Operations it may still begin, as of `filledAt`. */
+  #tokens: number
+  #filledAt = Date.now()
+
+  constructor(client: WebSocket, socket: Socket, manners: Manners) {
+    this.client = client
+    this.socket = socket
+    this.outlet = new Outlet(socket)
+    this.#manners = manners
+    this.#tokens = manners.operationsPerSecond
+  }
+
+  get protocol(): string {
+    return this.client.protocol
+  }
+
+  get isOpen(): boolean {
+    return this.client.readyState === WebSocket.OPEN
+  }
+
+  /** What graphql-ws has to say. */
+  send(text: string): Promise<void> {
+    return this.#say(done => this.client.send(text, done))
+  }
+
+  pong(data: Buffer): void {
+    void this.#say(done => this.client.pong(data, false, done))
+  }
+
+  ping(): void {
+    if (this.isOpen) this.client.ping()
+  }
+
+  onMessage(hear: (text: string) => Promise<void>): void {
+    this.client.on('message', data => {
+      hear(String(data)).catch(error => this.#fail(error))
+    })
+  }
+
+  close(code?: number, reason?: string): void {
+    this.client.close(code, reason)
+  }
+
+  end(why: Ending): void {
+    this.closeFor(why)
+  }
+
+  closeFor(why: keyof typeof CLOSES): void {
+    const [code, reason] = CLOSES[why]
+    this.client.close(code, reason)
+  }
+
+  /** A second's worth at once, then so many a second. */
+  mayBegin(): boolean {
+    const { operationsPerSecond: perSecond } = this.#manners
+    const now = Date.now()
+    this.#tokens = Math.min(perSecond, this.#tokens + ((now - this.#filledAt) / 1000) * perSecond)
+    this.#filledAt = now
+    if (this.#tokens < 1) return false
+    this.#tokens--
+    return true
+  }
+
+  #fail(error: Error): void {
+    const isTheirs = /^Unexpected message/.test(error.message)
+    if (!isTheirs) this.#manners.log.error({ err: error }, 'a message failed in a way nobody foresaw')
+    this.closeFor(isTheirs ? 'bad message' : 'fault')
+  }
+
+  /** Whoever makes the gateway say more than it reads is not heard for a while. */
+  #say(send: (done: () => void) => void): Promise<void> {
+    if (!this.isOpen) return Promise.resolve()
+    const said = new Promise<void>(send)
+    if (this.outlet.isFull() && !this.client.isPaused) {
+      this.client.pause()
+      this.outlet.drained().then(() => this.client.resume())
+    }
+    return said
+  }
+}
+
+/** One of a peer's subscriptions. */
+export class PeerSink implements Sink {
+  readonly #peer: Peer
+  /** ASCII, so that its length is its bytes. */
+  readonly #envelope: string
+
+  constructor(peer: Peer, id: string) {
+    this.#peer = peer
+    this.#envelope = `{"id":${asciiJson(id)},"type":"next","payload":`
+  }
+
+  isFull(): boolean {
+    return this.#peer.outlet.isFull()
+  }
+
+  drained(): Promise<void> {
+    return this.#peer.outlet.drained()
+  }
+
+  send(payloads: readonly Payload[]): void {
+    if (this.#peer.isOpen) this.#peer.outlet.write(framesOf(this.#envelope, payloads))
+  }
+}
+
+const asciiJson = (text: string): string =>
+  JSON.stringify(text).replace(
+    /[^\x20-\x7e]/g,
+    char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )

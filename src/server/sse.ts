@@ -1,0 +1,100 @@
+/**
+ * The door for server-sent events: a subscription's payloads as one stream (graphql-sse's "distinct connections" mode).
+ * Invariant: `complete` stands at the end of what is done, and of nothing else; what is cut short ends without it, so that
+ * a client comes back, with the cursor in the last `id` it read.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { GraphQLError } from 'graphql'
+import { REQUEST_ERRORS } from '../errors.ts'
+import type { Caller } from './auth.ts'
+import type { Connection, Connections } from './connections.ts'
+import type { Heartbeat } from './heartbeat.ts'
+import type { Sink, Subscriber } from './line.ts'
+import { Outlet } from './outlet.ts'
+import type { Payload } from './question.ts'
+
+export interface EventStream {
+  sink: Sink
+  /** Everything from the head on, to the end. */
+  answer(head: Record<string, string>, caller: Caller, subscription: Subscriber): Promise<void>
+}
+
+export interface EventStreamOptions {
+  connections: Connections
+  heartbeat: Heartbeat
+}
+
+/** After a stop a client comes back after so long, ms: each after another time. */
+const RETRY_MS = [500, 3000] as const
+const COMMENT = ':\n\n'
+const COMPLETE = 'event: complete\ndata:\n\n'
+
+export function createEventStream(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { connections, heartbeat }: EventStreamOptions,
+): EventStream {
+  const outlet = new Outlet(response)
+
+  return {
+    sink: {
+      isFull: () => outlet.isFull(),
+      drained: () => outlet.drained(),
+      send: payloads => outlet.write(Buffer.concat(payloads.flatMap(eventOf))),
+    },
+
+    async answer(head, caller, subscription) {
+      const connection: Connection = {
+        caller,
+        end: why => void response.end(why === 'restart' ? `retry: ${retryAfter()}\n\n` : ''),
+      }
+      const refusal = connections.admit(connection)
+      if (refusal !== null) return refuse(response, head, refusal)
+
+      // A peer that is gone without a word is found out by the kernel.
+      request.socket.setKeepAlive(true, 12_000)
+      const pulsing = {
+        socket: request.socket,
+        answers: false,
+        ping: () => void (outlet.isFull() || response.writableEnded || response.write(COMMENT)),
+      }
+      heartbeat.watch(pulsing)
+      response.once('close', () => {
+        heartbeat.unwatch(pulsing)
+        connections.leave(connection)
+        void subscription.return?.()
+      })
+      if (response.destroyed) return void response.emit('close')
+      // Some clients wait for a first byte.
+      response.writeHead(200, head).write(COMMENT)
+      const end = await subscription.next().then(
+        () => COMPLETE,
+        (error: GraphQLError) => `event: next\ndata: ${JSON.stringify({ errors: [error] })}\n\n${COMPLETE}`,
+      )
+      if (!response.writableEnded) response.end(end)
+    },
+  }
+}
+
+const DATA = Buffer.from('event: next\ndata: ')
+const END = Buffer.from('\n\n')
+
+function eventOf({ tail, cursor }: Payload): Buffer[] {
+  // Without the brace that is there for a WebSocket's message.
+  const event = [DATA, tail.subarray(0, -1), END]
+  return cursor === null ? event : [Buffer.from(`id: ${cursor}\n`), ...event]
+}
+
+const retryAfter = () => Math.round(RETRY_MS[0] + Math.random() * (RETRY_MS[1] - RETRY_MS[0]))
+
+function refuse(response: ServerResponse, head: Record<string, string>, why: 'too many' | 'stopping'): void {
+  const code = why === 'stopping' ? 'STOPPING' : 'TOO_MANY_CONNECTIONS'
+  const { message } = REQUEST_ERRORS[code]
+  response
+    .writeHead(why === 'stopping' ? 503 : 429, {
+      ...head,
+      'content-type': 'application/json; charset=utf-8',
+      'retry-after': '1',
+    })
+    .end(JSON.stringify({ errors: [{ message, extensions: { code } }] }))
+}

@@ -1,0 +1,424 @@
+import { performance } from 'node:perf_hooks'
+import { parse } from 'graphql'
+import { describe, expect, test } from 'vitest'
+import { createBell } from '../src/events/bell.ts'
+import { createCursors } from '../src/events/cursor.ts'
+import { createFeed } from '../src/events/feed.ts'
+import { createSources } from '../src/events/source.ts'
+import { createContext } from '../src/graphql/context.ts'
+import { encodeId } from '../src/graphql/id.ts'
+import { schema } from '../src/graphql/schema.ts'
+import type { AppId } from '../src/prediction.ts'
+import { observed } from '../src/prediction.ts'
+import { createBroadcast } from '../src/server/broadcast.ts'
+import type { Sink, Subscriber } from '../src/server/line.ts'
+import type { Payload } from '../src/server/question.ts'
+import type { LogLine } from './support/gateway.ts'
+import { add, addMany, COMPLETED, ENGINES, HOUR, newApp, SECOND, sendAll, T } from './support/store.ts'
+import { until } from './support/until.ts'
+
+const FEED = `subscription ($after: String, $filter: PredictionFilter) {
+  predictionFeed(after: $after, filter: $filter) {
+    __typename
+    ... on PredictionEvent { cursor prediction { id status tags } }
+    ... on FeedCaughtUp { cursor }
+    ... on FeedGap { reason cursor }
+  }
+}`
+const STATUS = 'subscription ($id: ID!) { predictionUpdated(id: $id) { id status } }'
+
+interface Watcher {
+  /** As they came; the same object where they were shared. */
+  payloads: Payload[]
+  /** In short: an event's status and number, or the name of what is none. */
+  told(): string[]
+  full: boolean
+  drain(): void
+  writes: number
+  end: Promise<unknown>
+  leave(): void
+}
+
+describe.each(ENGINES)('the broadcast on %s', (_, open) => {
+  async function fixture(options: { quietMs?: number; ringBytes?: number } = {}) {
+    const bell = createBell()
+    const store = await open(bell.ring)
+    const cursors = createCursors(store.cursorKey, store.epoch)
+    const log: LogLine[] = []
+    const error = (fields: object, message: string) =>
+      void log.push({ level: 'error', message, fields: { ...fields } })
+    const { quietMs, ringBytes } = options
+    const feed = await createFeed({ store, bell, log: { error }, ...(ringBytes && { ringBytes }) })
+    const broadcast = createBroadcast({ feed, log: { error }, ...(quietMs && { quietMs }) })
+    const services = {
+      store,
+      sources: createSources(store, cursors),
+      cursors,
+      now: Date.now,
+      notice() {},
+    }
+
+    async function watch(
+      appId: AppId,
+      query = FEED,
+      variableValues: Record<string, unknown> = {},
+      onSend = () => {},
+    ): Promise<Watcher> {
+      const woken: (() => void)[] = []
+      const watcher: Watcher = {
+        payloads: [],
+        told: () => watcher.payloads.map(shortly),
+        full: false,
+        drain() {
+          watcher.full = false
+          for (const wake of woken.splice(0)) wake()
+        },
+        writes: 0,
+        end: Promise.resolve(),
+        leave: () => void subscription.return?.(),
+      }
+      const sink: Sink = {
+        isFull: () => watcher.full,
+        drained: () =>
+          new Promise(resolve => {
+            if (watcher.full) woken.push(resolve)
+            else resolve()
+          }),
+        send(payloads) {
+          onSend()
+          watcher.writes++
+          watcher.payloads.push(...payloads)
+        },
+      }
+      const subscription = (await broadcast.subscribe({
+        schema,
+        document: parse(query),
+        variableValues,
+        contextValue: { ...createContext(services, appId), params: { query }, sink },
+      })) as Subscriber
+      watcher.end = subscription.next()
+      watcher.end.catch(() => {})
+      return watcher
+    }
+
+    const shortly = ({ tail }: Payload): string => {
+      const { data, errors } = JSON.parse(String(tail).slice(0, -1))
+      if (errors) return errors[0].message
+      const item = data.predictionFeed ?? data.predictionUpdated
+      if (item.reason) return `gap ${item.reason}`
+      if (item.__typename === 'FeedCaughtUp') return 'caught up'
+      return item.cursor ? `${item.prediction.status} ${cursors.open(item.cursor)}` : item.status
+    }
+
+    return {
+      store,
+      feed,
+      cursors,
+      log,
+      watch,
+      app: await newApp(store),
+      async [Symbol.asyncDispose]() {
+        broadcast.close()
+        feed.close()
+        await store.close()
+      },
+    }
+  }
+  const queued = (from: number, to: number) =>
+    Array.from({ length: to - from + 1 }, (_, i) => `QUEUED ${from + i}`)
+
+  test('tells all who asked the same the very same bytes', async () => {
+    await using f = await fixture()
+    const same = [await f.watch(f.app), await f.watch(f.app), await f.watch(f.app, FEED, { after: null })]
+    const narrower = await f.watch(f.app, FEED, { filter: { statuses: ['QUEUED'] } })
+    const otherwise = await f.watch(f.app, FEED.replace('tags', ''))
+    await add(f.store, f.app)
+    const everyone = [...same, narrower, otherwise]
+    await until(() => everyone.every(watcher => watcher.payloads.length === 2))
+    const bytes = everyone.map(watcher => watcher.payloads[1]!.tail)
+    expect(bytes.map(each => each === bytes[0])).toEqual([true, true, true, false, false])
+    for (const watcher of everyone) expect(watcher.told()).toEqual(['caught up', 'QUEUED 1'])
+  })
+
+  test('never tells one app what is another’s, with equal documents, variables and ids', async () => {
+    await using f = await fixture()
+    const other = await newApp(f.store)
+    const mine = await add(f.store, f.app)
+    const filter = { ids: [encodeId('Prediction', mine.id)] }
+    const watchers = {
+      mine: await f.watch(f.app),
+      theirs: await f.watch(other),
+      mineFiltered: await f.watch(f.app, FEED, { filter }),
+      theirsFiltered: await f.watch(other, FEED, { filter }),
+      mineReplayed: await f.watch(f.app, FEED, { after: f.cursors.seal(0) }),
+      theirsReplayed: await f.watch(other, FEED, { after: f.cursors.seal(0) }),
+    }
+    await until(() => Object.values(watchers).every(watcher => watcher.told().includes('caught up')))
+    await add(f.store, other)
+    await f.store.change(mine.id, () => ({ status: 'CANCELED' }), T)
+    await until(() => watchers.mine.payloads.length === 2 && watchers.theirs.payloads.length === 2)
+    await add(f.store, other)
+    await until(() => watchers.theirsReplayed.payloads.length === 3)
+    const told = Object.fromEntries(Object.entries(watchers).map(([name, watcher]) => [name, watcher.told()]))
+    expect(told).toEqual({
+      mine: ['caught up', 'CANCELED 3'],
+      theirs: ['caught up', 'QUEUED 2', 'QUEUED 4'],
+      mineFiltered: ['caught up', 'CANCELED 3'],
+      theirsFiltered: ['caught up'],
+      mineReplayed: ['QUEUED 1', 'caught up', 'CANCELED 3'],
+      theirsReplayed: ['caught up', 'QUEUED 2', 'QUEUED 4'],
+    })
+  })
+
+  test.each([
+    ['by another name', '$place: String', 'predictionFeed(after: $place)', 'place', true],
+    ['in another place too', '$a: String', 'predictionFeed(after: $a, filter: { tags: [$a] })', 'a', false],
+  ])('`after` %s parts nobody but where it decides more', async (_, variable, field, name, shared) => {
+    await using f = await fixture()
+    const query = `subscription (${variable}) { ${field} { ... on PredictionEvent { cursor prediction { status } } } }`
+    await addMany(f.store, f.app, 2)
+    const watchers: Watcher[] = []
+    for (const seq of [0, 1]) {
+      const after = f.cursors.seal(seq)
+      await add(f.store, f.app, T, { tags: [after] })
+      watchers.push(await f.watch(f.app, query, { [name]: after }))
+    }
+    const tags = [0, 1].map(seq => f.cursors.seal(seq))
+    await until(() => watchers.every(watcher => watcher.payloads.length > 1))
+    await add(f.store, f.app, T, { tags })
+    const lasts = () => watchers.map(watcher => watcher.payloads.at(-1)!)
+    await until(() => lasts().every(payload => String(payload.tail).includes(f.cursors.seal(5))))
+    const [a, b] = lasts()
+    expect(a!.tail === b!.tail).toBe(shared)
+  })
+
+  test('executes what is the asker’s own for each who asks', async () => {
+    await using f = await fixture()
+    const query = FEED.replace('tags', 'queuePosition')
+    const watchers = [await f.watch(f.app, query), await f.watch(f.app, query)]
+    await add(f.store, f.app)
+    await until(() => watchers.every(watcher => watcher.payloads.length === 2))
+    const [a, b] = watchers.map(watcher => watcher.payloads[1]!.tail)
+    expect(String(a)).toContain('"queuePosition":1')
+    expect(a).toEqual(b)
+    expect(a === b).toBe(false)
+  })
+
+  test('tells an event that lands while a replay is read once, in its place', async () => {
+    await using f = await fixture({ ringBytes: 20_000 })
+    await addMany(f.store, f.app, 250)
+    await until(() => f.feed.head === 250)
+    const { eventsAfter } = f.store
+    let reads = 0
+    f.store.eventsAfter = async request => {
+      const answer = await eventsAfter(request)
+      // After the read, before its answer is seen: the seam.
+      if (reads++ < 3) await add(f.store, f.app, T + HOUR)
+      return answer
+    }
+    const watcher = await f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    await until(() => watcher.payloads.length >= 254)
+    await add(f.store, f.app, T + HOUR)
+    await until(() => watcher.told().at(-1) === 'QUEUED 254')
+    expect(reads).toBeGreaterThanOrEqual(3)
+    expect(watcher.told().filter(item => item !== 'caught up')).toEqual(queued(1, 254))
+    expect(watcher.told().filter(item => item === 'caught up')).toHaveLength(1)
+  })
+
+  test('whoever joins at any moment of a storm is told everything from there on, once, in order', async () => {
+    await using f = await fixture({ ringBytes: 20_000 })
+    const watchers: [number, Watcher][] = []
+    for (let i = 0; i < 60; i++) {
+      const from = f.feed.head
+      watchers.push([from, await f.watch(f.app, FEED, { after: f.cursors.seal(from) })])
+      await addMany(f.store, f.app, 5)
+      if (i % 7 === 0) await new Promise(setImmediate)
+    }
+    await until(() => watchers.every(([, watcher]) => watcher.told().includes('QUEUED 300')))
+    for (const [from, watcher] of watchers)
+      expect(watcher.told().filter(item => item !== 'caught up')).toEqual(queued(from + 1, 300))
+  })
+
+  test('leaves whoever is full alone until there is room, then goes on where it was; the others notice nothing', async () => {
+    await using f = await fixture({ ringBytes: 20_000 })
+    const [stalled, live] = [await f.watch(f.app), await f.watch(f.app)]
+    await addMany(f.store, f.app, 3)
+    await until(() => [stalled, live].every(watcher => watcher.payloads.length === 4))
+    stalled.full = true
+    await addMany(f.store, f.app, 300)
+    await until(() => live.payloads.length === 304)
+    expect(stalled.payloads).toHaveLength(4)
+    stalled.drain()
+    await until(() => stalled.payloads.length === 304)
+    await add(f.store, f.app)
+    await until(() => [stalled, live].every(watcher => watcher.payloads.length === 305))
+    expect(stalled.told()).toEqual(live.told())
+    expect(live.told()).toEqual(['caught up', ...queued(1, 304)])
+  })
+
+  test('keeps the log from being pruned behind a replay that waits for its peer', async () => {
+    await using f = await fixture({ ringBytes: 20_000 })
+    await addMany(f.store, f.app, 300)
+    const watcher = await f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    await until(() => watcher.payloads.length > 0)
+    watcher.full = true
+    await until(() => f.feed.lowestHeld() !== null)
+    const told = watcher.payloads.length
+    await f.store.pruneEvents(T + HOUR, 500, f.feed.lowestHeld()!)
+    watcher.drain()
+    await until(() => watcher.told().includes('caught up'))
+    expect(watcher.told()).toEqual([...queued(1, 300), 'caught up'])
+    expect(told).toBeLessThan(300)
+    expect((await f.store.eventBounds()).floor).toBeGreaterThan(0)
+    expect(f.feed.lowestHeld()).toBeNull()
+  })
+
+  test('says FeedGap where events were pruned all the same, then everything that is still there', async () => {
+    await using f = await fixture({ ringBytes: 20_000 })
+    const watcher = await f.watch(f.app)
+    await until(() => watcher.payloads.length === 1)
+    watcher.full = true
+    await addMany(f.store, f.app, 300)
+    await until(() => f.feed.head === 300)
+    await f.store.pruneEvents(T + HOUR, 250)
+    watcher.drain()
+    await until(() => watcher.told().at(-1) === 'QUEUED 300')
+    expect(watcher.told()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
+  })
+
+  test('tells a watched prediction’s end even where its event was pruned', async () => {
+    await using f = await fixture({ ringBytes: 600 })
+    const { id } = await add(f.store, f.app)
+    const watcher = await f.watch(f.app, STATUS, { id: encodeId('Prediction', id) })
+    await until(() => watcher.payloads.length === 1)
+    watcher.full = true
+    await sendAll(f.store, T + SECOND)
+    await f.store.change(id, observed(COMPLETED, T + SECOND, T), T + SECOND)
+    await addMany(f.store, f.app, 3)
+    await until(() => f.feed.head === 6)
+    await f.store.pruneEvents(T + HOUR, 4)
+    watcher.drain()
+    await watcher.end
+    expect(watcher.told()).toEqual(['QUEUED', 'COMPLETED'])
+  })
+
+  test('ends everyone who watched a prediction after its final state, after they were told', async () => {
+    await using f = await fixture()
+    const { id } = await add(f.store, f.app)
+    const watchers: Watcher[] = []
+    for (let i = 0; i < 3; i++)
+      watchers.push(await f.watch(f.app, STATUS, { id: encodeId('Prediction', id) }))
+    await until(() => watchers.every(watcher => watcher.payloads.length === 1))
+    await f.store.change(id, () => ({ status: 'CANCELED' }), T)
+    await Promise.all(watchers.map(watcher => watcher.end))
+    for (const watcher of watchers) expect(watcher.told()).toEqual(['QUEUED', 'CANCELED'])
+    const late = await f.watch(f.app, STATUS, { id: encodeId('Prediction', id) })
+    await late.end
+    expect(late.told()).toEqual(['CANCELED'])
+  })
+
+  test('gives what happens in one turn of the loop in one write', async () => {
+    await using f = await fixture()
+    const watcher = await f.watch(f.app)
+    await until(() => watcher.payloads.length === 1)
+    await addMany(f.store, f.app, 10)
+    await until(() => watcher.payloads.length === 11)
+    expect(watcher.writes).toBeLessThan(6)
+  })
+
+  test('an event for thousands leaves the loop room for others', async () => {
+    await using f = await fixture()
+    let told = 0
+    const write = () => {
+      told++
+      const end = performance.now() + 0.02
+      while (performance.now() < end);
+    }
+    for (let i = 0; i < 3000; i++) await f.watch(f.app, FEED, {}, write)
+    await until(() => told === 3000)
+    let [passes, longest, last] = [0, 0, 0]
+    const others = () => {
+      const now = performance.now()
+      longest = Math.max(longest, now - last)
+      last = now
+      passes++
+      if (told < 6000) setImmediate(others)
+    }
+    await add(f.store, f.app)
+    await until(() => told > 3000)
+    last = performance.now()
+    others()
+    await until(() => told === 6000)
+    // 60 ms of writes, in slices of 5 ms.
+    expect(passes).toBeGreaterThanOrEqual(8)
+  })
+
+  test('masks a field that fails, and logs it once for all who are told', async () => {
+    await using f = await fixture()
+    const watchers: Watcher[] = []
+    for (let i = 0; i < 5; i++) watchers.push(await f.watch(f.app))
+    await add(f.store, f.app, T, { tags: [null] as unknown as string[] })
+    await until(() => watchers.every(watcher => watcher.payloads.length === 2))
+    for (const watcher of watchers) expect(watcher.told()[1]).toBe('Unexpected error.')
+    expect(f.log).toHaveLength(1)
+    await add(f.store, f.app)
+    await until(() => watchers.every(watcher => watcher.told().at(-1) === 'QUEUED 2'))
+  })
+
+  test('keeps the cursor of a quiet watcher young, and tells nobody else', async () => {
+    await using f = await fixture({ quietMs: 100 })
+    const filter = { tags: ['nobody has it'] }
+    const [quiet, again] = [
+      await f.watch(f.app, FEED, { filter }),
+      await f.watch(f.app, FEED, { filter: { tags: ['t'] } }),
+    ]
+    await addMany(f.store, f.app, 3)
+    await until(() => quiet.payloads.length >= 4)
+    expect(new Set(quiet.told())).toEqual(new Set(['caught up']))
+    expect(f.cursors.open(quiet.payloads.at(-1)!.cursor!)).toBe(3)
+    const cursors = quiet.payloads.map(payload => payload.cursor)
+    expect(new Set(cursors).size).toBe(cursors.length)
+    await add(f.store, f.app, T, { tags: ['t'] })
+    await until(() => again.told().includes('QUEUED 4'))
+  })
+
+  test('forgets whoever leaves, at any moment', async () => {
+    await using f = await fixture()
+    const [gone, stays] = [await f.watch(f.app), await f.watch(f.app)]
+    gone.leave()
+    await gone.end
+    await add(f.store, f.app)
+    await until(() => stays.told().includes('QUEUED 1'))
+    expect(gone.payloads.length).toBeLessThanOrEqual(1)
+    stays.leave()
+    await stays.end
+    expect(f.feed.lowestHeld()).toBeNull()
+  })
+})
+
+test('every field of a prediction that is not marked as the asker’s own is told without the store', async () => {
+  const silent = new Proxy({} as never, {
+    get(_, name) {
+      throw new Error(`the store was asked: ${String(name)}`)
+    },
+  })
+  const { OWN } = await import('../src/graphql/builder.ts')
+  const type = schema.getType('Prediction') as import('graphql').GraphQLObjectType
+  const event = schema.getType('PredictionEvent') as import('graphql').GraphQLObjectType
+  const fields = [...Object.values(type.getFields()), ...Object.values(event.getFields())]
+  const open = fields.filter(field => !field.extensions[OWN])
+  expect(fields.filter(field => field.extensions[OWN]).map(field => field.name)).toEqual([
+    'history',
+    'queuePosition',
+    'retryOf',
+  ])
+  const prediction = { retryOf: 'x', status: 'QUEUED', createdAt: T, id: 'x' }
+  const context = { store: silent, loaders: silent, sources: silent, cursors: { seal: () => '' } }
+  for (const field of open)
+    expect(() =>
+      field.resolve?.({ ...prediction, prediction, seq: 1 }, {}, context, {
+        fieldName: field.name,
+        parentType: type,
+      } as never),
+    ).not.toThrow()
+})

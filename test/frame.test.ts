@@ -1,0 +1,37 @@
+import { once } from 'node:events'
+import { expect, test } from 'vitest'
+// @ts-expect-error its types are older than it is
+import { Receiver } from 'ws'
+import { framesOf } from '../src/server/frame.ts'
+
+/** What a WebSocket reads out of it. */
+async function read(bytes: Buffer, count: number): Promise<string[]> {
+  const receiver = new Receiver({ isServer: false, skipUTF8Validation: false })
+  const texts: string[] = []
+  receiver.on('message', (data: Buffer, isBinary: boolean) => texts.push(isBinary ? 'binary' : String(data)))
+  receiver.write(bytes)
+  while (texts.length < count) await once(receiver, 'message')
+  return texts
+}
+
+test.each([1, 60, 124, 125, 126, 127, 65_534, 65_535, 65_536, 200_000])(
+  'one of %i bytes is read as it was written',
+  async size => {
+    const envelope = '{'
+    const tail = Buffer.from('x'.repeat(size - 1))
+    expect(await read(framesOf(envelope, [{ tail }]), 1)).toEqual([`{${tail}`])
+  },
+)
+
+test('several in one buffer are read one by one, in order', async () => {
+  const tails = ['a', 'ü'.repeat(100), 'b'.repeat(70_000), 'c'].map(text => Buffer.from(text))
+  expect(
+    await read(
+      framesOf(
+        '<',
+        tails.map(tail => ({ tail })),
+      ),
+      4,
+    ),
+  ).toEqual(tails.map(tail => `<${tail}`))
+})

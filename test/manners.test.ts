@@ -1,0 +1,317 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { describe, expect, test } from 'vitest'
+import { WebSocket } from 'ws'
+import { type Harness, startGateway, submit, TRANSPORTS, take } from './support/gateway.ts'
+import { add } from './support/store.ts'
+import { until } from './support/until.ts'
+
+const FEED = 'subscription { predictionFeed { __typename ... on FeedCaughtUp { cursor } } }'
+
+interface Talk {
+  socket: WebSocket
+  /** What the server said, without pings. */
+  heard: { type: string; id?: string; payload?: { extensions?: { code: string } }[] }[]
+  closed: Promise<[code: number, reason: string]>
+  say(message: object): void
+}
+
+async function talk(harness: Harness, key = harness.key): Promise<Talk> {
+  const socket = new WebSocket(harness.gateway.endpoint.replace('http', 'ws'), 'graphql-transport-ws')
+  const heard: Talk['heard'] = []
+  socket.on('message', data => heard.push(JSON.parse(String(data))))
+  const closed = once(socket, 'close').then(([code, reason]): [number, string] => [code, String(reason)])
+  await once(socket, 'open')
+  const say = (message: object) => socket.send(JSON.stringify(message))
+  say({ type: 'connection_init', payload: { authorization: `Bearer ${key}` } })
+  await Promise.race([until(() => heard.length > 0), closed])
+  return { socket, heard, closed, say }
+}
+const subscribe = (id: string, query = FEED) => ({ id, type: 'subscribe', payload: { query } })
+
+/** An event stream, read as it comes. */
+async function stream(harness: Harness, query = FEED, headers: Record<string, string> = {}) {
+  const response = await harness.fetch('/graphql', {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'text/event-stream',
+      authorization: `Bearer ${harness.key}`,
+      ...headers,
+    },
+    body: JSON.stringify({ query }),
+  })
+  const read = { response, text: '', ended: Promise.resolve('') }
+  read.ended = (async () => {
+    for await (const chunk of response.body!) read.text += Buffer.from(chunk)
+    return 'ended'
+  })().catch(() => 'cut')
+  return read
+}
+
+/** What buffers hold, without what only waits to be collected. */
+function bufferBytes(): number {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  return process.memoryUsage().arrayBuffers
+}
+
+describe('caps', () => {
+  test('one connection too many is closed with 1013 or gets a 429; one that leaves makes room', async () => {
+    await using harness = await startGateway({ env: { MAX_CONNECTIONS_PER_APP: '2' } })
+    const first = await talk(harness)
+    const second = await stream(harness)
+    await until(() => second.text.includes('FeedCaughtUp'))
+    expect(await (await talk(harness)).closed).toEqual([1013, 'Too many connections'])
+    const refused = await stream(harness)
+    expect([refused.response.status, refused.response.headers.get('retry-after')]).toEqual([429, '1'])
+    await refused.ended
+    expect(JSON.parse(refused.text).errors[0].extensions.code).toBe('TOO_MANY_CONNECTIONS')
+
+    const other = await harness.gateway.issueKey('other', 60_000)
+    const theirs = await talk(harness, other)
+    expect(theirs.heard[0]).toEqual({ type: 'connection_ack' })
+    first.socket.close()
+    await first.closed
+    const next = await until(async () => {
+      const talking = await talk(harness)
+      return talking.heard[0]?.type === 'connection_ack' && talking
+    })
+    for (const { socket, closed } of [next, theirs]) {
+      socket.close()
+      await closed
+    }
+  })
+
+  test('one subscription too many gets an error; the others go on', async () => {
+    await using harness = await startGateway({ env: { MAX_SUBSCRIPTIONS_PER_CONNECTION: '2' } })
+    const { socket, heard, say, closed } = await talk(harness)
+    for (const id of ['a', 'b', 'c']) say(subscribe(id))
+    await until(() => heard.length === 4)
+    expect(heard.find(message => message.id === 'c')).toMatchObject({
+      type: 'error',
+      payload: [{ extensions: { code: 'TOO_MANY_SUBSCRIPTIONS' } }],
+    })
+    say({ id: 'a', type: 'complete' })
+    say(subscribe('d'))
+    await until(() => heard.find(message => message.id === 'd' && message.type === 'next'))
+    socket.close()
+    await closed
+  })
+
+  test('operations a second over the cap get an error; a second later they are welcome', async () => {
+    await using harness = await startGateway({ env: { MAX_OPERATIONS_PER_SECOND: '5' } })
+    const { socket, heard, say, closed } = await talk(harness)
+    for (let i = 0; i < 20; i++) say(subscribe(`${i}`, '{ viewer { name } }'))
+    await until(() => heard.filter(message => message.type !== 'complete').length === 21)
+    const refused = heard.filter(message => message.type === 'error')
+    expect(refused.length).toBeGreaterThanOrEqual(13)
+    expect(refused[0]?.payload?.[0]?.extensions?.code).toBe('TOO_MANY_OPERATIONS')
+    await until(() => {
+      const id = `again ${Date.now()}`
+      say(subscribe(id, '{ viewer { name } }'))
+      return heard.some(message => message.id?.startsWith('again') && message.type === 'next')
+    })
+    socket.close()
+    await closed
+  })
+
+  test('a message over the cap is closed with 1009, a body gets a 413', async () => {
+    await using harness = await startGateway({ env: { MAX_MESSAGE_BYTES: '2000' } })
+    const { say, closed } = await talk(harness)
+    say(subscribe('a', `{ __typename } # ${'x'.repeat(2000)}`))
+    expect((await closed)[0]).toBe(1009)
+    expect((await stream(harness, `${FEED} # ${'x'.repeat(2000)}`)).response.status).toBe(413)
+  })
+})
+
+describe('keys', () => {
+  test.each([
+    ['expires', async (_: Harness, later: () => void) => later()],
+    ['is revoked', async (harness: Harness) => harness.gateway.store.revokeKey(harness.key.slice(0, 12))],
+  ])(
+    'a key that %s ends its sockets with 4403 and its streams without `complete`, within five seconds',
+    async (_, lose) => {
+      let ahead = 0
+      await using harness = await startGateway({ overrides: { now: () => Date.now() + ahead } })
+      const other = await harness.gateway.issueKey('test', 24 * 60 * 60 * 1000)
+      const [mine, theirs, streaming] = [
+        await talk(harness),
+        await talk(harness, other),
+        await stream(harness),
+      ]
+      mine.say(subscribe('a'))
+      await until(() => streaming.text.includes('FeedCaughtUp'))
+      const lost = Date.now()
+      await lose(harness, () => {
+        ahead = 2 * 60 * 60 * 1000
+      })
+      expect(await mine.closed).toEqual([4403, 'Forbidden'])
+      expect(await streaming.ended).toBe('ended')
+      expect(Date.now() - lost).toBeLessThan(5000)
+      expect(streaming.text).not.toContain('complete')
+      expect(await (await talk(harness)).closed).toEqual([4401, 'Unauthorized'])
+      expect(theirs.socket.readyState).toBe(WebSocket.OPEN)
+      theirs.socket.close()
+      await theirs.closed
+    },
+  )
+})
+
+describe('the end', () => {
+  test('readiness goes first; then sockets are closed one after the other, with 1012', async () => {
+    await using harness = await startGateway()
+    const talks = []
+    for (let i = 0; i < 20; i++) talks.push(await talk(harness))
+    const ready = harness.fetch('/health/ready')
+    await ready
+    const begun = Date.now()
+    const moments: number[] = []
+    for (const { closed } of talks) void closed.then(() => moments.push(Date.now() - begun))
+    const ended = harness.gateway.close()
+    await ended
+    for (const { closed } of talks) expect(await closed).toEqual([1012, 'Service restart'])
+    expect(moments.at(-1)! - moments[0]!).toBeGreaterThan(100)
+    expect(Date.now() - begun).toBeLessThan(5000)
+  })
+
+  test('whoever comes while it drains is sent away to come back', async () => {
+    await using harness = await startGateway()
+    const talks: Talk[] = []
+    for (let i = 0; i < 30; i++) talks.push(await talk(harness))
+    const port = Number(new URL(harness.gateway.url).port)
+    const early = connect(port, '127.0.0.1')
+    await once(early, 'connect')
+    const ended = harness.gateway.close()
+    early.write(
+      'GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n',
+    )
+    let answer = ''
+    early.on('data', chunk => {
+      answer += chunk
+    })
+    await once(early, 'close')
+    await ended
+    expect(answer).toMatch(/^(HTTP\/1.1 503 .*Retry-After: 1|$)/s)
+    for (const { closed } of talks) await closed
+  })
+})
+
+describe('a peer that does not read', () => {
+  /** Below the WebSocket: nothing is read from the kernel. */
+  const raw = ({ socket }: Talk) => (socket as unknown as { _socket: Socket })._socket
+
+  test('costs a budget and no queue, is served on when it wakes, and the others notice nothing', async () => {
+    await using harness = await startGateway({
+      env: { DATABASE_URL: 'file::memory:' },
+      // Nothing is submitted: one event each.
+      overrides: { simulator: { fault: () => ({ status: 401, body: '{"code":401,"message":"no"}' }) } },
+    })
+    const { store } = harness.gateway
+    const app = (await store.appNamed('test'))!.id
+    const query =
+      'subscription { predictionFeed { ... on PredictionEvent { cursor prediction { metadata } } } }'
+    const [stalled, live] = [await talk(harness), await talk(harness)]
+    for (const { say, heard } of [stalled, live]) {
+      say(subscribe('a', query))
+      await until(() => heard.length === 2)
+    }
+    raw(stalled).pause()
+    const before = bufferBytes()
+    // More than the kernel takes.
+    const [count, size] = [400, 100_000]
+    for (let i = 0; i < count; i++) {
+      await add(store, app, Date.now(), { metadata: `${i}`.padEnd(size, 'x') })
+      await until(() => live.heard.length === i + 3)
+    }
+    expect(stalled.heard).toHaveLength(2)
+    // What was freed is given back in the background.
+    await until(() => bufferBytes() - before < (count * size) / 2)
+    raw(stalled).resume()
+    await until(() => stalled.heard.length === count + 2)
+    expect(stalled.heard).toEqual(live.heard)
+    for (const { socket, closed } of [stalled, live]) {
+      socket.close()
+      await closed
+    }
+  })
+
+  test('can’t fill the process with answers either, to queries or to pings', async () => {
+    await using harness = await startGateway({ env: { MAX_OPERATIONS_PER_SECOND: '1000000' } })
+    const flood = await talk(harness)
+    raw(flood).pause()
+    const before = bufferBytes()
+    const introspection = '{ __schema { types { name description fields { name description } } } }'
+    for (let i = 0; i < 3000; i++) flood.say(subscribe(`${i}`, introspection))
+    for (let i = 0; i < 20_000; i++) flood.socket.ping('x'.repeat(100))
+    for (let i = 0; i < 20; i++) {
+      expect((await harness.query('{ viewer { name } }')).data).toEqual({ viewer: { name: 'test' } })
+      await until(() => bufferBytes() - before < 64 * 1024 * 1024)
+    }
+    flood.socket.terminate()
+    await flood.closed
+  })
+
+  test('for two intervals is ended, whichever its transport; one that is read lives', async () => {
+    await using harness = await startGateway({ overrides: { heartbeatMs: 300 } })
+    const [dead, live] = [await talk(harness), await talk(harness)]
+    const [deadStream, liveStream] = [await stream(harness), await stream(harness)]
+    for (const { say } of [dead, live]) say(subscribe('a'))
+    raw(dead).pause()
+    await until(() => harness.gateway && dead.heard.length > 0)
+    await until(() => liveStream.text.split(':\n\n').length > 6)
+    expect(live.socket.readyState).toBe(WebSocket.OPEN)
+    raw(dead).resume()
+    expect((await dead.closed)[0]).toBe(1006)
+    expect(deadStream.text).toContain('FeedCaughtUp')
+    live.socket.close()
+    await live.closed
+  })
+
+  test('pings are answered, both kinds', async () => {
+    await using harness = await startGateway({ overrides: { heartbeatMs: 100 } })
+    const { socket, heard, say, closed } = await talk(harness)
+    let pings = 0
+    socket.on('ping', () => pings++)
+    say({ type: 'ping', payload: { n: 1 } })
+    await until(() => heard.find(message => message.type === 'pong'))
+    socket.ping('x')
+    const [data] = await once(socket, 'pong')
+    expect(String(data)).toBe('x')
+    await until(() => pings > 3)
+    socket.close()
+    await closed
+  })
+})
+
+describe('server-sent events', () => {
+  const EVENTS = `subscription ($after: String) { predictionFeed(after: $after) {
+    __typename ... on PredictionEvent { cursor prediction { status } } ... on FeedCaughtUp { cursor } } }`
+
+  test('carry the cursor as `id:`, and Last-Event-ID goes on right behind it', async () => {
+    await using harness = await startGateway()
+    const first = await stream(harness, EVENTS)
+    await submit(harness)
+    await until(() => first.text.includes('COMPLETED'))
+    const events = [...first.text.matchAll(/id: (\S+)\nevent: next\ndata: (.+)\n\n/g)].map(
+      ([, id, data]) => ({ id, item: JSON.parse(data!).data.predictionFeed }),
+    )
+    expect(events.length).toBeGreaterThan(3)
+    for (const { id, item } of events) expect(id).toBe(item.cursor)
+    const second = await stream(harness, EVENTS, { 'last-event-id': events[1]!.id! })
+    await until(() => second.text.includes('FeedCaughtUp'))
+    const ids = [...second.text.matchAll(/id: (\S+)\n/g)].map(match => match[1])
+    expect(ids.slice(0, -1)).toEqual(events.slice(2).map(event => event.id))
+  })
+})
+
+test.each(TRANSPORTS)('over %s a subscription that is given up is let go of', async transport => {
+  await using harness = await startGateway()
+  const feed = harness.subscribe(transport, FEED)
+  await take(feed, 1)
+  await feed.return?.()
+  await submit(harness)
+  expect(harness.log.filter(line => line.level === 'error')).toEqual([])
+})

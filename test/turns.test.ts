@@ -1,0 +1,48 @@
+import { performance } from 'node:perf_hooks'
+import { expect, test } from 'vitest'
+import { createTurns } from '../src/server/turns.ts'
+
+const busy = (ms: number) => {
+  const end = performance.now() + ms
+  while (performance.now() < end);
+}
+
+test('long work leaves room for others between its slices', async () => {
+  const turns = createTurns()
+  let passes = 0
+  let working = true
+  const others = () => {
+    passes++
+    if (working) setImmediate(others)
+  }
+  setImmediate(others)
+  for (let i = 0; i < 200; i++) {
+    await turns.next()
+    busy(0.5)
+  }
+  working = false
+  // 100 ms of work, in slices of 5.
+  expect(passes).toBeGreaterThanOrEqual(15)
+})
+
+test('two works that ask for turns get them in turn', async () => {
+  const turns = createTurns()
+  const order: string[] = []
+  const work = async (name: string) => {
+    for (let i = 0; i < 20; i++) {
+      await turns.next()
+      order.push(name)
+      busy(0.5)
+    }
+  }
+  await Promise.all([work('a'), work('b')])
+  expect(order.join('')).toBe('ab'.repeat(20))
+})
+
+test('what rests begins again', async () => {
+  const turns = createTurns()
+  for (let i = 0; i < 3; i++) {
+    await turns.next()
+    await new Promise(setImmediate)
+  }
+})
