@@ -1,0 +1,46 @@
+/**
+ * `npm run bench`: bare `ws`, the stock wiring and this gateway side by side, in one tree of processes, and a table of it.
+ * `-- --quick` takes half a minute. Ratios count; absolute times are this machine's.
+ * Exit code 0 whatever the targets say; 1 if the three did not do the same work, or it took too long.
+ */
+import { measureReplay } from './replay.ts'
+import { createResults } from './results.ts'
+import { playRound } from './round.ts'
+import { sizesOf } from './sizes.ts'
+import { measureStalled } from './stalled.ts'
+import { figure, stalledTableOf, tableOf } from './table.ts'
+
+const LONGEST_MS = 238_000
+
+const sizes = sizesOf(process.argv.slice(2))
+const begun = Date.now()
+const spent = () => Date.now() - begun
+// The processes it started see it go, and go too.
+setTimeout(() => {
+  console.error('bench: it took too long')
+  process.exit(1)
+}, LONGEST_MS).unref()
+
+const results = createResults()
+let rounds = 0
+do {
+  console.log(`round ${rounds + 1} of ${sizes.rounds} …`)
+  await playRound(sizes, rounds, results)
+  rounds++
+} while (rounds < sizes.rounds && spent() + spent() / rounds < sizes.roundsMs)
+console.log('replay …')
+const replay = await measureReplay(sizes)
+console.log('stalled clients …')
+const stalled = await measureStalled(sizes)
+
+console.log(`
+${tableOf(results)}
+
+Medians over ${rounds} of ${sizes.rounds} rounds; ratios are of samples taken one after the other, (least–greatest).
+A message is one \`next\` frame to one of ${figure(sizes.clients)} clients; the audience is ${figure(sizes.audience)} clients.
+
+${stalledTableOf(stalled)}
+
+The live client has every event, in order.
+Replay of ${figure(sizes.replayed)} missed events to one client: ${figure(replay)} events a second.
+${figure(spent() / 1000)} s`)

@@ -1,0 +1,43 @@
+/**
+ * The one question everybody asks, and an event for the servers that have no log.
+ * Invariant: an event has the same length everywhere, and its second tag is its number in the server's order.
+ */
+import { randomBytes, randomUUID } from 'node:crypto'
+
+export const DOCUMENT = `subscription ($after: String) {
+  predictionFeed(after: $after) {
+    __typename
+    ... on PredictionEvent { cursor type occurredAt prediction { id status tags updatedAt outputs { url } } }
+    ... on FeedCaughtUp { cursor }
+    ... on FeedGap { reason cursor }
+  }
+}`
+
+export interface Event {
+  __typename: 'PredictionEvent'
+  cursor: string
+  type: string
+  occurredAt: string
+  prediction: { id: string; status: string; tags: string[]; updatedAt: string; outputs: { url: string }[] }
+}
+
+export const tagsOf = (number: number): string[] => ['bench', String(number).padStart(7, '0')]
+
+export const numberOf = ({ prediction }: Event): number => Number(prediction.tags[1])
+
+export function eventOf(number: number): Event {
+  const now = new Date().toISOString()
+  return {
+    __typename: 'PredictionEvent',
+    cursor: randomBytes(16).toString('base64url'),
+    type: 'QUEUED',
+    occurredAt: now,
+    prediction: {
+      id: Buffer.from(`Prediction:${randomUUID()}`).toString('base64url'),
+      status: 'QUEUED',
+      tags: tagsOf(number),
+      updatedAt: now,
+      outputs: [],
+    },
+  }
+}

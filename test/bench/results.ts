@@ -1,0 +1,61 @@
+/**
+ * What was measured, and what is aimed at. Samples of one index were taken one right after the other, so ratios are of
+ * samples and not of medians: what slows the machine down for a while slows all three.
+ */
+import type { Name } from './server/main.ts'
+
+export const NAMES = ['bare', 'stock', 'ours'] as const satisfies Name[]
+
+export interface Metric {
+  label: string
+  unit: string
+  digits: number
+  /** Ours is at most so many times theirs. */
+  most?: { bare?: number; stock?: number }
+}
+
+const CPU = { unit: 'µs', digits: 1, most: { bare: 1.25, stock: 1 / 5 } }
+
+export const METRICS = {
+  cpuSingle: { label: 'server CPU a message, 1 event a turn', ...CPU },
+  cpuBurst: { label: 'server CPU a message, 10 events a turn', ...CPU },
+  rateSingle: { label: 'messages a second, 1 event a turn', unit: '/s', digits: 0 },
+  rateBurst: { label: 'messages a second, 10 events a turn', unit: '/s', digits: 0 },
+  first: { label: 'one event, first of the audience', unit: 'ms', digits: 1, most: { stock: 1 / 20 } },
+  last: { label: 'one event, last of the audience', unit: 'ms', digits: 1 },
+  rss: { label: 'memory a connection, resident', unit: 'KiB', digits: 1, most: { bare: 1.5 } },
+  heap: { label: 'memory a connection, heap', unit: 'KiB', digits: 1 },
+} satisfies Record<string, Metric>
+export type MetricName = keyof typeof METRICS
+
+export interface Results {
+  add(metric: MetricName, name: Name, value: number): void
+  median(metric: MetricName, name: Name): number
+  /** Ours to theirs. */
+  ratio(metric: MetricName, to: Name): { median: number; least: number; most: number }
+}
+
+export function createResults(): Results {
+  const samples = new Map<string, number[]>()
+  const of = (metric: MetricName, name: Name): number[] => {
+    const key = `${metric} ${name}`
+    const known = samples.get(key) ?? []
+    samples.set(key, known)
+    return known
+  }
+  return {
+    add: (metric, name, value) => void of(metric, name).push(value),
+    median: (metric, name) => median(of(metric, name)),
+    ratio(metric, to) {
+      const theirs = of(metric, to)
+      const ratios = of(metric, 'ours').map((value, i) => value / theirs[i]!)
+      return { median: median(ratios), least: Math.min(...ratios), most: Math.max(...ratios) }
+    },
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}

@@ -1,0 +1,35 @@
+/**
+ * What the bytes cost at the least: `ws` alone. A payload is JSON once an event; each subscriber gets its own id in front
+ * of it, and one `send`.
+ */
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { type WebSocket, WebSocketServer } from 'ws'
+import { eventOf } from '../event.ts'
+import type { Contender } from './contender.ts'
+
+export async function start(): Promise<Contender> {
+  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: false })
+  const heads = new Map<WebSocket, string>()
+
+  server.on('connection', socket => {
+    socket.on('message', data => {
+      const { type, id } = JSON.parse(String(data))
+      if (type === 'connection_init') socket.send('{"type":"connection_ack"}')
+      if (type === 'subscribe') heads.set(socket, `{"id":"${id}","type":"next","payload":`)
+    })
+    socket.on('close', () => heads.delete(socket))
+  })
+  await once(server, 'listening')
+
+  return {
+    url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    authorization: '',
+    publish(numbers) {
+      for (const number of numbers) {
+        const tail = `${JSON.stringify({ data: { predictionFeed: eventOf(number) } })}}`
+        for (const [socket, head] of heads) socket.send(head + tail)
+      }
+    },
+  }
+}

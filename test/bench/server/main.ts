@@ -1,0 +1,61 @@
+/**
+ * The process of one server, named on the command line. It alone numbers events, and it alone knows what they cost.
+ */
+import { setImmediate as turn } from 'node:timers/promises'
+import { microseconds } from '../clock.ts'
+import { answer } from '../remote.ts'
+import type { Contender } from './contender.ts'
+
+/** Imported one by one: no server carries the code of another. */
+const CONTENDERS = {
+  bare: () => import('./bare.ts'),
+  stock: () => import('./stock.ts'),
+  ours: () => import('./ours.ts'),
+}
+export type Name = keyof typeof CONTENDERS
+
+const starting: Promise<Contender> = CONTENDERS[process.argv[2] as Name]().then(({ start }) => start())
+let published = 0
+
+const commands = {
+  async address() {
+    const { url, authorization } = await starting
+    return { url, authorization }
+  },
+
+  /** The next `count` events, `burst` a turn of the loop. `at` is the moment before the first. */
+  async publish(count: number, burst: number) {
+    const { publish } = await starting
+    const at = microseconds()
+    const last = published + count
+    while (published < last) {
+      const numbers = Array.from({ length: Math.min(burst, last - published) }, (_, i) => published + i + 1)
+      published += numbers.length
+      await publish(numbers)
+      if (published < last) await turn()
+    }
+    return { last, at }
+  },
+
+  /** User and system, of the whole process, in microseconds. */
+  cpu() {
+    const { user, system } = process.cpuUsage()
+    return user + system
+  },
+
+  /** Bytes, garbage and all. */
+  rss: () => process.memoryUsage.rss(),
+
+  /** Bytes, without garbage. */
+  async memory() {
+    for (let i = 0; i < 3; i++) {
+      await global.gc!({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+      await turn()
+    }
+    const { rss, heapUsed } = process.memoryUsage()
+    return { rss, heap: heapUsed }
+  },
+}
+
+export type ServerCommands = typeof commands
+answer(commands)

@@ -1,0 +1,60 @@
+/**
+ * This gateway, whole, on its simulator. An event is a prediction made in its store; its row is part of the price.
+ * Invariant: one event for each. The simulator refuses every call as an account without credit does, so after the first
+ * submit the gateway itself pauses all others, no look ends the pause, and a refused job is QUEUED as it was.
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { loadConfig } from '../../../src/config.ts'
+import { createGateway } from '../../../src/gateway.ts'
+import type { AppId, Draft } from '../../../src/prediction.ts'
+import { tagsOf } from '../event.ts'
+import type { Contender } from './contender.ts'
+
+const NO_CREDIT = { status: 402, body: '{"code":402,"message":"insufficient credits","data":null}' }
+const APP = 'bench'
+const HOUR = 60 * 60 * 1000
+
+export async function start(): Promise<Contender> {
+  const config = loadConfig({
+    PORT: '0',
+    DATABASE_URL: 'file::memory:',
+    LOG_LEVEL: 'silent',
+    MAX_CONNECTIONS_PER_APP: '100000',
+    MAX_OPERATIONS_PER_SECOND: '1000000',
+  })
+  const silent = () => {}
+  const log = { debug: silent, info: silent, warn: silent, error: silent }
+  const gateway = await createGateway(config, log, { simulator: { fault: () => NO_CREDIT } })
+  const { store } = gateway
+
+  const authorization = `Bearer ${await gateway.issueKey(APP, HOUR)}`
+  const { id: appId } = (await store.appNamed(APP))!
+  const create = (number: number) => store.create(draft(appId, number), null, Date.now())
+  await create(0)
+  while ((await store.paused()) === null) await pause(5)
+
+  return {
+    url: gateway.endpoint.replace('http', 'ws'),
+    authorization,
+    async publish(numbers) {
+      await Promise.all(numbers.map(create))
+    },
+  }
+}
+
+const draft = (appId: AppId, number: number): Draft & { cost: number } => ({
+  appId,
+  model: 'WAN_2_2_I2V_PLUS_1080P',
+  input: {
+    imageUrl: 'https://images.example/cat.png',
+    prompt: 'a slow pan',
+    negativePrompt: null,
+    duration: 5,
+    enablePromptExpansion: false,
+    seed: -1,
+  },
+  tags: tagsOf(number),
+  metadata: null,
+  retryOf: null,
+  cost: 800_000,
+})

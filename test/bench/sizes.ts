@@ -1,0 +1,69 @@
+/**
+ * How much is measured: as `npm run bench` does it, and with `--quick`. `--events N` is for the stalled clients' part.
+ */
+import { parseArgs } from 'node:util'
+
+export interface Sizes {
+  /** Each with fresh processes. */
+  rounds: number
+  /** No further round is begun that would end after so long a time. */
+  roundsMs: number
+  /** Clients for one event's delays, and for the memory of a connection. */
+  audience: number
+  /** Single events to the audience, a round. */
+  shots: number
+  /** Clients for the price of a message. */
+  clients: number
+  /** A round's turns of each server at it, and events in each; a multiple of `burst`. */
+  slices: number
+  events: number
+  /** Events in one turn of the loop. */
+  burst: number
+  /** No further slice is begun after so long a time in a round. */
+  slicesMs: number
+  replayed: number
+  replays: number
+  stalled: number
+  /** Many: the kernel itself takes some 10,000 for a client that reads nothing. */
+  stalledEvents: number
+  /** No further event is made after so long a time. */
+  stalledMs: number
+}
+
+const FULL: Sizes = {
+  rounds: 3,
+  roundsMs: 160_000,
+  audience: 5000,
+  shots: 7,
+  clients: 1000,
+  slices: 3,
+  events: 30,
+  burst: 10,
+  slicesMs: 25_000,
+  replayed: 10_000,
+  replays: 5,
+  stalled: 100,
+  stalledEvents: 100_000,
+  stalledMs: 50_000,
+}
+
+const QUICK: Sizes = {
+  ...FULL,
+  rounds: 1,
+  audience: 1000,
+  shots: 5,
+  clients: 200,
+  slicesMs: 6000,
+  replayed: 2000,
+  stalled: 10,
+  stalledEvents: 20_000,
+  stalledMs: 8000,
+}
+
+export function sizesOf(args: string[]): Sizes {
+  const { values } = parseArgs({ args, options: { quick: { type: 'boolean' }, events: { type: 'string' } } })
+  const sizes = values.quick ? QUICK : FULL
+  const stalledEvents = Number(values.events ?? sizes.stalledEvents)
+  if (!Number.isInteger(stalledEvents)) throw new Error(`--events ${values.events}: expected a whole number`)
+  return { ...sizes, stalledEvents }
+}
