@@ -59,12 +59,13 @@ export function createEventStream(
         ping: () => void (outlet.isFull() || response.writableEnded || response.write(COMMENT)),
       }
       heartbeat.watch(pulsing)
-      response.once('close', () => {
+      const leave = () => {
         heartbeat.unwatch(pulsing)
         connections.leave(connection)
-        void subscription.return?.()
-      })
-      if (response.destroyed) return void response.emit('close')
+        subscription.end()
+      }
+      if (response.destroyed) return leave()
+      response.once('close', leave)
       // Some clients wait for a first byte.
       response.writeHead(200, head).write(COMMENT)
       const end = await subscription.next().then(

@@ -32,19 +32,19 @@ export interface Sizes {
 
 const FULL: Sizes = {
   rounds: 3,
-  roundsMs: 160_000,
+  roundsMs: 220_000,
   audience: 5000,
   shots: 7,
-  clients: 1000,
-  slices: 3,
-  events: 30,
+  clients: 5000,
+  slices: 2,
+  events: 20,
   burst: 10,
-  slicesMs: 25_000,
+  slicesMs: 60_000,
   replayed: 10_000,
   replays: 5,
   stalled: 100,
   stalledEvents: 100_000,
-  stalledMs: 50_000,
+  stalledMs: 150_000,
 }
 
 const QUICK: Sizes = {
