@@ -49,6 +49,16 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       void log.push({ level: 'error', message, fields: { ...fields } })
     const { quietMs, ringBytes } = options
     const feed = await createFeed({ store, bell, log: { error }, ...(ringBytes && { ringBytes }) })
+    let listening = 0
+    const { listen } = feed
+    feed.listen = (...args) => {
+      const stop = listen(...args)
+      listening++
+      return () => {
+        listening--
+        stop()
+      }
+    }
     const broadcast = createBroadcast({ feed, log: { error }, ...(quietMs && { quietMs }) })
     const services = {
       store,
@@ -62,7 +72,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       appId: AppId,
       query = FEED,
       variableValues: Record<string, unknown> = {},
-      onSend = () => {},
+      { onSend = () => {}, operationName = null as string | null } = {},
     ): Promise<Watcher> {
       const woken: (() => void)[] = []
       const watcher: Watcher = {
@@ -94,6 +104,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
         schema,
         document: parse(query),
         variableValues,
+        operationName,
         contextValue: { ...createContext(services, appId), params: { query }, sink },
       })) as Subscriber
       watcher.end = subscription.next()
@@ -116,6 +127,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       cursors,
       log,
       watch,
+      listening: () => listening,
       app: await newApp(store),
       async [Symbol.asyncDispose]() {
         broadcast.close()
@@ -138,6 +150,28 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     const bytes = everyone.map(watcher => watcher.payloads[1]!.tail)
     expect(bytes.map(each => each === bytes[0])).toEqual([true, true, true, false, false])
     for (const watcher of everyone) expect(watcher.told()).toEqual(['caught up', 'QUEUED 1'])
+  })
+
+  test('parts those who ask for another operation of one document, not those who order variables otherwise', async () => {
+    await using f = await fixture()
+    const field = (selection: string) => `predictionFeed { ... on PredictionEvent { ${selection} } }`
+    const two = `subscription A { ${field('type')} } subscription B { ${field('cursor')} }`
+    const filters = [
+      { filter: { tags: ['t'], statuses: ['QUEUED'] }, after: null },
+      { after: null, filter: { statuses: ['QUEUED'], tags: ['t'] } },
+    ]
+    const watchers = [
+      await f.watch(f.app, two, {}, { operationName: 'A' }),
+      await f.watch(f.app, two, {}, { operationName: 'B' }),
+      await f.watch(f.app, FEED, filters[0]),
+      await f.watch(f.app, FEED, filters[1]),
+    ]
+    await add(f.store, f.app, T, { tags: ['t'] })
+    await until(() => watchers.every(watcher => watcher.payloads.length === 2))
+    const [a, b, c, d] = watchers.map(watcher => watcher.payloads[1]!.tail)
+    expect(String(a)).toContain('QUEUED')
+    expect(String(b)).not.toContain('QUEUED')
+    expect(c === d).toBe(true)
   })
 
   test('never tells one app what is another’s, with equal documents, variables and ids', async () => {
@@ -202,6 +236,48 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(String(a)).toContain('"queuePosition":1')
     expect(a).toEqual(b)
     expect(a === b).toBe(false)
+  })
+
+  test('reads other rows anew for each event', async () => {
+    await using f = await fixture()
+    const first = await add(f.store, f.app)
+    const { id } = await add(f.store, f.app, T, { retryOf: first.id })
+    await until(() => f.feed.head === 2)
+    const query =
+      'subscription { predictionFeed { ... on PredictionEvent { prediction { retryOf { status } } } } }'
+    const watcher = await f.watch(f.app, query)
+    const seen = () => watcher.payloads.map(({ tail }) => /"status":"(\w+)"/.exec(String(tail))?.[1])
+    await until(() => watcher.payloads.length === 1)
+    await f.store.change(id, () => ({ status: 'CREATED', submission: 'accepted' }), T)
+    await until(() => watcher.payloads.length === 2)
+    await f.store.change(first.id, () => ({ status: 'CANCELED' }), T)
+    await f.store.change(id, () => ({ status: 'PROCESSING' }), T)
+    await until(() => watcher.payloads.length === 4)
+    expect([seen()[1], seen()[3]]).toEqual(['QUEUED', 'CANCELED'])
+  })
+
+  test('does not tell what happened before a subscription that has no cursor, though its own tail is late', async () => {
+    await using f = await fixture()
+    const { logAfter } = f.store
+    const early = await f.watch(f.app)
+    await until(() => early.payloads.length === 1)
+    let open = () => {}
+    const gate = new Promise<void>(resolve => {
+      open = resolve
+    })
+    f.store.logAfter = async (...args) => {
+      await gate
+      return logAfter(...args)
+    }
+    await add(f.store, f.app)
+    const late = await f.watch(f.app)
+    await until(() => late.payloads.length === 1)
+    open()
+    await until(() => early.payloads.length === 2)
+    await add(f.store, f.app)
+    await until(() => late.told().includes('QUEUED 2'))
+    expect(late.told()).toEqual(['caught up', 'QUEUED 2'])
+    expect(early.told()).toEqual(['caught up', 'QUEUED 1', 'QUEUED 2'])
   })
 
   test('tells an event that lands while a replay is read once, in its place', async () => {
@@ -273,6 +349,75 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(f.feed.lowestHeld()).toBeNull()
   })
 
+  test('knows a gap from a silence: what was pruned and not for it costs a quiet watcher nothing', async () => {
+    await using f = await fixture({ ringBytes: 20_000 })
+    const filter = { tags: ['t'] }
+    const [quiet, stalled, live] = [
+      await f.watch(f.app, FEED, { filter }),
+      await f.watch(f.app, FEED, { filter }),
+      await f.watch(f.app),
+    ]
+    await until(() => stalled.payloads.length === 1)
+    stalled.full = true
+    await addMany(f.store, f.app, 300)
+    await until(() => live.payloads.length === 301)
+    await f.store.pruneEvents(T + HOUR, 280)
+    await add(f.store, f.app, T, { tags: ['t'] })
+    await until(() => quiet.payloads.length === 2)
+    stalled.drain()
+    await until(() => stalled.payloads.length === 2)
+    for (const watcher of [quiet, stalled]) expect(watcher.told()).toEqual(['caught up', 'QUEUED 301'])
+  })
+
+  test('says FeedGap to one that was left behind and overtaken, and to nobody else', async () => {
+    await using f = await fixture({ ringBytes: 20_000 })
+    const [stalled, live] = [await f.watch(f.app), await f.watch(f.app)]
+    await until(() => stalled.payloads.length === 1)
+    stalled.full = true
+    for (let i = 0; i < 30; i++) {
+      await addMany(f.store, f.app, 10)
+      await until(() => live.payloads.length === 10 * i + 11)
+    }
+    await f.store.pruneEvents(T + HOUR, 250)
+    stalled.drain()
+    await until(() => stalled.told().at(-1) === 'QUEUED 300')
+    expect(stalled.told()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
+    expect(live.told()).toEqual(['caught up', ...queued(1, 300)])
+  })
+
+  test('holds the log from the cursor it is asked for, before it has looked at it', async () => {
+    await using f = await fixture()
+    await addMany(f.store, f.app, 3)
+    const { eventBounds } = f.store
+    let held: number | null = null
+    f.store.eventBounds = async () => {
+      held = f.feed.lowestHeld()
+      return eventBounds()
+    }
+    const watcher = await f.watch(f.app, FEED, { after: f.cursors.seal(1) })
+    await until(() => watcher.told().includes('caught up'))
+    expect(held).toBe(1)
+  })
+
+  test('ends those in line with an error where the log can’t be read, and serves whoever comes back', async () => {
+    await using f = await fixture()
+    const watchers = [await f.watch(f.app), await f.watch(f.app)]
+    await until(() => watchers.every(watcher => watcher.payloads.length === 1))
+    const { read } = f.feed
+    f.feed.read = () => {
+      throw new Error('the secret cause')
+    }
+    await add(f.store, f.app)
+    for (const { end } of watchers) await expect(end).rejects.toThrow('Unexpected error.')
+    expect(f.log).toHaveLength(1)
+    f.feed.read = read
+    const again = await f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    await until(() => again.told().includes('caught up'))
+    await add(f.store, f.app)
+    await until(() => again.told().includes('QUEUED 2'))
+    expect(again.told().filter(item => item !== 'caught up')).toEqual(queued(1, 2))
+  })
+
   test('says FeedGap where events were pruned all the same, then everything that is still there', async () => {
     await using f = await fixture({ ringBytes: 20_000 })
     const watcher = await f.watch(f.app)
@@ -326,6 +471,20 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(watcher.writes).toBeLessThan(6)
   })
 
+  test('gives a replay and a storm in writes of some 32 KiB, not in one', async () => {
+    await using f = await fixture()
+    const live = await f.watch(f.app)
+    await until(() => live.payloads.length === 1)
+    await addMany(f.store, f.app, 500)
+    const replayed = await f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    for (const watcher of [live, replayed]) {
+      await until(() => watcher.payloads.length === 501)
+      const bytes = watcher.payloads.reduce((sum, { tail }) => sum + tail.length, 0)
+      expect(watcher.writes).toBeGreaterThan(bytes / 64 / 1024)
+      expect(watcher.writes).toBeLessThan(30)
+    }
+  })
+
   test('an event for thousands leaves the loop room for others', async () => {
     await using f = await fixture()
     let told = 0
@@ -334,7 +493,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       const end = performance.now() + 0.02
       while (performance.now() < end);
     }
-    for (let i = 0; i < 3000; i++) await f.watch(f.app, FEED, {}, write)
+    for (let i = 0; i < 3000; i++) await f.watch(f.app, FEED, {}, { onSend: write })
     await until(() => told === 3000)
     let [passes, longest, last] = [0, 0, 0]
     const others = () => {
@@ -390,9 +549,11 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     await add(f.store, f.app)
     await until(() => stays.told().includes('QUEUED 1'))
     expect(gone.payloads.length).toBeLessThanOrEqual(1)
+    expect(f.listening()).toBe(1)
     stays.leave()
     await stays.end
-    expect(f.feed.lowestHeld()).toBeNull()
+    await until(() => f.feed.lowestHeld() === null)
+    expect(f.listening()).toBe(0)
   })
 })
 

@@ -307,6 +307,37 @@ describe('server-sent events', () => {
   })
 })
 
+test('an event stream that is slow when its key is revoked ends, and whatever happens then ends nobody', async () => {
+  await using harness = await startGateway({
+    env: { DATABASE_URL: 'file::memory:' },
+    overrides: { simulator: { fault: () => ({ status: 401, body: '{"code":401,"message":"no"}' }) } },
+  })
+  const { store } = harness.gateway
+  const app = (await store.appNamed('test'))!.id
+  const { port } = new URL(harness.gateway.url)
+  const socket = connect(Number(port), '127.0.0.1')
+  const query = 'subscription { predictionFeed { ... on PredictionEvent { prediction { metadata } } } }'
+  const body = JSON.stringify({ query })
+  socket.write(
+    `POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${harness.key}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  )
+  await once(socket, 'readable')
+  const grow = () => add(store, app, Date.now(), { metadata: 'x'.repeat(100_000) })
+  for (let i = 0; i < 200; i++) {
+    await grow()
+    await new Promise(setImmediate)
+  }
+  await store.revokeKey(harness.key.slice(0, 12))
+  const begun = Date.now()
+  while (Date.now() - begun < 3000) {
+    await grow()
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  socket.resume()
+  await once(socket, 'close')
+  expect((await harness.fetch('/health/live')).status).toBe(200)
+})
+
 test.each(TRANSPORTS)('over %s a subscription that is given up is let go of', async transport => {
   await using harness = await startGateway()
   const feed = harness.subscribe(transport, FEED)

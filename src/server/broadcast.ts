@@ -7,7 +7,8 @@
 import { createSourceEventStream, type ExecutionArgs, type ExecutionResult } from 'graphql'
 import type { Feed } from '../events/feed.ts'
 import type { Source } from '../events/source.ts'
-import { createCatchUp } from './catch-up.ts'
+import type { PredictionEvent } from '../prediction.ts'
+import { createCatchUp, WRITE_BYTES } from './catch-up.ts'
 import { type Asked, type Home, type Line, type Sink, Subscriber } from './line.ts'
 import { type ErrorLog, mask } from './mask.ts'
 import { createPayloads } from './payloads.ts'
@@ -99,13 +100,11 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
         line.again = false
         await turns.next()
         const { events, prunedTo, through } = await feed.read(source.interest, line.place)
-        const told: Told[] = []
         if (prunedTo !== null)
-          told.push({ seq: prunedTo, payload: await question.answer(await source.gap(prunedTo)) })
-        for (const event of events) told.push({ seq: event.seq, payload: await payloads.of(line, event) })
-        if (told.length === 0 && isQuiet(line))
-          told.push({ seq: through, payload: await question.answer(source.caughtUp!(through)) })
-        if (told.length > 0) await offer(line, told, through)
+          await offer(line, [{ seq: prunedTo, payload: await question.answer(await source.gap(prunedTo)) }])
+        if (events.length > 0) await tell(line, events)
+        else if (isQuiet(line))
+          await offer(line, [{ seq: through, payload: await question.answer(source.caughtUp!(through)) }])
         line.place = through
         line.again ||= through < feed.head
       }
@@ -114,8 +113,27 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
     }
   }
 
+  /** What is told in one turn goes out in one write, as far as its bytes go. */
+  async function tell(line: Line, events: readonly PredictionEvent[]): Promise<void> {
+    const last = events.at(-1)
+    let told: Told[] = []
+    let bytes = 0
+    for (const event of events) {
+      const payload = await payloads.of(line, event)
+      told.push({ seq: event.seq, payload })
+      bytes += payload.tail.length
+      if (event === last || bytes >= WRITE_BYTES) {
+        await offer(line, told)
+        line.place = event.seq
+        told = []
+        bytes = 0
+      }
+      if (event !== last) await turns.next()
+    }
+  }
+
   /** To each in line, a few a turn; whoever comes into line meanwhile has its turn too. */
-  async function offer(line: Line, told: readonly Told[], through: number): Promise<void> {
+  async function offer(line: Line, told: readonly Told[]): Promise<void> {
     const all = told.map(({ payload }) => payload)
     let left = GRAIN
     for (const subscriber of line.inLine) {
@@ -123,17 +141,12 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
         await turns.next()
         left = GRAIN
       }
-      if (subscriber.ended) continue
       const { place, sink } = subscriber
       if (sink.isFull()) {
         subscriber.place = Math.max(place, line.place)
         line.inLine.delete(subscriber)
         catchUp(line, subscriber, null)
-        continue
-      }
-      const news = place <= line.place ? all : all.filter((_, i) => told[i]!.seq > place)
-      subscriber.place = Math.max(place, through)
-      subscriber.give(news)
+      } else subscriber.give(place <= line.place ? all : all.filter((_, i) => told[i]!.seq > place))
     }
     line.toldAt = Date.now()
   }

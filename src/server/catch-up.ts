@@ -15,7 +15,7 @@ import type { Turns } from './turns.ts'
 export type CatchUp = (line: Line, subscriber: Subscriber, source: Source | null) => void
 
 /** What is written at once. */
-const WRITE_BYTES = 32 * 1024
+export const WRITE_BYTES = 32 * 1024
 
 export function createCatchUp(parts: {
   feed: Feed

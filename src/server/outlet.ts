@@ -26,8 +26,12 @@ export class Outlet {
     return this.#drained
   }
 
-  write(bytes: Buffer): void {
-    this.#stream.write(bytes)
+  /** In one write, as far as the system goes. */
+  write(pieces: readonly Buffer[]): void {
+    const stream = this.#stream
+    if (pieces.length > 1) stream.cork()
+    for (const piece of pieces) stream.write(piece)
+    if (pieces.length > 1) stream.uncork()
   }
 
   #drain(): Promise<void> {

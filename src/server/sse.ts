@@ -26,6 +26,8 @@ export interface EventStreamOptions {
 
 /** After a stop a client comes back after so long, ms: each after another time. */
 const RETRY_MS = [500, 3000] as const
+/** What a slow peer has not read by then it does not get. */
+const GOODBYE_MS = 2000
 const COMMENT = ':\n\n'
 const COMPLETE = 'event: complete\ndata:\n\n'
 
@@ -40,13 +42,18 @@ export function createEventStream(
     sink: {
       isFull: () => outlet.isFull(),
       drained: () => outlet.drained(),
-      send: payloads => outlet.write(Buffer.concat(payloads.flatMap(eventOf))),
+      send(payloads) {
+        if (!response.writableEnded) outlet.write(payloads.flatMap(eventOf))
+      },
     },
 
     async answer(head, caller, subscription) {
       const connection: Connection = {
         caller,
-        end: why => void response.end(why === 'restart' ? `retry: ${retryAfter()}\n\n` : ''),
+        end(why) {
+          response.end(why === 'restart' ? `retry: ${retryAfter()}\n\n` : '')
+          setTimeout(() => response.destroy(), GOODBYE_MS).unref()
+        },
       }
       const refusal = connections.admit(connection)
       if (refusal !== null) return refuse(response, head, refusal)
@@ -66,6 +73,7 @@ export function createEventStream(
       }
       if (response.destroyed) return leave()
       response.once('close', leave)
+      response.on('error', () => response.destroy())
       // Some clients wait for a first byte.
       response.writeHead(200, head).write(COMMENT)
       const end = await subscription.next().then(
