@@ -1,4 +1,6 @@
+import { subscribe as subscribeTo, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -318,20 +320,30 @@ test('an event stream that is slow when its key is revoked ends, and whatever ha
   const socket = connect(Number(port), '127.0.0.1')
   const query = 'subscription { predictionFeed { ... on PredictionEvent { prediction { metadata } } } }'
   const body = JSON.stringify({ query })
+  const begun = new Promise<ServerResponse>(resolve => {
+    const hear = (message: unknown) => {
+      unsubscribe('http.server.request.start', hear)
+      resolve((message as { response: ServerResponse }).response)
+    }
+    subscribeTo('http.server.request.start', hear)
+  })
   socket.write(
     `POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${harness.key}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   )
   await once(socket, 'readable')
-  const grow = () => add(store, app, Date.now(), { metadata: 'x'.repeat(100_000) })
-  for (let i = 0; i < 200; i++) {
+  const response = await begun
+  const grow = () => add(store, app, Date.now(), { metadata: 'x'.repeat(20_000) })
+  // Slow, and not yet over its budget: it would be given the next one.
+  while (response.writableLength === 0) {
     await grow()
     await new Promise(setImmediate)
   }
   await store.revokeKey(harness.key.slice(0, 12))
-  const begun = Date.now()
-  while (Date.now() - begun < 3000) {
+  await until(() => response.writableEnded)
+  expect(response.destroyed).toBe(false)
+  for (let i = 0; i < 5; i++) {
     await grow()
-    await new Promise(resolve => setTimeout(resolve, 50))
+    await new Promise(resolve => setTimeout(resolve, 10))
   }
   socket.resume()
   await once(socket, 'close')
