@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createBell } from '../src/events/bell.ts'
 import { createFeed, type Feed, type Interest } from '../src/events/feed.ts'
 import type { AppId } from '../src/prediction.ts'
@@ -52,10 +52,10 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
   })
 
   test('after a start has the newest events in the ring', async () => {
-    await using f = await fixture({ before: 50 })
-    await until(() => f.feed.head === 50)
+    await using f = await fixture({ before: 350 })
+    await until(() => f.feed.head === 350, 3000)
     expect(f.feed.read({ appId: f.app }, 0)).not.toBeInstanceOf(Promise)
-    expect(await all(f.feed, { appId: f.app })).toEqual(upTo(50))
+    expect(await all(f.feed, { appId: f.app })).toEqual(upTo(350))
   })
 
   test('reads and wakes for an interest alone: its app, its prediction, its filter', async () => {
@@ -82,6 +82,21 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(await all(f.feed, interests.one!)).toEqual([1, 4])
     expect(await all(f.feed, interests.tagged!)).toEqual([3])
     expect(await all(f.feed, { appId: other, predictionId: one.id })).toEqual([])
+  })
+
+  test('reads for an interest alone what fell out of the ring, too', async () => {
+    await using f = await fixture({ ringBytes: 5000 })
+    const other = await newApp(f.store)
+    const one = await add(f.store, f.app, T, { tags: ['t'] })
+    await add(f.store, other, T, { tags: ['t'] })
+    await f.store.change(one.id, () => ({ status: 'CANCELED' }), T)
+    await addMany(f.store, f.app, 100)
+    await until(() => f.feed.head === 103)
+    expect(f.feed.read({ appId: f.app }, 0)).toBeInstanceOf(Promise)
+    expect(await all(f.feed, { appId: f.app, filter: { tags: ['t'] } })).toEqual([1, 3])
+    expect(await all(f.feed, { appId: f.app, filter: { tags: ['t'], statuses: ['QUEUED'] } })).toEqual([1])
+    expect(await all(f.feed, { appId: other })).toEqual([2])
+    expect(await all(f.feed, { appId: f.app, predictionId: one.id })).toEqual([1, 3])
   })
 
   test('wakes nobody who has stopped listening', async () => {
@@ -146,5 +161,25 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(f.feed.lowestHeld()).toBe(9)
     b.release()
     expect(f.feed.lowestHeld()).toBeNull()
+  })
+
+  test('a place that has not moved for an hour is held no longer', async () => {
+    await using f = await fixture()
+    const hold = f.feed.hold(5)
+    const later = (ms: number) => vi.setSystemTime(Date.now() + ms)
+    try {
+      later(HOUR / 2)
+      hold.moveTo(6)
+      hold.moveTo(6)
+      later(HOUR * 0.6)
+      hold.moveTo(6)
+      expect(f.feed.lowestHeld()).toBe(6)
+      later(HOUR * 0.5)
+      expect(f.feed.lowestHeld()).toBeNull()
+      hold.moveTo(7)
+      expect(f.feed.lowestHeld()).toBe(7)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })
