@@ -280,6 +280,16 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(early.told()).toEqual(['caught up', 'QUEUED 1', 'QUEUED 2'])
   })
 
+  test('makes one payload for those who replay the same at the same time', async () => {
+    await using f = await fixture()
+    await addMany(f.store, f.app, 50)
+    const watchers: Watcher[] = []
+    for (let i = 0; i < 3; i++) watchers.push(await f.watch(f.app, FEED, { after: f.cursors.seal(i) }))
+    await until(() => watchers.every(watcher => watcher.told().includes('caught up')))
+    const ofEvent = (watcher: Watcher) => watcher.payloads.find(({ cursor }) => cursor === f.cursors.seal(40))
+    expect(new Set(watchers.map(watcher => ofEvent(watcher)!.tail)).size).toBe(1)
+  })
+
   test('tells an event that lands while a replay is read once, in its place', async () => {
     await using f = await fixture({ ringBytes: 20_000 })
     await addMany(f.store, f.app, 250)

@@ -129,6 +129,85 @@ describe('caps', () => {
   })
 })
 
+describe('the protocol', () => {
+  test.each(['"\\ \n', 'ü ☃ 🎬', '\u2028\ud800', '__proto__', 'constructor', 'x'.repeat(70_000)])(
+    'an operation may have any id: %j',
+    async id => {
+      await using harness = await startGateway()
+      const { socket, heard, say, closed } = await talk(harness)
+      say(subscribe(id))
+      await until(() => heard.length === 2)
+      expect(heard[1]).toMatchObject({ id, type: 'next' })
+      say({ id, type: 'complete' })
+      socket.close()
+      await closed
+    },
+  )
+
+  test('an id that is completed and used again in one packet is a new subscription', async () => {
+    await using harness = await startGateway()
+    const { socket, heard, say, closed } = await talk(harness)
+    say(subscribe('a'))
+    await until(() => heard.length === 2)
+    const { _socket: below } = socket as unknown as { _socket: Socket }
+    below.cork()
+    say({ id: 'a', type: 'complete' })
+    say(subscribe('a'))
+    below.uncork()
+    await until(() => heard.length === 3)
+    await submit(harness)
+    await until(() => heard.length > 3)
+    expect(heard.map(({ id, type }) => [id, type])).toEqual([
+      [undefined, 'connection_ack'],
+      ...heard.slice(1).map(() => ['a', 'next']),
+    ])
+    socket.close()
+    await closed
+  })
+
+  test('a message that is none of a client’s closes with 4400 and fills no log', async () => {
+    await using harness = await startGateway()
+    for (const message of [{ id: 'a', type: 'next', payload: {} }, { type: 'nonsense' }, 'text']) {
+      const { say, closed } = await talk(harness)
+      say(message as object)
+      expect((await closed)[0]).toBe(4400)
+    }
+    expect(harness.log.filter(line => line.level === 'error')).toEqual([])
+  })
+
+  test('a socket that is gone before its key is known does not count', async () => {
+    await using harness = await startGateway({ env: { MAX_CONNECTIONS_PER_APP: '1' } })
+    const { store } = harness.gateway
+    const { findKey } = store
+    let open = () => {}
+    const gate = new Promise<void>(resolve => {
+      open = resolve
+    })
+    let asked = 0
+    store.findKey = async prefix => {
+      asked++
+      await gate
+      return findKey(prefix)
+    }
+    const socket = new WebSocket(harness.gateway.endpoint.replace('http', 'ws'), 'graphql-transport-ws')
+    await once(socket, 'open')
+    socket.send(
+      JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${harness.key}` } }),
+    )
+    await until(() => asked === 1)
+    socket.terminate()
+    await once(socket, 'close')
+    // The server has seen it go, too.
+    await harness.fetch('/health/live')
+    open()
+    store.findKey = findKey
+    const next = await talk(harness)
+    expect(next.heard[0]).toEqual({ type: 'connection_ack' })
+    next.socket.close()
+    await next.closed
+  })
+})
+
 describe('keys', () => {
   test.each([
     ['expires', async (_: Harness, later: () => void) => later()],

@@ -39,7 +39,9 @@ test('every link to a file leads to one', () => {
 test('every npm script it names is there', () => {
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'))
   const named = [
-    ...readme.matchAll(/npm (?:run )?(start|test|demo|app|check|ci|schema|migrations|simulator|bench)\b/g),
+    ...readme.matchAll(
+      /npm (?:run )?(start|test|demo|app|check|ci|schema|migrations|simulator|bench|chaos)\b/g,
+    ),
   ]
   expect(named.map(match => match[1]!).filter(name => name !== 'ci' && !(name in scripts))).toEqual([])
 })

@@ -362,6 +362,19 @@ describe('a SQLite file', () => {
     await first.close()
   })
 
+  test('opened alone, what upstream works on is due for a look, whoever held a lease on it', async () => {
+    await using f = await folder()
+    const before = f.open()
+    const app = await newApp(before)
+    await add(before, app)
+    await sendAll(before, T)
+    expect(await before.claimPolls({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
+    await before.close()
+    const after = openSqlite(f.file, () => {}, { alone: true })
+    expect(await after.claimPolls({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
+    await after.close()
+  })
+
   test('opened alone, what an earlier process had begun is abandoned at once', async () => {
     await using f = await folder()
     const before = f.open()

@@ -2,19 +2,19 @@
  * The Store over one SQLite file.
  */
 import { randomBytes } from 'node:crypto'
-import { eq, sql } from 'drizzle-orm'
+import { eq, or, sql } from 'drizzle-orm'
 import type { Facts, Store } from '../store.ts'
 import { createApps } from './apps.ts'
 import { type Db, inSentences, openDatabase } from './database.ts'
 import { createEvents } from './events.ts'
 import { createPredictions } from './predictions.ts'
 import { createQueue } from './queue.ts'
-import { BEGUN, meta, predictions } from './tables.ts'
+import { BEGUN, IN_FLIGHT, meta, predictions } from './tables.ts'
 
 export interface SqliteOptions {
   /**
-   * No other process may open it so until this one closes it or dies. So whatever stands there as begun was begun by a
-   * process that is gone, and is due for the reconciler at once.
+   * No other process may open it so until this one closes it or dies. So whoever held a lease on a row is gone: what was
+   * begun is due for the reconciler at once, and what upstream works on for a look.
    */
   alone?: boolean
 }
@@ -27,7 +27,8 @@ export interface SqliteOptions {
 export function openSqlite(file: string, ring: () => void, { alone = false }: SqliteOptions = {}): Store {
   const { db, close } = openDatabase(file, { alone })
   try {
-    if (alone) inSentences(file, () => db.update(predictions).set({ dueAt: 0 }).where(BEGUN).run())
+    if (alone)
+      inSentences(file, () => db.update(predictions).set({ dueAt: 0 }).where(or(BEGUN, IN_FLIGHT)).run())
     return {
       ...createFacts(db, file),
       ...createPredictions(db, ring),

@@ -1,0 +1,71 @@
+/**
+ * Everything at once: the storm, the axe, the jobs and the clients that come late; until there was enough of it.
+ * Invariant: when it answers the gateway runs, the network is whole and every job sent is answered.
+ */
+import { axe } from './axe.ts'
+import { wrongs } from './findings.ts'
+import { submitJobs } from './jobs.ts'
+import { type Plan, restartsOf } from './plan.ts'
+import type { Random } from './random.ts'
+import { rest } from './rest.ts'
+import type { Stage } from './stage.ts'
+import { storm } from './storm.ts'
+import type { App } from './victim.ts'
+
+export interface Done {
+  restarts: number
+  /** Jobs, by app. */
+  sent: ReadonlyMap<App, number>
+}
+
+export async function rage(
+  stage: Stage,
+  plan: Plan,
+  random: Random,
+  tell: (line: string) => void,
+  interrupt: AbortSignal,
+): Promise<Done> {
+  const { network, url, crowd, apps } = stage
+  const over = new AbortController()
+  const { signal } = over
+  const sent = new Map<App, number>()
+  let restarts = 0
+
+  async function work(app: App): Promise<void> {
+    sent.set(app, await submitJobs(url, app.key, random.fork(`jobs of ${app.name}`), signal))
+  }
+
+  async function joinLate(random: Random): Promise<void> {
+    for (const transport of plan.late) {
+      await rest(random.between(...plan.lateMs), signal)
+      crowd.join(transport, apps[0], crowd.members[0]!.diary.begin!)
+    }
+  }
+
+  function struck(blow: string): void {
+    restarts++
+    tell(`${blow} and a new start, ${crowd.reconnects} reconnects`)
+  }
+
+  async function watchTheClock(): Promise<void> {
+    const deadline = Date.now() + plan.mostMs
+    const isEnough = () => crowd.reconnects >= plan.reconnects && restarts === restartsOf(plan)
+    const isOver = () => interrupt.aborted || wrongs(stage).length > 0 || Date.now() > deadline
+    while (!isEnough() && !isOver()) await rest(20, signal)
+    over.abort()
+  }
+
+  const all = [
+    ...apps.map(work),
+    joinLate(random.fork('late')),
+    storm({ network, crowd, random: random.fork('storm'), plan, signal }),
+    axe({ ...stage, random: random.fork('axe'), plan, signal, struck }),
+    watchTheClock(),
+  ]
+  // One that fails ends the others; what is thrown is its error.
+  await Promise.all(all).finally(async () => {
+    over.abort()
+    await Promise.allSettled(all)
+  })
+  return { restarts, sent }
+}

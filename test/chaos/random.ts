@@ -1,0 +1,36 @@
+/**
+ * Chance out of a seed (mulberry32): the same seed draws the same numbers, on every machine.
+ * Invariant: who draws has a source of its own, forked by name, so one drawer's haste does not shift another's numbers.
+ */
+export interface Random {
+  /** A whole number, both ends included. */
+  between(least: number, most: number): number
+  chance(probability: number): boolean
+  pick<Item>(among: readonly Item[]): Item
+  fork(name: string): Random
+}
+
+export const newSeed = (): number => Math.floor(Math.random() * 2 ** 32)
+
+export function createRandom(seed: number): Random {
+  let state = seed >>> 0
+
+  /** In [0, 1). */
+  function next(): number {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+
+  return {
+    between: (least, most) => least + Math.floor(next() * (most - least + 1)),
+    chance: probability => next() < probability,
+    pick: among => among[Math.floor(next() * among.length)]!,
+    fork: name => createRandom(hash(name, seed)),
+  }
+}
+
+/** FNV-1a. */
+const hash = (text: string, seed: number): number =>
+  [...text].reduce((sum, letter) => Math.imul(sum ^ letter.codePointAt(0)!, 16777619), seed ^ 2166136261)
