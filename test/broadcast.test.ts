@@ -33,6 +33,7 @@ interface Watcher {
   /** In short: an event's status and number, or the name of what is none. */
   told(): string[]
   full: boolean
+  gone: boolean
   drain(): void
   writes: number
   end: Promise<unknown>
@@ -79,6 +80,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
         payloads: [],
         told: () => watcher.payloads.map(shortly),
         full: false,
+        gone: false,
         drain() {
           watcher.full = false
           for (const wake of woken.splice(0)) wake()
@@ -96,8 +98,10 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
           }),
         send(payloads) {
           onSend()
+          if (watcher.gone) return false
           watcher.writes++
           watcher.payloads.push(...payloads)
+          return true
         },
       }
       const subscription = (await broadcast.subscribe({
@@ -428,15 +432,16 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(again.told().filter(item => item !== 'caught up')).toEqual(queued(1, 2))
   })
 
-  test('says FeedGap where events were pruned all the same, then everything that is still there', async () => {
+  test('says FeedGap to those in line too, where even the tail was overtaken, then everything that is still there', async () => {
     await using f = await fixture({ ringBytes: 20_000 })
     const watcher = await f.watch(f.app)
     await until(() => watcher.payloads.length === 1)
-    watcher.full = true
+    const { logAfter } = f.store
+    f.store.logAfter = () => Promise.reject(new Error('asleep'))
     await addMany(f.store, f.app, 300)
-    await until(() => f.feed.head === 300)
     await f.store.pruneEvents(T + HOUR, 250)
-    watcher.drain()
+    await until(() => f.log.length === 1)
+    f.store.logAfter = logAfter
     await until(() => watcher.told().at(-1) === 'QUEUED 300')
     expect(watcher.told()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
   })
@@ -549,6 +554,16 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(new Set(cursors).size).toBe(cursors.length)
     await add(f.store, f.app, T, { tags: ['t'] })
     await until(() => again.told().includes('QUEUED 4'))
+  })
+
+  test('ends whoever is gone without a word at the next thing there is to tell', async () => {
+    await using f = await fixture()
+    const watchers = [await f.watch(f.app), await f.watch(f.app)]
+    await until(() => watchers.every(watcher => watcher.payloads.length === 1))
+    for (const watcher of watchers) watcher.gone = true
+    await add(f.store, f.app)
+    await Promise.all(watchers.map(watcher => watcher.end))
+    expect(f.listening()).toBe(0)
   })
 
   test('forgets whoever leaves, at any moment', async () => {

@@ -130,7 +130,7 @@ describe('caps', () => {
 })
 
 describe('the protocol', () => {
-  test.each(['"\\ \n', 'ü ☃ 🎬', '\u2028\ud800', '__proto__', 'constructor', 'x'.repeat(70_000)])(
+  test.each(['"\\ \n', 'ü ☃ 🎬', '\u2028\ud800', '__proto__', 'constructor', 'x'.repeat(1000)])(
     'an operation may have any id: %j',
     async id => {
       await using harness = await startGateway()
@@ -163,6 +163,34 @@ describe('the protocol', () => {
     ])
     socket.close()
     await closed
+  })
+
+  test('an id or variables too long are refused, where thousands would have to be kept', async () => {
+    await using harness = await startGateway()
+    const { socket, heard, say, closed } = await talk(harness)
+    say(subscribe('x'.repeat(1001)))
+    const query = 'subscription ($f: PredictionFilter) { predictionFeed(filter: $f) { __typename } }'
+    const variables = { f: { tags: ['x'.repeat(70_000)] } }
+    say({ id: 'a', type: 'subscribe', payload: { query, variables } })
+    await until(() => heard.length === 4)
+    expect(heard.map(({ type }) => type)).toEqual(['connection_ack', 'error', 'next', 'complete'])
+    for (const { payload } of heard.slice(1, 3)) expect(JSON.stringify(payload)).toContain('BAD_ARGUMENT')
+    expect(harness.log.filter(line => line.level === 'error')).toEqual([])
+    socket.close()
+    await closed
+  })
+
+  test('streams that wait behind another on one connection are let go of with it', async () => {
+    await using harness = await startGateway({ env: { MAX_CONNECTIONS_PER_APP: '3' } })
+    const { port } = new URL(harness.gateway.url)
+    const body = JSON.stringify({ query: FEED })
+    const request = `POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${harness.key}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    const pipelined = connect(Number(port), '127.0.0.1')
+    pipelined.write(request.repeat(3))
+    await once(pipelined, 'data')
+    await until(async () => (await stream(harness)).response.status === 429)
+    pipelined.destroy()
+    await until(async () => (await stream(harness)).response.status === 200)
   })
 
   test('a message that is none of a client’s closes with 4400 and fills no log', async () => {

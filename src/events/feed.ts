@@ -4,6 +4,7 @@
  * Invariant: `head` moves in the same turn in which everyone who listens for an event behind it is woken. So a reader that
  * looks, finds nothing up to `head` and listens, all in one turn, misses nothing.
  */
+import { performance } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { type Filter, matches } from '../filter.ts'
 import type { AppId, PredictionEvent } from '../prediction.ts'
@@ -58,6 +59,8 @@ const WARM = 1000
 const RING_BYTES = 8 * 1024 * 1024
 /** Without a ring the tail looks this often: another process may have written. */
 const RECHECK_MS = 5000
+/** Thousands may listen: so long at a time. */
+const SLICE_MS = 5
 /** After a read that failed. */
 const RETRY_MS = 500
 /** A reader that has not moved for so long no longer keeps the log from being pruned. */
@@ -76,10 +79,16 @@ export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: F
     while (!signal.aborted) {
       const armed = bell.arm()
       try {
+        let until = performance.now() + SLICE_MS
         const { events, floor } = await store.logAfter(ring.head, BATCH)
         failing = false
         if (floor > ring.head) skipTo(floor)
-        for (const event of events) arrive(event)
+        for (const event of events) {
+          arrive(event)
+          if (performance.now() < until) continue
+          await setImmediate()
+          until = performance.now() + SLICE_MS
+        }
         if (events.length === BATCH) await setImmediate()
         else await armed.rung(RECHECK_MS, signal)
       } catch (error) {

@@ -4,7 +4,7 @@
  * Invariant: whoever is in line has been given everything up to the line's place, or to its own if that is further. So it
  * is given each event once, in order.
  */
-import { createSourceEventStream, type ExecutionArgs, type ExecutionResult } from 'graphql'
+import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, GraphQLError } from 'graphql'
 import type { Feed } from '../events/feed.ts'
 import type { Source } from '../events/source.ts'
 import type { PredictionEvent } from '../prediction.ts'
@@ -156,7 +156,9 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
       const source = (await createSourceEventStream(args)) as unknown as Source | ExecutionResult
       if (!('begin' in source)) return source
       const asker = args.contextValue as Asker & { sink: Sink }
-      return new Subscriber(asker.sink, { question: createQuestion(args, asker, log), source }, home)
+      const question = createQuestion(args, asker, log)
+      if (question instanceof GraphQLError) return { errors: [question] }
+      return new Subscriber(asker.sink, { question, source }, home)
     },
     close: () => clearInterval(reminder),
   }

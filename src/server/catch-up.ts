@@ -41,6 +41,7 @@ export function createCatchUp(parts: {
       if (subscriber.ended) return
       hold.moveTo(subscriber.place)
       if (subscriber.place >= feed.head && !replaying) return void line.inLine.add(subscriber)
+      await turns.next()
       const reading = await feed.read(source.interest, subscriber.place)
       const { prunedTo, through } = reading
       if (prunedTo !== null) await give(subscriber, [await question.answer(await source.gap(prunedTo))])

@@ -12,8 +12,8 @@ export interface Sink {
   isFull(): boolean
   /** Resolves once it is not full, or gone. */
   drained(): Promise<void>
-  /** In one write. */
-  send(payloads: readonly Payload[]): void
+  /** In one write. False: nobody is there any more. */
+  send(payloads: readonly Payload[]): boolean
 }
 
 export interface Line {
@@ -92,10 +92,9 @@ export class Subscriber implements AsyncIterableIterator<never, undefined> {
     else this.#reject?.(error)
   }
 
-  /** What is the last thing ends it. */
+  /** The last thing there is to tell ends it, and so does a sink that is gone. */
   give(payloads: readonly Payload[]): void {
-    if (payloads.length > 0) this.sink.send(payloads)
-    if (payloads.at(-1)?.isLast) this.end()
+    if (payloads.length > 0 && (!this.sink.send(payloads) || payloads.at(-1)!.isLast)) this.end()
   }
 
   [Symbol.asyncIterator](): this {

@@ -62,13 +62,15 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
     return this.client.readyState === WebSocket.OPEN
   }
 
-  /** What graphql-ws has to say. */
-  send(text: string): Promise<void> {
-    return this.#say(done => this.client.send(text, done))
+  /** At once: while graphql-ws waited for a write it would still hold an id that its client has given up. */
+  send(text: string): void {
+    if (this.isOpen) this.client.send(text)
+    this.#listen()
   }
 
   pong(data: Buffer): void {
-    void this.#say(done => this.client.pong(data, false, done))
+    if (this.isOpen) this.client.pong(data)
+    this.#listen()
   }
 
   ping(): void {
@@ -78,6 +80,7 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
   onMessage(hear: (text: string) => Promise<void>): void {
     this.client.on('message', data => {
       hear(String(data)).catch(error => this.#fail(error))
+      this.#listen()
     })
   }
 
@@ -111,15 +114,11 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
     this.closeFor(isTheirs ? 'bad message' : 'fault')
   }
 
-  /** Whoever makes the gateway say more than it reads is not heard for a while. */
-  #say(send: (done: () => void) => void): Promise<void> {
-    if (!this.isOpen) return Promise.resolve()
-    const said = new Promise<void>(send)
-    if (this.outlet.isFull() && !this.client.isPaused) {
-      this.client.pause()
-      this.outlet.drained().then(() => this.client.resume())
-    }
-    return said
+  /** Whoever does not read what it is told is not heard for a while. */
+  #listen(): void {
+    if (!this.outlet.isFull() || this.client.isPaused) return
+    this.client.pause()
+    this.outlet.drained().then(() => this.client.resume())
   }
 }
 
@@ -142,8 +141,10 @@ export class PeerSink implements Sink {
     return this.#peer.outlet.drained()
   }
 
-  send(payloads: readonly Payload[]): void {
-    if (this.#peer.isOpen) this.#peer.outlet.write(framesOf(this.#envelope, payloads))
+  send(payloads: readonly Payload[]): boolean {
+    if (!this.#peer.isOpen) return false
+    this.#peer.outlet.write(framesOf(this.#envelope, payloads))
+    return true
   }
 }
 

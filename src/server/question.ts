@@ -10,6 +10,7 @@ import {
   type ExecutionArgs,
   type ExecutionResult,
   execute,
+  type GraphQLError,
   type GraphQLSchema,
   Kind,
   TypeInfo,
@@ -20,6 +21,7 @@ import { stringify } from 'safe-stable-stringify'
 import type { Item } from '../events/source.ts'
 import { OWN } from '../graphql/builder.ts'
 import type { Context } from '../graphql/context.ts'
+import { badArgument } from '../graphql/request-error.ts'
 import { type ErrorLog, mask } from './mask.ts'
 
 /** The context of a subscription, as the executor makes it. */
@@ -42,18 +44,26 @@ export interface Question {
   answer(item: Item): Payload | Promise<Payload>
 }
 
-export function createQuestion(args: ExecutionArgs, asker: Asker, log: ErrorLog): Question {
+/** They are kept as long as anybody has the question. */
+const LONGEST_VARIABLES = 64 * 1024
+
+/** Or a request error, BAD_ARGUMENT. */
+export function createQuestion(args: ExecutionArgs, asker: Asker, log: ErrorLog): Question | GraphQLError {
   const { schema, document } = args
   const { appId, params, renew } = asker
   const operationName = args.operationName ?? null
   const variableValues = args.variableValues ?? null
   const { isOwn, place } = traitsOf(schema, document)
 
-  function keyOf(): string {
-    const { [place ?? '']: _, ...variables } = variableValues ?? {}
-    const key = JSON.stringify([appId, params.query, operationName, stringify(variables)])
-    return createHash('sha256').update(key).digest('base64')
-  }
+  const { [place ?? '']: _, ...others } = variableValues ?? {}
+  const variables = stringify(others) ?? ''
+  if (variables.length > LONGEST_VARIABLES)
+    return badArgument('variables', `at most ${LONGEST_VARIABLES} characters for a subscription`)
+
+  const keyOf = () =>
+    createHash('sha256')
+      .update(JSON.stringify([appId, params.query, operationName, variables]))
+      .digest('base64')
 
   function serialise(item: Item, { data, errors }: ExecutionResult): Payload {
     const masked = errors?.map(error => mask(error, log))

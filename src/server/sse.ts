@@ -43,7 +43,9 @@ export function createEventStream(
       isFull: () => outlet.isFull(),
       drained: () => outlet.drained(),
       send(payloads) {
-        if (!response.writableEnded) outlet.write(payloads.flatMap(eventOf))
+        if (response.writableEnded || response.destroyed) return false
+        outlet.write(payloads.flatMap(eventOf))
+        return true
       },
     },
 
@@ -66,12 +68,16 @@ export function createEventStream(
         ping: () => void (outlet.isFull() || response.writableEnded || response.write(COMMENT)),
       }
       heartbeat.watch(pulsing)
+      const { socket } = request
       const leave = () => {
+        socket.off('close', leave)
         heartbeat.unwatch(pulsing)
         connections.leave(connection)
         subscription.end()
       }
       if (response.destroyed) return leave()
+      // One that waits behind another on the same connection never hears that it closed.
+      socket.once('close', leave)
       response.once('close', leave)
       response.on('error', () => response.destroy())
       // Some clients wait for a first byte.

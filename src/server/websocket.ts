@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream'
 import { handleProtocols, makeServer } from 'graphql-ws'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import type { Context } from '../graphql/context.ts'
-import { requestError } from '../graphql/request-error.ts'
+import { badArgument, requestError } from '../graphql/request-error.ts'
 import type { Authenticate } from './auth.ts'
 import type { Connections } from './connections.ts'
 import type { Heartbeat } from './heartbeat.ts'
@@ -40,6 +40,8 @@ export interface Caps {
   operationsPerSecond: number
 }
 
+/** It stands before everything that is told. */
+const LONGEST_ID = 1000
 /** A peer has so long to answer its close frame. */
 const GOODBYE_MS = 2000
 
@@ -72,6 +74,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
 
     async onSubscribe({ extra: peer, subscriptions }, id, params) {
       if (!peer.mayBegin()) return [requestError('TOO_MANY_OPERATIONS')]
+      if (id.length > LONGEST_ID) return [badArgument('id', `at most ${LONGEST_ID} characters`)]
       if (Object.keys(subscriptions).length > caps.subscriptions)
         return [requestError('TOO_MANY_SUBSCRIPTIONS')]
       const door: Door = { caller: peer.caller, sink: new PeerSink(peer, id) }
