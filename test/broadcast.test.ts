@@ -449,12 +449,14 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
   test('tells a watched prediction’s end even where its event was pruned', async () => {
     await using f = await fixture({ ringBytes: 600 })
     const { id } = await add(f.store, f.app)
-    const watcher = await f.watch(f.app, STATUS, { id: encodeId('Prediction', id) })
-    await until(() => watcher.payloads.length === 1)
+    const variables = { id: encodeId('Prediction', id) }
+    const [watcher, live] = [await f.watch(f.app, STATUS, variables), await f.watch(f.app, STATUS, variables)]
+    await until(() => watcher.payloads.length === 1 && live.payloads.length === 1)
     watcher.full = true
     await sendAll(f.store, T + SECOND)
     await f.store.change(id, observed(COMPLETED, T + SECOND, T), T + SECOND)
     await addMany(f.store, f.app, 3)
+    await live.end
     await until(() => f.feed.head === 6)
     await f.store.pruneEvents(T + HOUR, 4)
     watcher.drain()
