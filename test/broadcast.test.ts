@@ -315,6 +315,36 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(watcher.told().filter(item => item === 'caught up')).toHaveLength(1)
   })
 
+  test('tells one that comes into a line everything, where the line has read the store ahead of the tail', async () => {
+    // Nothing stays in the ring.
+    await using f = await fixture({ ringBytes: 1 })
+    const first = await f.watch(f.app)
+    await until(() => first.payloads.length === 1)
+    const { logAfter } = f.store
+    let open = () => {}
+    const gate = new Promise<void>(resolve => {
+      open = resolve
+    })
+    let reads = 0
+    f.store.logAfter = async (...args) => {
+      if (reads++ > 0) await gate
+      return logAfter(...args)
+    }
+    await add(f.store, f.app)
+    // The tail has 1, and the line waits for its turn.
+    while (f.feed.head < 1) await Promise.resolve()
+    await addMany(f.store, f.app, 2)
+    await until(() => first.payloads.length >= 2)
+    const second = await f.watch(f.app, FEED, { after: f.cursors.seal(1) })
+    await until(() => second.told().includes('caught up'))
+    open()
+    await until(() => first.payloads.length === 4)
+    await add(f.store, f.app)
+    for (const watcher of [first, second]) await until(() => watcher.told().includes('QUEUED 4'))
+    expect(first.told()).toEqual(['caught up', ...queued(1, 4)])
+    expect(second.told()).toEqual(['caught up', ...queued(2, 4)])
+  })
+
   test('whoever joins at any moment of a storm is told everything from there on, once, in order', async () => {
     await using f = await fixture({ ringBytes: 20_000 })
     const watchers: [number, Watcher][] = []

@@ -1,8 +1,8 @@
 /**
  * The log as it grows. One tail a process reads each new event once, into a ring; a reader is a place, which it keeps
  * itself, and whoever fell out of the ring reads from the store.
- * Invariant: `head` moves in the same turn in which everyone who listens for an event behind it is woken. So a reader that
- * looks, finds nothing up to `head` and listens, all in one turn, misses nothing.
+ * Invariant: `head` moves in the same turn in which everyone who listens for an event behind it is woken, and nothing past
+ * it is read. So a reader that looks, finds nothing up to `head` and listens, all in one turn, misses nothing.
  */
 import { performance } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
@@ -164,10 +164,13 @@ export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: F
       limit: BATCH,
       ...(predictionId !== undefined && { predictionId }),
     })
+    // What the tail has not read yet will wake whoever listens; nobody may be past it by then.
+    const { head } = ring
+    const prunedTo = after < floor ? floor : null
     return {
-      events: events.filter(event => matches(filter, event.prediction)),
-      through,
-      prunedTo: after < floor ? floor : null,
+      events: events.filter(event => event.seq <= head && matches(filter, event.prediction)),
+      through: Math.max(Math.min(through, head), prunedTo ?? 0),
+      prunedTo,
     }
   }
 }
