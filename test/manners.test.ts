@@ -34,7 +34,12 @@ async function talk(harness: Harness, key = harness.key): Promise<Talk> {
 const subscribe = (id: string, query = FEED) => ({ id, type: 'subscribe', payload: { query } })
 
 /** An event stream, read as it comes. */
-async function stream(harness: Harness, query = FEED, headers: Record<string, string> = {}) {
+async function stream(
+  harness: Harness,
+  query = FEED,
+  headers: Record<string, string> = {},
+  variables: Record<string, unknown> = {},
+) {
   const response = await harness.fetch('/graphql', {
     method: 'POST',
     headers: {
@@ -43,7 +48,7 @@ async function stream(harness: Harness, query = FEED, headers: Record<string, st
       authorization: `Bearer ${harness.key}`,
       ...headers,
     },
-    body: JSON.stringify({ query }),
+    body: JSON.stringify({ query, variables }),
   })
   const read = { response, text: '', ended: Promise.resolve('') }
   read.ended = (async () => {
@@ -92,6 +97,8 @@ describe('caps', () => {
     const { socket, heard, say, closed } = await talk(harness)
     for (const id of ['a', 'b', 'c']) say(subscribe(id))
     await until(() => heard.length === 4)
+    for (const id of ['a', 'b'])
+      expect(heard.find(message => message.id === id)).toMatchObject({ type: 'next' })
     expect(heard.find(message => message.id === 'c')).toMatchObject({
       type: 'error',
       payload: [{ extensions: { code: 'TOO_MANY_SUBSCRIPTIONS' } }],
@@ -130,6 +137,14 @@ describe('caps', () => {
 })
 
 describe('the protocol', () => {
+  test('compresses nothing, even for one who offers to', async () => {
+    await using harness = await startGateway()
+    const { socket, closed } = await talk(harness)
+    expect(socket.extensions).toBe('')
+    socket.close()
+    await closed
+  })
+
   test.each(['"\\ \n', 'ü ☃ 🎬', '\u2028\ud800', '__proto__', 'constructor', 'x'.repeat(1000)])(
     'an operation may have any id: %j',
     async id => {
@@ -399,7 +414,7 @@ describe('server-sent events', () => {
   const EVENTS = `subscription ($after: String) { predictionFeed(after: $after) {
     __typename ... on PredictionEvent { cursor prediction { status } } ... on FeedCaughtUp { cursor } } }`
 
-  test('carry the cursor as `id:`, and Last-Event-ID goes on right behind it', async () => {
+  test('carry the cursor as `id:`, and Last-Event-ID goes on right behind it, whatever `after` says', async () => {
     await using harness = await startGateway()
     const first = await stream(harness, EVENTS)
     await submit(harness)
@@ -409,7 +424,12 @@ describe('server-sent events', () => {
     )
     expect(events.length).toBeGreaterThan(3)
     for (const { id, item } of events) expect(id).toBe(item.cursor)
-    const second = await stream(harness, EVENTS, { 'last-event-id': events[1]!.id! })
+    const second = await stream(
+      harness,
+      EVENTS,
+      { 'last-event-id': events[1]!.id! },
+      { after: events[0]!.id },
+    )
     await until(() => second.text.includes('FeedCaughtUp'))
     const ids = [...second.text.matchAll(/id: (\S+)\n/g)].map(match => match[1])
     expect(ids.slice(0, -1)).toEqual(events.slice(2).map(event => event.id))
