@@ -376,6 +376,24 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(live.told()).toEqual(['caught up', ...queued(1, 304)])
   })
 
+  test('lets those who read replay beside those who don’t', async () => {
+    await using f = await fixture({ ringBytes: 1 })
+    await addMany(f.store, f.app, 200)
+    await until(() => f.feed.head === 200)
+    const ask = () => f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    const stalled = [await ask(), await ask()]
+    for (const watcher of stalled) watcher.full = true
+    const others = [await ask(), await ask()]
+    for (const watcher of others) await until(() => watcher.told().includes('caught up'))
+    for (const watcher of stalled) {
+      expect(watcher.told()).not.toContain('caught up')
+      watcher.drain()
+      await until(() => watcher.told().includes('caught up'))
+    }
+    for (const watcher of [...stalled, ...others])
+      expect(watcher.told()).toEqual([...queued(1, 200), 'caught up'])
+  })
+
   test('keeps the log from being pruned behind a replay that waits for its peer', async () => {
     await using f = await fixture({ ringBytes: 20_000 })
     await addMany(f.store, f.app, 300)

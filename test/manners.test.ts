@@ -378,6 +378,37 @@ describe('a peer that does not read', () => {
     await flood.closed
   })
 
+  test('is asked for nothing more: what it asks meanwhile waits, and is answered when it reads', async () => {
+    await using harness = await startGateway({ env: { MAX_OPERATIONS_PER_SECOND: '1000000' } })
+    const { store } = harness.gateway
+    const app = (await store.appNamed('test'))!.id
+    await add(store, app, Date.now(), { metadata: 'x'.repeat(500_000) })
+    const { list } = store
+    let asked = 0
+    store.list = async (...args) => {
+      asked++
+      return list(...args)
+    }
+    const slow = await talk(harness)
+    raw(slow).pause()
+    for (let i = 0; i < 100; i++)
+      slow.say(subscribe(`${i}`, '{ predictions { edges { node { metadata } } } }'))
+    let before = -1
+    await until(async () => {
+      const still = asked === before
+      before = asked
+      await harness.query('{ viewer { name } }')
+      await new Promise(resolve => setTimeout(resolve, 100))
+      return still && asked > 0
+    })
+    // What the kernel took, and one.
+    expect(asked).toBeLessThan(50)
+    raw(slow).resume()
+    await until(() => slow.heard.filter(({ type }) => type === 'complete').length === 100)
+    slow.socket.close()
+    await slow.closed
+  })
+
   test('for two intervals is ended, whichever its transport; one that is read lives', async () => {
     await using harness = await startGateway({ overrides: { heartbeatMs: 300 } })
     const [dead, live] = [await talk(harness), await talk(harness)]

@@ -30,6 +30,8 @@ export interface Reading {
 export interface Feed {
   /** How far the tail has read. */
   readonly head: number
+  /** What is behind it is in the ring; what is not, in the store. */
+  readonly floor: number
   /** At most a batch; at once if it is in the ring. */
   read(interest: Interest, after: number): Reading | Promise<Reading>
   /** Calls `wake` for each event, in the turn in which it is there to be read. Answers with the way to stop. */
@@ -54,6 +56,8 @@ export interface FeedOptions {
 }
 
 const BATCH = 100
+/** A prompt may have a million characters. */
+const STORE_BATCH = 25
 /** A start reads so many of the newest events, for those who come back after a restart. */
 const WARM = 1000
 const RING_BYTES = 8 * 1024 * 1024
@@ -80,7 +84,7 @@ export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: F
       const armed = bell.arm()
       try {
         let until = performance.now() + SLICE_MS
-        const { events, floor } = await store.logAfter(ring.head, BATCH)
+        const { events, floor } = await store.logAfter(ring.head, STORE_BATCH)
         failing = false
         if (floor > ring.head) skipTo(floor)
         for (const event of events) {
@@ -89,7 +93,7 @@ export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: F
           await setImmediate()
           until = performance.now() + SLICE_MS
         }
-        if (events.length === BATCH) await setImmediate()
+        if (events.length === STORE_BATCH) await setImmediate()
         else await armed.rung(RECHECK_MS, signal)
       } catch (error) {
         if (!failing) log.error({ err: error }, 'the event log could not be read; it is read again')
@@ -119,6 +123,9 @@ export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: F
   return {
     get head() {
       return ring.head
+    },
+    get floor() {
+      return ring.floor
     },
 
     read(interest, after) {
@@ -161,7 +168,7 @@ export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: F
     const { events, through, floor } = await store.eventsAfter({
       appId,
       after,
-      limit: BATCH,
+      limit: STORE_BATCH,
       ...(predictionId !== undefined && { predictionId }),
     })
     // What the tail has not read yet will wake whoever listens; nobody may be past it by then.

@@ -25,6 +25,8 @@ export function createCatchUp(parts: {
 }): CatchUp {
   const { feed, payloads, turns, log } = parts
 
+  let lastAlone: Promise<void> = Promise.resolve()
+
   /** Whether a replay follows. */
   async function begin({ question }: Line, subscriber: Subscriber, source: Source): Promise<boolean> {
     const { place, first, replays } = await source.begin()
@@ -41,15 +43,33 @@ export function createCatchUp(parts: {
       if (subscriber.ended) return
       hold.moveTo(subscriber.place)
       if (subscriber.place >= feed.head && !replaying) return void line.inLine.add(subscriber)
-      await turns.next()
-      const reading = await feed.read(source.interest, subscriber.place)
-      const { prunedTo, through } = reading
-      if (prunedTo !== null) await give(subscriber, [await question.answer(await source.gap(prunedTo))])
-      subscriber.place = await giveEvents(line, subscriber, reading)
-      if (!replaying || subscriber.place < Math.max(through, feed.head)) continue
+      if (subscriber.place < feed.floor) await alone(() => step(line, subscriber))
+      else await step(line, subscriber)
+      if (!replaying || subscriber.place < feed.head) continue
       replaying = false
-      if (source.caughtUp) await give(subscriber, [await question.answer(source.caughtUp(through))])
+      if (source.caughtUp) await give(subscriber, [await question.answer(source.caughtUp(subscriber.place))])
     }
+  }
+
+  /** What was read from the store is held once at a time, however many read. */
+  function alone(work: () => Promise<void>): Promise<void> {
+    const done = lastAlone.then(work)
+    lastAlone = done.catch(() => {})
+    return done
+  }
+
+  /** Waits for nobody who reads: others wait for it. */
+  async function step(line: Line, subscriber: Subscriber): Promise<void> {
+    const { source, question } = line
+    await turns.next()
+    if (subscriber.ended) return
+    const reading = await feed.read(source.interest, subscriber.place)
+    const { prunedTo } = reading
+    if (prunedTo !== null) {
+      subscriber.give([await question.answer(await source.gap(prunedTo))])
+      subscriber.place = prunedTo
+    }
+    subscriber.place = await giveEvents(line, subscriber, reading)
   }
 
   /** Answers with how far it came: where the peer reads no more, the rest is let go and read again later. */
@@ -61,17 +81,19 @@ export function createCatchUp(parts: {
     const last = events.at(-1)
     const some: Payload[] = []
     let bytes = 0
+    let { place } = subscriber
     for (const event of events) {
+      if (subscriber.ended || subscriber.sink.isFull()) return place
       await turns.next()
       const payload = await payloads.of(line, event)
       some.push(payload)
       bytes += payload.tail.length
       if (bytes < WRITE_BYTES && event !== last) continue
-      await give(subscriber, some.splice(0))
+      subscriber.give(some.splice(0))
+      place = event.seq
       bytes = 0
-      if (subscriber.ended || subscriber.sink.isFull()) return event.seq
     }
-    return through
+    return subscriber.ended ? place : through
   }
 
   /** Once there is room. */

@@ -27,6 +27,9 @@ export const CLOSES = {
   fault: [4500, 'Internal server error'],
 } as const satisfies Record<string, [code: number, reason: string]>
 
+const REST = Promise.resolve()
+const nextPass = () => new Promise(setImmediate)
+
 /** The same for every peer. */
 export interface Manners {
   operationsPerSecond: number
@@ -45,6 +48,7 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
   /** Operations it may still begin, as of `filledAt`. */
   #tokens: number
   #filledAt = Date.now()
+  #lastTurn: Promise<unknown> = REST
 
   constructor(client: WebSocket, socket: Socket, manners: Manners) {
     this.client = client
@@ -95,6 +99,17 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
   closeFor(why: keyof typeof CLOSES): void {
     const [code, reason] = CLOSES[why]
     this.client.close(code, reason)
+  }
+
+  /** One answer at a time, and none while others wait to be read: a few large ones would fill the process. */
+  inTurn<Answer>(work: () => Promise<Answer>): Promise<Answer | null> {
+    const answer = this.#lastTurn.then(async () => {
+      await this.outlet.drained()
+      return this.isOpen ? work() : null
+    })
+    // Behind whatever sends it.
+    this.#lastTurn = answer.then(nextPass, nextPass)
+    return answer
   }
 
   /** A second's worth at once, then so many a second. */

@@ -92,7 +92,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
           operationName: params.operationName,
           variableValues: params.variables,
           contextValue: await contextFactory(),
-          rootValue: { execute, subscribe },
+          rootValue: { execute, subscribe, peer },
         }
       } catch (error) {
         return [mask(error, log)]
@@ -101,7 +101,10 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       }
     },
 
-    execute: ({ rootValue, ...args }) => (rootValue as Enveloped).execute(args),
+    async execute({ rootValue, ...args }) {
+      const { execute, peer } = rootValue as Enveloped
+      return (await peer.inTurn(async () => execute(args))) ?? GONE
+    },
 
     async subscribe(args) {
       const { rootValue, ...rest } = args
@@ -175,7 +178,10 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   }
 }
 
-type Enveloped = Pick<ReturnType<Yoga['getEnveloped']>, 'execute' | 'subscribe'>
+type Enveloped = Pick<ReturnType<Yoga['getEnveloped']>, 'execute' | 'subscribe'> & { peer: Peer }
+
+/** Nobody reads it. */
+const GONE = { data: null }
 
 const UNAVAILABLE =
   'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n'
