@@ -208,6 +208,28 @@ describe('the protocol', () => {
     await until(async () => (await stream(harness)).response.status === 200)
   })
 
+  test('an id that is in use closes with 4409, however long it is', async () => {
+    await using harness = await startGateway()
+    const { heard, say, closed } = await talk(harness)
+    say(subscribe('x'.repeat(200)))
+    await until(() => heard.length === 2)
+    say(subscribe('x'.repeat(200)))
+    expect((await closed)[0]).toBe(4409)
+  })
+
+  test('a subscription that asks for nothing gets an error; the others of its socket go on', async () => {
+    await using harness = await startGateway()
+    const { socket, heard, say, closed } = await talk(harness)
+    say(subscribe('a'))
+    say(subscribe('b', 'subscription { predictionFeed @skip(if: true) { __typename } }'))
+    await until(() => heard.some(({ id, type }) => id === 'b' && type === 'complete'))
+    expect(JSON.stringify(heard)).toContain('"errors"')
+    await submit(harness)
+    await until(() => heard.filter(({ id }) => id === 'a').length > 1)
+    socket.close()
+    await closed
+  })
+
   test('a message that is none of a client’s closes with 4400 and fills no log', async () => {
     await using harness = await startGateway()
     for (const message of [{ id: 'a', type: 'next', payload: {} }, { type: 'nonsense' }, 'text']) {

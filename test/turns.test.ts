@@ -17,7 +17,7 @@ test('long work leaves room for others between its slices', async () => {
   }
   setImmediate(others)
   for (let i = 0; i < 200; i++) {
-    await turns.next()
+    await turns.next('a')
     busy(0.5)
   }
   working = false
@@ -30,7 +30,7 @@ test('two works that ask for turns get them in turn', async () => {
   const order: string[] = []
   const work = async (name: string) => {
     for (let i = 0; i < 20; i++) {
-      await turns.next()
+      await turns.next('one')
       order.push(name)
       busy(0.5)
     }
@@ -39,10 +39,19 @@ test('two works that ask for turns get them in turn', async () => {
   expect(order.join('')).toBe('ab'.repeat(20))
 })
 
+test('one who wants many turns makes another wait for one', async () => {
+  const turns = createTurns()
+  let given = 0
+  const many = Array.from({ length: 20_000 }, () => turns.next('many').then(() => given++))
+  await turns.next('other')
+  expect(given).toBeLessThan(3)
+  await Promise.all(many)
+})
+
 test('what rests begins again', async () => {
   const turns = createTurns()
   for (let i = 0; i < 3; i++) {
-    await turns.next()
+    await turns.next('a')
     await new Promise(setImmediate)
   }
 })

@@ -157,8 +157,10 @@ export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: F
     },
 
     lowestHeld() {
-      const places = [...holds].filter(hold => Date.now() - hold.movedAt < HOLD_MS).map(hold => hold.place)
-      return places.length === 0 ? null : Math.min(...places)
+      let lowest: number | null = null
+      for (const { place, movedAt } of holds)
+        if (Date.now() - movedAt < HOLD_MS) lowest = Math.min(lowest ?? place, place)
+      return lowest
     },
 
     close: () => closing.abort(),

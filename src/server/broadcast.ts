@@ -4,6 +4,7 @@
  * Invariant: whoever is in line has been given everything up to the line's place, or to its own if that is further. So it
  * is given each event once, in order.
  */
+import { performance } from 'node:perf_hooks'
 import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, GraphQLError } from 'graphql'
 import type { Feed } from '../events/feed.ts'
 import type { Source } from '../events/source.ts'
@@ -47,7 +48,8 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
   }, quietMs / 4)
   reminder.unref()
 
-  const isQuiet = ({ source, toldAt }: Line) => source.caughtUp !== null && Date.now() - toldAt >= quietMs
+  const isQuiet = ({ source, toldAt }: Line) =>
+    source.caughtUp !== null && performance.now() - toldAt >= quietMs
 
   const home: Home = {
     begin(subscriber, asked) {
@@ -72,7 +74,7 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
       place: feed.head,
       inLine: new Set(),
       size: 0,
-      toldAt: Date.now(),
+      toldAt: performance.now(),
       moving: false,
       again: false,
       unlisten: feed.listen(source.interest, seq => wake(line, seq)),
@@ -98,7 +100,7 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
     try {
       while (line.again && line.inLine.size > 0) {
         line.again = false
-        await turns.next()
+        await turns.next(question.owner)
         const { events, prunedTo, through } = await feed.read(source.interest, line.place)
         if (prunedTo !== null)
           await offer(line, [{ seq: prunedTo, payload: await question.answer(await source.gap(prunedTo)) }])
@@ -128,7 +130,7 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
         told = []
         bytes = 0
       }
-      if (event !== last) await turns.next()
+      if (event !== last) await turns.next(line.question.owner)
     }
   }
 
@@ -138,7 +140,7 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
     let left = GRAIN
     for (const subscriber of line.inLine) {
       if (left-- === 0) {
-        await turns.next()
+        await turns.next(line.question.owner)
         left = GRAIN
       }
       const { place, sink } = subscriber
@@ -148,7 +150,7 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
         catchUp(line, subscriber, null)
       } else subscriber.give(place <= line.place ? all : all.filter((_, i) => told[i]!.seq > place))
     }
-    line.toldAt = Date.now()
+    line.toldAt = performance.now()
   }
 
   return {

@@ -61,7 +61,7 @@ export function createCatchUp(parts: {
   /** Waits for nobody who reads: others wait for it. */
   async function step(line: Line, subscriber: Subscriber): Promise<void> {
     const { source, question } = line
-    await turns.next()
+    await turns.next(line.question.owner)
     if (subscriber.ended) return
     const reading = await feed.read(source.interest, subscriber.place)
     const { prunedTo } = reading
@@ -84,7 +84,7 @@ export function createCatchUp(parts: {
     let { place } = subscriber
     for (const event of events) {
       if (subscriber.ended || subscriber.sink.isFull()) return place
-      await turns.next()
+      await turns.next(line.question.owner)
       const payload = await payloads.of(line, event)
       some.push(payload)
       bytes += payload.tail.length

@@ -2,6 +2,7 @@
  * Who is connected: sockets and event streams that were let in, app by app.
  * Invariant: what was admitted counts until it leaves. One whose key no longer stands is told to end within CHECK_MS.
  */
+import { performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
 import type { Authenticate, Caller } from './auth.ts'
 import type { ErrorLog } from './mask.ts'
@@ -78,9 +79,9 @@ export function createConnections({ authenticate, log, mostPerApp }: Connections
       stopping = true
       const connections = all()
       const apart = Math.min(APART_MS, ms / connections.length)
-      const begun = Date.now()
+      const begun = performance.now()
       for (const [i, connection] of connections.entries()) {
-        const ahead = begun + i * apart - Date.now()
+        const ahead = begun + i * apart - performance.now()
         if (ahead > 0) await setTimeout(ahead)
         connection.end('restart')
       }

@@ -4,6 +4,7 @@
  * Invariant: while more waits for it than its budget, it is neither written to nor read from; so it can fill nothing.
  */
 import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import type { WebSocket as ProtocolSocket } from 'graphql-ws'
 import { WebSocket } from 'ws'
 import type { Caller } from './auth.ts'
@@ -47,7 +48,7 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
   readonly #manners: Manners
   /** Operations it may still begin, as of `filledAt`. */
   #tokens: number
-  #filledAt = Date.now()
+  #filledAt = performance.now()
   #lastTurn: Promise<unknown> = REST
 
   constructor(client: WebSocket, socket: Socket, manners: Manners) {
@@ -88,8 +89,9 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
     })
   }
 
-  close(code?: number, reason?: string): void {
-    this.client.close(code, reason)
+  /** A reason may have 123 bytes; graphql-ws's own may name an id. */
+  close(code?: number, reason = ''): void {
+    this.client.close(code, Buffer.byteLength(reason) > 123 ? '' : reason)
   }
 
   end(why: Ending): void {
@@ -115,7 +117,7 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
   /** A second's worth at once, then so many a second. */
   mayBegin(): boolean {
     const { operationsPerSecond: perSecond } = this.#manners
-    const now = Date.now()
+    const now = performance.now()
     this.#tokens = Math.min(perSecond, this.#tokens + ((now - this.#filledAt) / 1000) * perSecond)
     this.#filledAt = now
     if (this.#tokens < 1) return false

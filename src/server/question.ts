@@ -40,6 +40,8 @@ export interface Payload {
 export interface Question {
   /** Who has the same key has the same question; a symbol is nobody else's. */
   key: string | symbol
+  /** Whose turns it takes. */
+  owner: string
   /** A field that fails is masked, and logged. At once, unless a field has to be waited for. */
   answer(item: Item): Payload | Promise<Payload>
 }
@@ -73,6 +75,7 @@ export function createQuestion(args: ExecutionArgs, asker: Asker, log: ErrorLog)
 
   return {
     key: isOwn ? Symbol('own') : keyOf(),
+    owner: appId,
 
     answer(item) {
       const result = execute({

@@ -110,8 +110,12 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       const { rootValue, ...rest } = args
       const door = args.contextValue as Context & Door
       Object.assign(args, { rootValue: null, contextValue: null, variableValues: null })
-      const answer = await (rootValue as Enveloped).subscribe(rest)
-      return door.subscription ?? answer
+      try {
+        const answer = await (rootValue as Enveloped).subscribe(rest)
+        return door.subscription ?? answer
+      } catch (error) {
+        return { errors: [mask(error, log)] }
+      }
     },
   })
 
