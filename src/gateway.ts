@@ -138,8 +138,9 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
       const deadline = AbortSignal.timeout(DRAIN_MS)
       const stopped = Promise.all(workers.map(worker => worker.stop(deadline)))
       webSockets.refuse()
-      const closed = new Promise(resolve => server.close(resolve))
+      // Until then whoever asks is told that it is not ready.
       await connections.drain(DRAIN_MS - 2 * GOODBYE_MS)
+      const closed = new Promise(resolve => server.close(resolve))
       await webSockets.close(GOODBYE_MS)
       server.closeAllConnections()
       await Promise.all([stopped, closed])

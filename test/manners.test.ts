@@ -311,12 +311,13 @@ describe('the end', () => {
     await using harness = await startGateway()
     const talks = []
     for (let i = 0; i < 20; i++) talks.push(await talk(harness))
-    const ready = harness.fetch('/health/ready')
-    await ready
+    expect((await harness.fetch('/health/ready')).status).toBe(200)
     const begun = Date.now()
     const moments: number[] = []
     for (const { closed } of talks) void closed.then(() => moments.push(Date.now() - begun))
     const ended = harness.gateway.close()
+    const answer = await harness.fetch('/health/ready')
+    expect([answer.status, moments.length < talks.length]).toEqual([503, true])
     await ended
     for (const { closed } of talks) expect(await closed).toEqual([1012, 'Service restart'])
     expect(moments.at(-1)! - moments[0]!).toBeGreaterThan(100)
