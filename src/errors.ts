@@ -48,6 +48,11 @@ export const REFUSALS = {
     retryable: false,
     remedy: 'Mint a token with the permission it needs.',
   },
+  ALREADY_FINISHED: {
+    message: 'There is nothing left to cancel: it has ended.',
+    retryable: false,
+    remedy: '`prediction` says how.',
+  },
 } as const satisfies Record<string, Failure>
 export type RefusalCode = keyof typeof REFUSALS
 
@@ -59,14 +64,14 @@ export const ENDINGS = {
     remedy: 'Change the image or the prompt.',
   },
   INVALID_INPUT: {
-    message: 'Upstream refused the input.',
+    message: 'The input was refused: by upstream, or since its image is none, or over 25 MB.',
     retryable: false,
     remedy: 'Change the input; nothing was charged.',
   },
   IMAGE_UNREACHABLE: {
     message: 'The image could not be fetched.',
     retryable: false,
-    remedy: 'Give a URL that anyone can fetch.',
+    remedy: 'Give an http(s) URL that anyone on the internet can fetch; nothing was charged.',
   },
   GENERATION_FAILED: {
     message: 'The video could not be generated.',
@@ -81,7 +86,7 @@ export const ENDINGS = {
   TIMED_OUT: {
     message: 'The job took too long.',
     retryable: true,
-    remedy: 'It may have been charged: look at the account before you submit again.',
+    remedy: 'It may have been charged, and may still end: look at the account before you submit again.',
   },
   UPSTREAM_UNAVAILABLE: {
     message: 'Upstream failed while it worked on the job.',
@@ -91,7 +96,8 @@ export const ENDINGS = {
   SUBMISSION_UNKNOWN: {
     message: 'The job was sent and no answer came: it may be running, and it may have been charged.',
     retryable: false,
-    remedy: 'It is never sent again by itself. Look at the account, then decide.',
+    remedy:
+      'It is never sent again by itself, and still looked for for seven days. Look at the account, then decide: `retryPrediction` sends it anew.',
   },
 } as const satisfies Record<string, Failure>
 export type PredictionErrorCode = keyof typeof ENDINGS

@@ -9,6 +9,7 @@ import { createCursors } from './events/cursor.ts'
 import { createFeed } from './events/feed.ts'
 import { createSources } from './events/source.ts'
 import { createKey } from './key.ts'
+import { MODELS, type VideoModel } from './models.ts'
 import { createAuthenticate } from './server/auth.ts'
 import { createBroadcast } from './server/broadcast.ts'
 import { createConnections } from './server/connections.ts'
@@ -17,17 +18,25 @@ import { createHeartbeat } from './server/heartbeat.ts'
 import { createHttp } from './server/http.ts'
 import { listen } from './server/listen.ts'
 import { createMetrics } from './server/metrics.ts'
+import { createWebhook } from './server/webhook.ts'
 import { createWebSockets } from './server/websocket.ts'
 import { createExecutor, GRAPHQL_PATH } from './server/yoga.ts'
 import { createSimulator, type Simulator, type SimulatorOptions } from './simulator/simulator.ts'
 import { openSqlite } from './store/sqlite/open.ts'
 import type { Store } from './store/store.ts'
 import { createUpstream } from './upstream/client.ts'
+import { createReach, type Reach } from './upstream/reach.ts'
+import { createWebhookAddresses } from './webhook-address.ts'
+import { createBreaker } from './workers/breaker.ts'
+import { createInspector } from './workers/inspector.ts'
 import { createJanitor } from './workers/janitor.ts'
+import { createLooks } from './workers/looks.ts'
 import type { Log } from './workers/loop.ts'
 import { createPoller } from './workers/poller.ts'
 import { createProbe } from './workers/probe.ts'
+import { createReceiver } from './workers/receiver.ts'
 import { createReconciler } from './workers/reconciler.ts'
+import { LONGEST_WAIT } from './workers/search.ts'
 import { createSubmitter } from './workers/submitter.ts'
 
 export interface Gateway {
@@ -49,6 +58,7 @@ export interface Overrides {
   quietMs?: number
   heartbeatMs?: number
   simulator?: Pick<SimulatorOptions, 'fault' | 'port'>
+  reach?: Reach
 }
 
 const SIMULATOR_KEY = 'simulator'
@@ -56,6 +66,9 @@ const SIMULATOR_KEY = 'simulator'
 const DRAIN_MS = 4000
 /** A socket has this long to answer its close frame. */
 const GOODBYE_MS = 500
+/** What a simulated job takes. */
+const SIMULATED_MS = 8000
+const SECOND = 1000
 const HOUR = 60 * 60 * 1000
 
 /** @throws StartError where something outside stands in the way */
@@ -75,10 +88,15 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
 
     const simulator = config.upstream === null ? await startSimulator(config, overrides) : null
     if (simulator !== null) opened.push(simulator.close)
-    const upstream = createUpstream(
-      config.upstream ?? { baseUrl: simulator?.origin ?? '', apiKey: SIMULATOR_KEY },
-    )
+    const { submitTimeoutMs, readTimeoutMs } = config
+    const upstream = createUpstream({
+      ...(config.upstream ?? { baseUrl: simulator?.origin ?? '', apiKey: SIMULATOR_KEY }),
+      submitTimeoutMs,
+      readTimeoutMs,
+    })
     opened.push(upstream.close)
+    const reach = overrides.reach ?? createReach({ allowPrivate: config.allowPrivateImageHosts })
+    opened.push(reach.close)
 
     const cursors = createCursors(store.cursorKey, store.epoch)
     const feed = await createFeed({ store, bell, log })
@@ -113,23 +131,61 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
       operationsPerSecond: config.maxOperationsPerSecond,
     }
     const webSockets = createWebSockets({ yoga, authenticate, connections, heartbeat, caps, log })
-    const health = createHealth(store)
-    const metrics = createMetrics(config.metricsToken)
-    const server = createHttp({ yoga, webSockets, connections, heartbeat, health, metrics, log })
+    // Without a secret every webhook would be refused: none is asked for.
+    const webhooks = config.publicUrl !== null && config.webhookSecrets.length > 0
+    const addresses = createWebhookAddresses(store.webhookKey, webhooks ? config.publicUrl : null)
+    const finished = createBell()
+    const receiver = createReceiver({ store, addresses, log, now, ring: finished.ring })
+    const webhook = createWebhook({ receiver, secrets: config.webhookSecrets, now, log })
+
+    const concurrency = config.upstreamConcurrency
+    const breaker = createBreaker()
+    const reads = () => !breaker.isOpen
+    const health = createHealth(store, reads)
+    const metrics = createMetrics({ token: config.metricsToken, store, concurrency, reads })
+    const server = createHttp({ yoga, webSockets, webhook, connections, heartbeat, health, metrics, log })
     const url = await listen(server, config.host, config.port)
 
     const poll = { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs }
-    const common = { store, upstream, bell, log, now, poll, underway: new Set<string>() }
+    const expected = (model: VideoModel) =>
+      simulator === null ? MODELS[model].expectedSeconds * SECOND : SIMULATED_MS
+    const looks = createLooks({
+      store,
+      poll,
+      expected,
+      deadlineMs: config.deadlineMs,
+      webhooks,
+      receiver,
+    })
+    const common = {
+      store,
+      upstream,
+      looks,
+      log,
+      now,
+      submitTimeoutMs,
+      readTimeoutMs,
+      underway: new Set<string>(),
+    }
     const workers = [
+      createInspector({ ...common, reach, bell, concurrency }),
       createSubmitter({
         ...common,
-        concurrency: config.upstreamConcurrency,
+        bell,
+        addresses,
+        receiver,
+        concurrency,
         perMinute: config.upstreamSubmitsPerMinute,
       }),
-      createPoller(common),
-      createReconciler(common),
+      createPoller({ ...common, bell: finished, breaker, deadlineMs: config.deadlineMs }),
+      createReconciler({ ...common, unknownMs: config.unknownMs }),
       createProbe(common),
-      createJanitor({ ...common, feed, retentionMs: config.eventRetentionHours * HOUR }),
+      createJanitor({
+        ...common,
+        feed,
+        retentionMs: config.eventRetentionHours * HOUR,
+        furthestMs: LONGEST_WAIT + poll.maxMs + HOUR,
+      }),
     ]
     for (const worker of workers) worker.start()
 
@@ -184,7 +240,8 @@ async function startSimulator(config: Config, overrides: Overrides): Promise<Sim
   const file =
     config.databaseFile === ':memory:' ? ':memory:' : join(dirname(config.databaseFile), 'simulator.db')
   try {
-    return await createSimulator({ file, key: SIMULATOR_KEY, ...overrides.simulator })
+    const webhookSecret = config.webhookSecrets[0]
+    return await createSimulator({ file, key: SIMULATOR_KEY, webhookSecret, ...overrides.simulator })
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'EADDRINUSE')

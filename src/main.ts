@@ -1,10 +1,11 @@
 /**
  * Start, and stop on a signal. What keeps it from starting is one sentence and exit code 1.
  */
-import { loadConfig, SETTINGS } from './config.ts'
+import { loadConfig } from './config.ts'
 import { StartError } from './errors.ts'
 import { createGateway, type Gateway } from './gateway.ts'
 import { createLog } from './log.ts'
+import { SETTINGS } from './settings.ts'
 
 /** What `npm run app` opens when it is told nothing. */
 const DEFAULT_FILE = SETTINGS.DATABASE_URL.fallback.replace('file:', '')
@@ -71,6 +72,7 @@ async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string 
   lines.push(
     `  Upstream  the SIMULATOR at ${simulator.origin}`,
     '            WAVESPEED_API_KEY is not set: nothing is sent to WaveSpeed, nothing is charged, the videos are samples.',
+    `  Image     ${simulator.sampleImage}`,
     `  Key       ${key}`,
     '            of the app "demo", good for 24 hours',
     '',

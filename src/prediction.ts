@@ -1,10 +1,10 @@
 /**
- * The noun: what was asked, how it stands, and every legal step from one standing to the next.
- * Pure. A `Decide` looks at the row as it is now and answers with a change, or with null where the news is old;
- * so poll, webhook, submit answer and reconciliation may come late, twice or in any order.
+ * The noun: what was asked, how it stands, and every legal step from one standing to the next. Pure.
+ * Invariant: a final state is left only where the gateway itself had guessed it, for a truth learned late.
  */
 import type { PredictionErrorCode } from './errors.ts'
 import type { VideoModel } from './models.ts'
+import type { Pause } from './pause.ts'
 
 declare const brand: unique symbol
 /** An app's own id. Every read names it first, so that no query can forget whose rows it may see. */
@@ -16,6 +16,13 @@ export type Status = (typeof STATUSES)[number]
 /** What is known of the POST. `begun` is on disk before it; `unknown` was sent and never answered. */
 export const SUBMISSIONS = ['none', 'begun', 'accepted', 'unknown'] as const
 export type Submission = (typeof SUBMISSIONS)[number]
+
+/**
+ * How what was sent is followed. `closely`: upstream may be working on it, and it takes one of the account's places,
+ * whatever its app was told. `late`: given up, and still looked at now and then for as long as upstream remembers it.
+ */
+export const FOLLOWINGS = ['closely', 'late'] as const
+export type Following = (typeof FOLLOWINGS)[number]
 
 export const EVENT_TYPES = ['QUEUED', 'STATUS_CHANGED'] as const
 export type EventType = (typeof EVENT_TYPES)[number]
@@ -67,12 +74,20 @@ export interface Prediction extends Draft, Standing {
 /** A prediction as the workers see it. */
 export interface Job extends Prediction {
   submission: Submission
+  /** Null: nothing was sent, or all that can be known of it is known. */
+  following: Following | null
   /** Raised by every claim: a write-back with an older one is refused. */
   fence: number
   attempts: number
   dueAt: number
+  /** When its image was last seen to be one. */
+  imageSeenAt: number | null
+  /** Looks at its image that failed, one after the other. */
+  imageTries: number
   /** When the last POST was about to be sent. */
   begunAt: number | null
+  /** When upstream was last known to be still at it. */
+  runningAt: number | null
   /** When upstream first called it completed without an output. */
   emptySince: number | null
 }
@@ -86,33 +101,29 @@ export interface PredictionEvent {
   prediction: Prediction
 }
 
-/** Why nothing is submitted for now, whatever is queued. Once upstream can be read again, one submit at a time is a trial. */
-export const PAUSES = ['unknown', 'unreachable', 'account', 'throttled'] as const
-export type PauseReason = (typeof PAUSES)[number]
-export interface Pause {
-  reason: PauseReason
-  /** No look whether it is over before this. */
-  until: number
-}
-export interface StandingPause extends Pause {
-  since: number
-  /** Tells one pause from the next. */
-  version: number
-  /** Upstream can be read again: one submit at a time, until upstream has accepted or rejected it. */
-  trial: boolean
-  /** Whose submit that is; an answer to an earlier POST proves nothing. */
-  trialOf: string | null
-  /** Trials that failed, one after the other. */
-  failures: number
-}
-
 export type Change = Partial<Omit<Standing, 'updatedAt'>> &
-  Partial<Pick<Job, 'submission' | 'dueAt' | 'emptySince'>> & {
+  Partial<
+    Pick<
+      Job,
+      | 'submission'
+      | 'following'
+      | 'fence'
+      | 'dueAt'
+      | 'imageSeenAt'
+      | 'imageTries'
+      | 'runningAt'
+      | 'emptySince'
+    >
+  > & {
     /** Nothing was sent: the POST takes nothing of the account's minute. */
     begunAt?: null
     /** Null: upstream answered as it should. If this was the trial, it is over. */
     pause?: Pause | null
   }
+/**
+ * Looks at the row as it is now and answers with a change, or with null where the news is old; so poll, webhook, submit
+ * answer and reconciliation may come late, twice or in any order.
+ */
 export type Decide = (job: Job) => Change | null
 
 const FINAL: ReadonlySet<Status> = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
@@ -126,7 +137,13 @@ const NEXT: Readonly<Record<Status, readonly Status[]>> = {
   FAILED: [],
   CANCELED: [],
 }
-export const isLegal = (from: Status, to: Status): boolean => NEXT[from].includes(to)
+
+/** What the gateway declares by itself, for want of an answer. */
+const GUESSES: ReadonlySet<PredictionErrorCode | null> = new Set(['SUBMISSION_UNKNOWN', 'TIMED_OUT'])
+
+/** @param error that of the row as it stands */
+export const isLegal = (from: Status, to: Status, error: PredictionErrorCode | null = null): boolean =>
+  NEXT[from].includes(to) || (from === 'FAILED' && GUESSES.has(error) && isFinal(to))
 
 /** What came back from the one POST; the upstream contract's money table decides which it is. */
 export type SubmitOutcome =
@@ -144,135 +161,3 @@ export type Observation =
   | { status: 'completed'; outputs: Omit<Output, 'expiresAt'>[]; inferenceMs: number | null }
   | { status: 'failed'; error: PredictionErrorCode; inferenceMs: number | null }
   | { status: 'canceled' }
-
-const SECOND = 1000
-const MINUTE = 60 * SECOND
-/** Upstream keeps outputs this long. */
-const OUTPUT_LIFE = 7 * 24 * 60 * MINUTE
-/** An account in trouble is looked at this often. */
-const ACCOUNT_PROBE = MINUTE
-/** Upstream counts submits by the minute. */
-const THROTTLE_WINDOW = MINUTE
-const UNREACHABLE_PROBE = SECOND
-const LONGEST_PAUSE = 15 * MINUTE
-
-/**
- * A pause where another one stands, or its trial. On top of one: the newer reason, the longer wait, the first beginning.
- * A trial that failed doubles the wait, from two seconds to a quarter of an hour, so that an outage of submits alone
- * can't burn the queue job by job.
- */
-export function pauseOn(
-  standing: StandingPause | null,
-  next: Pause,
-  now: number,
-): Omit<StandingPause, 'version'> {
-  const fresh = { ...next, since: now, trial: false, trialOf: null, failures: 0 }
-  if (standing === null) return fresh
-  const { since, trial, failures } = standing
-  if (!trial) return { ...fresh, until: Math.max(next.until, standing.until), since, failures }
-  const until = Math.max(next.until, now + Math.min(2 ** (failures + 1) * SECOND, LONGEST_PAUSE))
-  return { ...fresh, until, failures: failures + 1 }
-}
-
-/** The POST's answer. `firstLook` is when to poll first. */
-export const answered =
-  (outcome: SubmitOutcome, now: number, firstLook: number): Decide =>
-  job => {
-    if (job.submission !== 'begun') return null
-    switch (outcome.kind) {
-      case 'accepted':
-        return {
-          status: 'CREATED',
-          submission: 'accepted',
-          upstreamId: outcome.upstreamId,
-          submittedAt: job.begunAt,
-          dueAt: firstLook,
-          pause: null,
-        }
-      case 'rejected':
-        return {
-          status: 'FAILED',
-          error: 'INVALID_INPUT',
-          submission: 'none',
-          submittedAt: job.begunAt,
-          finishedAt: now,
-          cost: 0,
-          pause: null,
-        }
-      case 'unsent':
-        return {
-          ...backToQueue(now, { reason: 'unreachable', until: now + UNREACHABLE_PROBE }),
-          begunAt: null,
-        }
-      case 'account':
-        return backToQueue(now, { reason: 'account', until: now + ACCOUNT_PROBE })
-      case 'throttled':
-        return backToQueue(now, {
-          reason: 'throttled',
-          until: now + (outcome.retryAfterMs ?? THROTTLE_WINDOW),
-        })
-      case 'unknown':
-        return unknown(job, now)
-    }
-  }
-
-const backToQueue = (now: number, pause: Pause): Change => ({ submission: 'none', dueAt: now, pause })
-
-/** It may be running and charged: it ends here, and nothing more is sent until upstream can be read. */
-const unknown = (job: Job, now: number): Change => ({
-  status: 'FAILED',
-  error: 'SUBMISSION_UNKNOWN',
-  submission: 'unknown',
-  submittedAt: job.begunAt,
-  finishedAt: now,
-  pause: { reason: 'unknown', until: now },
-})
-
-/** A row whose POST was begun by a process that did not live to write the answer down. */
-export const abandoned =
-  (now: number): Decide =>
-  job =>
-    job.submission === 'begun' ? unknown(job, now) : null
-
-/** What a look showed. A standing never goes back: a late "created" after "processing" is old news. */
-export const observed =
-  (seen: Observation, now: number, nextLook: number): Decide =>
-  job => {
-    if (job.submission !== 'accepted' || isFinal(job.status)) return null
-    switch (seen.status) {
-      case 'waiting':
-        return { dueAt: nextLook }
-      case 'processing':
-        return job.status === 'PROCESSING'
-          ? { dueAt: nextLook }
-          : { status: 'PROCESSING', startedAt: now, dueAt: nextLook }
-      case 'completed':
-        if (seen.outputs.length === 0)
-          return job.emptySince === null
-            ? { emptySince: now, dueAt: nextLook }
-            : { status: 'FAILED', error: 'NO_OUTPUT', finishedAt: now, inferenceMs: seen.inferenceMs }
-        return {
-          status: 'COMPLETED',
-          outputs: seen.outputs.map(output => ({ ...output, expiresAt: now + OUTPUT_LIFE })),
-          inferenceMs: seen.inferenceMs,
-          finishedAt: now,
-        }
-      case 'failed':
-        return {
-          status: 'FAILED',
-          error: seen.error,
-          inferenceMs: seen.inferenceMs,
-          finishedAt: now,
-          // Upstream refunds what it reports as failed; a job it gave up on for time it may keep charging.
-          cost: seen.error === 'TIMED_OUT' ? job.cost : 0,
-        }
-      case 'canceled':
-        return { status: 'CANCELED', finishedAt: now }
-    }
-  }
-
-/** The look failed, which says nothing of the job: look again. */
-export const postponed =
-  (nextLook: number): Decide =>
-  job =>
-    job.submission === 'accepted' && !isFinal(job.status) ? { dueAt: nextLook } : null

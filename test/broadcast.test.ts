@@ -9,12 +9,11 @@ import { createContext } from '../src/graphql/context.ts'
 import { encodeId } from '../src/graphql/id.ts'
 import { schema } from '../src/graphql/schema.ts'
 import type { AppId } from '../src/prediction.ts'
-import { observed } from '../src/prediction.ts'
 import { createBroadcast } from '../src/server/broadcast.ts'
 import type { Sink, Subscriber } from '../src/server/line.ts'
 import type { Payload } from '../src/server/question.ts'
 import type { LogLine } from './support/gateway.ts'
-import { add, addMany, COMPLETED, ENGINES, HOUR, newApp, SECOND, sendAll, T } from './support/store.ts'
+import { add, addMany, COMPLETED, ENGINES, HOUR, newApp, SECOND, seen, sendAll, T } from './support/store.ts'
 import { until } from './support/until.ts'
 
 const FEED = `subscription ($after: String, $filter: PredictionFilter) {
@@ -502,7 +501,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     await until(() => watcher.payloads.length === 1 && live.payloads.length === 1)
     watcher.full = true
     await sendAll(f.store, T + SECOND)
-    await f.store.change(id, observed(COMPLETED, T + SECOND, T), T + SECOND)
+    await f.store.change(id, seen(COMPLETED, T + SECOND, T), T + SECOND)
     await addMany(f.store, f.app, 3)
     await live.end
     await until(() => f.feed.head === 6)

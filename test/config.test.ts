@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
-import { loadConfig, SETTINGS } from '../src/config.ts'
+import { loadConfig } from '../src/config.ts'
 import { StartError } from '../src/errors.ts'
+import { SETTINGS } from '../src/settings.ts'
 
 const KEY = { WAVESPEED_API_KEY: 'sk-123' }
 type Env = Record<string, string | undefined>
@@ -28,6 +29,13 @@ test('an empty environment runs on a laptop: the simulator, without limits', () 
     upstream: null,
     upstreamConcurrency: null,
     upstreamSubmitsPerMinute: null,
+    publicUrl: null,
+    webhookSecrets: [],
+    submitTimeoutMs: 60_000,
+    readTimeoutMs: 15_000,
+    unknownMs: 600_000,
+    deadlineMs: 3_600_000,
+    allowPrivateImageHosts: true,
     pollMinIntervalMs: 1000,
     pollMaxIntervalMs: 15_000,
     eventRetentionHours: 168,
@@ -70,6 +78,13 @@ test('every setting is read', () => {
       WAVESPEED_BASE_URL: 'https://proxy.example/wavespeed/',
       UPSTREAM_CONCURRENCY: '100',
       UPSTREAM_SUBMITS_PER_MINUTE: '60',
+      PUBLIC_URL: 'https://rushes.example/gateway/',
+      WAVESPEED_WEBHOOK_SECRET: 'whsec_new-secret, whsec_old-secret',
+      UPSTREAM_SUBMIT_TIMEOUT_MS: '100',
+      UPSTREAM_READ_TIMEOUT_MS: '101',
+      UPSTREAM_UNKNOWN_MS: '102',
+      UPSTREAM_DEADLINE_MS: '103',
+      ALLOW_PRIVATE_IMAGE_HOSTS: '1',
       POLL_MIN_INTERVAL_MS: '50',
       POLL_MAX_INTERVAL_MS: '50',
       EVENT_RETENTION_HOURS: '1',
@@ -88,6 +103,13 @@ test('every setting is read', () => {
     upstream: { baseUrl: 'https://proxy.example/wavespeed', apiKey: 'sk-123' },
     upstreamConcurrency: 100,
     upstreamSubmitsPerMinute: 60,
+    publicUrl: 'https://rushes.example/gateway',
+    webhookSecrets: ['whsec_new-secret', 'whsec_old-secret'],
+    submitTimeoutMs: 100,
+    readTimeoutMs: 101,
+    unknownMs: 102,
+    deadlineMs: 103,
+    allowPrivateImageHosts: true,
     pollMinIntervalMs: 50,
     pollMaxIntervalMs: 50,
     eventRetentionHours: 1,
@@ -154,6 +176,14 @@ describe('a bad value is named, with what was expected', () => {
     ['WAVESPEED_BASE_URL', 'https://api.wavespeed.ai/?a=1', 'expected no user name'],
     ['WAVESPEED_BASE_URL', 'https://api.wavespeed.ai/#a', 'expected no user name'],
     ['WAVESPEED_BASE_URL', 'http://api.wavespeed.ai', 'for loopback only'],
+    ['PUBLIC_URL', 'rushes.example', 'expected an https:// URL'],
+    ['PUBLIC_URL', 'http://rushes.example', 'for loopback only'],
+    ['PUBLIC_URL', 'https://rushes.example/?a=1', 'expected no user name'],
+    ['WAVESPEED_WEBHOOK_SECRET', 'secret', 'expected whsec_'],
+    ['WAVESPEED_WEBHOOK_SECRET', 'whsec_long-enough,short', 'expected whsec_'],
+    ['UPSTREAM_SUBMIT_TIMEOUT_MS', '99', 'expected 100 to 600000'],
+    ['UPSTREAM_DEADLINE_MS', '604800001', 'expected 100 to 604800000'],
+    ['ALLOW_PRIVATE_IMAGE_HOSTS', 'yes', 'expected 1 or 0'],
     ['UPSTREAM_CONCURRENCY', '0', 'expected 1 to 1000000'],
     ['UPSTREAM_CONCURRENCY', 'three', 'expected a whole number'],
     ['UPSTREAM_SUBMITS_PER_MINUTE', '1000001', 'expected 1 to 1000000'],
@@ -177,8 +207,9 @@ describe('a bad value is named, with what was expected', () => {
       DATABASE_URL: 'postgres://u:s3cret@localhost/rushes',
       WAVESPEED_API_KEY: 's3cret key',
       METRICS_TOKEN: 's3cret',
+      WAVESPEED_WEBHOOK_SECRET: 's3cret',
     })
-    expect(told).toHaveLength(3)
+    expect(told).toHaveLength(4)
     expect(told.join()).not.toContain('s3cret')
   })
 })

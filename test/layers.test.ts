@@ -4,9 +4,20 @@ import { expect, test } from 'vitest'
 
 /** The stair: an import only steps down, and rooms on one step do not meet. */
 const STAIR = [
-  ['models.ts', 'image.ts', 'errors.ts', 'key.ts', 'log.ts', 'web-url.ts', 'client'],
+  [
+    'models.ts',
+    'image.ts',
+    'errors.ts',
+    'key.ts',
+    'log.ts',
+    'pause.ts',
+    'settings.ts',
+    'web-url.ts',
+    'webhook-address.ts',
+    'client',
+  ],
   ['prediction.ts'],
-  ['filter.ts'],
+  ['decisions.ts', 'filter.ts'],
   ['config.ts', 'upstream', 'store'],
   ['events'],
   ['graphql', 'workers'],

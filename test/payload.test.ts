@@ -27,6 +27,8 @@ const seen = (fields: object): Observation => observe(parse(fields))
 test('the prediction of the contract is read whole', () => {
   expect(parse({})).toEqual({
     id: ID,
+    model: 'alibaba/wan-2.2/i2v-plus-1080p',
+    input: null,
     status: 'created',
     code: null,
     error: null,

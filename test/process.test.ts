@@ -33,8 +33,8 @@ async function askAs(url: string, key: string, query: string): Promise<Record<st
   }
 }
 
-const SUBMIT = (prompt: string) =>
-  `mutation { submitVideo(input: {image: {url: "https://a.example/x.png"}, prompt: "${prompt}"}) { ... on SubmitVideoPayload { prediction { id } } } }`
+const SUBMIT = (image: string, prompt: string) =>
+  `mutation { submitVideo(input: {image: {url: "${image}"}, prompt: "${prompt}"}) { ... on SubmitVideoPayload { prediction { id } } } }`
 const STATUSES = '{ predictions { edges { node { status } } } }'
 const statusesOf = (answer: Record<string, unknown>): string[] =>
   // biome-ignore lint/suspicious/noExplicitAny: the shape is the document's
@@ -80,7 +80,8 @@ describe('npm start', () => {
     await using folder = await emptyFolder()
     {
       await using gateway = run('main.ts', folder.path, { PORT })
-      for (let i = 0; i < 3; i++) await ask(gateway, SUBMIT('sim:seconds=2'))
+      const [, simulator] = await gateway.printed(/SIMULATOR at (\S+)/)
+      for (let i = 0; i < 3; i++) await ask(gateway, SUBMIT(`${simulator}/files/sample.jpg`, 'sim:seconds=2'))
       await until(async () => statusesOf(await ask(gateway, STATUSES)).every(status => status !== 'QUEUED'))
     }
     await using gateway = run('main.ts', folder.path, { PORT })
@@ -105,13 +106,18 @@ describe('npm start', () => {
       fault: call => (call.path.startsWith('/alibaba') ? { stall: 'after' } : null),
     })
     try {
-      const env = { PORT, WAVESPEED_API_KEY: 'k', WAVESPEED_BASE_URL: simulator.origin }
+      const env = {
+        PORT,
+        WAVESPEED_API_KEY: 'k',
+        WAVESPEED_BASE_URL: simulator.origin,
+        ALLOW_PRIVATE_IMAGE_HOSTS: '1',
+      }
       await using gateway = run('main.ts', folder.path, env)
       const [, url] = await gateway.printed(/GraphQL +(\S+)/)
       await using app = run('cli/app.ts', folder.path, env, ['create', 'web', '--json'])
       await app.ended()
       const { key } = JSON.parse(app.out)
-      await askAs(url!, key, SUBMIT('x'))
+      await askAs(url!, key, SUBMIT(simulator.sampleImage, 'x'))
       await until(() => simulator.calls.length === 1)
       const asked = Date.now()
       gateway.child.kill('SIGTERM')

@@ -16,22 +16,17 @@ const contract = buildSchema(readFileSync(new URL('./support/contract.graphql', 
 
 /** Of the contract, and not yet built. What is built must be taken off this list. */
 const LATER = new Set([
-  'Mutation.cancelPrediction',
-  'Mutation.retryPrediction',
   'Mutation.uploadImage',
   'Mutation.createAccessToken',
   'File',
   'Permission',
   'Upload',
-  'AlreadyFinishedError',
   'CreateAccessTokenInput',
   'CreateAccessTokenPayload',
   'CreateAccessTokenResult',
-  ...['UploadImage', 'CancelPrediction', 'RetryPrediction'].flatMap(name => [
-    `${name}Input`,
-    `${name}Payload`,
-    `${name}Result`,
-  ]),
+  'UploadImageInput',
+  'UploadImagePayload',
+  'UploadImageResult',
 ])
 
 /** Every fact of a schema that an app could depend on, a line each. */

@@ -1,12 +1,27 @@
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import Database from 'better-sqlite3'
 import { BufferSource, Input, MP4 } from 'mediabunny'
 import { Agent, fetch, type RequestInit } from 'undici'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Client } from 'wavespeed'
-import { createSimulator, type SimulatorOptions } from '../src/simulator/simulator.ts'
+import { createFaultPlan, type FaultPlanOptions } from '../src/simulator/faults.ts'
+import { READS, SUBMITS } from '../src/simulator/kinds.ts'
+import { createRandom } from '../src/simulator/random.ts'
+import { signed } from '../src/simulator/signature.ts'
+import {
+  type Call,
+  createSimulator,
+  type SimulatorOptions,
+  type WebhookFault,
+} from '../src/simulator/simulator.ts'
+import { run } from './support/process.ts'
+import { until } from './support/until.ts'
 
 const KEY = 'a key of its own'
 const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
@@ -42,6 +57,12 @@ async function start(options: Partial<SimulatorOptions> = {}) {
     call,
     submit: (fields: object = {}, model = MODEL) =>
       call('POST', `/${model}`, { image: simulator.sampleImage, prompt: 'a slow pan', ...fields }),
+    /** A job that ends at once, unless the prompt says otherwise. */
+    submitFor: (webhook: string, prompt = 'sim:seconds=0') =>
+      call('POST', `/${MODEL}?webhook=${encodeURIComponent(webhook)}`, {
+        image: simulator.sampleImage,
+        prompt,
+      }),
     result: async (id: string) => (await call('GET', `/predictions/${id}/result`)).data,
     list: (fields: object = {}) => call('POST', '/predictions', { page: 1, page_size: 100, ...fields }),
     [Symbol.asyncDispose]: simulator.close,
@@ -51,6 +72,26 @@ async function start(options: Partial<SimulatorOptions> = {}) {
 async function folder() {
   const path = await mkdtemp(join(tmpdir(), 'rushes-simulator-'))
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+/** Somebody who waits for webhooks: answers with `statuses`, one after the other, then with 204; 0 is no answer. */
+async function receiver(...statuses: number[]) {
+  const came: { url: string; headers: IncomingHttpHeaders; body: string }[] = []
+  const server = createServer(async (request, response) => {
+    const { url = '', headers } = request
+    came.push({ url, headers, body: await text(request) })
+    const status = statuses.shift() ?? 204
+    if (status !== 0) response.writeHead(status).end()
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
+    came,
+    [Symbol.asyncDispose]: async () => {
+      server.close()
+      server.closeAllConnections()
+    },
+  }
 }
 
 describe('the API', () => {
@@ -318,6 +359,322 @@ describe('the list', () => {
     const around = (ms: number) => new Date(Date.parse(second.created_at) + ms).toISOString()
     expect(ids(await simulator.list({ created_after: around(-1000) }))).toEqual([third.id, second.id])
     expect(ids(await simulator.list({ created_before: around(1000) }))).toEqual([second.id, first.id])
+  })
+
+  test.each([
+    [true, expect.objectContaining({ prompt: 'a slow pan', seed: -1 })],
+    [false, undefined],
+  ])('with its inputs listed: %s', async (listsInputs, input) => {
+    await using simulator = await start({ listsInputs })
+    await simulator.submit()
+    expect((await simulator.list()).data.items[0].input).toEqual(input)
+  })
+})
+
+describe('a webhook', () => {
+  test('is signed as in the vector of the contract', () => {
+    const id = '0123456789abcdef0123456789abcdef'
+    const body = `{"id":"${id}","model":"alibaba/wan-2.2/i2v-plus-1080p","outputs":["https://example.test/o.mp4"],"status":"completed","error":""}`
+    expect(signed('whsec_dGVzdC1zZWNyZXQtbm90LXJlYWw=', id, 1_760_000_000_999, body)).toEqual({
+      'content-type': 'application/json',
+      'webhook-id': id,
+      'webhook-timestamp': '1760000000',
+      'webhook-signature': 'v3,1e320f269b5207f6fc35dd1260e888573b94622f0f6d82fc7b649ddffd45bbf6',
+    })
+  })
+
+  test('brings the bare prediction once its job has ended, to the address with its query', async () => {
+    await using there = await receiver()
+    await using simulator = await start({ webhookSecret: 'whsec_mine' })
+    const address = `${there.url}?p=a%20b&q=c+d`
+    const { data } = await simulator.submitFor(address, 'sim:seconds=60')
+    simulator.advance(59_000)
+    expect(simulator.calls.map(call => call.webhook)).toEqual([address])
+    await simulator.result(data.id)
+    expect(there.came).toEqual([])
+    simulator.advance(2000)
+    await until(() => simulator.webhooks.length > 0)
+    const [{ url, headers, body }] = there.came as [(typeof there.came)[0]]
+    expect(url).toBe('/hook?p=a%20b&q=c+d')
+    expect(JSON.parse(body)).toEqual(await simulator.result(data.id))
+    const sentAt = Number(headers['webhook-timestamp']) * 1000
+    expect(Math.abs(sentAt - 61_000 - Date.now())).toBeLessThan(5000)
+    expect(headers).toMatchObject(signed('whsec_mine', data.id, sentAt, body))
+    expect(simulator.webhooks).toEqual([{ id: data.id, url: address, status: 204 }])
+    simulator.advance(DAY)
+    await simulator.result(data.id)
+    expect(there.came).toHaveLength(1)
+  })
+
+  test('tells the secret to whoever has the key', async () => {
+    await using simulator = await start()
+    const { data } = await simulator.call('GET', '/webhook/secret')
+    expect(data).toEqual({ secret: simulator.webhookSecret })
+  })
+
+  test('tells of completed and failed jobs, and of no other end', async () => {
+    await using there = await receiver()
+    await using simulator = await start()
+    const ends = ['sim:end=cancelled', 'sim:end=timeout', 'sim:fail=1200', 'sim:empty', 'sim:seconds=0']
+    for (const end of ends) await simulator.submitFor(there.url, `${end} sim:seconds=0`)
+    await until(() => simulator.webhooks.length === 3)
+    simulator.advance(DAY)
+    await simulator.list()
+    expect(there.came.map(({ body }) => JSON.parse(body).status).sort()).toEqual([
+      'completed',
+      'completed',
+      'failed',
+    ])
+  })
+
+  test('is sent again where it was not answered 2xx, three times, under its one id', async () => {
+    await using there = await receiver(500, 302, 404, 503)
+    await using simulator = await start()
+    const { data } = await simulator.submitFor(there.url)
+    for (let sent = 1; sent <= 4; sent++) {
+      await until(() => simulator.webhooks.length === sent)
+      simulator.advance(10_000)
+    }
+    await simulator.list()
+    expect(there.came.map(({ headers }) => headers['webhook-id'])).toEqual(Array(4).fill(data.id))
+    expect(simulator.webhooks.map(({ status }) => status)).toEqual([500, 302, 404, 503])
+  })
+
+  test('is not sent again where it was answered', async () => {
+    await using there = await receiver(500)
+    await using simulator = await start()
+    await simulator.submitFor(there.url)
+    for (const sent of [1, 2]) {
+      await until(() => simulator.webhooks.length === sent)
+      simulator.advance(10_000)
+    }
+    await simulator.list()
+    expect(there.came).toHaveLength(2)
+  })
+
+  test('that nobody is there for is sent again', async () => {
+    const there = await receiver()
+    await there[Symbol.asyncDispose]()
+    await using simulator = await start()
+    await simulator.submitFor(there.url)
+    for (const sent of [1, 2]) {
+      await until(() => simulator.webhooks.length === sent)
+      simulator.advance(10_000)
+    }
+    expect(simulator.webhooks.map(({ status }) => status)).toEqual([null, null])
+  })
+
+  test('that is still owed at an end is sent after the restart, and so is one that was under way', async () => {
+    await using home = await folder()
+    await using there = await receiver(0)
+    const file = join(home.path, 'simulator.db')
+    const first = await start({ file })
+    const { data: hanging } = await first.submitFor(there.url)
+    const { data: later } = await first.submitFor(there.url, 'sim:seconds=3600')
+    await until(() => there.came.length === 1)
+    await first.close()
+    await using second = await start({ file })
+    await until(() => second.webhooks.length === 1)
+    second.advance(3_600_000)
+    await until(() => second.webhooks.length === 2)
+    expect(second.webhooks.map(({ id }) => id)).toEqual([hanging.id, later.id])
+  })
+
+  test.each(['', 'x', 'ftp://a.example/'])('to %j is refused with its job', async address => {
+    await using simulator = await start()
+    expect(await simulator.submitFor(address)).toEqual({ status: 400, code: 400, data: null })
+  })
+
+  test('that is owed keeps no process from its end', async () => {
+    await using home = await folder()
+    await using process = run('simulator/main.ts', home.path, {}, [
+      '--port',
+      '0',
+      '--webhook-secret',
+      'whsec_x',
+    ])
+    const [, origin] = await process.printed(/listens on (\S+)\/api\/v3/)
+    const ask = async (path: string, body?: object) => {
+      const answer = await fetch(`${origin}/api/v3${path}`, {
+        dispatcher,
+        ...(body && { method: 'POST', body: JSON.stringify(body) }),
+        headers: { authorization: 'Bearer simulator' },
+      })
+      return ((await answer.json()) as Answer).data
+    }
+    expect(await ask('/webhook/secret')).toEqual({ secret: 'whsec_x' })
+    const input = { image: 'https://a.example/x.png', prompt: 'sim:seconds=3600' }
+    await ask(`/${MODEL}?webhook=http://127.0.0.1:9/`, input)
+    process.child.kill('SIGTERM')
+    expect((await process.ended()).code).toBe(0)
+  })
+})
+
+describe('an account', () => {
+  /** The answer's Retry-After. */
+  async function refused(simulator: Awaited<ReturnType<typeof start>>) {
+    const response = await simulator.get(`${simulator.origin}/api/v3/${MODEL}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${KEY}` },
+      body: JSON.stringify({ image: simulator.sampleImage, prompt: 'x' }),
+    })
+    expect(await response.json()).toMatchObject({ code: response.status })
+    return response.status === 429 && Number(response.headers.get('retry-after'))
+  }
+
+  test('runs as many videos at once as it may', async () => {
+    await using simulator = await start({ concurrency: 2 })
+    await simulator.submit({ prompt: 'sim:seconds=60' })
+    await simulator.submit({ prompt: 'sim:seconds=20' })
+    expect(await refused(simulator)).toBeGreaterThan(18)
+    expect((await simulator.list()).data.items).toHaveLength(2)
+    simulator.advance(20_000)
+    expect(await refused(simulator)).toBe(false)
+    expect(await refused(simulator)).toBeLessThan(11)
+  })
+
+  test('accepts as many in a minute as it may', async () => {
+    await using simulator = await start({ perMinute: 2 })
+    await simulator.submit({ prompt: 'sim:seconds=0' })
+    simulator.advance(30_000)
+    await simulator.submit({ prompt: 'sim:seconds=0' })
+    const wait = await refused(simulator)
+    expect([wait, wait]).toEqual([expect.any(Number), expect.closeTo(29, -1)])
+    simulator.advance(30_000)
+    expect(await refused(simulator)).toBe(false)
+    expect(await refused(simulator)).toBeGreaterThan(0)
+  })
+})
+
+describe('a fault', () => {
+  const whenItEnds = { prompt: 'sim:seconds=0.1' }
+
+  test.each(Object.entries(SUBMITS))('"%s" on a submit leaves what it says', async (name, kind) => {
+    await using there = await receiver()
+    let drawn = false
+    await using simulator = await start({
+      fault({ path }) {
+        if (drawn || path !== `/${MODEL}`) return null
+        drawn = true
+        return kind.make(createRandom(3))
+      },
+    })
+    const answer = await simulator
+      .get(`${simulator.origin}/api/v3/${MODEL}?webhook=${there.url}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${KEY}` },
+        body: JSON.stringify({ image: simulator.sampleImage, ...whenItEnds }),
+        signal: AbortSignal.timeout(500),
+        redirect: 'manual',
+      })
+      .then(async response => ({ status: response.status, body: await response.text() }))
+      .catch(() => null)
+    if (kind.leaves === 'accepted') expect(JSON.parse(answer!.body).data.id).toMatch(/^[0-9a-f]{32}$/)
+    if (kind.leaves === 'refused') expect(answer!.status).toBe(429)
+    if (name === 'answered after its webhook') expect([answer!.status, there.came.length]).toEqual([200, 1])
+    const jobs = async () => (await simulator.list()).data.items.length
+    // It is made after all, whoever has hung up.
+    if (name === 'slow before') await until(async () => (await jobs()) === 1)
+    else expect(await jobs()).toBe(/before|429/.test(name) ? 0 : 1)
+  })
+
+  test.each(Object.entries(READS))('"%s" on a read tells no other end', async (_, kind) => {
+    let wrong = false
+    await using simulator = await start({ fault: () => (wrong ? kind.make(createRandom(3)) : null) })
+    const { data } = await simulator.submit({ prompt: 'sim:seconds=0 sim:fail=1200' })
+    wrong = true
+    const get = (path: string, body?: object) =>
+      simulator
+        .get(`${simulator.origin}/api/v3${path}`, {
+          headers: { authorization: `Bearer ${KEY}` },
+          ...(body && { method: 'POST', body: JSON.stringify(body) }),
+          signal: AbortSignal.timeout(300),
+        })
+        .then(async response => response.ok && JSON.parse(await response.text()).data)
+        .catch(() => null)
+    const seen = await get(`/predictions/${data.id}/result`)
+    if (seen) expect(seen).toMatchObject({ id: data.id, outputs: [], code: 1200 })
+    if (seen) expect(['completed', 'timeout', 'cancelled']).not.toContain(seen.status)
+    const list = await get('/predictions', { page: 1, page_size: 100 })
+    if (list) expect(list.items.every(({ id }: { id: string }) => id === data.id)).toBe(true)
+  })
+
+  const CALLS: Call[] = [
+    { method: 'POST', path: `/${MODEL}`, body: {} },
+    { method: 'GET', path: '/predictions/a/result', body: undefined },
+    { method: 'POST', path: '/predictions', body: {} },
+    { method: 'GET', path: '/balance', body: undefined },
+  ]
+  /** What a plan draws, by the class of the call, over `rounds` of the calls. */
+  function drawn(rounds: number, options: Partial<FaultPlanOptions> = {}, calls = CALLS): string[][] {
+    const met = calls.map((): string[] => [])
+    let of = 0
+    const plan = createFaultPlan({ seed: 5, met: kind => met[of]!.push(kind), ...options })
+    for (let round = 0; round < rounds; round++)
+      for (of = 0; of < calls.length; of++) if (plan.fault(calls[of]!) === null) met[of]!.push('none')
+    return met
+  }
+
+  test('is drawn by the seed, the class of the call and its number, whatever comes between', () => {
+    const whole = drawn(300)
+    expect(drawn(300)).toEqual(whole)
+    expect(drawn(300, { seed: 6 })).not.toEqual(whole)
+    for (const [i, call] of CALLS.entries()) expect(drawn(300, {}, [call])).toEqual([whole[i]])
+  })
+
+  test('comes as often as it is asked for, of every kind that has a weight', () => {
+    expect(new Set(drawn(200, { submits: 0, reads: 0 }).flat())).toEqual(new Set(['none']))
+    const met = drawn(2000, { submits: 1, reads: 0.5, weights: { '429 bare': 0 } })
+    const kinds = Object.keys(SUBMITS).filter(name => name !== '429 bare')
+    expect(new Set(met[0])).toEqual(new Set(kinds))
+    const share = met[1]!.filter(kind => kind !== 'none').length / met[1]!.length
+    expect(share).toBeCloseTo(0.5, 1)
+    expect(met.flat().filter(kind => kind.endsWith('429 bare'))).toEqual([])
+    expect(met[1]!.filter(kind => kind === 'look: no outputs yet')).toHaveLength(1)
+    expect(new Set(met[2])).toContain('list: no inputs')
+    expect(met[1]).not.toContain('look: no inputs')
+  })
+
+  test('"not found yet" befalls the first looks at a job alone', () => {
+    const looks = Array.from({ length: 400 }, (_, i) => ({ ...CALLS[1]!, path: `/predictions/${i}/result` }))
+    const met = drawn(6, { reads: 1 }, looks).map(kinds => kinds.lastIndexOf('look: not found yet'))
+    expect(Math.max(...met)).toBe(2)
+  })
+
+  test('of a webhook loses it, sends it twice or puts it off', async () => {
+    await using there = await receiver()
+    const faults: [string, WebhookFault][] = [
+      ['twice', 'doubled'],
+      ['never', 'lost'],
+      ['late', { delayMs: 60_000 }],
+    ]
+    await using simulator = await start({
+      webhookFault: ({ url }) => faults.find(([name]) => url.endsWith(name))?.[1] ?? null,
+    })
+    for (const [name] of faults) await simulator.submitFor(`${there.url}/${name}`)
+    await simulator.submitFor(`${there.url}/once`)
+    await until(() => simulator.webhooks.length === 3)
+    simulator.advance(61_000)
+    await until(() => simulator.webhooks.length === 4)
+    expect(there.came.map(({ url }) => url.split('/').at(-1)).sort()).toEqual([
+      'late',
+      'once',
+      'twice',
+      'twice',
+    ])
+    expect(there.came.at(-1)!.url).toMatch(/late$/)
+  })
+
+  test('of a webhook is drawn by the seed', () => {
+    const draw = (seed: number) => {
+      const { webhookFault } = createFaultPlan({ seed, webhooks: 0.5 })
+      return Array.from({ length: 200 }, () => webhookFault({ id: 'x', url: 'x', tries: 0 }))
+    }
+    expect(draw(1)).toEqual(draw(1))
+    expect(draw(1)).not.toEqual(draw(2))
+    expect(draw(1)).toEqual(
+      expect.arrayContaining(['lost', 'doubled', { delayMs: expect.any(Number) }, null]),
+    )
   })
 })
 

@@ -289,10 +289,10 @@ describe('a SQLite file', () => {
     test.each<[string, (store: Store) => Promise<unknown>, RegExp[]]>([
       [
         'claimSubmits',
-        store => store.claimSubmits({ ...asked, concurrency: 3, perMinute: 5 }),
-        [/predictions_queue/, /predictions_begun/, /predictions_in_flight/, /posts_by_moment/],
+        store => store.claimSubmits({ ...asked, concurrency: 3, perMinute: 5, imagesSince: 0 }),
+        [/predictions_seen/],
       ],
-      ['claimPolls', store => store.claimPolls(asked), [/predictions_in_flight \(due_at<\?\)/]],
+      ['claimPolls', store => store.claimPolls(asked), [/predictions_followed \(due_at<\?\)/]],
       ['claimAbandoned', store => store.claimAbandoned(asked), [/predictions_begun \(due_at<\?\)/]],
       ['queuePositions', store => store.queuePositions(app, [NOBODY]), [/ahead USING .*predictions_queue/]],
       [

@@ -101,7 +101,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       const [a, b, c] = await addMany(f.store, f.app, 3)
       await sendAll(f.store, T + SECOND)
       await f.store.change(b!, () => ({ status: 'PROCESSING' }), T + SECOND)
-      await f.store.change(c!, () => ({ status: 'FAILED', cost: 0 }), T + SECOND)
+      await f.store.change(c!, () => ({ status: 'FAILED', cost: 0, following: null }), T + SECOND)
       await add(f.store, f.app, T + SECOND)
       await submits(f.store, T + SECOND)
       await addMany(f.store, f.app, 2, T + MINUTE)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type AppId, observed } from '../src/prediction.ts'
+import type { AppId } from '../src/prediction.ts'
 import {
   add,
   addMany,
@@ -13,6 +13,7 @@ import {
   NOBODY,
   newApp,
   SECOND,
+  seen,
   sendAll,
   T,
 } from './support/store.ts'
@@ -51,9 +52,9 @@ describe.each(ENGINES)('%s', (_, open) => {
       const keep = async () => states.push((await f.store.get(f.app, id))!)
       await sendAll(f.store, T + 1)
       await keep()
-      await f.store.change(id, observed({ status: 'processing' }, T + 2, T + 2), T + 2)
+      await f.store.change(id, seen({ status: 'processing' }, T + 2, T + 2), T + 2)
       await keep()
-      await f.store.change(id, observed(COMPLETED, T + 3, T + 3), T + 3)
+      await f.store.change(id, seen(COMPLETED, T + 3, T + 3), T + 3)
       await keep()
       const events = await log(f.store, f.app)
       expect(events.map(event => event.prediction)).toEqual(states)

@@ -473,7 +473,7 @@ describe.each(ENGINES)('%s', (_, open) => {
         expect(await f.store.change(id, decide, T + 1, stale)).toBeNull()
       expect(decide).not.toHaveBeenCalled()
       expect(await jobOf(f.store, id)).toEqual(before)
-      expect(f.rings).toBe(1)
+      expect(f.rings).toBe(2)
       expect(await f.store.change(id, decide, T + 1, fence)).toMatchObject({ status: 'CREATED', fence })
     })
 

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
-import { type AppId, answered, type Change, type Job, observed } from '../src/prediction.ts'
+import { answered } from '../src/decisions.ts'
+import type { AppId, Change, Job } from '../src/prediction.ts'
 import type { Store } from '../src/store/store.ts'
 import {
   add,
@@ -14,6 +15,8 @@ import {
   MINUTE,
   newApp,
   SECOND,
+  seeAll,
+  seen,
   sendAll,
   submits,
   T,
@@ -36,11 +39,12 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       const { id } = await add(f.store, f.app)
       const [job] = await submits(f.store, T + 7, { leaseUntil: T + 99 })
-      const begun = { submission: 'begun', begunAt: T + 7, dueAt: T + 99, fence: 1, attempts: 1 }
+      const begun = { submission: 'begun', begunAt: T + 7, dueAt: T + 99, fence: 2, attempts: 1 }
       expect(job).toMatchObject({ id, status: 'QUEUED', submittedAt: null, updatedAt: T, ...begun })
       expect(await jobOf(f.store, id)).toEqual(job)
       expect(await log(f.store, f.app)).toHaveLength(1)
-      expect(f.rings).toBe(1)
+      // Made, and its image seen.
+      expect(f.rings).toBe(2)
     })
 
     test('a begun row is never claimed for a POST again, however old its lease', async () => {
@@ -70,9 +74,9 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await claim(3)).toHaveLength(1)
       await f.store.change(first!.id, answered({ kind: 'accepted', upstreamId: 'u' }, at, at), at)
       expect(await claim(3)).toEqual([])
-      await f.store.change(first!.id, observed({ status: 'processing' }, at, at), at)
+      await f.store.change(first!.id, seen({ status: 'processing' }, at, at), at)
       expect(await claim(3)).toEqual([])
-      await f.store.change(first!.id, observed(COMPLETED, at, at), at)
+      await f.store.change(first!.id, seen(COMPLETED, at, at), at)
       expect(await claim(3)).toHaveLength(1)
       await f.store.change(second!.id, answered({ kind: 'rejected' }, at, at), at)
       expect(await claim(3)).toHaveLength(1)
@@ -85,7 +89,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       const at = T + SECOND
       const [first, second, third] = await submits(f.store, at, { perMinute: 3 })
       await f.store.change(first!.id, answered({ kind: 'accepted', upstreamId: 'u' }, at, at), at)
-      await f.store.change(first!.id, observed(COMPLETED, at, at), at)
+      await f.store.change(first!.id, seen(COMPLETED, at, at), at)
       await f.store.change(second!.id, answered({ kind: 'rejected' }, at, at), at)
       await f.store.change(third!.id, () => ({ submission: 'none' }), at)
       const claim = (now: number) => submits(f.store, now, { perMinute: 3 })
@@ -125,6 +129,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     test('claims made at once never give the same row', async () => {
       await using f = await fixture(open)
       const ids = await addMany(f.store, f.app, 20)
+      await seeAll(f.store, T + HOUR)
       const claims = await Promise.all(
         Array.from({ length: 10 }, () => submits(f.store, T + HOUR, { limit: 3 })),
       )
@@ -162,7 +167,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       await add(f.store, f.app)
       const [done] = await sendAll(f.store, T)
-      await f.store.change(done!.id, observed(COMPLETED, T, T), T)
+      await f.store.change(done!.id, seen(COMPLETED, T, T), T)
       await add(f.store, f.app)
       const [unknown] = await submits(f.store, T)
       await f.store.change(unknown!.id, answered({ kind: 'unknown' }, T, T), T)
@@ -178,12 +183,12 @@ describe.each(ENGINES)('%s', (_, open) => {
       const { id } = await add(f.store, f.app)
       await sendAll(f.store, T)
       const [first] = await polls(f.store, T)
-      expect(first).toMatchObject({ id, dueAt: T + MINUTE, fence: 2 })
+      expect(first).toMatchObject({ id, dueAt: T + MINUTE, fence: 3 })
       expect(await polls(f.store, T + MINUTE - 1)).toEqual([])
       const [second] = await polls(f.store, T + MINUTE)
-      expect(second).toMatchObject({ id, fence: 3 })
+      expect(second).toMatchObject({ id, fence: 4 })
       const write = (fence: number) =>
-        f.store.change(id, observed({ status: 'processing' }, T, T), T + MINUTE, fence)
+        f.store.change(id, seen({ status: 'processing' }, T, T), T + MINUTE, fence)
       expect(await write(first!.fence)).toBeNull()
       expect(await f.store.get(f.app, id)).toMatchObject({ status: 'CREATED' })
       expect(await write(second!.fence)).toMatchObject({ status: 'PROCESSING' })
@@ -223,7 +228,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await abandoned(f.store, T + MINUTE - 1)).toEqual([])
       expect(await abandoned(f.store, T + MINUTE, 0)).toEqual([])
       const [job] = await abandoned(f.store, T + MINUTE)
-      expect(job).toMatchObject({ id, submission: 'begun', fence: 2, dueAt: T + 2 * MINUTE })
+      expect(job).toMatchObject({ id, submission: 'begun', fence: 3, dueAt: T + 2 * MINUTE })
       expect(await abandoned(f.store, T + 2 * MINUTE - 1)).toEqual([])
       expect(await abandoned(f.store, T + 2 * MINUTE)).toHaveLength(1)
     })
@@ -255,9 +260,9 @@ describe.each(ENGINES)('%s', (_, open) => {
 
     test('a pause on top of another has the newer reason, the longer wait and the first beginning', async () => {
       await using f = await fixture(open)
-      await stop(f, { reason: 'account', until: T + HOUR }, T)
+      await stop(f, { reason: 'unknown', until: T + HOUR }, T)
       const first = await f.store.paused()
-      expect(first).toMatchObject({ reason: 'account', since: T, until: T + HOUR })
+      expect(first).toMatchObject({ reason: 'unknown', since: T, until: T + HOUR })
       await stop(f, { reason: 'unreachable', until: T + MINUTE }, T + 1)
       const second = await f.store.paused()
       expect(second).toMatchObject({ reason: 'unreachable', since: T, until: T + HOUR })
@@ -413,7 +418,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       const unknown = answered({ kind: 'unknown' }, T, T)
       await f.store.change(id, unknown, T, 0)
       expect(await f.store.paused()).toBeNull()
-      await f.store.change(id, unknown, T, 1)
+      await f.store.change(id, unknown, T, 2)
       expect(await f.store.paused()).toMatchObject({ reason: 'unknown', since: T })
     })
   })

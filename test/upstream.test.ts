@@ -108,6 +108,17 @@ describe('a submit', () => {
     })
   })
 
+  test('asks for a webhook at an address of its own, encoded whole', async () => {
+    await using server = await serve(accepts)
+    await using upstream = connect(server.origin)
+    const webhook = 'https://rushes.example/webhooks/wavespeed?p=a.b-c_d'
+    await upstream.submit(MODEL, INPUT, never, webhook)
+    await upstream.submit(MODEL, INPUT, never, null)
+    const [asked, plain] = server.requests.map(request => new URL(request.url!, server.origin))
+    expect([...asked!.searchParams]).toEqual([['webhook', webhook]])
+    expect(plain!.search).toBe('')
+  })
+
   test('has a connection of its own, and leaves none behind', async () => {
     await using server = await serve((response, request) =>
       (request.method === 'GET' ? prediction() : accepts)(response, request),
@@ -384,4 +395,90 @@ test('a closed client sends nothing more', async () => {
   expect(await upstream.probe(never)).toBe(false)
   await upstream.submit(MODEL, INPUT, never)
   expect(server.connections()).toBe(0)
+})
+
+describe('the list', () => {
+  const FROM = 1_800_000_000_000
+  const TO = FROM + 150_000
+  const at = (ms: number) => new Date(ms).toISOString()
+  const item = (id: string, createdAt: string | null = at(FROM + 1000), more: object = {}) => ({
+    id,
+    model: MODEL,
+    created_at: createdAt,
+    ...more,
+  })
+  /** Answers with these pages, one after the other. */
+  const pages = (...all: unknown[]): Reply => {
+    const left = [...all]
+    return (response, request) => success({ page: 1, items: left.shift() })(response, request)
+  }
+  const full = (createdAt?: string) => Array.from({ length: 100 }, (_, i) => item(`${i}`, createdAt))
+
+  test('asks for one model and one window, a page of a hundred at a time, to a short page', async () => {
+    await using server = await serve(pages(full(), [item('last')]))
+    await using upstream = connect(server.origin)
+    const listed = await upstream.list(MODEL, FROM, TO, never)
+    expect(listed?.map(({ upstreamId }) => upstreamId)).toEqual([...full().map(({ id }) => id), 'last'])
+    expect(server.requests.map(({ method, url, body }) => [method, url, JSON.parse(body)])).toEqual(
+      [1, 2].map(page => [
+        'POST',
+        '/api/v3/predictions',
+        {
+          page,
+          page_size: 100,
+          model: MODEL,
+          created_after: at(FROM - 1000),
+          created_before: at(TO + 1000),
+        },
+      ]),
+    )
+  })
+
+  test('keeps what may be of the window, whether upstream heeds it or not', async () => {
+    const items = [
+      item('too late', at(TO + 1)),
+      item('last', at(TO)),
+      item('no moment', null),
+      item('no model', at(FROM), { model: null }),
+      item('another', at(FROM), { model: 'other/model' }),
+      item('first', at(FROM), { input: { prompt: 'x' } }),
+      item('too early', at(FROM - 1)),
+    ]
+    await using server = await serve(pages(items))
+    await using upstream = connect(server.origin)
+    expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([
+      { upstreamId: 'last', model: MODEL, createdAt: TO, input: null },
+      { upstreamId: 'no moment', model: MODEL, createdAt: null, input: null },
+      { upstreamId: 'no model', model: null, createdAt: FROM, input: null },
+      { upstreamId: 'first', model: MODEL, createdAt: FROM, input: { prompt: 'x' } },
+    ])
+  })
+
+  test('is read no further than to what is older than the window', async () => {
+    await using server = await serve(pages(full(at(FROM - 1)), full()))
+    await using upstream = connect(server.origin)
+    expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([])
+    expect(server.requests).toHaveLength(1)
+  })
+
+  test.each<[string, Reply]>([
+    ['refused', json(500, {})],
+    ['no JSON', response => void response.end('<html>')],
+    ['no list', success({ page: 1 })],
+    ['with an item that is nothing', pages([item('a'), null])],
+    ['cut off', response => void response.destroy()],
+    [
+      'refused at its second page',
+      (() => {
+        let page = 0
+        return (response, request) => (page++ === 0 ? pages(full()) : json(429, {}))(response, request)
+      })(),
+    ],
+    ['without an end', (response, request) => pages(full())(response, request)],
+  ])('that is %s tells nothing', async (_, reply) => {
+    await using server = await serve(reply)
+    await using upstream = connect(server.origin)
+    expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()
+    expect(server.requests.length).toBeLessThanOrEqual(50)
+  })
 })

@@ -1,166 +1,26 @@
-import { join } from 'node:path'
-import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { createLog } from '../src/log.ts'
-import { type Call, createSimulator, type Fault } from '../src/simulator/simulator.ts'
-import { type Harness, type HarnessOptions, type LogLine, startGateway, submit } from './support/gateway.ts'
+import { createSimulator, type Fault } from '../src/simulator/simulator.ts'
 import { until } from './support/until.ts'
+import {
+  FINAL,
+  idOf,
+  inFile,
+  isLook,
+  isProbe,
+  isSubmit,
+  lines,
+  MARK,
+  open,
+  promptOf,
+  type Row,
+  refuses,
+  says,
+  shows,
+  type Timed,
+} from './support/world.ts'
 
 const MINUTE = 60_000
-/** In every prompt and in every text of upstream's; none of them belongs into a log. */
-const MARK = 'heron'
-
-type Timed = Call & { at: number }
-const isSubmit = (call: Call) => call.method === 'POST' && call.path !== '/predictions'
-const isLook = (call: Call) => call.path.endsWith('/result')
-const isProbe = (call: Call) => ['/predictions', '/balance'].includes(call.path)
-const promptOf = (call: Call): string => (call.body as { prompt: string }).prompt
-const idOf = (look: Call): string => look.path.split('/')[2]!
-
-const lines: LogLine[] = []
-
-/** A gateway whose clock can leap, on a simulator that lies as `fault` says; all its calls, over every restart. */
-async function open(options: Pick<HarnessOptions, 'env'> & { fault?: (call: Timed) => Fault | null } = {}) {
-  const { fault = () => null, ...rest } = options
-  let ahead = 0
-  let made = 0
-  const now = () => Date.now() + ahead
-  const calls: Timed[] = []
-  const harness = await startGateway({
-    ...rest,
-    overrides: {
-      now,
-      simulator: {
-        fault(call) {
-          const timed = { ...call, at: now() }
-          calls.push(timed)
-          return fault(timed)
-        },
-      },
-    },
-  })
-  const { key, query, log } = harness
-
-  return {
-    harness,
-    log,
-    calls,
-    now,
-    leap: (ms: number) => {
-      ahead += ms
-    },
-    submits: () => calls.filter(isSubmit),
-    looks: () => calls.filter(isLook),
-    probes: () => calls.filter(isProbe),
-    /** Submits a job that is done at once, unless `words` say otherwise. */
-    async submit(words = 'sim:seconds=0') {
-      const prompt = `a ${MARK} ${++made} ${words}`
-      return { id: await submit(harness, prompt, key), prompt }
-    },
-    read: async (id: string) => (await query(READ, { id })).data.prediction,
-    reached: (id: string, ...statuses: string[]) =>
-      until(async () => {
-        const { prediction } = (await query(READ, { id })).data
-        return statuses.includes(prediction.status) && prediction
-      }),
-    paused: () => until(() => harness.gateway.store.paused()),
-    resumed: () => until(async () => (await harness.gateway.store.paused()) === null),
-    /** What the file itself says. */
-    row: (prompt: string) => rowOf(harness, prompt),
-    /** POSTs that were begun, whether they have arrived or not. */
-    begun: () => inFile(harness, 'rushes.db', db => db.prepare(ATTEMPTS).pluck().get() as number),
-    /** Waits until the submitter has looked what to send, from now on, and has taken what it may. */
-    async looked(times = 2) {
-      const { store } = harness.gateway
-      const { claimSubmits } = store
-      let count = 0
-      store.claimSubmits = async claim => {
-        const jobs = await claimSubmits(claim)
-        count++
-        return jobs
-      }
-      const [id] = inFile(harness, 'rushes.db', db => db.prepare(SOME).pluck().all() as string[])
-      await until(async () => {
-        // A change of nothing rings the bell.
-        if (id !== undefined) await store.change(id, job => ({ dueAt: job.dueAt }), now())
-        return count >= times
-      })
-      store.claimSubmits = claimSubmits
-    },
-    /** The pause that the next look for the end of one takes up; null where none is due. */
-    async probing() {
-      const { store } = harness.gateway
-      const { claimProbe } = store
-      const taken: Awaited<ReturnType<typeof claimProbe>>[] = []
-      store.claimProbe = async (...due) => {
-        const pause = await claimProbe(...due)
-        taken.push(pause)
-        return pause
-      }
-      await until(() => taken.length > 0)
-      store.claimProbe = claimProbe
-      return taken[0]
-    },
-    /** Has `act` done before the submitter can take anything. */
-    async unseen<Fact>(act: () => Promise<Fact>): Promise<Fact> {
-      const { store } = harness.gateway
-      const { claimSubmits } = store
-      store.claimSubmits = async () => []
-      const fact = await act()
-      store.claimSubmits = claimSubmits
-      return fact
-    },
-    async [Symbol.asyncDispose]() {
-      await harness[Symbol.asyncDispose]()
-      lines.push(...log)
-    },
-  }
-}
-
-const READ = `query ($id: ID!) {
-  prediction(id: $id) {
-    status queuePosition upstreamId submittedAt finishedAt
-    error { code message retryable } cost { amount } outputs { url }
-  }
-}`
-const ATTEMPTS = 'select coalesce(sum(attempts), 0) from predictions'
-const SOME = 'select id from predictions limit 1'
-const FINAL = ['COMPLETED', 'FAILED', 'CANCELED']
-
-function inFile<Fact>({ folder }: Harness, name: string, look: (db: Database.Database) => Fact): Fact {
-  const db = new Database(join(folder, name), { readonly: true })
-  try {
-    return look(db)
-  } finally {
-    db.close()
-  }
-}
-
-interface Row {
-  status: string
-  submission: string
-  attempts: number
-  begun_at: number | null
-  due_at: number
-}
-const rowOf = (harness: Harness, prompt: string): Row =>
-  inFile(
-    harness,
-    'rushes.db',
-    db => db.prepare('select * from predictions where prompt = ?').get(prompt) as Row,
-  )
-
-const refuses = (status: number, code = status, message = `no ${MARK} for you`): Fault => ({
-  status,
-  body: JSON.stringify({ code, message, data: null }),
-})
-const says = (status: number, body: string, headers: Record<string, string> = {}): Fault => ({
-  status,
-  body,
-  headers,
-})
-const shows = (data: object): Fault => says(200, JSON.stringify({ code: 200, message: '', data }))
-
 describe('the limits of the account', () => {
   test('no more jobs are in flight than UPSTREAM_CONCURRENCY, at any moment', async () => {
     let simulatedAhead = 0
@@ -249,20 +109,23 @@ test('a row is begun on disk before its POST', async () => {
   }
 })
 
-test('a submit whose outcome is unknown ends its job at once, is never sent again, and stops all others until a read succeeds', async () => {
+test('a submit whose outcome stays unknown ends its job after a while, is never sent again, and stops all others until a read succeeds', async () => {
   let down = false
   await using world = await open({
-    env: { UPSTREAM_CONCURRENCY: '1' },
+    env: { UPSTREAM_CONCURRENCY: '1', UPSTREAM_UNKNOWN_MS: '1000' },
     fault(call) {
       if (isSubmit(call) && world.submits().length === 1) {
         down = true
-        return { cut: 'after' }
+        return { cut: 'before' }
       }
       return down ? says(503, '<html>') : null
     },
   })
   const lost = await world.submit()
   const others = [await world.submit(), await world.submit()]
+  expect(await world.paused()).toMatchObject({ reason: 'unknown' })
+  expect(await world.read(lost.id)).toMatchObject({ status: 'QUEUED', queuePosition: null, error: null })
+  world.leap(3 * MINUTE)
   const ended = await world.reached(lost.id, ...FINAL)
   expect(ended).toMatchObject({
     status: 'FAILED',
@@ -272,7 +135,6 @@ test('a submit whose outcome is unknown ends its job at once, is never sent agai
     queuePosition: null,
   })
   expect([ended.submittedAt, ended.finishedAt]).not.toContain(null)
-  expect(await world.paused()).toMatchObject({ reason: 'unknown' })
 
   await until(() => world.probes().length >= 1)
   await world.probing()
@@ -281,6 +143,7 @@ test('a submit whose outcome is unknown ends its job at once, is never sent agai
   expect(await world.read(others[0]!.id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
 
   down = false
+  world.leap(MINUTE)
   for (const { id } of others) await world.reached(id, 'COMPLETED')
   expect(world.submits().map(promptOf)).toEqual([lost, ...others].map(job => job.prompt))
   expect(await world.read(lost.id)).toEqual(ended)
@@ -570,7 +433,7 @@ test('jobs that wait are sent after a restart, a pause outlives it', async () =>
 test('a POST left without an answer at a stop is settled by the next start, before anything else is sent, and not sent again', async () => {
   let stalls = true
   await using world = await open({
-    env: { UPSTREAM_CONCURRENCY: '2' },
+    env: { UPSTREAM_CONCURRENCY: '2', UPSTREAM_UNKNOWN_MS: '1000' },
     fault: call => (stalls && isSubmit(call) ? { stall: 'after' } : null),
   })
   const left = [await world.submit(), await world.submit()]
@@ -585,6 +448,8 @@ test('a POST left without an answer at a stop is settled by the next start, befo
   for (const { prompt } of left) expect(world.row(prompt)).toMatchObject({ submission: 'begun', attempts: 1 })
   stalls = false
   await world.harness.restart()
+  for (const { prompt } of left) await until(() => world.row(prompt).submission === 'unknown')
+  world.leap(3 * MINUTE)
   for (const { id, prompt } of left) {
     const ended = await world.reached(id, ...FINAL)
     expect(ended).toMatchObject({ status: 'FAILED', error: { code: 'SUBMISSION_UNKNOWN' } })
@@ -660,13 +525,13 @@ test('no line of any log has a prompt, an image URL, a key or a word of upstream
 
 test('an outage of submits alone burns one job at a time, and each later than the one before', async () => {
   await using world = await open({
-    env: { UPSTREAM_CONCURRENCY: '2' },
     fault: call => (isSubmit(call) ? says(500, 'oops') : null),
   })
+  await world.submit()
+  await world.paused()
   await world.unseen(async () => {
     for (let i = 0; i < 20; i++) await world.submit()
   })
-  await world.paused()
   // Two minutes of the gateway's own time, in which reads go well all along.
   const end = world.now() + 2 * MINUTE
   while (world.now() < end) {
@@ -675,9 +540,9 @@ test('an outage of submits alone burns one job at a time, and each later than th
   }
   const moments = world.submits().map(call => call.at)
   expect(moments.length).toBeGreaterThan(4)
-  // The first two go out side by side, the next on trial at once; each failed trial doubles the wait.
+  // The next goes out on trial at once; each failed trial doubles the wait.
   for (const [i, at] of moments.entries())
-    if (i > 2) expect(at - moments[i - 1]!).toBeGreaterThanOrEqual(2 ** (i - 2) * 1000)
+    if (i > 1) expect(at - moments[i - 1]!).toBeGreaterThanOrEqual(2 ** (i - 1) * 1000)
 })
 
 test('an answer that could not be written down is written once the database takes it', async () => {
@@ -686,7 +551,7 @@ test('an answer that could not be written down is written once the database take
   const { change } = store
   let refusals = 3
   store.change = async (...args) => {
-    if (refusals-- > 0) throw new Error('SQLITE_FULL')
+    if (world.submits().length > 0 && refusals-- > 0) throw new Error('SQLITE_FULL')
     return change(...args)
   }
   const { id } = await world.submit()
@@ -698,10 +563,15 @@ test('an answer that could not be written down is written once the database take
 
 test("an id that upstream gives twice never shows one app the other's video", async () => {
   const twice = JSON.stringify({ code: 200, message: 'success', data: { id: 'same', status: 'created' } })
-  await using world = await open({ fault: call => (isSubmit(call) ? says(200, twice) : null) })
+  await using world = await open({
+    env: { UPSTREAM_UNKNOWN_MS: '1000' },
+    fault: call => (isSubmit(call) ? says(200, twice) : null),
+  })
   const first = await world.submit()
   await world.reached(first.id, 'CREATED')
   const second = await world.submit()
+  await until(() => world.row(second.prompt).submission === 'unknown')
+  world.leap(3 * MINUTE)
   expect(await world.reached(second.id, ...FINAL)).toMatchObject({
     status: 'FAILED',
     upstreamId: null,
@@ -733,11 +603,11 @@ test("a late answer to an earlier POST lets nobody out before the trial's own", 
     fault: call => (isSubmit(call) && broken ? says(502, 'oops') : null),
   })
   const { store } = world.harness.gateway
-  const { ownsUpstreamId } = store
+  const { ownerOf } = store
   // The first answer is in hand and held up on its way to the row.
-  store.ownsUpstreamId = async id => {
+  store.ownerOf = async (id: string) => {
     await new Promise<void>(resolve => held.push(resolve))
-    return ownsUpstreamId(id)
+    return ownerOf(id)
   }
   const early = await world.submit()
   await until(() => held.length === 1)

@@ -23,9 +23,10 @@ interface Details {
   BUDGET_EXCEEDED: { budget: number; spent: number }
   NOT_FOUND: object
   FORBIDDEN: object
+  ALREADY_FINISHED: { prediction: Prediction }
 }
-type RefusalOf<Code extends RefusalCode> = { code: Code } & Details[Code]
-export type Refusal = { [Code in RefusalCode]: RefusalOf<Code> }[RefusalCode]
+export type RefusalOf<Code extends RefusalCode> = { [Each in Code]: { code: Each } & Details[Each] }[Code]
+export type Refusal = RefusalOf<RefusalCode>
 
 const ErrorInterface = builder.interfaceRef<{ code: RefusalCode }>('Error').implement({
   description: 'Why something was refused.',
@@ -71,4 +72,8 @@ export const refusals = {
   }),
   NOT_FOUND: builder.objectRef<RefusalOf<'NOT_FOUND'>>('NotFoundError').implement(common('NOT_FOUND')),
   FORBIDDEN: builder.objectRef<RefusalOf<'FORBIDDEN'>>('ForbiddenError').implement(common('FORBIDDEN')),
+  ALREADY_FINISHED: builder.objectRef<RefusalOf<'ALREADY_FINISHED'>>('AlreadyFinishedError').implement({
+    ...common('ALREADY_FINISHED'),
+    fields: t => ({ prediction: t.expose('prediction', { type: PredictionType }) }),
+  }),
 } satisfies Record<RefusalCode, unknown>

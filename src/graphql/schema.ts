@@ -7,6 +7,8 @@ import './app.ts'
 import './prediction.ts'
 import './event.ts'
 import './submission.ts'
+import './cancellation.ts'
+import './retry.ts'
 import { builder } from './builder.ts'
 
 export const schema = builder.toSchema()

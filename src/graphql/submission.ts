@@ -2,17 +2,17 @@
  * submitVideo: judged here, since upstream drops what it does not know and bills anyway; then one row.
  * Invariant: what passes is within the documented ranges, and nothing but the row decides that it will be sent.
  */
-import { createHash } from 'node:crypto'
-import { stringify } from 'safe-stable-stringify'
 import { z } from 'zod'
 import { MODELS, SEED } from '../models.ts'
 import type { Prediction } from '../prediction.ts'
 import { isWebUrl } from '../web-url.ts'
 import { builder } from './builder.ts'
 import type { Context } from './context.ts'
+import { fingerprint, idempotencyKey } from './idempotency.ts'
 import { VideoModelEnum } from './model.ts'
 import { PredictionType } from './prediction.ts'
 import { type Issue, type Refusal, refusals } from './refusal.ts'
+import { characters, text } from './text.ts'
 
 const ImageInput = builder.inputType('ImageInput', {
   isOneOf: true,
@@ -93,13 +93,8 @@ async function submitVideo(
   return { prediction }
 }
 
-/** The same for the same input, in whatever order the keys of its metadata come. */
-const fingerprint = (asked: object): string => createHash('sha256').update(stringify(asked)!).digest('hex')
-
 const METADATA_BYTES = 4096
 
-const text = z.string().refine(value => value.isWellFormed(), 'expected well-formed Unicode')
-const characters = (value: string) => [...value].length
 const absent = <Value>(value: Value | null | undefined): Value | null => value ?? null
 
 const submission = z
@@ -116,10 +111,7 @@ const submission = z
     seed: z
       .number()
       .refine(seed => seed >= SEED.min && seed <= SEED.max, `expected ${SEED.min} to ${SEED.max}`),
-    idempotencyKey: text
-      .refine(key => key !== '' && characters(key) <= 255, 'expected 1 to 255 characters')
-      .nullish()
-      .transform(absent),
+    idempotencyKey,
     tags: z
       .array(text.refine(tag => tag.trim() !== '' && characters(tag) <= 64, 'expected 1 to 64 characters'))
       .max(10, 'expected at most 10 tags')

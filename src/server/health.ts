@@ -1,8 +1,9 @@
 /**
- * Whether the process lives, and whether it should be sent requests. Tells nothing of any app.
+ * Whether the process lives, and whether it should be sent requests; and how it gets on with upstream, which is no reason
+ * not to send it any. Tells nothing of any app.
  */
 import type { ServerResponse } from 'node:http'
-import type { StandingPause } from '../prediction.ts'
+import type { StandingPause } from '../pause.ts'
 import type { Store } from '../store/store.ts'
 
 export interface Health {
@@ -12,7 +13,8 @@ export interface Health {
   drain(): void
 }
 
-export function createHealth(store: Store): Health {
+/** @param reads whether looks at upstream go well */
+export function createHealth(store: Store, reads: () => boolean): Health {
   let draining = false
 
   const answer = (response: ServerResponse, status: number, body: object) =>
@@ -30,11 +32,14 @@ export function createHealth(store: Store): Health {
       )
       if (draining) return answer(response, 503, { status: 'stopping' })
       if (database !== 'ok') return answer(response, 503, { status: 'unavailable', database })
-      const pause = await store.paused()
+      const [pause, pace] = [await store.paused(), await store.pace()]
       answer(response, 200, {
         status: 'ready',
         database,
         submits: submitsOf(pause),
+        // Lowered, for upstream wanted fewer.
+        ...(pace !== null && { concurrency: pace.concurrency }),
+        reads: reads() ? 'on' : 'failing',
       })
     },
 

@@ -4,7 +4,9 @@
  */
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { collectDefaultMetrics, Registry } from 'prom-client'
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { PAUSES } from '../pause.ts'
+import type { Store } from '../store/store.ts'
 
 export interface Metrics {
   answer(request: IncomingMessage, response: ServerResponse): Promise<void>
@@ -21,9 +23,66 @@ const PROXY_HEADERS = [
   'via',
 ]
 
-export function createMetrics(token: string | null): Metrics {
+export interface MetricsOptions {
+  token: string | null
+  store: Store
+  /** Jobs at once; null is no limit. */
+  concurrency: number | null
+  /** Whether looks at upstream go well. */
+  reads: () => boolean
+}
+
+export function createMetrics({ token, store, concurrency, reads }: MetricsOptions): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+
+  new Gauge({
+    name: 'rushes_predictions',
+    help: 'Predictions that are not at their end, by what they wait for.',
+    labelNames: ['state'],
+    registers,
+    async collect() {
+      const { waiting, begun, inFlight, late, sought } = await store.tally()
+      const states = { waiting, begun, in_flight: inFlight, late, sought }
+      for (const [state, count] of Object.entries(states)) this.set({ state }, count)
+    },
+  })
+  new Gauge({
+    name: 'rushes_submits_paused',
+    help: '1 for the reason that holds all submits back.',
+    labelNames: ['reason'],
+    registers,
+    async collect() {
+      const pause = await store.paused()
+      const held = pause === null || pause.trial ? null : pause.reason
+      for (const reason of PAUSES) this.set({ reason }, held === reason ? 1 : 0)
+    },
+  })
+  new Gauge({
+    name: 'rushes_submits_on_trial',
+    help: '1 after a pause, while one submit at a time is tried, until one was answered.',
+    registers,
+    async collect() {
+      this.set((await store.paused())?.trial ? 1 : 0)
+    },
+  })
+  new Gauge({
+    name: 'rushes_concurrency',
+    help: 'Jobs upstream may have at once: as configured, or fewer while it wants fewer; +Inf is no limit.',
+    registers,
+    async collect() {
+      this.set(Math.min(concurrency ?? Infinity, (await store.pace())?.concurrency ?? Infinity))
+    },
+  })
+  new Gauge({
+    name: 'rushes_reads_failing',
+    help: '1 while upstream can not be read, and one job is looked at at a time.',
+    registers,
+    collect() {
+      this.set(reads() ? 0 : 1)
+    },
+  })
 
   return {
     async answer(request, response) {

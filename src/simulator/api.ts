@@ -1,13 +1,16 @@
 /**
- * Upstream's API v3 as the contract has it, for the calls that are used: submit, result, list, balance.
+ * Upstream's API v3 as the contract has it, for the calls that are used: submit, result, list, balance, webhook secret.
  * Faithful where it hurts: unknown body keys are dropped in silence, and the job runs with the defaults.
  */
 import { randomUUID } from 'node:crypto'
-import { isKept, planOf, predictionOf, WEEK } from './job.ts'
+import type { Account } from './account.ts'
+import type { Call } from './call.ts'
+import { isAnnounced, isKept, planOf, predictionOf, WEEK } from './job.ts'
 import type { Ledger } from './ledger.ts'
 
 export interface Reply {
   status: number
+  headers?: Record<string, string>
   body: object
 }
 
@@ -23,15 +26,31 @@ const refusal = (code: number, message: string): Reply => ({
 })
 
 export interface Api {
-  /** Answers a call below /api/v3; `body` is what was sent, parsed, or undefined where it was no JSON. */
-  answer(method: string, path: string, body: unknown): Reply
+  answer(call: Call): Reply
 }
 
-export function createApi(ledger: Ledger, now: () => number, origin: () => string): Api {
-  function submit(model: string, body: unknown): Reply {
+export interface ApiOptions {
+  ledger: Ledger
+  account: Account
+  now: () => number
+  origin: () => string
+  /** The items of the list have their `input`. */
+  listsInputs: boolean
+  webhookSecret: string
+  /** A webhook is owed. */
+  owed(): void
+}
+
+export function createApi(options: ApiOptions): Api {
+  const { ledger, account, now, origin, listsInputs, webhookSecret, owed } = options
+
+  function submit(model: string, body: unknown, webhook: string | undefined): Reply {
     if (!MODELS.has(model)) return refusal(404, `model ${model} not found`)
     const input = parametersOf(body)
     if (typeof input === 'string') return refusal(400, input)
+    if (webhook !== undefined && !isWebUrl(webhook)) return refusal(400, 'webhook must be a URL')
+    const wait = account.retryAfter()
+    if (wait !== null) return { ...refusal(429, 'too many requests'), headers: { 'retry-after': `${wait}` } }
     const job = {
       id: randomUUID().replaceAll('-', ''),
       model,
@@ -39,7 +58,11 @@ export function createApi(ledger: Ledger, now: () => number, origin: () => strin
       createdAt: now(),
       plan: planOf(String(input.prompt), Math.random()),
     }
-    ledger.add(job)
+    if (webhook === undefined || !isAnnounced(job)) ledger.add(job)
+    else {
+      ledger.add(job, { url: webhook, dueAt: job.createdAt + job.plan.totalMs })
+      owed()
+    }
     return success(predictionOf(job, now(), origin()))
   }
 
@@ -52,10 +75,11 @@ export function createApi(ledger: Ledger, now: () => number, origin: () => strin
     const before = momentOf(asked.created_before, Number.MAX_SAFE_INTEGER)
     const items = ledger
       .newest(after, before, typeof model === 'string' ? model : undefined)
-      .map(job => predictionOf(job, now(), origin()) as { status: string })
+      .map(job => ({ job, ...(predictionOf(job, now(), origin()) as { status: string }) }))
       .filter(item => typeof status !== 'string' || item.status === status)
       .drop((page - 1) * size)
       .take(size)
+      .map(({ job, ...item }) => (listsInputs ? { ...item, input: job.input } : item))
     return success({ page, items: [...items] })
   }
 
@@ -66,12 +90,13 @@ export function createApi(ledger: Ledger, now: () => number, origin: () => strin
   }
 
   return {
-    answer(method, path, body) {
+    answer({ method, path, body, webhook }) {
       const looked = /^\/predictions\/([^/]+)\/result$/.exec(path)?.[1]
       if (looked !== undefined && method === 'GET') return result(looked)
       if (path === '/balance' && method === 'GET') return success({ balance: BALANCE })
+      if (path === '/webhook/secret' && method === 'GET') return success({ secret: webhookSecret })
       if (method !== 'POST') return refusal(404, 'not found')
-      return path === '/predictions' ? list(body) : submit(path.slice(1), body)
+      return path === '/predictions' ? list(body) : submit(path.slice(1), body, webhook)
     },
   }
 }
@@ -87,7 +112,7 @@ function parametersOf(body: unknown): Record<string, unknown> | string {
     enable_prompt_expansion = false,
     seed = -1,
   } = body
-  if (typeof image !== 'string' || !/^https?:\/\//.test(image)) return 'image is required and must be a URL'
+  if (typeof image !== 'string' || !isWebUrl(image)) return 'image is required and must be a URL'
   if (typeof prompt !== 'string' || prompt === '') return 'prompt is required'
   if (typeof negative_prompt !== 'string') return 'negative_prompt must be a string'
   if (duration !== 5) return 'duration must be 5'
@@ -96,6 +121,7 @@ function parametersOf(body: unknown): Record<string, unknown> | string {
   return { image, prompt, negative_prompt, duration, enable_prompt_expansion, seed }
 }
 
+const isWebUrl = (text: string) => /^https?:\/\//.test(text) && URL.canParse(text)
 const momentOf = (value: unknown, otherwise: number): number => Date.parse(String(value)) || otherwise
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

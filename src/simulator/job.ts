@@ -52,6 +52,10 @@ export const isKept = (job: SimulatedJob, now: number): boolean => age(job, now)
 export const isCompleted = (job: SimulatedJob, now: number): boolean =>
   age(job, now) >= job.plan.totalMs && job.plan.end === 'completed' && job.plan.empty !== true
 
+/** Of the ends only these are told to a webhook. */
+export const isAnnounced = ({ plan: { end } }: SimulatedJob): boolean =>
+  end === 'completed' || end === 'failed'
+
 /** The prediction as upstream would answer with it at `now`. */
 export function predictionOf(job: SimulatedJob, now: number, origin: string): object {
   const { plan } = job

@@ -1,8 +1,8 @@
 /**
- * What the simulator remembers across restarts: its jobs, and the port its output URLs name.
+ * What the simulator remembers across restarts: its jobs, the webhooks it still owes, and the port its output URLs name.
  */
 import Database from 'better-sqlite3'
-import { and, desc, eq, gt, lt, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, isNull, lt, lte, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { SimulatedJob } from './job.ts'
@@ -16,13 +16,41 @@ const jobs = sqliteTable(
   },
   table => [index('jobs_by_creation').on(table.createdAt)],
 )
+const webhooks = sqliteTable('webhooks', {
+  id: text().primaryKey(),
+  url: text().notNull(),
+  tries: integer().notNull(),
+  dueAt: integer(),
+})
 const ports = sqliteTable('ports', { only: integer().primaryKey(), port: integer().notNull() })
 
+export interface Webhook {
+  /** Of its job. */
+  id: string
+  url: string
+  /** So far. */
+  tries: number
+}
+
 export interface Ledger {
-  add(job: SimulatedJob): void
+  /** With the webhook that it asks for, if its end is announced, and when. */
+  add(job: SimulatedJob, webhook?: { url: string; dueAt: number }): void
   get(id: string): SimulatedJob | null
   /** Newest first, read as they are asked for. */
   newest(after: number, before: number, model?: string): Generator<SimulatedJob>
+  /** When those were accepted that came after, oldest first. */
+  acceptances(after: number): number[]
+  /** When those end that have not, soonest first. */
+  ends(now: number): number[]
+  owes(id: string): boolean
+  /** What another process had taken is due again. */
+  regainWebhooks(): void
+  /** Webhooks that are due; no more then, until they are put off. */
+  takeWebhooks(now: number): Webhook[]
+  /** When the next one is due. */
+  nextWebhook(): number | null
+  putOffWebhook(id: string, dueAt: number, tries: number): void
+  dropWebhook(id: string): void
   /** The port of the last start; null at the first. */
   port(): number | null
   keepPort(port: number): void
@@ -30,6 +58,7 @@ export interface Ledger {
 }
 
 const CHUNK = 200
+const END = sql<number>`created_at + (job ->> '$.plan.totalMs')`
 
 /** @param file a path, or `:memory:` */
 export function openLedger(file: string): Ledger {
@@ -40,10 +69,21 @@ export function openLedger(file: string): Ledger {
     sql`create table if not exists jobs (id text primary key, created_at integer not null, job text not null)`,
   )
   db.run(sql`create index if not exists jobs_by_creation on jobs (created_at)`)
+  db.run(
+    sql`create table if not exists webhooks (id text primary key, url text not null, tries integer not null, due_at integer)`,
+  )
+  db.run(sql`create index if not exists webhooks_by_due on webhooks (due_at)`)
   db.run(sql`create table if not exists ports (only integer primary key, port integer not null)`)
 
   return {
-    add: job => void db.insert(jobs).values({ id: job.id, createdAt: job.createdAt, job }).run(),
+    add: (job, webhook) =>
+      db.transaction(tx => {
+        tx.insert(jobs).values({ id: job.id, createdAt: job.createdAt, job }).run()
+        if (webhook)
+          tx.insert(webhooks)
+            .values({ id: job.id, tries: 0, ...webhook })
+            .run()
+      }),
     get: id => db.select().from(jobs).where(eq(jobs.id, id)).get()?.job ?? null,
     *newest(after, before, model) {
       const among = and(
@@ -63,6 +103,32 @@ export function openLedger(file: string): Ledger {
         for (const row of rows) yield row.job
       }
     },
+    acceptances: after =>
+      db
+        .select({ at: jobs.createdAt })
+        .from(jobs)
+        .where(gt(jobs.createdAt, after))
+        .orderBy(asc(jobs.createdAt))
+        .all()
+        .map(({ at }) => at),
+    ends: now =>
+      db
+        .select({ at: END })
+        .from(jobs)
+        .where(gt(END, now))
+        .orderBy(asc(END))
+        .all()
+        .map(({ at }) => at),
+
+    owes: id => db.select().from(webhooks).where(eq(webhooks.id, id)).get() !== undefined,
+    regainWebhooks: () => void db.update(webhooks).set({ dueAt: 0 }).where(isNull(webhooks.dueAt)).run(),
+    takeWebhooks: now =>
+      db.update(webhooks).set({ dueAt: null }).where(lte(webhooks.dueAt, now)).returning().all(),
+    nextWebhook: () => db.select({ at: sql<number | null>`min(due_at)` }).from(webhooks).get()?.at ?? null,
+    putOffWebhook: (id, dueAt, tries) =>
+      void db.update(webhooks).set({ dueAt, tries }).where(eq(webhooks.id, id)).run(),
+    dropWebhook: id => void db.delete(webhooks).where(eq(webhooks.id, id)).run(),
+
     port: () => db.select().from(ports).get()?.port ?? null,
     keepPort: port =>
       void db

@@ -3,37 +3,71 @@
  */
 import { existsSync, mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { createSimulator } from './simulator.ts'
+import { createFaultPlan } from './faults.ts'
+import { createSimulator, WEBHOOK_SECRET } from './simulator.ts'
 
-const USAGE = `npm run simulator -- [--port N] [--key KEY] [--file PATH]
+const USAGE = `npm run simulator -- [--port N] [--key KEY] [--file PATH] [--webhook-secret SECRET]
+                     [--concurrency N] [--per-minute N] [--list-inputs] [--faults SEED]
 
-  --port N     port to listen on (default: the one of the last start, else a free one)
-  --key KEY    the key it asks for (default: simulator)
-  --file PATH  where jobs and port are kept (default: data/simulator-alone.db)`
+  --port N                 port to listen on (default: the one of the last start, else a free one)
+  --key KEY                the key it asks for (default: simulator)
+  --file PATH              where jobs and port are kept (default: data/simulator-alone.db)
+  --webhook-secret SECRET  what its webhooks are signed with (default: ${WEBHOOK_SECRET})
+  --concurrency N          videos at once; one more submit is answered 429 (default: no limit)
+  --per-minute N           submits in any 60 s, the same (default: no limit)
+  --list-inputs            the items of POST /predictions have their input (default: they lack it)
+  --faults SEED            calls and webhooks go wrong as a plan by this number has it: a quarter of the submits is cut,
+                           stalled, slow, refused or answered with nonsense, before the job is made or after; a tenth
+                           of the reads; of the webhooks a third is lost, doubled or late`
+
+const text = { type: 'string' } as const
+const flag = { type: 'boolean', default: false } as const
+const OPTIONS = {
+  port: text,
+  key: { ...text, default: 'simulator' },
+  file: text,
+  'webhook-secret': text,
+  concurrency: text,
+  'per-minute': text,
+  'list-inputs': flag,
+  faults: text,
+  help: { ...flag, short: 'h' },
+} as const
 
 try {
-  const { values } = parseArgs({
-    options: {
-      port: { type: 'string' },
-      key: { type: 'string', default: 'simulator' },
-      file: { type: 'string' },
-      help: { type: 'boolean', short: 'h' },
-    },
-  })
+  const { values } = parseArgs({ options: OPTIONS })
   if (values.help) console.log(USAGE)
-  else await start(values.port, values.key, values.file)
+  else await start(values)
 } catch (error) {
   const { code, message } = error as NodeJS.ErrnoException
   console.error(`simulator: ${code === 'EADDRINUSE' ? `the port is in use (${message})` : message}`)
   process.exitCode = 1
 }
 
-async function start(portText: string | undefined, key: string, file: string | undefined): Promise<void> {
-  const port = portText === undefined ? undefined : Number(portText)
-  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535))
-    throw new Error(`--port: expected 0 to 65535, not "${portText}"`)
+async function start(values: ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values']) {
+  const whole = (name: 'port' | 'concurrency' | 'per-minute' | 'faults', least: number, most: number) => {
+    const given = values[name]
+    if (given === undefined) return undefined
+    if (!/^\d+$/.test(given) || Number(given) < least || Number(given) > most)
+      throw new Error(`--${name}: expected ${least} to ${most}, not "${given}"`)
+    return Number(given)
+  }
+  const { key, file } = values
+  const limits = {
+    port: whole('port', 0, 65_535),
+    concurrency: whole('concurrency', 1, 1_000_000),
+    perMinute: whole('per-minute', 1, 1_000_000),
+  }
+  const seed = whole('faults', 0, 2 ** 32 - 1)
   if (file === undefined && !existsSync('data')) mkdirSync('data')
-  const simulator = await createSimulator({ file: file ?? 'data/simulator-alone.db', key, port })
+  const simulator = await createSimulator({
+    file: file ?? 'data/simulator-alone.db',
+    key,
+    ...limits,
+    webhookSecret: values['webhook-secret'],
+    listsInputs: values['list-inputs'],
+    ...(seed !== undefined && createFaultPlan({ seed, met: kind => console.log(`fault: ${kind}`) })),
+  })
   console.log(`The simulator listens on ${simulator.origin}/api/v3; its key is "${key}". Nothing is charged.
 
   curl -s ${simulator.origin}/api/v3/alibaba/wan-2.2/i2v-plus-480p \\

@@ -1,104 +1,108 @@
 /**
- * WaveSpeed on loopback: its API, its files, its memory. A house of its own: it imports nothing of the gateway.
+ * WaveSpeed on loopback: its API, its webhooks, its files, its memory. A house of its own: it imports nothing of the gateway.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
-import send from 'send'
+import { type AccountOptions, createAccount } from './account.ts'
+import { createAnnouncer, type Delivery, type WebhookFault } from './announcer.ts'
 import { createApi } from './api.ts'
-import { isCompleted, isKept } from './job.ts'
-import { openLedger } from './ledger.ts'
+import { type Call, readCall } from './call.ts'
+import { type Fault, goWrong, send } from './fault.ts'
+import { createFiles, SAMPLE_IMAGE } from './files.ts'
+import { predictionOf } from './job.ts'
+import { openLedger, type Webhook } from './ledger.ts'
 
-export interface SimulatorOptions {
-  /** Where jobs and port are kept; `:memory:` keeps them for this run. */
+export type { Call, Delivery, Fault, Webhook, WebhookFault }
+
+export interface SimulatorOptions extends AccountOptions {
+  /** Where jobs, webhooks and port are kept; `:memory:` keeps them for this run. */
   file: string
   /** The key it asks for. */
   key: string
   /** Undefined: the port of the last start, or at the first a free one. */
   port?: number | undefined
+  /** What its webhooks are signed with. */
+  webhookSecret?: string | undefined
+  /** The items of the list have their `input`; by default they lack it. */
+  listsInputs?: boolean | undefined
   /** Asked before each API call: a fault to answer with instead, or in front of the real answer. */
-  fault?: (call: Call) => Fault | null
+  fault?: ((call: Call) => Fault | null) | undefined
+  /** Asked before a webhook is sent for the first time. */
+  webhookFault?: ((webhook: Webhook) => WebhookFault | null) | undefined
 }
-
-export interface Call {
-  method: string
-  path: string
-  body: unknown
-}
-
-/**
- * What goes wrong: an answer of another's making; or a connection that is cut or left hanging, before the call took
- * effect or after.
- */
-export type Fault =
-  | { status: number; body: string; headers?: Record<string, string> }
-  | { cut: 'before' | 'after' }
-  | { stall: 'before' | 'after' }
 
 export interface Simulator {
   readonly origin: string
   readonly sampleImage: string
+  readonly webhookSecret: string
   /** Calls that reached the API with the right key, in order. */
   readonly calls: readonly Call[]
+  /** Webhooks that were sent, in the order of their answers. */
+  readonly webhooks: readonly Delivery[]
   /** Moves its clock ahead. */
   advance(ms: number): void
   close(): Promise<void>
 }
 
-const ASSETS = fileURLToPath(new URL('./assets', import.meta.url))
+export const WEBHOOK_SECRET = 'whsec_simulator'
+
+const API = '/api/v3'
 const HOST = '127.0.0.1'
-/** Calls it remembers. */
+/** Calls and webhooks it remembers. */
 const MEMORY = 10_000
 
 /** @throws the error of `listen`, where the port is taken */
-export async function createSimulator({
-  file,
-  key,
-  port,
-  fault = () => null,
-}: SimulatorOptions): Promise<Simulator> {
+export async function createSimulator(options: SimulatorOptions): Promise<Simulator> {
+  const { file, key, port, webhookSecret = WEBHOOK_SECRET, listsInputs = false } = options
+  const { fault = () => null, webhookFault = () => null } = options
   const ledger = openLedger(file)
+  const closing = new AbortController()
   let ahead = 0
   const now = () => Date.now() + ahead
   const calls: Call[] = []
-  const api = createApi(ledger, now, () => origin)
+  const webhooks: Delivery[] = []
+  const announcer = createAnnouncer(
+    {
+      ledger,
+      now,
+      secret: webhookSecret,
+      prediction: job => predictionOf(job, now(), origin),
+      fault: webhookFault,
+    },
+    delivery => remember(webhooks, delivery),
+  )
+  const api = createApi({
+    ledger,
+    account: createAccount(ledger, now, options),
+    now,
+    origin: () => origin,
+    listsInputs,
+    webhookSecret,
+    owed: announcer.look,
+  })
 
-  async function answerCall(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+  const files = createFiles(ledger, now)
+
+  async function answerCall(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: string,
+  ): Promise<void> {
     if (request.headers.authorization !== `Bearer ${key}`)
-      return json(response, 401, { code: 401, message: 'invalid API key', data: null })
-    const call = { method: request.method ?? '', path, body: parsed(await text(request)) }
-    calls.push(call)
-    if (calls.length > MEMORY) calls.shift()
-
+      return send(response, { status: 401, body: { code: 401, message: 'invalid API key', data: null } })
+    const call = await readCall(request, path, query)
+    remember(calls, call)
+    const take = () => api.answer(call)
     const wrong = fault(call)
-    if (wrong === null) {
-      const { status, body } = api.answer(call.method, path, call.body)
-      return json(response, status, body)
-    }
-    if ('status' in wrong) return void response.writeHead(wrong.status, wrong.headers).end(wrong.body)
-    if (Object.values(wrong)[0] === 'after') api.answer(call.method, path, call.body)
-    if ('cut' in wrong) request.socket.destroy()
-  }
-
-  function answerFile(request: IncomingMessage, response: ServerResponse, path: string): void {
-    response.setHeader('access-control-allow-origin', '*')
-    const id = /^\/files\/(\w+)\.mp4$/.exec(path)?.[1]
-    const job = id === undefined ? null : ledger.get(id)
-    const asset =
-      path === '/files/sample.jpg'
-        ? 'sample.jpg'
-        : job !== null && isKept(job, now()) && isCompleted(job, now())
-          ? 'sample.mp4'
-          : null
-    if (asset === null) return void json(response, 404, { code: 404, message: 'not found', data: null })
-    send(request, asset, { root: ASSETS }).pipe(response)
+    if (wrong === null) return send(response, take())
+    await goWrong(wrong, { response, take, announced: announcer.announced, signal: closing.signal })
   }
 
   const server = createServer((request, response) => {
-    const path = (request.url ?? '/').split('?')[0] ?? '/'
-    if (!path.startsWith('/api/v3/')) return answerFile(request, response, path)
-    answerCall(request, response, path.slice('/api/v3'.length)).catch(() => response.destroy())
+    const [path = '/', query = ''] = (request.url ?? '/').split(/\?(.*)/s)
+    if (!path.startsWith(`${API}/`)) return files.answer(request, response, path)
+    answerCall(request, response, path.slice(API.length), query).catch(() => response.destroy())
   })
 
   const kept = port ?? ledger.port()
@@ -107,37 +111,37 @@ export async function createSimulator({
       server.once('error', reject).listen(kept ?? 0, HOST, resolve),
     )
   } catch (error) {
+    await announcer.close()
     ledger.close()
     throw error
   }
   const bound = (server.address() as AddressInfo).port
   ledger.keepPort(bound)
   const origin = `http://${HOST}:${bound}`
+  announcer.look()
 
   return {
     origin,
-    sampleImage: `${origin}/files/sample.jpg`,
+    sampleImage: `${origin}${SAMPLE_IMAGE}`,
+    webhookSecret,
     calls,
-    advance: ms => {
+    webhooks,
+    advance(ms) {
       ahead += ms
+      announcer.look()
     },
     async close() {
+      closing.abort()
       const closed = new Promise(resolve => server.close(resolve))
       server.closeAllConnections()
+      await announcer.close()
       await closed
       ledger.close()
     },
   }
 }
 
-function json(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-}
-
-function parsed(body: string): unknown {
-  try {
-    return JSON.parse(body)
-  } catch {
-    return undefined
-  }
+function remember<Item>(memory: Item[], item: Item): void {
+  memory.push(item)
+  if (memory.length > MEMORY) memory.shift()
 }

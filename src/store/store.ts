@@ -7,7 +7,8 @@
  */
 import type { Filter } from '../filter.ts'
 import type { VideoModel } from '../models.ts'
-import type { AppId, Decide, Draft, Job, Prediction, PredictionEvent, StandingPause } from '../prediction.ts'
+import type { Pace, StandingPause } from '../pause.ts'
+import type { AppId, Decide, Draft, Job, Prediction, PredictionEvent } from '../prediction.ts'
 
 export interface Store extends Facts, Predictions, Queue, Events, Apps {
   /** Throws if the engine does not answer. */
@@ -20,6 +21,8 @@ export interface Facts {
   readonly epoch: Buffer
   /** 16 bytes, secret: what cursors are sealed with. */
   readonly cursorKey: Buffer
+  /** 32 bytes, secret: what the addresses of webhooks are made with. */
+  readonly webhookKey: Buffer
   /** Binds a new database to `upstream`; answers with the upstream it belongs to, which may be another one. */
   bindUpstream(upstream: string): Promise<string>
 }
@@ -30,10 +33,12 @@ export interface Idempotency {
   fingerprint: string
 }
 
-export type Creation =
-  | { kind: 'created'; prediction: Prediction }
-  | { kind: 'repeated'; prediction: Prediction }
-  | { kind: 'conflict'; prediction: Prediction }
+/** What a key is already used for: this very request, or another one. */
+export interface Repetition {
+  kind: 'repeated' | 'conflict'
+  prediction: Prediction
+}
+export type Creation = { kind: 'created'; prediction: Prediction } | Repetition
 
 /** A place in the list, between two predictions. */
 export interface Place {
@@ -59,6 +64,8 @@ export interface Page {
 
 export interface Predictions {
   create(draft: Draft & { cost: number }, idempotency: Idempotency | null, now: number): Promise<Creation>
+  /** What a request with this key would be answered with; null if the key is free. */
+  repeated(appId: AppId, idempotency: Idempotency, now: number): Promise<Repetition | null>
   get(appId: AppId, id: string): Promise<Prediction | null>
   /** In the order of `ids`; null for those that are not this app's. */
   getMany(appId: AppId, ids: readonly string[]): Promise<(Prediction | null)[]>
@@ -68,10 +75,21 @@ export interface Predictions {
   /** Median of submission to end over the newest 101 completed jobs of a model, in ms; null if there is none. */
   usualDuration(model: VideoModel): Promise<number | null>
   /**
-   * The one writer of status. Null, and nothing written, if there is no such row, the fence is not the row's own,
+   * How long the newest completed jobs of a model took, as far as looks can tell; newest first. One that took more than
+   * `longestMs` was looked at too rarely to tell.
+   */
+  spans(model: VideoModel, limit: number, longestMs: number): Promise<Span[]>
+  /**
+   * The one writer of status. What an app acts on (status, error, cost) changes with an event, and not without. Null, and nothing written, if there is no such row, the fence is not the row's own,
    * or `decide` has nothing to change. Throws on a transition that is not legal.
    */
   change(id: string, decide: Decide, now: number, fence?: number): Promise<Job | null>
+}
+
+/** How long a job took: still running at `from`, ended by `to`; ms since it was sent. */
+export interface Span {
+  from: number
+  to: number
 }
 
 export interface Claim {
@@ -86,16 +104,52 @@ export interface SubmitClaim extends Claim {
   concurrency: number | null
   /** POSTs in any 60 s; null is no limit. */
   perMinute: number | null
+  /** Only rows whose image has been seen after. */
+  imagesSince: number
+}
+
+export interface ImageClaim extends Claim {
+  /** An image seen before is looked at again. */
+  imagesSince: number
+  /** Rows never sent whose image has been seen; no more are made ready. */
+  stock: number
+}
+
+/** A look that brought nothing new. */
+export interface PutOff {
+  id: string
+  fence: number
+  dueAt: number
+  runningAt: number | null
+}
+
+/** Rows that are not at their end, by what they wait for. */
+export interface Tally {
+  waiting: number
+  begun: number
+  inFlight: number
+  late: number
+  sought: number
 }
 
 export interface Queue {
+  /**
+   * Claims the oldest waiting rows for a look at their image, as far as `stock` goes.
+   */
+  claimImages(claim: ImageClaim): Promise<Job[]>
   /**
    * Claims the oldest waiting rows for a POST and marks them `begun`, as far as the account's limits go and nothing
    * pauses submits. When this returns, the intent is on disk.
    */
   claimSubmits(claim: SubmitClaim): Promise<Job[]>
-  /** Rows upstream has accepted that are due for a look. */
+  /** Rows upstream has accepted that are due for a look, whatever their app was told of them. */
   claimPolls(claim: Claim): Promise<Job[]>
+  /** They are due later; those whose fence is another's by now stay as they are. One commit. */
+  putOff(looks: readonly PutOff[]): Promise<void>
+  /** Rows whose POST was never answered and that are due for a search. */
+  claimSought(claim: Claim): Promise<Job[]>
+  /** Whether another row's POST of that model was begun in between (both included) and has, or had, no answer. */
+  hasRival(job: Job, from: number, to: number): Promise<boolean>
   /** Rows whose POST was begun and whose claimant has not come back; `except` are those the caller itself has in hand. */
   claimAbandoned(claim: Claim & { except?: Iterable<string> }): Promise<Job[]>
   /** What pauses submits, if anything does. */
@@ -104,8 +158,13 @@ export interface Queue {
   claimProbe(now: number, next: (pause: StandingPause) => number): Promise<StandingPause | null>
   /** This very pause becomes a trial: one submit at a time. A pause that began since stays. */
   resume(version: number): Promise<boolean>
-  /** Whether some prediction has this upstream id. */
-  ownsUpstreamId(upstreamId: string): Promise<boolean>
+  /** Null: the account may have all it is configured for. */
+  pace(): Promise<Pace | null>
+  /** The prediction that has this upstream id. */
+  ownerOf(upstreamId: string): Promise<string | null>
+  /** Rows due later than any worker would have set them (the clock has leapt, and back) are due now. */
+  recall(now: number, furthest: number): Promise<number>
+  tally(): Promise<Tally>
 }
 
 export interface EventsRequest {

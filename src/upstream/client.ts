@@ -6,22 +6,41 @@
 import { Agent, type Dispatcher, request } from 'undici'
 import type { Input, Observation, SubmitOutcome } from '../prediction.ts'
 import { backoff, outcomeOf } from './outcome.ts'
-import { observe, prediction, readEnvelope } from './payload.ts'
+import { parameters } from './parameters.ts'
+import { itemsOf, observe, prediction, readEnvelope } from './payload.ts'
 
 export interface Upstream {
   /**
-   * Sends the job, once. Never throws: whatever goes wrong has an outcome.
+   * Sends the job, once, and asks for a webhook at `webhook`. Never throws: whatever goes wrong has an outcome.
    * Null if `signal` aborted the wait: nothing is known and nothing may be written down.
    */
-  submit(modelId: string, input: Input, signal: AbortSignal): Promise<SubmitOutcome | null>
+  submit(
+    modelId: string,
+    input: Input,
+    signal: AbortSignal,
+    webhook?: string | null,
+  ): Promise<SubmitOutcome | null>
   /** Null: no answer that says anything of the job; ask again, after `retryAfterMs` if upstream named a time. */
   look(upstreamId: string, signal: AbortSignal): Promise<Look>
+  /**
+   * All jobs of a model that were created in between, as far as upstream tells: one whose model or moment it does not
+   * say is among them. Null if the list could not be read to its end.
+   */
+  list(modelId: string, from: number, to: number, signal: AbortSignal): Promise<Listed[] | null>
   /** Whether upstream can be read with this key: one page of the list, of one item, or else the balance. */
   probe(signal: AbortSignal): Promise<boolean>
   close(): Promise<void>
 }
 
 export type Look = { seen: Observation } | { seen: null; status: number | null; retryAfterMs: number | null }
+
+/** A job in upstream's list; what it does not say is null. */
+export interface Listed {
+  upstreamId: string
+  model: string | null
+  createdAt: number | null
+  input: Record<string, unknown> | null
+}
 
 export interface UpstreamOptions {
   baseUrl: string
@@ -38,7 +57,10 @@ export const READ_TIMEOUT_MS = 15_000
 /** More than any answer of upstream's; what is longer is not read to its end. */
 const MOST_BYTES = 4 * 1024 * 1024
 /** Reads at once, over kept-alive connections. */
-const READ_CONNECTIONS = 64
+const READ_CONNECTIONS = 128
+const PAGE_SIZE = 100
+/** A list that goes on is not read to its end, so nothing is sure. */
+const MOST_PAGES = 50
 
 export function createUpstream({
   baseUrl,
@@ -79,6 +101,13 @@ export function createUpstream({
     }
   }
 
+  async function page(number: number, modelId: string, from: number, to: number, signal: AbortSignal) {
+    const window = { created_after: new Date(from).toISOString(), created_before: new Date(to).toISOString() }
+    const asked = { page: number, page_size: PAGE_SIZE, model: modelId, ...window }
+    const answer = await read('POST', '/predictions', asked, signal)
+    return answer.ok ? itemsOf(answer.data) : null
+  }
+
   /** The answer's `data`, where HTTP and the envelope both call it a success. */
   async function read(method: 'GET' | 'POST', path: string, body: object | null, stop: AbortSignal) {
     try {
@@ -93,11 +122,12 @@ export function createUpstream({
   }
 
   return {
-    async submit(modelId, input, stop) {
+    async submit(modelId, input, stop, webhook = null) {
       if (stop.aborted) return null
       const signal = AbortSignal.any([stop, AbortSignal.timeout(submitTimeoutMs)])
       try {
-        return outcomeOf(await call(submits, 'POST', `/${modelId}`, parameters(input), signal), now())
+        const path = `/${modelId}${webhook === null ? '' : `?webhook=${encodeURIComponent(webhook)}`}`
+        return outcomeOf(await call(submits, 'POST', path, parameters(input), signal), now())
       } catch (error) {
         return stop.aborted ? null : outcomeOf({ error }, now())
       }
@@ -112,6 +142,22 @@ export function createUpstream({
       return { seen: observe(found) }
     },
 
+    async list(modelId, from, to, stop) {
+      const listed: Listed[] = []
+      for (let number = 1; number <= MOST_PAGES; number++) {
+        // Whether the ends belong to it no page says.
+        const items = await page(number, modelId, from - 1000, to + 1000, stop)
+        if (items === null) return null
+        for (const { id, model, createdAt, input } of items)
+          if ((model ?? modelId) === modelId && isWithin(createdAt, from, to))
+            listed.push({ upstreamId: id, model, createdAt, input })
+        // Newest first: what follows is older still, should upstream not heed the window.
+        if (items.length < PAGE_SIZE || items.some(({ createdAt }) => createdAt !== null && createdAt < from))
+          return listed
+      }
+      return null
+    },
+
     async probe(stop) {
       // No vendor page says which keys may list; either read will do.
       const list = await read('POST', '/predictions', { page: 1, page_size: 1 }, stop)
@@ -124,12 +170,5 @@ export function createUpstream({
   }
 }
 
-/** The flat body, of documented keys only: an unknown one is dropped in silence, and the job billed with the defaults. */
-const parameters = (input: Input) => ({
-  image: input.imageUrl,
-  prompt: input.prompt,
-  ...(input.negativePrompt !== null && { negative_prompt: input.negativePrompt }),
-  duration: input.duration,
-  enable_prompt_expansion: input.enablePromptExpansion,
-  seed: input.seed,
-})
+const isWithin = (moment: number | null, from: number, to: number): boolean =>
+  moment === null || (moment >= from && moment <= to)

@@ -1,28 +1,16 @@
 /**
- * The money table: what came back from the one POST, and what it means.
+ * What came back from the one POST, and what the money table makes of it.
  * Invariant: "unsent" and every refusal that puts a job back into the queue are certain; whatever is not certain is
  * `unknown`, for sending it again could charge twice.
  */
 import type { SubmitOutcome } from '../prediction.ts'
 import { prediction, readEnvelope } from './payload.ts'
+import { NO_CREDIT, NO_CREDIT_WORDS, REFUSALS } from './table.ts'
 
 export type Answer =
   | { status: number; retryAfter: string | null; body: string }
   /** The transport's error: no answer was read. */
   | { error: unknown }
-
-/** The account has no credit: said by a code, or only in words. */
-const NO_CREDIT = 1407
-const NO_CREDIT_WORDS = new RegExp(
-  [
-    /\b(insufficient|sufficient|not enough|out of)[\s-](\w+[\s-])?(credit|balance|fund)s?\b/,
-    /\b(credit|balance|fund)s?\b.{0,12}\b(insufficient|not enough|too low|exhausted)\b/,
-    /\bno (credit|balance|fund)s? (left|remaining|available)\b/,
-  ]
-    .map(words => words.source)
-    .join('|'),
-  'i',
-)
 
 /** Dots alone would lead elsewhere. */
 const PATH_SEGMENT = /^(?!\.+$)[\w.:~-]{1,200}$/
@@ -51,20 +39,8 @@ export function outcomeOf(answer: Answer, now: number): SubmitOutcome {
   const canRefuse = isSuccess || (status >= 400 && status < 500)
   if (canRefuse && (code === NO_CREDIT || NO_CREDIT_WORDS.test(message.replaceAll('_', ' '))))
     return { kind: 'account' }
-  switch (status) {
-    case 400:
-    case 404:
-    case 422:
-      return { kind: 'rejected' }
-    case 401:
-    case 402:
-    case 403:
-      return { kind: 'account' }
-    case 429:
-      return { kind: 'throttled', retryAfterMs: backoff(answer.retryAfter, now) }
-    default:
-      return { kind: 'unknown' }
-  }
+  const kind = REFUSALS[status] ?? 'unknown'
+  return kind === 'throttled' ? { kind, retryAfterMs: backoff(answer.retryAfter, now) } : { kind }
 }
 
 function neverConnected(error: unknown): boolean {

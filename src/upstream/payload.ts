@@ -4,9 +4,9 @@
  * a paid job is never failed on a word we do not know.
  */
 import { z } from 'zod'
-import type { PredictionErrorCode } from '../errors.ts'
 import type { Observation } from '../prediction.ts'
 import { isWebUrl } from '../web-url.ts'
+import { ERRORS, MEANINGS } from './table.ts'
 
 const envelope = z
   .object({
@@ -54,12 +54,17 @@ const words = z
   .catch(null)
 /** RFC 3339 with nanoseconds. */
 const moment = z.string().transform(Date.parse).refine(Number.isFinite).nullable().catch(null)
+/** The parameters of its submit. Not every answer has them, and no page says under which name. */
+const inputs = z.record(z.string(), z.unknown()).nullable().catch(null)
 const businessCode = z.coerce.number().int().nullable().catch(null)
 
 /** A prediction. Every field may be missing or nonsense: its `catch` says what it is then. */
 export const prediction = z
   .object({
     id: z.string().trim().catch(''),
+    model: z.string().nullable().catch(null),
+    input: inputs,
+    inputs,
     status: z
       .string()
       .transform(status => status.trim().toLowerCase())
@@ -73,9 +78,19 @@ export const prediction = z
     executionTime: milliseconds,
   })
   .transform(
-    ({ outputs, has_nsfw_contents: nsfw, created_at: createdAt, timings, executionTime, ...rest }) => ({
+    ({
+      outputs,
+      has_nsfw_contents: nsfw,
+      created_at: createdAt,
+      input,
+      inputs,
+      timings,
+      executionTime,
+      ...rest
+    }) => ({
       ...rest,
       createdAt,
+      input: input ?? inputs,
       inferenceMs: timings.inference || executionTime || null,
       outputs: outputs.flatMap((url, i) => (url === null ? [] : [{ url, hasNsfwContent: nsfw[i] ?? null }])),
     }),
@@ -84,37 +99,24 @@ export const prediction = z
   .catch(null)
 export type UpstreamPrediction = NonNullable<z.output<typeof prediction>>
 
-const BY_CODE: Readonly<Record<number, PredictionErrorCode>> = {
-  1200: 'CONTENT_REJECTED',
-  1400: 'INVALID_INPUT',
-  1401: 'INVALID_INPUT',
-  1402: 'IMAGE_UNREACHABLE',
-  5000: 'UPSTREAM_UNAVAILABLE',
-  5003: 'UPSTREAM_UNAVAILABLE',
-  5004: 'TIMED_OUT',
+/** What a page of the list has; null if it is none, or one of its items is nothing. */
+export function itemsOf(data: unknown): UpstreamPrediction[] | null {
+  const page = listPage.safeParse(data)
+  return page.success ? page.data.items : null
 }
+const listPage = z.object({ items: z.array(prediction.refine(item => item !== null)) })
 
 /** What an upstream prediction says of a job. */
 export function observe({ status, outputs, code, inferenceMs }: UpstreamPrediction): Observation {
-  switch (status) {
-    case 'processing':
-    case 'starting':
-    case 'running':
-    case 'in_progress':
-      return { status: 'processing' }
+  const meaning = Object.hasOwn(MEANINGS, status) ? MEANINGS[status]! : 'waiting'
+  switch (meaning) {
     case 'completed':
-    case 'succeeded':
-    case 'success':
-      return { status: 'completed', outputs, inferenceMs }
+      return { status: meaning, outputs, inferenceMs }
     case 'failed':
-      return { status: 'failed', error: (code !== null && BY_CODE[code]) || 'GENERATION_FAILED', inferenceMs }
-    case 'timeout':
+      return { status: meaning, error: (code !== null && ERRORS[code]) || 'GENERATION_FAILED', inferenceMs }
+    case 'timed out':
       return { status: 'failed', error: 'TIMED_OUT', inferenceMs }
-    case 'cancelled':
-    case 'canceled':
-    case 'deleted':
-      return { status: 'canceled' }
     default:
-      return { status: 'waiting' }
+      return { status: meaning }
   }
 }

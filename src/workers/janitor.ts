@@ -1,5 +1,6 @@
 /**
- * Takes away what has outlived its use: old events, expired keys. In small batches, so that nobody waits for it.
+ * Takes away what has outlived its use: old events, expired keys. In small batches, so that nobody waits for it. And
+ * brings back what a clock that leapt ahead, and back, has left due in a far future.
  * Invariant: no event is taken away that a reader still has before it.
  */
 import { setImmediate } from 'node:timers/promises'
@@ -16,13 +17,17 @@ export function createJanitor(options: {
   log: Log
   now: () => number
   retentionMs: number
+  /** No worker puts a row off by more, ms. */
+  furthestMs: number
 }): Loop {
-  const { store, feed, log, now, retentionMs } = options
+  const { store, feed, log, now, retentionMs, furthestMs } = options
   return createLoop<never>({
     name: 'janitor',
     async claim() {
       const keys = await store.pruneKeys(now())
       if (keys > 0) log.debug({ keys }, 'expired keys pruned')
+      const recalled = await store.recall(now(), now() + furthestMs)
+      if (recalled > 0) log.warn({ recalled }, 'jobs were due in a far future: has the clock leapt?')
       for (let pruned = BATCH; pruned === BATCH; await setImmediate()) {
         pruned = await store.pruneEvents(now() - retentionMs, BATCH, feed.lowestHeld() ?? undefined)
         if (pruned > 0) log.debug({ events: pruned }, 'old events pruned')

@@ -14,6 +14,8 @@ export interface LoopOptions<Job> {
   bell?: Bell
   /** Jobs at once. */
   capacity: number
+  /** It claims anew when so many places are free, or at the interval: a claim may cost more than a job. Default 1. */
+  batch?: number
   /** It looks at least this often, ms. */
   intervalMs: number
   log: Log
@@ -33,7 +35,7 @@ export interface Loop {
 }
 
 export function createLoop<Job>(options: LoopOptions<Job>): Loop {
-  const { name, claim, perform, bell = createBell(), capacity, intervalMs, log } = options
+  const { name, claim, perform, bell = createBell(), capacity, batch = 1, intervalMs, log } = options
   const stopping = new AbortController()
   const cutting = new AbortController()
   const running = new Set<Promise<void>>()
@@ -50,7 +52,7 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
         .catch(error => log.error({ err: error, worker: name }, 'a job failed in a way nobody foresaw'))
         .finally(() => {
           running.delete(done)
-          woken.abort()
+          if (capacity - running.size >= batch) woken.abort()
         })
       running.add(done)
     }

@@ -1,38 +1,102 @@
 /**
- * Settles rows whose POST was begun by a process that never wrote the answer down.
- * Invariant: such a row is never sent again.
+ * Settles rows whose POST has no answer: it takes over those of a process that died, and looks for each in upstream's list.
+ * Invariant: such a row is never sent again, and is given an upstream job only if that can be nobody else's: the one job
+ * of its model in its window that no row has, where no other POST of that model without an answer was near. Anything
+ * less could hand one app another's video.
  */
-import { abandoned, type Job } from '../prediction.ts'
+import { abandoned, accepted, unfound } from '../decisions.ts'
+import { MODELS } from '../models.ts'
+import type { Job } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
+import type { Listed, Upstream } from '../upstream/client.ts'
+import { agrees } from '../upstream/parameters.ts'
 import { createLoop, type Log, type Loop } from './loop.ts'
+import { nextSearch, searchWindow } from './search.ts'
 
 export interface ReconcilerOptions {
   store: Store
+  upstream: Upstream
   log: Log
   now: () => number
   /** What this very process has in hand is not abandoned, even if it slept through its lease. */
   underway: ReadonlySet<string>
+  submitTimeoutMs: number
+  readTimeoutMs: number
+  /** After it an app is told SUBMISSION_UNKNOWN. */
+  unknownMs: number
 }
 
-const INTERVAL_MS = 1000
-const CAPACITY = 10
+type Found = { kind: 'found'; upstreamId: string } | { kind: 'absent' } | { kind: 'unsure' }
 
-export function createReconciler({ store, log, now, underway }: ReconcilerOptions): Loop {
+const INTERVAL_MS = 250
+const CAPACITY = 10
+/** A long list is read page by page. */
+const PAGES = 4
+
+export function createReconciler(options: ReconcilerOptions): Loop {
+  const { store, upstream, log, now, underway, submitTimeoutMs, readTimeoutMs, unknownMs } = options
+
+  async function take(job: Job): Promise<void> {
+    const at = now()
+    const { to } = searchWindow(job.begunAt ?? at, submitTimeoutMs)
+    if (await store.change(job.id, abandoned(at, to), at, job.fence))
+      log.warn(
+        { prediction: job.id, app: job.appId },
+        'a POST was begun and never answered; it is looked for',
+      )
+  }
+
+  async function search(job: Job, signal: AbortSignal): Promise<void> {
+    const found = await find(job, signal)
+    if (signal.aborted) return
+    const at = now()
+    const told = { prediction: job.id, app: job.appId }
+    if (found.kind === 'found') {
+      const { upstreamId } = found
+      if (await store.change(job.id, accepted(upstreamId, at), at, job.fence))
+        log.info({ ...told, upstreamId }, 'a POST without an answer was found in the list')
+      return
+    }
+    const next = nextSearch(job.begunAt ?? at, at, submitTimeoutMs)
+    const decide = unfound({ now: at, next, patienceMs: unknownMs }, found.kind === 'absent')
+    const changed = await store.change(job.id, decide, at, job.fence)
+    if (changed !== null && changed.status !== job.status)
+      log.warn(told, 'the outcome of a POST stays unknown; it is looked for as long as upstream remembers')
+  }
+
+  /** The one job that can be nobody else's; or whether there is none at all. */
+  async function find(job: Job, signal: AbortSignal): Promise<Found> {
+    const begun = job.begunAt ?? now()
+    const { from, to, width } = searchWindow(begun, submitTimeoutMs)
+    // Before its end another one may still be created.
+    if (now() < to) return { kind: 'unsure' }
+    const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, signal)
+    if (listed === null) return { kind: 'unsure' }
+    // In this order: a rival that has got its id since is no rival any more, and its id has an owner.
+    const hasRival = await store.hasRival(job, begun - width, begun + width)
+    const [only, another] = await unowned(listed)
+    if (only === undefined) return { kind: 'absent' }
+    const isSure = only.upstreamId !== '' && only.model !== null && only.createdAt !== null
+    const isIts = isSure && (only.input === null || agrees(only.input, job.input))
+    if (another !== undefined || hasRival || !isIts) return { kind: 'unsure' }
+    return { kind: 'found', upstreamId: only.upstreamId }
+  }
+
+  async function unowned(listed: readonly Listed[]): Promise<Listed[]> {
+    const owners = await Promise.all(listed.map(({ upstreamId }) => store.ownerOf(upstreamId)))
+    return listed.filter((_, i) => owners[i] === null)
+  }
+
   return createLoop<Job>({
     name: 'reconciler',
-    claim: limit => {
+    claim: async limit => {
       const at = now()
       // No lease: until it is settled it stays due, and holds every submit back.
-      return store.claimAbandoned({ now: at, leaseUntil: at, limit, except: underway })
+      const left = await store.claimAbandoned({ now: at, leaseUntil: at, limit, except: underway })
+      if (left.length > 0) return left
+      return store.claimSought({ now: at, leaseUntil: at + PAGES * readTimeoutMs + 15_000, limit })
     },
-    async perform(job) {
-      const at = now()
-      if (await store.change(job.id, abandoned(at), at, job.fence))
-        log.warn(
-          { prediction: job.id, app: job.appId },
-          'a POST was begun and never answered; its outcome is unknown',
-        )
-    },
+    perform: (job, signal) => (job.submission === 'begun' ? take(job) : search(job, signal)),
     capacity: CAPACITY,
     intervalMs: INTERVAL_MS,
     log,

@@ -2,13 +2,14 @@
  * What befalls the gateway: it is killed, or told to stop, while jobs run and most clients watch, and started again.
  * Invariant: meanwhile the network leads nowhere, so nobody can reach a stranger who was given the gateway's old port.
  */
+
+import type { Random } from '../../src/simulator/random.ts'
+import { rest } from '../support/rest.ts'
 import { until } from '../support/until.ts'
 import type { Crowd } from './crowd.ts'
 import type { Log } from './log.ts'
 import type { Network } from './network.ts'
 import type { Plan } from './plan.ts'
-import type { Random } from './random.ts'
-import { rest } from './rest.ts'
 import type { Victim } from './victim.ts'
 
 export interface AxeOptions {

@@ -3,11 +3,12 @@
  * client must have been told exactly what the log says.
  * Invariant: every decision is drawn from the seed, and every breach is thrown with it.
  */
+
+import { createRandom } from '../../src/simulator/random.ts'
 import { calm } from './calm.ts'
 import { breaches, sumUp, wrongs } from './findings.ts'
 import type { Plan } from './plan.ts'
 import { rage } from './rage.ts'
-import { createRandom } from './random.ts'
 import { createStage } from './stage.ts'
 
 export interface Listener {

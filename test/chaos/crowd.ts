@@ -1,11 +1,12 @@
 /**
  * Who watches: clients over both transports, of two apps, some with a filter, some there from the start and some late.
  */
+
+import type { Random } from '../../src/simulator/random.ts'
+import type { App } from '../support/app.ts'
 import { createDiary, type Diary } from './diary.ts'
 import { watchOverSse } from './over-sse.ts'
 import { watchOverWebSocket } from './over-websocket.ts'
-import type { Random } from './random.ts'
-import type { App } from './victim.ts'
 import { type Filter, feedDocument, type Watcher } from './watcher.ts'
 
 export interface Member extends Watcher {

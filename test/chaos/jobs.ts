@@ -3,9 +3,9 @@
  * Invariant: one key, one input, however often it is sent.
  */
 import { json } from 'node:stream/consumers'
-import { post } from './post.ts'
-import type { Random } from './random.ts'
-import { rest } from './rest.ts'
+import type { Random } from '../../src/simulator/random.ts'
+import { post } from '../support/post.ts'
+import { rest } from '../support/rest.ts'
 
 const SUBMIT = `mutation ($input: SubmitVideoInput!) {
   submitVideo(input: $input) {
@@ -25,7 +25,13 @@ const PATIENCE_MS = 60_000
 const FATE = ['', '', '', '', ' sim:fail=1200', ' sim:nsfw', ' sim:empty']
 
 /** Goes on until `signal`; answers with how many jobs it has sent, once all are answered. */
-export async function submitJobs(url: string, key: string, random: Random, signal: AbortSignal) {
+export async function submitJobs(
+  url: string,
+  key: string,
+  image: string,
+  random: Random,
+  signal: AbortSignal,
+) {
   async function submit(input: ReturnType<typeof draw>): Promise<void> {
     const deadline = Date.now() + PATIENCE_MS
     const body = { query: SUBMIT, variables: { input } }
@@ -45,7 +51,7 @@ export async function submitJobs(url: string, key: string, random: Random, signa
 
   let sent = 0
   const draw = () => ({
-    image: { url: 'https://images.example/cat.png' },
+    image: { url: image },
     prompt: `a slow pan sim:seconds=0.${random.between(1, 6)}${random.pick(FATE)}`,
     idempotencyKey: `job ${sent++}`,
     tags: [random.pick(['red', 'green'])],

@@ -3,9 +3,9 @@
  * Exit code 0 if every client was told what the log says; 1, and what was breached, if not.
  */
 import { parseArgs } from 'node:util'
+import { newSeed } from '../../src/simulator/random.ts'
 import { runChaos } from './chaos.ts'
 import { LONG, SHORT } from './plan.ts'
-import { newSeed } from './random.ts'
 
 const interrupted = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const)

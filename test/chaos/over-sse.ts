@@ -4,8 +4,8 @@
  * Invariant: an event counts once its blank line is there; what a cut left of one is thrown away.
  */
 import type { ClientRequest } from 'node:http'
-import { post } from './post.ts'
-import { rest } from './rest.ts'
+import { post } from '../support/post.ts'
+import { rest } from '../support/rest.ts'
 import { type Question, RETRY_MS, type Watcher } from './watcher.ts'
 
 export function watchOverSse({ url, key, document, variables, diary, random }: Question): Watcher {

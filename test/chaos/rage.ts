@@ -2,15 +2,16 @@
  * Everything at once: the storm, the axe, the jobs and the clients that come late; until there was enough of it.
  * Invariant: when it answers the gateway runs, the network is whole and every job sent is answered.
  */
+
+import type { Random } from '../../src/simulator/random.ts'
+import type { App } from '../support/app.ts'
+import { rest } from '../support/rest.ts'
 import { axe } from './axe.ts'
 import { wrongs } from './findings.ts'
 import { submitJobs } from './jobs.ts'
 import { type Plan, restartsOf } from './plan.ts'
-import type { Random } from './random.ts'
-import { rest } from './rest.ts'
 import type { Stage } from './stage.ts'
 import { storm } from './storm.ts'
-import type { App } from './victim.ts'
 
 export interface Done {
   restarts: number
@@ -25,14 +26,14 @@ export async function rage(
   tell: (line: string) => void,
   interrupt: AbortSignal,
 ): Promise<Done> {
-  const { network, url, crowd, apps } = stage
+  const { victim, network, url, crowd, apps } = stage
   const over = new AbortController()
   const { signal } = over
   const sent = new Map<App, number>()
   let restarts = 0
 
   async function work(app: App): Promise<void> {
-    sent.set(app, await submitJobs(url, app.key, random.fork(`jobs of ${app.name}`), signal))
+    sent.set(app, await submitJobs(url, app.key, victim.image, random.fork(`jobs of ${app.name}`), signal))
   }
 
   async function joinLate(random: Random): Promise<void> {

@@ -4,14 +4,16 @@
  * Invariant: when it is ready every client has a place. One that is cut before begins at the head again, and rightly hears
  * nothing of what came between.
  */
+
+import type { Random } from '../../src/simulator/random.ts'
+import type { App } from '../support/app.ts'
 import { emptyFolder } from '../support/process.ts'
 import { until } from '../support/until.ts'
 import { type Crowd, createCrowd } from './crowd.ts'
 import { createLog, type Log } from './log.ts'
 import { createNetwork, type Network } from './network.ts'
 import type { Plan } from './plan.ts'
-import type { Random } from './random.ts'
-import { type App, createVictim, type Victim } from './victim.ts'
+import { createVictim, type Victim } from './victim.ts'
 
 export interface Stage extends AsyncDisposable {
   victim: Victim

@@ -2,11 +2,12 @@
  * What befalls the network: hands that each pick a link and do something to it, again and again.
  * Invariant: when the storm is over nothing is left stalled, halved or about to tear.
  */
+
+import type { Random } from '../../src/simulator/random.ts'
+import { rest } from '../support/rest.ts'
 import type { Crowd } from './crowd.ts'
 import type { Link, Network, Way } from './network.ts'
 import type { Plan } from './plan.ts'
-import type { Random } from './random.ts'
-import { rest } from './rest.ts'
 
 export interface StormOptions {
   network: Network

@@ -4,24 +4,20 @@
  * Invariant: it ends when it is told to and never by itself, and it logs no error.
  */
 import { mkdir } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { createKey } from '../../src/key.ts'
 import { openLedger } from '../../src/simulator/ledger.ts'
-import { openSqlite } from '../../src/store/sqlite/open.ts'
+import type { Random } from '../../src/simulator/random.ts'
+import { type App, createApp } from '../support/app.ts'
+import { freePort } from '../support/port.ts'
 import { type Run, run } from '../support/process.ts'
-import type { Random } from './random.ts'
-
-export interface App {
-  name: string
-  key: string
-}
 
 export interface Victim extends AsyncDisposable {
   readonly port: number
   readonly database: string
   /** The app of the first start. */
   readonly demo: App
+  /** An image that the gateway can fetch. */
+  readonly image: string
   /** What it did that it must not. */
   readonly wrong: string | null
   createApp(name: string): Promise<App>
@@ -30,12 +26,20 @@ export interface Victim extends AsyncDisposable {
   start(): Promise<void>
 }
 
-const ENV = { PORT: '0', LOG_LEVEL: 'error', POLL_MIN_INTERVAL_MS: '100', POLL_MAX_INTERVAL_MS: '200' }
+const ENV = {
+  PORT: '0',
+  LOG_LEVEL: 'error',
+  POLL_MIN_INTERVAL_MS: '100',
+  POLL_MAX_INTERVAL_MS: '200',
+  // A POST that a kill cut off is settled while the run can still see it.
+  UPSTREAM_SUBMIT_TIMEOUT_MS: '1000',
+  UPSTREAM_UNKNOWN_MS: '1000',
+}
 /** It promises five seconds. */
 const END_MS = 10_000
 
 export async function createVictim(folder: string, random: Random): Promise<Victim> {
-  await keepSimulatorPort(folder, random)
+  const simulator = await keepSimulatorPort(folder, random)
   const database = join(folder, 'data', 'rushes.db')
   const wrong: string[] = []
   let { gateway, port } = await start(folder)
@@ -56,18 +60,12 @@ export async function createVictim(folder: string, random: Random): Promise<Vict
     },
     database,
     demo: { name: 'demo', key: key! },
+    image: `http://127.0.0.1:${simulator}/files/sample.jpg`,
     get wrong() {
       return wrong[0] ?? null
     },
 
-    async createApp(name) {
-      const { key, prefix, hash } = createKey()
-      const store = openSqlite(database, () => {})
-      const app = await store.createApp(name, Date.now())
-      await store.addKey(app!.id, { prefix, hash, expiresAt: null }, Date.now())
-      await store.close()
-      return { name, key }
-    },
+    createApp: name => createApp(database, name),
 
     async end(signal) {
       ending = gateway
@@ -111,23 +109,12 @@ async function listening(gateway: Run): Promise<number> {
   return Number(port)
 }
 
-/**
- * The simulator comes back on the port of its first start. One that the system hands out on its own (from 32768 on)
- * might be another test's by then.
- */
-async function keepSimulatorPort(folder: string, random: Random): Promise<void> {
+/** The simulator comes back on the port of its first start. */
+async function keepSimulatorPort(folder: string, random: Random): Promise<number> {
   await mkdir(join(folder, 'data'))
   const ledger = openLedger(join(folder, 'data', 'simulator.db'))
-  let port: number
-  do port = random.between(20_000, 32_000)
-  while (!(await isFree(port)))
+  const port = await freePort(random)
   ledger.keepPort(port)
   ledger.close()
+  return port
 }
-
-const isFree = (port: number): Promise<boolean> =>
-  new Promise(resolve => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })

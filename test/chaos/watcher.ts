@@ -1,8 +1,9 @@
 /**
  * A client of the feed, whatever carries it: what it asks, and what can be done to it.
  */
+
+import type { Random } from '../../src/simulator/random.ts'
 import type { Diary } from './diary.ts'
-import type { Random } from './random.ts'
 
 export interface Filter {
   statuses?: string[]

@@ -11,6 +11,7 @@ import { Agent, fetch, type Response } from 'undici'
 import { WebSocket } from 'ws'
 import { loadConfig } from '../../src/config.ts'
 import { createGateway, type Gateway, type Overrides } from '../../src/gateway.ts'
+import type { Reach } from '../../src/upstream/reach.ts'
 
 /** What an operation brought; loose, since each test asks for other fields. */
 // biome-ignore lint/suspicious/noExplicitAny: the shape is the document's
@@ -43,11 +44,20 @@ export type Transport = (typeof TRANSPORTS)[number]
 export interface HarnessOptions {
   env?: Record<string, string>
   overrides?: Overrides
+  /** Image URLs are really looked at; else each is one. */
+  images?: boolean
 }
 
 const HOUR = 60 * 60 * 1000
 
-export async function startGateway({ env = {}, overrides = {} }: HarnessOptions = {}): Promise<Harness> {
+/** Sees an image wherever it looks. */
+const believer: Reach = {
+  look: async () => ({ kind: 'image', type: 'image/png', width: 640, height: 480, bytes: null }),
+  close: async () => {},
+}
+
+export async function startGateway(options: HarnessOptions = {}): Promise<Harness> {
+  const { env = {}, overrides = {}, images = false } = options
   const folder = await mkdtemp(join(tmpdir(), 'rushes-'))
   const log: LogLine[] = []
   const at = (level: string) => (fields: object, message: string) =>
@@ -63,7 +73,7 @@ export async function startGateway({ env = {}, overrides = {} }: HarnessOptions 
         ...env,
       }),
       logger,
-      overrides,
+      images ? overrides : { reach: believer, ...overrides },
     )
 
   // No connection outlives its request, so none is stale after a restart.
@@ -136,14 +146,15 @@ export async function submit(
   harness: Harness,
   prompt = 'a slow pan sim:seconds=0.2',
   key?: string,
+  image = 'https://images.example/cat.png',
 ): Promise<string> {
-  const document = `mutation ($prompt: String!) {
-    submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: $prompt }) {
+  const document = `mutation ($prompt: String!, $image: URL!) {
+    submitVideo(input: { image: { url: $image }, prompt: $prompt }) {
       ... on SubmitVideoPayload { prediction { id } }
       ... on Error { code }
     }
   }`
-  const { data } = await harness.query(document, { prompt }, key)
+  const { data } = await harness.query(document, { prompt, image }, key)
   return data.submitVideo.prediction.id
 }
 

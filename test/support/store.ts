@@ -2,16 +2,9 @@
  * What the suites over the store's interface share: its engines, and rows to ask about.
  */
 import { expect } from 'vitest'
+import { answered, imageSeen, observed } from '../../src/decisions.ts'
 import type { Filter } from '../../src/filter.ts'
-import {
-  type AppId,
-  answered,
-  type Draft,
-  type Job,
-  type Observation,
-  type Prediction,
-  type PredictionEvent,
-} from '../../src/prediction.ts'
+import type { AppId, Draft, Job, Observation, Prediction, PredictionEvent } from '../../src/prediction.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 
@@ -27,13 +20,17 @@ export const MINUTE = 60 * SECOND
 export const HOUR = 60 * MINUTE
 export const PRICE = 800_000
 export const NOBODY = '018f0000-0000-7000-8000-000000000000'
-const UNLIMITED = { limit: 1000, concurrency: null, perMinute: null }
+const UNLIMITED = { limit: 1000, concurrency: null, perMinute: null, imagesSince: 0 }
 
 export const COMPLETED: Observation = {
   status: 'completed',
   outputs: [{ url: 'https://videos.example/1.mp4', hasNsfwContent: false }],
   inferenceMs: 900,
 }
+
+/** What a look at `now` made of it, long before any deadline. */
+export const seen = (observation: Observation, now: number, next: number) =>
+  observed(observation, { now, next, deadlineMs: HOUR })
 
 export type Open = (typeof ENGINES)[number][1]
 
@@ -79,14 +76,26 @@ export const add = async (
   over: Partial<Draft> = {},
 ): Promise<Prediction> => (await store.create(draft(appId, over), null, at)).prediction
 
+/** Every image that waits to be looked at has been. */
+export const seeAll = async (store: Store, at: number): Promise<void> => {
+  const claim = { now: at, leaseUntil: at + MINUTE, limit: 1000, imagesSince: 0, stock: 10_000 }
+  for (const { id, fence } of await store.claimImages(claim)) await store.change(id, imageSeen(at), at, fence)
+}
+
 export const addMany = async (store: Store, appId: AppId, count: number, at = T): Promise<string[]> => {
   const ids = []
   for (let i = 0; i < count; i++) ids.push((await add(store, appId, at + i)).id)
   return ids
 }
 
-export const submits = (store: Store, at: number, over: Partial<Parameters<Store['claimSubmits']>[0]> = {}) =>
-  store.claimSubmits({ now: at, leaseUntil: at + MINUTE, ...UNLIMITED, ...over })
+export const submits = async (
+  store: Store,
+  at: number,
+  over: Partial<Parameters<Store['claimSubmits']>[0]> = {},
+) => {
+  await seeAll(store, at)
+  return store.claimSubmits({ now: at, leaseUntil: at + MINUTE, ...UNLIMITED, ...over })
+}
 
 /** Everything that waits is sent and accepted at `at`, and due for its first look then. */
 export const sendAll = async (store: Store, at: number): Promise<Job[]> => {

@@ -6,7 +6,7 @@ import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../prediction.ts'
 import type { App, Apps } from '../store.ts'
 import type { Db } from './database.ts'
-import { apps, BEGUN, IN_FLIGHT, keys, predictions, WAITING } from './tables.ts'
+import { apps, BEGUN, IN_FLIGHT, keys, predictions, SOUGHT, WAITING } from './tables.ts'
 
 const toApp = ({ id, name, createdAt: _, ...limits }: typeof apps.$inferSelect): App => ({
   id: id as AppId,
@@ -63,7 +63,10 @@ export function createApps(db: Db): Apps {
       const mine = eq(predictions.appId, appId)
       const tally = (where: typeof mine) => db.select({ n: count() }).from(predictions).where(where).get()!.n
       return {
-        inFlight: tally(and(mine, BEGUN)!) + tally(and(mine, IN_FLIGHT)!),
+        inFlight:
+          tally(and(mine, BEGUN)!) +
+          tally(and(mine, IN_FLIGHT)!) +
+          tally(and(mine, SOUGHT, eq(predictions.status, 'QUEUED'), eq(predictions.following, 'late'))!),
         queued: tally(and(mine, WAITING)!),
         spent: db
           .select({ sum: sql<number>`coalesce(sum(${predictions.cost}), 0)` })

@@ -14,6 +14,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { StartError } from '../../errors.ts'
 
 export type Db = BetterSQLite3Database
+export type Tx = Parameters<Parameters<Db['transaction']>[0]>[0]
 
 const MIGRATIONS = { migrationsFolder: fileURLToPath(new URL('./migrations', import.meta.url)) }
 

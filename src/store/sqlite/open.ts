@@ -2,19 +2,19 @@
  * The Store over one SQLite file.
  */
 import { randomBytes } from 'node:crypto'
-import { eq, or, sql } from 'drizzle-orm'
+import { and, eq, gt, or, sql } from 'drizzle-orm'
 import type { Facts, Store } from '../store.ts'
 import { createApps } from './apps.ts'
 import { type Db, inSentences, openDatabase } from './database.ts'
 import { createEvents } from './events.ts'
 import { createPredictions } from './predictions.ts'
 import { createQueue } from './queue.ts'
-import { BEGUN, IN_FLIGHT, meta, predictions } from './tables.ts'
+import { BEGUN, IN_FLIGHT, meta, predictions, WAITING } from './tables.ts'
 
 export interface SqliteOptions {
   /**
    * No other process may open it so until this one closes it or dies. So whoever held a lease on a row is gone: what was
-   * begun is due for the reconciler at once, and what upstream works on for a look.
+   * begun is due for the reconciler at once, what upstream works on for a look, and what waits for one at its image.
    */
   alone?: boolean
 }
@@ -28,7 +28,13 @@ export function openSqlite(file: string, ring: () => void, { alone = false }: Sq
   const { db, close } = openDatabase(file, { alone })
   try {
     if (alone)
-      inSentences(file, () => db.update(predictions).set({ dueAt: 0 }).where(or(BEGUN, IN_FLIGHT)).run())
+      inSentences(file, () =>
+        db
+          .update(predictions)
+          .set({ dueAt: 0 })
+          .where(or(BEGUN, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))))
+          .run(),
+      )
     return {
       ...createFacts(db, file),
       ...createPredictions(db, ring),
@@ -53,15 +59,15 @@ function createFacts(db: Db, file: string): Facts {
       db.insert(meta).values({ name, value: first() }).onConflictDoNothing().run()
       return read(name)!
     })
+  const random = (name: string, bytes: number) =>
+    Buffer.from(
+      fact(name, () => randomBytes(bytes).toString('hex')),
+      'hex',
+    )
   return {
-    epoch: Buffer.from(
-      fact('epoch', () => randomBytes(8).toString('hex')),
-      'hex',
-    ),
-    cursorKey: Buffer.from(
-      fact('cursor_key', () => randomBytes(16).toString('hex')),
-      'hex',
-    ),
+    epoch: random('epoch', 8),
+    cursorKey: random('cursor_key', 16),
+    webhookKey: random('webhook_key', 32),
     bindUpstream: async upstream => fact('upstream', () => upstream),
   }
 }

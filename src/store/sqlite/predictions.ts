@@ -3,16 +3,15 @@
  * Invariant: `create` and `change` write row and event in one transaction; no callback of a transaction is async
  * (drizzle on better-sqlite3 would commit what follows the first await outside of it).
  */
-import { and, asc, desc, eq, gt, inArray, lt, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, gt, inArray, lt, lte, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { Filter } from '../../filter.ts'
-import { type AppId, isLegal, type Pause, pauseOn } from '../../prediction.ts'
-import type { Place, Predictions } from '../store.ts'
-import type { Db } from './database.ts'
+import { type AppId, isLegal } from '../../prediction.ts'
+import type { Idempotency, Place, Predictions } from '../store.ts'
+import type { Db, Tx } from './database.ts'
+import { hold, release } from './pace.ts'
 import { type Row, toJob, toPrediction, toStanding } from './rows.ts'
-import { COMPLETED, events, pause, posts, predictions, WAITING } from './tables.ts'
-
-type Tx = Parameters<Parameters<Db['transaction']>[0]>[0]
+import { COMPLETED, events, posts, predictions, WAITING } from './tables.ts'
 
 const IDEMPOTENCY_LIFE = 24 * 60 * 60 * 1000
 /** Jobs the usual duration is learned from. */
@@ -36,11 +35,7 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
       const creation = db.transaction(
         tx => {
           const held = idempotency && holder(tx, appId, idempotency.key)
-          if (held && held.createdAt > now - IDEMPOTENCY_LIFE)
-            return {
-              kind: held.fingerprint === idempotency.fingerprint ? 'repeated' : 'conflict',
-              row: held,
-            } as const
+          if (held && isCurrent(held, now)) return { kind: useOf(held, idempotency), row: held }
           if (held)
             tx.update(predictions)
               .set({ idempotencyKey: null, fingerprint: null })
@@ -74,6 +69,12 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
       )
       if (creation.kind === 'created') ring()
       return { kind: creation.kind, prediction: toPrediction(creation.row) }
+    },
+
+    async repeated(appId, idempotency, now) {
+      const held = holder(db, appId, idempotency.key)
+      if (held === undefined || !isCurrent(held, now)) return null
+      return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
     },
 
     async get(appId, id) {
@@ -142,6 +143,21 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
       return durations[durations.length >> 1] ?? null
     },
 
+    async spans(model, limit, longestMs) {
+      const sent = sql<number>`coalesce(${predictions.submittedAt}, ${predictions.createdAt})`
+      const took = sql<number>`${predictions.finishedAt} - ${sent}`
+      return db
+        .select({
+          from: sql<number>`coalesce(${predictions.runningAt}, ${sent}) - ${sent}`,
+          to: took,
+        })
+        .from(predictions)
+        .where(and(eq(predictions.model, model), COMPLETED, lte(took, longestMs)))
+        .orderBy(desc(predictions.finishedAt))
+        .limit(limit)
+        .all()
+    },
+
     async change(id, decide, now, fence) {
       const changed = db.transaction(
         tx => {
@@ -150,9 +166,10 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
           const decided = decide(toJob(row))
           if (decided === null) return null
           const { pause: toPause, ...fields } = decided
-          const moved = fields.status !== undefined && fields.status !== row.status
-          if (moved && !isLegal(row.status, fields.status!))
-            throw new Error(`illegal transition of ${id}: ${row.status} to ${fields.status}`)
+          const { status = row.status, error = row.error, cost = row.cost } = fields
+          if (status !== row.status && !isLegal(row.status, status, row.error))
+            throw new Error(`illegal transition of ${id}: ${row.status} to ${status}`)
+          const moved = status !== row.status || error !== row.error || cost !== row.cost
           const next = tx
             .update(predictions)
             .set({ ...fields, updatedAt: moved ? now : row.updatedAt })
@@ -161,8 +178,8 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
             .get()
           if (moved) record(tx, next, row, now)
           if (fields.begunAt === null) tx.delete(posts).where(isPost(row)).run()
-          if (toPause) stop(tx, toPause, now)
-          if (toPause === null) tx.delete(pause).where(eq(pause.trialOf, id)).run()
+          if (toPause) hold(tx, toPause, row.begunAt ?? now, now)
+          if (toPause === null) release(tx, id, fields.submission === 'accepted')
           return next
         },
         { behavior: 'immediate' },
@@ -174,7 +191,12 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
   }
 }
 
-const holder = (tx: Tx, appId: AppId, key: string): Row | undefined =>
+const isCurrent = ({ createdAt }: Row, now: number) => createdAt > now - IDEMPOTENCY_LIFE
+
+const useOf = ({ fingerprint }: Row, asked: Idempotency) =>
+  fingerprint === asked.fingerprint ? ('repeated' as const) : ('conflict' as const)
+
+const holder = (tx: Tx | Db, appId: AppId, key: string): Row | undefined =>
   tx
     .select()
     .from(predictions)
@@ -191,14 +213,6 @@ function record(tx: Tx, row: Row, before: Row | null, now: number): void {
       occurredAt: now,
       standing: toStanding(row),
     })
-    .run()
-}
-
-function stop(tx: Tx, next: Pause, now: number): void {
-  const standing = tx.select().from(pause).get() ?? null
-  tx.delete(pause).run()
-  tx.insert(pause)
-    .values(pauseOn(standing, next, now))
     .run()
 }
 

@@ -4,15 +4,44 @@
  * Invariant: a row is `begun` on disk before its POST, and never more rows are begun than the account's limits allow,
  * counted from the rows themselves.
  */
-import { and, asc, count, eq, gt, inArray, lte, notInArray, type SQL, sql } from 'drizzle-orm'
-import type { StandingPause } from '../../prediction.ts'
+import {
+  and,
+  asc,
+  count,
+  eq,
+  gt,
+  gte,
+  inArray,
+  isNull,
+  lte,
+  ne,
+  notInArray,
+  or,
+  type SQL,
+  sql,
+} from 'drizzle-orm'
+import type { StandingPause } from '../../pause.ts'
 import type { Claim, Queue, SubmitClaim } from '../store.ts'
-import type { Db } from './database.ts'
+import type { Db, Tx } from './database.ts'
+import { countOf, inUse, paceOf } from './pace.ts'
 import { toJob } from './rows.ts'
-import { BEGUN, IN_FLIGHT, pause, posts, predictions, WAITING } from './tables.ts'
+import {
+  BEGUN,
+  FOLLOWED,
+  IN_FLIGHT,
+  pause,
+  posts,
+  predictions,
+  SOUGHT,
+  UNANSWERED,
+  WAITING,
+} from './tables.ts'
 
 const MINUTE = 60 * 1000
 const HOUR = 60 * MINUTE
+
+const oldest = [asc(predictions.createdAt), asc(predictions.id)]
+const raised = { fence: sql`${predictions.fence} + 1` }
 
 export function createQueue(db: Db, ring: () => void): Queue {
   const due = (where: SQL, { now, limit }: Claim) =>
@@ -23,27 +52,24 @@ export function createQueue(db: Db, ring: () => void): Queue {
       .orderBy(asc(predictions.dueAt))
       .limit(limit)
 
-  const countOf = (where: SQL) => db.select({ n: count() }).from(predictions).where(where).get()!.n
-
   /** How many may be begun now. Asked under the write lock, so it stays true until they are. */
   function roomFor(
     { now, limit, concurrency, perMinute }: SubmitClaim,
     standing: StandingPause | null,
   ): number {
-    const begun = countOf(BEGUN)
+    const begun = countOf(db, BEGUN)
     // An abandoned row is an unknown that is not yet settled: nothing is sent before it is.
-    if (begun > 0 && countOf(and(BEGUN, lte(predictions.dueAt, now))!) > 0) return 0
+    if (begun > 0 && countOf(db, and(BEGUN, lte(predictions.dueAt, now))!) > 0) return 0
     // On trial: one, and only when nobody else's is under way.
     const trial = standing === null ? limit : standing.trial ? 1 - begun : 0
-    const slots = concurrency === null ? limit : concurrency - begun - countOf(IN_FLIGHT)
+    const places = Math.min(concurrency ?? Infinity, paceOf(db)?.concurrency ?? Infinity)
+    const slots = places === Infinity ? limit : places - inUse(db)
     // A post ahead of the clock was made before the clock was put back.
     const recent = and(gt(posts.begunAt, now - MINUTE), lte(posts.begunAt, now + MINUTE))
     const rate =
       perMinute === null ? limit : perMinute - db.select({ n: count() }).from(posts).where(recent).get()!.n
     return Math.max(0, Math.min(limit, trial, slots, rate))
   }
-
-  const raised = { fence: sql`${predictions.fence} + 1` }
 
   const claim = (where: SQL, request: Claim) =>
     db
@@ -54,19 +80,59 @@ export function createQueue(db: Db, ring: () => void): Queue {
       .all()
       .map(toJob)
 
+  const pauseOf = (tx: Db | Tx) => tx.select().from(pause).get() ?? null
+  const exists = (where: SQL) =>
+    db.select({ id: predictions.id }).from(predictions).where(where).limit(1).get() !== undefined
+
+  const nextLook = db
+    .update(predictions)
+    .set({ dueAt: sql`${sql.placeholder('dueAt')}`, runningAt: sql`${sql.placeholder('runningAt')}` })
+    .where(
+      and(
+        eq(predictions.id, sql.placeholder('id')),
+        eq(predictions.fence, sql.placeholder('fence')),
+        FOLLOWED,
+      ),
+    )
+    .prepare()
+
   return {
+    async claimImages({ now, leaseUntil, limit, imagesSince, stock }) {
+      const unseen = or(isNull(predictions.imageSeenAt), lte(predictions.imageSeenAt, imagesSince))
+      const which = and(WAITING, unseen, lte(predictions.dueAt, now))!
+      if (!exists(which)) return []
+      // What was refused once and waits again keeps nobody from being made ready: a trial may have to be another's.
+      const isReady = and(WAITING, gt(predictions.imageSeenAt, imagesSince), eq(predictions.attempts, 0))!
+      const ready = countOf(db, isReady)
+      const next = db
+        .select({ id: predictions.id })
+        .from(predictions)
+        .where(which)
+        .orderBy(...oldest)
+        .limit(Math.max(0, Math.min(limit, stock - ready)))
+      return db
+        .update(predictions)
+        .set({ ...raised, dueAt: leaseUntil })
+        .where(inArray(predictions.id, next))
+        .returning()
+        .all()
+        .map(toJob)
+    },
+
     async claimSubmits(request) {
-      const { now, leaseUntil } = request
+      const { now, leaseUntil, imagesSince } = request
+      const isReady = and(WAITING, gt(predictions.imageSeenAt, imagesSince), lte(predictions.dueAt, now))!
+      // Most rings are not about a row that could be sent: no write lock, and nothing counted, for those.
+      if (!exists(isReady)) return []
       const claimed = db.transaction(
         tx => {
-          const standing = tx.select().from(pause).get() ?? null
+          const standing = pauseOf(tx)
           const room = roomFor(request, standing)
           if (room === 0) return []
-          const oldest = [asc(predictions.createdAt), asc(predictions.id)]
           const next = tx
             .select({ id: predictions.id })
             .from(predictions)
-            .where(and(WAITING, lte(predictions.dueAt, now)))
+            .where(isReady)
             // A job that upstream alone refuses must not be every trial's.
             .orderBy(...(standing === null ? oldest : [asc(predictions.attempts), ...oldest]))
             .limit(room)
@@ -96,11 +162,30 @@ export function createQueue(db: Db, ring: () => void): Queue {
       return claimed.map(toJob).sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
     },
 
-    claimPolls: async request => claim(IN_FLIGHT, request),
+    claimPolls: async request => claim(FOLLOWED, request),
+    claimSought: async request => claim(SOUGHT, request),
     claimAbandoned: async ({ except = [], ...request }) =>
       claim(and(BEGUN, notInArray(predictions.id, [...except]))!, request),
 
-    paused: async () => db.select().from(pause).get() ?? null,
+    async putOff(looks) {
+      db.transaction(() => {
+        for (const look of looks) nextLook.run({ ...look })
+      })
+    },
+
+    hasRival: async ({ id, model }, from, to) =>
+      exists(
+        and(
+          UNANSWERED,
+          eq(predictions.model, model),
+          gte(predictions.begunAt, from),
+          lte(predictions.begunAt, to),
+          ne(predictions.id, id),
+        )!,
+      ),
+
+    paused: async () => pauseOf(db),
+    pace: async () => paceOf(db),
 
     async claimProbe(now, next) {
       return db.transaction(
@@ -128,11 +213,28 @@ export function createQueue(db: Db, ring: () => void): Queue {
       return resumed
     },
 
-    ownsUpstreamId: async upstreamId =>
-      db
-        .select({ id: predictions.id })
-        .from(predictions)
-        .where(eq(predictions.upstreamId, upstreamId))
-        .get() !== undefined,
+    ownerOf: async upstreamId =>
+      db.select({ id: predictions.id }).from(predictions).where(eq(predictions.upstreamId, upstreamId)).get()
+        ?.id ?? null,
+
+    async recall(now, furthest) {
+      const recalled = [FOLLOWED, SOUGHT, BEGUN, WAITING].map(
+        where =>
+          db
+            .update(predictions)
+            .set({ dueAt: now })
+            .where(and(where, gt(predictions.dueAt, furthest)))
+            .run().changes,
+      )
+      return recalled.reduce((sum, changes) => sum + changes)
+    },
+
+    tally: async () => ({
+      waiting: countOf(db, WAITING),
+      begun: countOf(db, BEGUN),
+      inFlight: countOf(db, IN_FLIGHT),
+      late: countOf(db, and(FOLLOWED, eq(predictions.following, 'late'))!),
+      sought: countOf(db, SOUGHT),
+    }),
   }
 }

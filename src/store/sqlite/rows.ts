@@ -42,9 +42,13 @@ export const toStanding = (from: Standing): Standing => ({
 export const toJob = (row: Row): Job => ({
   ...toPrediction(row),
   submission: row.submission,
+  following: row.following,
   fence: row.fence,
   attempts: row.attempts,
   dueAt: row.dueAt,
+  imageSeenAt: row.imageSeenAt,
+  imageTries: row.imageTries,
   begunAt: row.begunAt,
+  runningAt: row.runningAt,
   emptySince: row.emptySince,
 })

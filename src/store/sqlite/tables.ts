@@ -6,7 +6,15 @@ import { sql } from 'drizzle-orm'
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { PREDICTION_ERRORS } from '../../errors.ts'
 import { VIDEO_MODELS } from '../../models.ts'
-import { EVENT_TYPES, type Output, PAUSES, STATUSES, type Standing, SUBMISSIONS } from '../../prediction.ts'
+import { PAUSES } from '../../pause.ts'
+import {
+  EVENT_TYPES,
+  FOLLOWINGS,
+  type Output,
+  STATUSES,
+  type Standing,
+  SUBMISSIONS,
+} from '../../prediction.ts'
 
 /**
  * Where a row is on its way. Spelled out, never bound: SQLite uses a partial index only if the query says
@@ -14,7 +22,14 @@ import { EVENT_TYPES, type Output, PAUSES, STATUSES, type Standing, SUBMISSIONS 
  */
 export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
 export const BEGUN = sql.raw(`"submission" = 'begun'`)
-export const IN_FLIGHT = sql.raw(`"submission" = 'accepted' and "status" in ('CREATED', 'PROCESSING')`)
+/** Each takes one of the account's places. */
+export const IN_FLIGHT = sql.raw(`"following" = 'closely'`)
+/** Looked at: what is in flight, and what was given up and is not yet forgotten. */
+export const FOLLOWED = sql.raw(`"submission" = 'accepted' and "following" is not null`)
+/** Looked for: its POST may have been taken. */
+export const SOUGHT = sql.raw(`"submission" = 'unknown' and "following" is not null`)
+/** Whose POST has, or had, no answer: each may be any job that nobody here knows. */
+export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
 export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
 
 /** Facts about the database itself: its epoch, the key of its cursors, the upstream it belongs to. */
@@ -82,10 +97,14 @@ export const predictions = sqliteTable(
     inferenceMs: integer(),
 
     submission: text({ enum: SUBMISSIONS }).notNull().default('none'),
+    following: text({ enum: FOLLOWINGS }),
     fence: integer().notNull().default(0),
     attempts: integer().notNull().default(0),
     dueAt: integer().notNull(),
+    imageSeenAt: integer(),
+    imageTries: integer().notNull().default(0),
     begunAt: integer(),
+    runningAt: integer(),
     emptySince: integer(),
   },
   table => [
@@ -94,7 +113,11 @@ export const predictions = sqliteTable(
     index('predictions_by_app').on(table.appId, table.createdAt, table.id),
     index('predictions_queue').on(table.createdAt, table.id).where(WAITING),
     index('predictions_begun').on(table.dueAt).where(BEGUN),
-    index('predictions_in_flight').on(table.dueAt).where(IN_FLIGHT),
+    index('predictions_seen').on(table.imageSeenAt).where(WAITING),
+    index('predictions_in_flight').on(table.appId).where(IN_FLIGHT),
+    index('predictions_followed').on(table.dueAt).where(FOLLOWED),
+    index('predictions_sought').on(table.dueAt).where(SOUGHT),
+    index('predictions_unanswered').on(table.model, table.begunAt).where(UNANSWERED),
     index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
   ],
 )
@@ -143,4 +166,13 @@ export const pause = sqliteTable('pause', {
   trial: integer({ mode: 'boolean' }).notNull(),
   trialOf: text(),
   failures: integer().notNull(),
+})
+
+/** One row while the account is asked for less than it may have. */
+export const pace = sqliteTable('pace', {
+  only: integer().primaryKey(),
+  concurrency: integer().notNull(),
+  ceiling: integer().notNull(),
+  accepted: integer().notNull(),
+  since: integer().notNull(),
 })

@@ -7,6 +7,8 @@ export interface Random {
   between(least: number, most: number): number
   chance(probability: number): boolean
   pick<Item>(among: readonly Item[]): Item
+  /** An entry by its weight; null if all weigh nothing. */
+  weigh<Item>(among: readonly (readonly [item: Item, weight: number])[]): Item | null
   fork(name: string): Random
 }
 
@@ -27,6 +29,14 @@ export function createRandom(seed: number): Random {
     between: (least, most) => least + Math.floor(next() * (most - least + 1)),
     chance: probability => next() < probability,
     pick: among => among[Math.floor(next() * among.length)]!,
+    weigh(among) {
+      let left = next() * among.reduce((sum, [, weight]) => sum + weight, 0)
+      for (const [item, weight] of among) {
+        left -= weight
+        if (left < 0) return item
+      }
+      return null
+    },
     fork: name => createRandom(hash(name, seed)),
   }
 }

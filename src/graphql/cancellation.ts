@@ -1,0 +1,55 @@
+/**
+ * cancelPrediction: what was not sent never will be; what was, upstream goes on with, and the answer says so.
+ */
+import { canceled } from '../decisions.ts'
+import type { Prediction } from '../prediction.ts'
+import { builder } from './builder.ts'
+import type { Context } from './context.ts'
+import { decodeIdOf } from './id.ts'
+import { PredictionType } from './prediction.ts'
+import { type RefusalOf, refusals } from './refusal.ts'
+
+interface Cancellation {
+  prediction: Prediction
+  mayStillBeCharged: boolean
+}
+
+const CancelPredictionPayload = builder.objectRef<Cancellation>('CancelPredictionPayload').implement({
+  fields: t => ({
+    prediction: t.expose('prediction', { type: PredictionType }),
+    mayStillBeCharged: t.exposeBoolean('mayStillBeCharged', {
+      description: 'It may have been sent, and upstream can stop nothing.',
+    }),
+  }),
+})
+
+const CancelPredictionResult = builder.unionType('CancelPredictionResult', {
+  types: [CancelPredictionPayload, refusals.NOT_FOUND, refusals.ALREADY_FINISHED, refusals.FORBIDDEN],
+  resolveType: result => ('code' in result ? refusals[result.code] : CancelPredictionPayload),
+})
+
+const CancelPredictionInput = builder.inputType('CancelPredictionInput', {
+  fields: t => ({ id: t.id({ required: true }) }),
+})
+
+builder.mutationField('cancelPrediction', t =>
+  t.field({
+    type: CancelPredictionResult,
+    description:
+      'While it waits: it is never sent. Later: it is no longer followed, and may still be charged.',
+    args: { input: t.arg({ type: CancelPredictionInput, required: true }) },
+    resolve: (_root, { input }, context) => cancelPrediction(decodeIdOf('Prediction', input.id), context),
+  }),
+)
+
+async function cancelPrediction(
+  id: string,
+  { appId, store, now }: Context,
+): Promise<Cancellation | RefusalOf<'NOT_FOUND' | 'ALREADY_FINISHED'>> {
+  if ((await store.get(appId, id)) === null) return { code: 'NOT_FOUND' }
+  const at = now()
+  const changed = await store.change(id, canceled(at), at)
+  if (changed !== null) return { prediction: changed, mayStillBeCharged: changed.submission !== 'none' }
+  const prediction = await store.get(appId, id)
+  return prediction === null ? { code: 'NOT_FOUND' } : { code: 'ALREADY_FINISHED', prediction }
+}

@@ -1,0 +1,30 @@
+/**
+ * The simulator's files, for pages of every origin: the sample image, and a video for each job that has one.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import sendFile from 'send'
+import { send } from './fault.ts'
+import { isCompleted, isKept } from './job.ts'
+import type { Ledger } from './ledger.ts'
+
+const ASSETS = fileURLToPath(new URL('./assets', import.meta.url))
+export const SAMPLE_IMAGE = '/files/sample.jpg'
+
+export function createFiles(ledger: Ledger, now: () => number) {
+  function assetAt(path: string): string | null {
+    if (path === SAMPLE_IMAGE) return 'sample.jpg'
+    const id = /^\/files\/(\w+)\.mp4$/.exec(path)?.[1]
+    const job = id === undefined ? null : ledger.get(id)
+    return job !== null && isKept(job, now()) && isCompleted(job, now()) ? 'sample.mp4' : null
+  }
+
+  return {
+    answer(request: IncomingMessage, response: ServerResponse, path: string): void {
+      response.setHeader('access-control-allow-origin', '*')
+      const asset = assetAt(path)
+      if (asset !== null) sendFile(request, asset, { root: ASSETS }).pipe(response)
+      else send(response, { status: 404, body: { code: 404, message: 'not found', data: null } })
+    },
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Looks whether an image can be fetched, and is one, before its job may be sent: a step of its own, so that a slow host
+ * takes none of the account's places.
+ * Invariant: nothing is sent whose image was not seen within the last minutes. What is logged names no URL.
+ */
+import { imageMissed, imageRefused, imageSeen, imageUntried, isLastTry } from '../decisions.ts'
+import type { Bell } from '../events/bell.ts'
+import type { Decide, Job } from '../prediction.ts'
+import type { Store } from '../store/store.ts'
+import type { Upstream } from '../upstream/client.ts'
+import { REACH_TIMEOUT_MS, type Reach } from '../upstream/reach.ts'
+import { createLoop, type Log, type Loop } from './loop.ts'
+
+export interface InspectorOptions {
+  store: Store
+  upstream: Upstream
+  reach: Reach
+  bell: Bell
+  log: Log
+  now: () => number
+  /** Jobs at once; null is no limit. */
+  concurrency: number | null
+  readTimeoutMs: number
+}
+
+/** Looks at once. */
+const CAPACITY = 32
+/** Jobs whose image was seen and that wait, beside those that fill the account's places. */
+const SPARE = 2
+const MOST_STOCK = 100
+const INTERVAL_MS = 500
+/** What was seen longer ago is looked at again before it is sent. */
+export const IMAGE_FRESH_MS = 5 * 60_000
+const RETRIES_MS = [2000, 15_000]
+const OFFLINE_RETRY_MS = 30_000
+
+export function createInspector(options: InspectorOptions): Loop {
+  const { store, upstream, reach, bell, log, now, concurrency, readTimeoutMs } = options
+  const stock = Math.min(concurrency ?? MOST_STOCK, MOST_STOCK) + SPARE
+
+  async function judge(job: Job, signal: AbortSignal): Promise<Decide | null> {
+    const reached = await reach.look(job.input.imageUrl, signal)
+    if (signal.aborted) return null
+    const at = now()
+    const told = { prediction: job.id, app: job.appId }
+    switch (reached.kind) {
+      case 'image':
+        return imageSeen(at)
+      case 'no image':
+      case 'too large':
+        log.info({ ...told, why: reached.kind }, 'the image is refused; nothing was sent')
+        return imageRefused(at)
+      case 'unreachable': {
+        const { reason } = reached
+        // A gateway that reaches nobody can't tell what others reach.
+        if (isLastTry(job) && !(await upstream.probe(signal))) {
+          if (signal.aborted) return null
+          log.warn({ ...told, reason }, 'neither the image nor upstream can be reached; it is tried again')
+          return imageUntried(now() + OFFLINE_RETRY_MS)
+        }
+        log.info({ ...told, reason, tries: job.imageTries + 1 }, 'the image could not be fetched')
+        return imageMissed(now(), now() + (RETRIES_MS[job.imageTries] ?? 0))
+      }
+    }
+  }
+
+  return createLoop({
+    name: 'inspector',
+    claim: limit => {
+      const at = now()
+      return store.claimImages({
+        now: at,
+        leaseUntil: at + REACH_TIMEOUT_MS + 2 * readTimeoutMs + 15_000,
+        limit,
+        imagesSince: at - IMAGE_FRESH_MS,
+        stock,
+      })
+    },
+    async perform(job, signal) {
+      const decide = await judge(job, signal)
+      if (decide !== null) await store.change(job.id, decide, now(), job.fence)
+    },
+    bell,
+    capacity: Math.min(CAPACITY, stock),
+    intervalMs: INTERVAL_MS,
+    log,
+  })
+}

@@ -1,0 +1,255 @@
+import { describe, expect, test } from 'vitest'
+import { abandoned, accepted, answered, canceled, imageMissed, imageSeen, unfound } from '../src/decisions.ts'
+import type { Store } from '../src/store/store.ts'
+import {
+  add,
+  addMany,
+  COMPLETED,
+  ENGINES,
+  fixture,
+  HOUR,
+  idsOf,
+  jobOf,
+  log,
+  MINUTE,
+  newApp,
+  PRICE,
+  SECOND,
+  seeAll,
+  seen,
+  sendAll,
+  submits,
+  T,
+} from './support/store.ts'
+
+const images = (store: Store, at: number, over: object = {}) =>
+  store.claimImages({ now: at, leaseUntil: at + MINUTE, limit: 100, imagesSince: 0, stock: 100, ...over })
+const sought = (store: Store, at: number) =>
+  store.claimSought({ now: at, leaseUntil: at + MINUTE, limit: 100 })
+const polls = (store: Store, at: number) => store.claimPolls({ now: at, leaseUntil: at + MINUTE, limit: 100 })
+/** Its POST was sent and never answered. */
+async function lose(store: Store, at = T): Promise<void> {
+  for (const { id, fence } of await submits(store, at))
+    await store.change(id, answered({ kind: 'unknown' }, at, at + MINUTE), at, fence)
+}
+
+describe.each(ENGINES)('%s', (_, open) => {
+  describe('claimImages', () => {
+    test('gives the oldest first, under a lease and a fence, and not those that were seen', async () => {
+      await using f = await fixture(open)
+      const [late, early] = [await add(f.store, f.app, T + 1), await add(f.store, f.app, T)]
+      const [first] = await images(f.store, T + 1, { limit: 1 })
+      expect(first).toMatchObject({ id: early.id, fence: 1, dueAt: T + 1 + MINUTE, submission: 'none' })
+      expect(idsOf(await images(f.store, T + 1))).toEqual([late.id])
+      expect(await images(f.store, T + 1)).toEqual([])
+      await f.store.change(early.id, imageSeen(T + 2), T + 2, 1)
+      expect(idsOf(await images(f.store, T + HOUR))).toEqual([late.id])
+    })
+
+    test('what was seen too long ago is looked at again, and is not sent before', async () => {
+      await using f = await fixture(open)
+      const { id } = await add(f.store, f.app)
+      await seeAll(f.store, T)
+      const since = { imagesSince: T }
+      const claim = { now: T + HOUR, leaseUntil: T + 2 * HOUR, limit: 9, concurrency: null, perMinute: null }
+      expect(await f.store.claimSubmits({ ...claim, ...since })).toEqual([])
+      expect(idsOf(await images(f.store, T + HOUR, since))).toEqual([id])
+      await f.store.change(id, imageSeen(T + HOUR), T + HOUR)
+      expect(idsOf(await f.store.claimSubmits({ ...claim, ...since }))).toEqual([id])
+    })
+
+    test('makes no more ready than the stock; what waits for its next try is none of it', async () => {
+      await using f = await fixture(open)
+      const ids = await addMany(f.store, f.app, 6)
+      const claimed = await images(f.store, T + SECOND, { stock: 2 })
+      expect(idsOf(claimed)).toEqual(ids.slice(0, 2))
+      for (const { id, fence } of claimed)
+        await f.store.change(id, imageMissed(T + SECOND, T + HOUR), T + SECOND, fence)
+      const next = await images(f.store, T + SECOND, { stock: 2 })
+      expect(idsOf(next)).toEqual(ids.slice(2, 4))
+      for (const { id, fence } of next) await f.store.change(id, imageSeen(T + SECOND), T + SECOND, fence)
+      expect(await images(f.store, T + SECOND, { stock: 2 })).toEqual([])
+      await submits(f.store, T + SECOND, { limit: 1 })
+    })
+
+    test('what was refused once keeps nobody else from being made ready', async () => {
+      await using f = await fixture(open)
+      const ids = await addMany(f.store, f.app, 3)
+      for (const { id, fence } of await submits(f.store, T + SECOND, { limit: 2 }))
+        await f.store.change(id, answered({ kind: 'account' }, T, T), T, fence)
+      const other = await add(f.store, f.app, T + MINUTE)
+      expect(idsOf(await images(f.store, T + HOUR, { stock: 2 }))).toEqual([other.id])
+      expect(ids).toHaveLength(3)
+    })
+  })
+
+  describe('what may be running upstream', () => {
+    test('takes a place, whatever its app was told, until upstream says that it ended', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 3)
+      const [first, second] = await sendAll(f.store, T + SECOND)
+      await f.store.change(first!.id, canceled(T + SECOND), T + SECOND)
+      await f.store.change(second!.id, canceled(T + SECOND), T + SECOND)
+      await f.store.change(second!.id, seen(COMPLETED, T + SECOND, T), T + SECOND)
+      await add(f.store, f.app, T + MINUTE)
+      expect(await f.store.tally()).toEqual({ waiting: 1, begun: 0, inFlight: 2, late: 0, sought: 0 })
+      expect(await submits(f.store, T + MINUTE, { concurrency: 2 })).toEqual([])
+      expect(await submits(f.store, T + MINUTE, { concurrency: 3 })).toHaveLength(1)
+      expect((await f.store.usage(f.app, T)).inFlight).toBe(3)
+    })
+
+    test('a CANCELED one is looked at like any other, and what it becomes is told to nobody', async () => {
+      await using f = await fixture(open)
+      await add(f.store, f.app)
+      const [{ id } = { id: '' }] = await sendAll(f.store, T + SECOND)
+      await f.store.change(id, canceled(T + SECOND), T + SECOND)
+      const told = (await log(f.store, f.app)).length
+      expect(idsOf(await polls(f.store, T + MINUTE))).toEqual([id])
+      await f.store.change(id, seen(COMPLETED, T + MINUTE, T), T + MINUTE)
+      expect(await f.store.get(f.app, id)).toMatchObject({ status: 'CANCELED', outputs: [], cost: PRICE })
+      expect(await log(f.store, f.app)).toHaveLength(told)
+      expect(await polls(f.store, T + HOUR)).toEqual([])
+    })
+  })
+
+  describe('putOff', () => {
+    test('moves what it may in one go: not a row whose fence is another’s, nor one that has ended', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 3)
+      await sendAll(f.store, T + SECOND)
+      const [mine, theirs, ended] = await polls(f.store, T + MINUTE)
+      await f.store.change(ended!.id, seen(COMPLETED, T + MINUTE, T), T + MINUTE)
+      const rings = f.rings
+      const later = { dueAt: T + HOUR, runningAt: T + MINUTE }
+      await f.store.putOff([
+        { id: mine!.id, fence: mine!.fence, ...later },
+        { id: theirs!.id, fence: theirs!.fence - 1, ...later },
+        { id: ended!.id, fence: ended!.fence, ...later },
+      ])
+      expect(await jobOf(f.store, mine!.id)).toMatchObject(later)
+      expect(await jobOf(f.store, theirs!.id)).toEqual(theirs)
+      expect(await jobOf(f.store, ended!.id)).toMatchObject({ runningAt: null })
+      expect(f.rings).toBe(rings)
+      await f.store.putOff([])
+    })
+  })
+
+  describe('a POST without an answer', () => {
+    test('is sought once it is due, under a lease, until all that can be known is known', async () => {
+      await using f = await fixture(open)
+      const { id } = await add(f.store, f.app)
+      await lose(f.store)
+      expect(await sought(f.store, T + MINUTE - 1)).toEqual([])
+      const [job] = await sought(f.store, T + MINUTE)
+      expect(job).toMatchObject({ id, submission: 'unknown', dueAt: T + 2 * MINUTE })
+      expect(await sought(f.store, T + MINUTE)).toEqual([])
+      await f.store.change(
+        id,
+        unfound({ now: T + 200 * HOUR, next: T, patienceMs: MINUTE }, false),
+        T + 200 * HOUR,
+        job!.fence,
+      )
+      expect(await sought(f.store, T + 1000 * HOUR)).toEqual([])
+      expect(await f.store.get(f.app, id)).toMatchObject({ status: 'FAILED', error: 'SUBMISSION_UNKNOWN' })
+    })
+
+    test('is its app’s, in flight, while it may yet be found', async () => {
+      await using f = await fixture(open)
+      const { id } = await add(f.store, f.app)
+      await lose(f.store)
+      expect(await f.store.usage(f.app, T)).toMatchObject({ inFlight: 1, queued: 0 })
+      expect(await f.store.queuePositions(f.app, [id])).toEqual([null])
+      await f.store.change(
+        id,
+        unfound({ now: T + HOUR, next: T + HOUR, patienceMs: MINUTE }, false),
+        T + HOUR,
+      )
+      expect(await f.store.usage(f.app, T)).toMatchObject({ inFlight: 0 })
+    })
+
+    test('has rivals: others of its model near it that have no answer, of whatever app, begun, unknown or canceled', async () => {
+      await using f = await fixture(open)
+      const other = await newApp(f.store)
+      await add(f.store, f.app)
+      await lose(f.store)
+      const [job] = await sought(f.store, T + MINUTE)
+      const rival = (from = T - HOUR, to = T + HOUR) => f.store.hasRival(job!, from, to)
+      expect(await rival()).toBe(false)
+
+      const model = { model: 'WAN_2_2_I2V_PLUS_480P' } as const
+      await add(f.store, other, T + SECOND, model)
+      await f.store.resume((await f.store.paused())!.version)
+      const [unlike] = await submits(f.store, T + SECOND)
+      expect(await rival()).toBe(false)
+      await f.store.change(unlike!.id, accepted('unlike', T), T)
+
+      const { id } = await add(f.store, other, T + MINUTE)
+      await submits(f.store, T + MINUTE)
+      expect(await rival()).toBe(true)
+      expect([await rival(T - HOUR, T + MINUTE - 1), await rival(T + MINUTE, T + MINUTE)]).toEqual([
+        false,
+        true,
+      ])
+      await f.store.change(id, canceled(T + MINUTE), T + MINUTE)
+      await f.store.change(id, abandoned(T + MINUTE, T), T + MINUTE)
+      expect(await rival()).toBe(true)
+      await f.store.change(id, accepted('its own', T), T)
+      expect(await rival()).toBe(false)
+      expect([await f.store.ownerOf('its own'), await f.store.ownerOf('nobody’s')]).toEqual([id, null])
+    })
+
+    test('and one upstream job are one: no second row gets its id', async () => {
+      await using f = await fixture(open)
+      const ids = await addMany(f.store, f.app, 2)
+      await lose(f.store, T + SECOND)
+      await f.store.change(ids[0]!, accepted('u', T), T)
+      await expect(f.store.change(ids[1]!, accepted('u', T), T)).rejects.toThrow()
+      expect(await f.store.ownerOf('u')).toBe(ids[0])
+    })
+  })
+
+  describe('recall', () => {
+    test('brings back what is due further ahead than any worker would have put it, and nothing else', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 2)
+      const [near, far] = await sendAll(f.store, T + SECOND)
+      const later = { runningAt: null }
+      await f.store.putOff([
+        { id: near!.id, fence: near!.fence, dueAt: T + HOUR, ...later },
+        { id: far!.id, fence: far!.fence, dueAt: T + HOUR + 1, ...later },
+      ])
+      const waiting = await add(f.store, f.app)
+      await f.store.change(waiting.id, imageMissed(T, T + 9000 * HOUR), T)
+      expect(await f.store.recall(T + SECOND, T + HOUR)).toBe(2)
+      expect(idsOf(await polls(f.store, T + SECOND))).toEqual([far!.id])
+      expect(idsOf(await images(f.store, T + SECOND))).toEqual([waiting.id])
+      expect(await f.store.recall(T + SECOND, T + HOUR)).toBe(0)
+    })
+  })
+
+  describe('pace', () => {
+    test('a 429 halves what may run at once, and each such number accepted allows one more', async () => {
+      await using f = await fixture(open)
+      await addMany(f.store, f.app, 20)
+      await seeAll(f.store, T + SECOND)
+      const jobs = await submits(f.store, T + SECOND, { limit: 6 })
+      for (const { id, fence } of jobs.slice(1)) await f.store.change(id, accepted(`up-${id}`, T), T, fence)
+      expect(await f.store.pace()).toBeNull()
+      const throttled = answered({ kind: 'throttled', retryAfterMs: 1000 }, T, T)
+      await f.store.change(jobs[0]!.id, throttled, T + MINUTE, jobs[0]!.fence)
+      expect(await f.store.pace()).toEqual({ concurrency: 3, ceiling: 6, accepted: 0, since: T + MINUTE })
+      await f.store.resume((await f.store.paused())!.version)
+      expect(await submits(f.store, T + MINUTE)).toEqual([])
+      for (const { id } of jobs.slice(1)) await f.store.change(id, seen(COMPLETED, T, T), T)
+      const allowed: number[] = []
+      for (let turn = 0; turn < 20 && (await f.store.pace()) !== null; turn++) {
+        const next = await submits(f.store, T + MINUTE)
+        allowed.push(next.length)
+        for (const { id, fence } of next) await f.store.change(id, accepted(`up-${id}`, T), T, fence)
+        for (const { id } of next) await f.store.change(id, seen(COMPLETED, T, T), T)
+      }
+      // On trial one; with it and two more three were accepted, with four more four; with five it is over.
+      expect(allowed).toEqual([1, 3, 4, 5])
+    })
+  })
+})

@@ -1,0 +1,19 @@
+/**
+ * An app with a key, written into a gateway's database from outside, whether the gateway runs or not.
+ */
+import { createKey } from '../../src/key.ts'
+import { openSqlite } from '../../src/store/sqlite/open.ts'
+
+export interface App {
+  name: string
+  key: string
+}
+
+export async function createApp(database: string, name: string): Promise<App> {
+  const { key, prefix, hash } = createKey()
+  const store = openSqlite(database, () => {})
+  const app = await store.createApp(name, Date.now())
+  await store.addKey(app!.id, { prefix, hash, expiresAt: null }, Date.now())
+  await store.close()
+  return { name, key }
+}
