@@ -3,6 +3,7 @@
  * `-- --quick` takes half a minute. Ratios count; absolute times are this machine's.
  * Exit code 0 whatever the targets say; 1 if the three did not do the same work, or it took too long.
  */
+import { pollingTables } from './polling/table.ts'
 import { measureReplay } from './replay.ts'
 import { createResults } from './results.ts'
 import { playRound } from './round.ts'
@@ -33,6 +34,8 @@ const replay = await measureReplay(sizes)
 console.log('stalled clients …')
 const stalled = await measureStalled(sizes)
 
+console.log('looks in simulated time …')
+const polling = pollingTables()
 console.log(`
 ${tableOf(results)}
 
@@ -40,6 +43,8 @@ Medians over ${rounds} of ${sizes.rounds} rounds; ratios are of samples taken on
 A message is one \`next\` frame to one of ${figure(sizes.clients)} clients; the audience is ${figure(sizes.audience)} clients.
 
 ${stalledTableOf(stalled)}
+
+${polling}
 
 The live client has every event, in order.
 Replay of ${figure(sizes.replayed)} missed events to one client: ${figure(replay)} events a second.
