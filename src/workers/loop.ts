@@ -14,7 +14,10 @@ export interface LoopOptions<Job> {
   bell?: Bell
   /** Jobs at once. */
   capacity: number
-  /** It claims anew when so many places are free, or at the interval: a claim may cost more than a job. Default 1. */
+  /**
+   * It claims anew when so many places are free, or at the interval: a claim may cost more than a job. With more than one,
+   * a claim that did not fill the room leaves nothing worth another before a ring or the interval. Default 1.
+   */
   batch?: number
   /** It looks at least this often, ms. */
   intervalMs: number
@@ -42,17 +45,22 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
   let ended: Promise<void> = Promise.resolve()
   /** A job that ends makes room; only this loop needs to know. */
   let woken = new AbortController()
+  /** The last claim left room, and is over: an end makes no difference. */
+  let isDry = false
 
   async function turn(): Promise<void> {
     const room = capacity - running.size
     if (room <= 0) return
-    for (const job of await claim(room)) {
+    isDry = false
+    const jobs = await claim(room)
+    isDry = batch > 1 && jobs.length < room
+    for (const job of jobs) {
       const done = Promise.resolve()
         .then(() => perform(job, cutting.signal))
         .catch(error => log.error({ err: error, worker: name }, 'a job failed in a way nobody foresaw'))
         .finally(() => {
           running.delete(done)
-          if (capacity - running.size >= batch) woken.abort()
+          if (!isDry && capacity - running.size >= batch) woken.abort()
         })
       running.add(done)
     }

@@ -14,6 +14,7 @@ import type { Upstream } from '../upstream/client.ts'
 import type { Breaker } from './breaker.ts'
 import type { Looks } from './looks.ts'
 import { createLoop, type Log, type Loop } from './loop.ts'
+import { createSpacing } from './spacing.ts'
 
 export interface PollerOptions {
   store: Store
@@ -39,6 +40,8 @@ const LONGEST_RETRY_MS = 5 * 60_000
 
 export function createPoller(options: PollerOptions): Loop {
   const { store, upstream, looks, breaker, bell, log, now, deadlineMs, readTimeoutMs } = options
+
+  const spaced = createSpacing()
 
   const putOff = new DataLoader<PutOff, null>(
     async later => {
@@ -84,7 +87,7 @@ export function createPoller(options: PollerOptions): Loop {
       await putOff.load({ id: job.id, fence: job.fence, dueAt, runningAt })
       return
     }
-    const changed = await store.change(job.id, decide, look.now, job.fence)
+    const changed = await spaced(() => store.change(job.id, decide, look.now, job.fence))
     if (changed === null || (changed.status === job.status && changed.error === job.error)) return
     const { status, error } = changed
     const told = { prediction: job.id, app: job.appId, status, error: error ?? undefined }

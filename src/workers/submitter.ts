@@ -16,6 +16,7 @@ import type { Looks } from './looks.ts'
 import { createLoop, type Log, type Loop } from './loop.ts'
 import type { Receiver } from './receiver.ts'
 import { searchWindow } from './search.ts'
+import { createSpacing } from './spacing.ts'
 
 export interface SubmitterOptions {
   store: Store
@@ -43,6 +44,7 @@ const LAST_RETRY_MS = 5000
 export function createSubmitter(options: SubmitterOptions): Loop {
   const { store, upstream, bell, log, now, concurrency, perMinute, looks, submitTimeoutMs, underway } =
     options
+  const spaced = createSpacing()
 
   async function perform(job: Job, signal: AbortSignal): Promise<void> {
     underway.add(job.id)
@@ -90,7 +92,7 @@ export function createSubmitter(options: SubmitterOptions): Loop {
         const outcome = await doubted(job, answer)
         const at = now()
         const next = await firstLook(job, outcome, at)
-        const changed = await store.change(job.id, answered(outcome, at, next), at, job.fence)
+        const changed = await spaced(() => store.change(job.id, answered(outcome, at, next), at, job.fence))
         if (changed === null) await late(job, outcome)
         else if (outcome.kind === 'accepted') {
           log.info(told, 'submitted')
