@@ -1,17 +1,20 @@
 /**
  * `npm run bench`: bare `ws`, the stock wiring and this gateway side by side, in one tree of processes, and a table of it.
- * `-- --quick` takes half a minute. Ratios count; absolute times are this machine's.
+ * `-- --quick` takes a minute and a half. Ratios count; absolute times are this machine's.
  * Exit code 0 whatever the targets say; 1 if the three did not do the same work, or it took too long.
  */
 import { pollingTables } from './polling/table.ts'
 import { measureReplay } from './replay.ts'
 import { createResults } from './results.ts'
 import { playRound } from './round.ts'
+import { measureScale } from './scale/measure.ts'
+import { scaleSizes } from './scale/sizes.ts'
+import { scaleTableOf } from './scale/table.ts'
 import { sizesOf } from './sizes.ts'
 import { measureStalled } from './stalled.ts'
 import { figure, stalledTableOf, tableOf } from './table.ts'
 
-const LONGEST_MS = 480_000
+const LONGEST_MS = 600_000
 
 const sizes = sizesOf(process.argv.slice(2))
 const begun = Date.now()
@@ -36,6 +39,8 @@ const stalled = await measureStalled(sizes)
 
 console.log('looks in simulated time …')
 const polling = pollingTables()
+console.log('jobs in flight …')
+const scale = await measureScale(scaleSizes(process.argv.includes('--quick')))
 console.log(`
 ${tableOf(results)}
 
@@ -45,6 +50,8 @@ A message is one \`next\` frame to one of ${figure(sizes.clients)} clients; the 
 ${stalledTableOf(stalled)}
 
 ${polling}
+
+${scaleTableOf(scale)}
 
 The live client has every event, in order.
 Replay of ${figure(sizes.replayed)} missed events to one client: ${figure(replay)} events a second.
