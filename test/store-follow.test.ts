@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { abandoned, accepted, answered, canceled, imageMissed, imageSeen, unfound } from '../src/decisions.ts'
+import {
+  abandoned,
+  accepted,
+  answered,
+  canceled,
+  imageMissed,
+  imageSeen,
+  observed,
+  unfound,
+} from '../src/decisions.ts'
 import type { Store } from '../src/store/store.ts'
 import {
   add,
@@ -110,6 +119,18 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await log(f.store, f.app)).toHaveLength(told)
       expect(await polls(f.store, T + HOUR)).toEqual([])
     })
+  })
+
+  test('the tally knows each by what it waits for', async () => {
+    await using f = await fixture(open)
+    const ids = await addMany(f.store, f.app, 5)
+    await sendAll(f.store, T + SECOND)
+    const late = observed({ status: 'waiting' }, { now: T + HOUR, next: T + HOUR, deadlineMs: 0 })
+    for (const id of ids.slice(0, 2)) await f.store.change(id, late, T + HOUR)
+    await add(f.store, f.app, T + MINUTE)
+    await lose(f.store, T + MINUTE)
+    await addMany(f.store, f.app, 2, T + HOUR)
+    expect(await f.store.tally()).toEqual({ waiting: 2, begun: 0, inFlight: 4, late: 2, sought: 1 })
   })
 
   describe('putOff', () => {

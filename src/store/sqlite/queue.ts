@@ -234,13 +234,17 @@ export function createQueue(db: Db, ring: () => void): Queue {
       return recalled.reduce((sum, changes) => sum + changes)
     },
 
-    tally: async () => ({
-      waiting: countOf(db, WAITING),
-      begun: countOf(db, BEGUN),
-      inFlight: countOf(db, IN_FLIGHT),
-      // The index of what is followed does not say how: counted by its rows, 12 ms with 10,000 in flight.
-      late: countOf(db, FOLLOWED) - countOf(db, IN_FLIGHT),
-      sought: countOf(db, SOUGHT),
-    }),
+    async tally() {
+      const inFlight = countOf(db, IN_FLIGHT)
+      const lost = countOf(db, and(SOUGHT, eq(predictions.following, 'closely'))!)
+      return {
+        waiting: countOf(db, WAITING),
+        begun: countOf(db, BEGUN),
+        inFlight,
+        // The index of what is followed does not say how: counted by its rows, 12 ms with 10,000 in flight.
+        late: countOf(db, FOLLOWED) - (inFlight - lost),
+        sought: countOf(db, SOUGHT),
+      }
+    },
   }
 }
