@@ -24,6 +24,7 @@ const ACCOUNT_PROBE = MINUTE
 /** Upstream counts submits by the minute. */
 const THROTTLE_WINDOW = MINUTE
 const UNREACHABLE_PROBE = SECOND
+const LONGEST_REST = 15 * MINUTE
 /** Looks at an image, before it is given up. */
 const IMAGE_TRIES = 3
 
@@ -121,11 +122,15 @@ export const answered =
   }
 
 /** Back into the queue; or, where its app canceled it meanwhile, canceled before it was sent. */
-const refused = ({ status }: Job, now: number, pause: Pause): Change => ({
+const refused = ({ status, attempts }: Job, now: number, pause: Pause): Change => ({
   submission: 'none',
-  ...(status === 'QUEUED' ? { dueAt: now } : { cost: 0 }),
+  ...(status === 'QUEUED' ? { dueAt: now + restOf(attempts) } : { cost: 0 }),
   pause,
 })
+
+/** What was refused over and over may be refused alone: it rests, so that it does not stop the others each time. */
+const restOf = (attempts: number): number =>
+  attempts < 3 ? 0 : Math.min(2 ** (attempts - 3) * MINUTE, LONGEST_REST)
 
 /** It may be running and charged: it keeps its place, is looked for, and nothing more is sent until upstream can be read. */
 const unknown = (now: number, nextLook: number): Change => ({
@@ -178,6 +183,8 @@ export interface Look {
   next: number
   /** After submission; then the gateway itself calls it TIMED_OUT, and looks now and then. */
   deadlineMs: number
+  /** A job that is called completed has this long for its outputs to come. */
+  graceMs: number
 }
 
 /** What a look showed. A standing never goes back: a late "created" after "processing" is old news. */
@@ -185,9 +192,9 @@ export const observed =
   (seen: Observation, look: Look): Decide =>
   job => {
     if (!isFollowed(job)) return null
-    const ending = endOf(seen, job, look.now)
+    const ending = endOf(seen, job, look)
     if (ending === 'not yet') return { runningAt: look.now, ...progress(seen, job, look) }
-    if (ending === 'empty') return { emptySince: look.now, dueAt: look.next }
+    if (ending === 'empty') return { emptySince: job.emptySince ?? look.now, dueAt: look.next }
     // What its app canceled has ended for it; one that was given up is told what the gateway had not guessed.
     const isTold = job.status !== 'CANCELED' && !(job.status === 'FAILED' && job.error === ending.error)
     return { ...(isTold && ending), following: null }
@@ -225,7 +232,9 @@ function goOn(job: Job, { now, next, deadlineMs }: Look): Change {
 /** Every field that an end decides, so that it corrects an earlier one whole. */
 type Ending = Required<Pick<Change, 'status' | 'error' | 'outputs' | 'finishedAt' | 'inferenceMs' | 'cost'>>
 
-function endOf(seen: Observation, job: Job, now: number): Ending | 'not yet' | 'empty' {
+function endOf(seen: Observation, job: Job, { now, graceMs }: Look): Ending | 'not yet' | 'empty' {
+  // At the earliest: it may be seen days later.
+  const made = job.runningAt ?? job.submittedAt ?? now
   const ending: Omit<Ending, 'status'> = {
     error: null,
     outputs: [],
@@ -239,13 +248,13 @@ function endOf(seen: Observation, job: Job, now: number): Ending | 'not yet' | '
       return 'not yet'
     case 'completed':
       if (seen.outputs.length === 0) {
-        if (job.emptySince === null) return 'empty'
+        if (job.emptySince === null || now - job.emptySince < graceMs) return 'empty'
         return { ...ending, status: 'FAILED', error: 'NO_OUTPUT', inferenceMs: seen.inferenceMs }
       }
       return {
         ...ending,
         status: 'COMPLETED',
-        outputs: seen.outputs.map(output => ({ ...output, expiresAt: now + UPSTREAM_MEMORY })),
+        outputs: seen.outputs.map(output => ({ ...output, expiresAt: made + UPSTREAM_MEMORY })),
         inferenceMs: seen.inferenceMs,
       }
     case 'failed':

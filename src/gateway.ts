@@ -28,6 +28,7 @@ import { createUpstream } from './upstream/client.ts'
 import { createReach, type Reach } from './upstream/reach.ts'
 import { createWebhookAddresses } from './webhook-address.ts'
 import { createBreaker } from './workers/breaker.ts'
+import { createClockWatch } from './workers/clock.ts'
 import { createInspector } from './workers/inspector.ts'
 import { createJanitor } from './workers/janitor.ts'
 import { createLooks } from './workers/looks.ts'
@@ -36,7 +37,6 @@ import { createPoller } from './workers/poller.ts'
 import { createProbe } from './workers/probe.ts'
 import { createReceiver } from './workers/receiver.ts'
 import { createReconciler } from './workers/reconciler.ts'
-import { LONGEST_WAIT } from './workers/search.ts'
 import { createSubmitter } from './workers/submitter.ts'
 
 export interface Gateway {
@@ -66,6 +66,8 @@ const SIMULATOR_KEY = 'simulator'
 const DRAIN_MS = 4000
 /** A socket has this long to answer its close frame. */
 const GOODBYE_MS = 500
+/** The outputs of a job that is called completed have the time of so many looks to come. */
+const OUTPUT_LOOKS = 5
 /** What a simulated job takes. */
 const SIMULATED_MS = 8000
 const SECOND = 1000
@@ -177,14 +179,21 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
         concurrency,
         perMinute: config.upstreamSubmitsPerMinute,
       }),
-      createPoller({ ...common, bell: finished, breaker, deadlineMs: config.deadlineMs }),
-      createReconciler({ ...common, unknownMs: config.unknownMs }),
+      createPoller({
+        ...common,
+        bell: finished,
+        breaker,
+        deadlineMs: config.deadlineMs,
+        graceMs: OUTPUT_LOOKS * poll.minMs,
+      }),
+      createReconciler({ ...common, breaker, unknownMs: config.unknownMs }),
       createProbe(common),
+      createClockWatch({ ...common, monotonic: overrides.now ?? (() => performance.now()) }),
       createJanitor({
         ...common,
         feed,
         retentionMs: config.eventRetentionHours * HOUR,
-        furthestMs: LONGEST_WAIT + poll.maxMs + HOUR,
+        deadlineMs: config.deadlineMs,
       }),
     ]
     for (const worker of workers) worker.start()

@@ -19,7 +19,6 @@ import {
 } from '../src/decisions.ts'
 import { PREDICTION_ERRORS, type PredictionErrorCode } from '../src/errors.ts'
 import {
-  type AppId,
   type Change,
   type Decide,
   isFinal,
@@ -30,32 +29,17 @@ import {
   type Status,
   type SubmitOutcome,
 } from '../src/prediction.ts'
-import { draft, PRICE } from './support/store.ts'
+import { fresh, HOUR, MINUTE, PRICE, SECOND, T } from './support/store.ts'
 
-const SECOND = 1000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 /** Created, sent, now, and the next look: each told from the others. */
-const CREATED = 1_800_000_000_000
+const CREATED = T
 const BEGUN = CREATED + SECOND
 const NOW = CREATED + MINUTE
 const NEXT = CREATED + 75 * SECOND
 
 const waiting: Job = {
-  id: '018f0000-0000-7000-8000-000000000000',
-  ...draft('app' as AppId),
-  createdAt: CREATED,
-  status: 'QUEUED',
-  outputs: [],
-  error: null,
-  cost: PRICE,
-  upstreamId: null,
-  submittedAt: null,
-  startedAt: null,
-  finishedAt: null,
-  updatedAt: CREATED,
-  inferenceMs: null,
+  ...fresh(),
   submission: 'none',
   following: null,
   fence: 3,
@@ -142,7 +126,8 @@ const clip = (n: number, hasNsfwContent: boolean | null = null) => ({
   hasNsfwContent,
 })
 const CLIPS = [clip(1, true), clip(2), clip(3, false)]
-const OUTPUTS = CLIPS.map(output => ({ ...output, expiresAt: NOW + 7 * DAY }))
+/** From when it was last seen at work, or sent: it may have ended just then. */
+const OUTPUTS = CLIPS.map(output => ({ ...output, expiresAt: BEGUN + 7 * DAY }))
 const COMPLETED: Observation = { status: 'completed', outputs: CLIPS, inferenceMs: 900 }
 const EMPTY: Observation = { status: 'completed', outputs: [], inferenceMs: 7 }
 const failed = (error: PredictionErrorCode): Observation => ({ status: 'failed', error, inferenceMs: 12 })
@@ -358,7 +343,7 @@ describe('a search that found nothing', () => {
 })
 
 describe('a look', () => {
-  const LOOK: Look = { now: NOW, next: NEXT, deadlineMs: HOUR }
+  const LOOK: Look = { now: NOW, next: NEXT, deadlineMs: HOUR, graceMs: 0 }
   const look = (seen: Observation, over: Partial<Look> = {}) => observed(seen, { ...LOOK, ...over })
   const followed = [...IN_FLIGHT, ...LATE]
   const ON = { runningAt: NOW, dueAt: NEXT }
@@ -573,8 +558,9 @@ describe('a cancel', () => {
 })
 
 describe('cost', () => {
-  const seen = (observation: Observation) => observed(observation, { now: NOW, next: NEXT, deadlineMs: HOUR })
-  const overdue = { now: BEGUN + HOUR, next: NEXT, deadlineMs: HOUR }
+  const seen = (observation: Observation) =>
+    observed(observation, { now: NOW, next: NEXT, deadlineMs: HOUR, graceMs: 0 })
+  const overdue = { now: BEGUN + HOUR, next: NEXT, deadlineMs: HOUR, graceMs: 0 }
   const given = (outcome: SubmitOutcome) => answered(outcome, NOW, NEXT)
 
   test.each<[string, number, Decide, State]>([
@@ -624,7 +610,7 @@ test('news in any order leads over legal steps to an end, and what was sent is n
     fc.constantFrom(COMPLETED, EMPTY),
     fc.constantFrom(...PREDICTION_ERRORS.filter(error => error !== 'SUBMISSION_UNKNOWN')).map(failed),
   )
-  const look = moment.map((now): Look => ({ now, next: now + 1, deadlineMs: HOUR }))
+  const look = moment.map((now): Look => ({ now, next: now + 1, deadlineMs: HOUR, graceMs: 0 }))
   /** What a claim does to a row that waits. */
   const begin: Decide = ({ status, submission }) =>
     status === 'QUEUED' && submission === 'none' ? { submission: 'begun' } : null

@@ -3,11 +3,10 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { Agent, request } from 'undici'
 import { describe, expect, test } from 'vitest'
-import { decodeId } from '../src/graphql/id.ts'
-import type { Call } from '../src/simulator/simulator.ts'
-import { type HarnessOptions, startGateway } from './support/gateway.ts'
+import { inFile } from './support/file.ts'
 import { emptyFolder, type Run, run } from './support/process.ts'
 import { until } from './support/until.ts'
+import { open as openWorld } from './support/world.ts'
 
 const SECOND = 1000
 const DAY = 24 * 60 * 60 * SECOND
@@ -26,46 +25,14 @@ const READ = `query ($id: ID!) { prediction(id: $id) { id status error { code } 
 const VIDEO = { image: { url: 'https://images.example/cat.png' }, prompt: 'a cat sim:seconds=0' }
 /** Fails at once. */
 const FAILING = { ...VIDEO, prompt: 'a dog sim:seconds=0 sim:fail=1403' }
-const isSubmit = (call: Call) => call.method === 'POST' && call.path !== '/predictions'
-const promptOf = (call: Call): string => (call.body as { prompt: string }).prompt
 
-/** A gateway whose clock stands still until it is moved. */
-async function open(env: HarnessOptions['env'] = {}) {
-  let at = Date.now()
-  const harness = await startGateway({ env, overrides: { now: () => at } })
-  const { gateway, query, folder } = harness
-  const key = await gateway.issueKey('test', 30 * DAY)
-  const app = await gateway.store.appNamed('test')
-  const ask = async (document: string, input: object, as = key) =>
-    (await query(document, { input }, as)).data.answer
-
-  return {
-    gateway,
-    leap: (ms: number) => {
-      at += ms
-    },
-    otherApp: () => gateway.issueKey('other', 30 * DAY),
-    submit: (input: object, as?: string) => ask(SUBMIT, input, as),
-    retry: (input: object, as?: string) => ask(RETRY, input, as),
-    /** Time goes on until it stands so. */
-    async reached(id: string, status: string) {
-      await until(async () => {
-        at += SECOND / 2
-        return (await gateway.store.get(app!.id, decodeId(id).id))?.status === status
-      })
-      return (await query(READ, { id }, key)).data.prediction
-    },
-    rows: () => {
-      const db = new Database(join(folder, 'rushes.db'), { readonly: true })
-      try {
-        return db.prepare('select count(*) from predictions').pluck().get() as number
-      } finally {
-        db.close()
-      }
-    },
-    posts: () => gateway.simulator!.calls.filter(isSubmit).map(promptOf),
-    [Symbol.asyncDispose]: harness[Symbol.asyncDispose],
-  }
+/** A world with a clock that stands still until it is moved. */
+async function open(env: Record<string, string> = {}) {
+  const world = await openWorld({ env, isStill: true })
+  return Object.assign(world, {
+    make: (input: object, as?: string) => world.ask(SUBMIT, input, as),
+    retry: (input: object, as?: string) => world.ask(RETRY, input, as),
+  })
 }
 
 const conflictWith = (id: string) => ({
@@ -79,39 +46,41 @@ describe('submitVideo', () => {
   test('answers the same key and input with the same prediction, however far it has come', async () => {
     await using world = await open()
     const input = { ...VIDEO, idempotencyKey: 'k', metadata: { a: 1, b: [2] }, tags: ['x'] }
-    const first = await world.submit(input)
+    const first = await world.make(input)
     expect(first.__typename).toBe('SubmitVideoPayload')
-    expect((await world.submit(input)).prediction.id).toBe(first.prediction.id)
-    await world.reached(first.prediction.id, 'COMPLETED')
-    expect(await world.submit({ ...input, metadata: { b: [2], a: 1 } })).toMatchObject({
+    expect((await world.make(input)).prediction.id).toBe(first.prediction.id)
+    await world.hurried(first.prediction.id, 'COMPLETED')
+    expect(await world.make({ ...input, metadata: { b: [2], a: 1 } })).toMatchObject({
       __typename: 'SubmitVideoPayload',
       prediction: { id: first.prediction.id, status: 'COMPLETED' },
     })
     // Every default spelled out is the same input.
     const spelled = { model: 'WAN_2_2_I2V_PLUS_1080P', duration: 5, seed: -1, enablePromptExpansion: false }
-    expect((await world.submit({ ...input, ...spelled, negativePrompt: null })).prediction.id).toBe(
+    expect((await world.make({ ...input, ...spelled, negativePrompt: null })).prediction.id).toBe(
       first.prediction.id,
     )
     expect(world.rows()).toBe(1)
     expect(world.posts()).toEqual([VIDEO.prompt])
   })
 
-  test.each<[what: string, other: object]>([
-    ['prompt', { prompt: 'another cat' }],
-    ['image', { image: { url: 'https://images.example/dog.png' } }],
-    ['model', { model: 'WAN_2_2_I2V_PLUS_480P' }],
-    ['negative prompt', { negativePrompt: 'blur' }],
-    ['prompt expansion', { enablePromptExpansion: true }],
-    ['seed', { seed: 1 }],
-    ['tags', { tags: ['x'] }],
-    ['metadata', { metadata: { a: 1 } }],
-  ])('answers the same key with another %s with the first prediction, as a conflict', async (_, other) => {
+  test('answers the same key with another input, whatever differs, with the first prediction, as a conflict', async () => {
     await using world = await open()
-    const { prediction } = await world.submit({ ...VIDEO, idempotencyKey: 'k' })
-    expect(await world.submit({ ...VIDEO, ...other, idempotencyKey: 'k' })).toMatchObject(
-      conflictWith(prediction.id),
-    )
-    expect(world.rows()).toBe(1)
+    const others = {
+      prompt: { prompt: 'another cat' },
+      image: { image: { url: 'https://images.example/dog.png' } },
+      model: { model: 'WAN_2_2_I2V_PLUS_480P' },
+      'negative prompt': { negativePrompt: 'blur' },
+      'prompt expansion': { enablePromptExpansion: true },
+      seed: { seed: 1 },
+      tags: { tags: ['x'] },
+      metadata: { metadata: { a: 1 } },
+    }
+    for (const [idempotencyKey, other] of Object.entries(others)) {
+      const { prediction } = await world.make({ ...VIDEO, idempotencyKey })
+      const answer = await world.make({ ...VIDEO, ...other, idempotencyKey })
+      expect(answer, `another ${idempotencyKey}`).toMatchObject(conflictWith(prediction.id))
+    }
+    expect(world.rows()).toBe(Object.keys(others).length)
   })
 
   test('takes keys as they are written: case, spaces and length tell one from another', async () => {
@@ -119,21 +88,21 @@ describe('submitVideo', () => {
     const keys = ['k', 'K', ' k', 'k ', 'kk', 'ü', 'u\u0308', '🎬'.repeat(255), '🎬'.repeat(254)]
     const ids = []
     for (const idempotencyKey of keys)
-      ids.push((await world.submit({ ...VIDEO, idempotencyKey })).prediction.id)
+      ids.push((await world.make({ ...VIDEO, idempotencyKey })).prediction.id)
     expect(new Set(ids).size).toBe(keys.length)
     expect(world.rows()).toBe(keys.length)
   })
 
   test('without a key is another prediction each time', async () => {
     await using world = await open()
-    const ids = [await world.submit(VIDEO), await world.submit({ ...VIDEO, idempotencyKey: null })]
+    const ids = [await world.make(VIDEO), await world.make({ ...VIDEO, idempotencyKey: null })]
     expect(new Set(ids.map(answer => answer.prediction.id)).size).toBe(2)
   })
 
   test('refused for its input leaves its key free', async () => {
     await using world = await open()
-    expect((await world.submit({ ...VIDEO, prompt: '', idempotencyKey: 'k' })).code).toBe('INVALID_INPUT')
-    expect((await world.submit({ ...VIDEO, idempotencyKey: 'k' })).prediction.id).toBeDefined()
+    expect((await world.make({ ...VIDEO, prompt: '', idempotencyKey: 'k' })).code).toBe('INVALID_INPUT')
+    expect((await world.make({ ...VIDEO, idempotencyKey: 'k' })).prediction.id).toBeDefined()
   })
 
   test('fifty times at once, among other keys, another input and another app, is one row and one POST', async () => {
@@ -142,13 +111,13 @@ describe('submitVideo', () => {
     const mine = { ...VIDEO, prompt: 'mine sim:seconds=0', idempotencyKey: 'k' }
     const conflicting = { ...mine, prompt: 'not mine' }
     const theirs = { ...mine, prompt: 'theirs sim:seconds=0' }
-    const first = await world.submit({ ...mine, idempotencyKey: 'early', prompt: 'early sim:seconds=0' })
+    const first = await world.make({ ...mine, idempotencyKey: 'early', prompt: 'early sim:seconds=0' })
     const asked = Array.from({ length: 50 }, (_, n) =>
       Promise.all([
-        world.submit(mine),
-        n % 10 === 0 && world.submit({ ...mine, idempotencyKey: `k${n}`, prompt: `${n} sim:seconds=0` }),
-        n % 5 === 0 && world.submit(theirs, other),
-        n % 5 === 0 && world.submit({ ...conflicting, idempotencyKey: 'early' }),
+        world.make(mine),
+        n % 10 === 0 && world.make({ ...mine, idempotencyKey: `k${n}`, prompt: `${n} sim:seconds=0` }),
+        n % 5 === 0 && world.make(theirs, other),
+        n % 5 === 0 && world.make({ ...conflicting, idempotencyKey: 'early' }),
       ]),
     )
     const answers = await Promise.all(asked)
@@ -160,7 +129,7 @@ describe('submitVideo', () => {
     expect(answers.every(row => row[0].__typename === 'SubmitVideoPayload')).toBe(true)
     expect(world.rows()).toBe(1 + 1 + 5 + 1)
     await until(() => world.posts().length >= 8)
-    for (const id of [...own!, ...others!]) await world.reached(id, 'COMPLETED')
+    for (const id of [...own!, ...others!]) await world.hurried(id, 'COMPLETED')
     const expected = ['early', 'mine', 'theirs', '0', '10', '20', '30', '40']
     expect(world.posts().sort()).toEqual(expected.map(prompt => `${prompt} sim:seconds=0`).sort())
   })
@@ -168,11 +137,11 @@ describe('submitVideo', () => {
   test("another app's same key is its own, and a conflict never shows a stranger's prediction", async () => {
     await using world = await open()
     const other = await world.otherApp()
-    const mine = await world.submit({ ...VIDEO, idempotencyKey: 'k' })
-    const theirs = await world.submit({ ...VIDEO, idempotencyKey: 'k' }, other)
+    const mine = await world.make({ ...VIDEO, idempotencyKey: 'k' })
+    const theirs = await world.make({ ...VIDEO, idempotencyKey: 'k' }, other)
     expect(theirs.__typename).toBe('SubmitVideoPayload')
     expect(theirs.prediction.id).not.toBe(mine.prediction.id)
-    const conflict = await world.submit({ ...VIDEO, seed: 3, idempotencyKey: 'k' }, other)
+    const conflict = await world.make({ ...VIDEO, seed: 3, idempotencyKey: 'k' }, other)
     expect(conflict).toMatchObject(conflictWith(theirs.prediction.id))
   })
 })
@@ -182,22 +151,21 @@ describe('a key', () => {
     await using world = await open()
     const keys = ['same', 'other']
     const first = []
-    for (const idempotencyKey of keys)
-      first.push((await world.submit({ ...VIDEO, idempotencyKey })).prediction)
+    for (const idempotencyKey of keys) first.push((await world.make({ ...VIDEO, idempotencyKey })).prediction)
     world.leap(DAY - 1)
-    expect((await world.submit({ ...VIDEO, idempotencyKey: 'same' })).prediction.id).toBe(first[0].id)
-    expect(await world.submit({ ...VIDEO, seed: 2, idempotencyKey: 'other' })).toMatchObject(
+    expect((await world.make({ ...VIDEO, idempotencyKey: 'same' })).prediction.id).toBe(first[0].id)
+    expect(await world.make({ ...VIDEO, seed: 2, idempotencyKey: 'other' })).toMatchObject(
       conflictWith(first[1].id),
     )
     // What was only asked again did not make it hold for longer.
     world.leap(1)
-    const again = (await world.submit({ ...VIDEO, idempotencyKey: 'same' })).prediction
+    const again = (await world.make({ ...VIDEO, idempotencyKey: 'same' })).prediction
     expect(again.id).not.toBe(first[0].id)
-    const another = await world.submit({ ...VIDEO, seed: 2, idempotencyKey: 'other' })
+    const another = await world.make({ ...VIDEO, seed: 2, idempotencyKey: 'other' })
     expect(another).toMatchObject({ __typename: 'SubmitVideoPayload', prediction: { input: { seed: 2 } } })
     expect(another.prediction.id).not.toBe(first[1].id)
-    expect((await world.submit({ ...VIDEO, idempotencyKey: 'same' })).prediction.id).toBe(again.id)
-    expect(await world.submit({ ...VIDEO, idempotencyKey: 'other' })).toMatchObject(
+    expect((await world.make({ ...VIDEO, idempotencyKey: 'same' })).prediction.id).toBe(again.id)
+    expect(await world.make({ ...VIDEO, idempotencyKey: 'other' })).toMatchObject(
       conflictWith(another.prediction.id),
     )
     expect(world.rows()).toBe(4)
@@ -205,8 +173,8 @@ describe('a key', () => {
 
   test('of retryPrediction holds for 24 hours to the millisecond, then is free again', async () => {
     await using world = await open()
-    const { id } = (await world.submit(FAILING)).prediction
-    await world.reached(id, 'FAILED')
+    const { id } = (await world.make(FAILING)).prediction
+    await world.hurried(id, 'FAILED')
     const first = await world.retry({ id, idempotencyKey: 'k' })
     world.leap(DAY - 1)
     expect((await world.retry({ id, idempotencyKey: 'k' })).prediction.id).toBe(first.prediction.id)
@@ -221,26 +189,24 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
   test('a key of submitVideo conflicts in retryPrediction, even for the very prediction it made, and the other way round', async () => {
     await using world = await open()
     const submitted = { ...FAILING, idempotencyKey: 'submit' }
-    const { id } = (await world.submit(submitted)).prediction
-    await world.reached(id, 'FAILED')
+    const { id } = (await world.make(submitted)).prediction
+    await world.hurried(id, 'FAILED')
     expect(await world.retry({ id, idempotencyKey: 'submit' })).toMatchObject(conflictWith(id))
 
     const retried = await world.retry({ id, idempotencyKey: 'retry' })
     expect(retried).toMatchObject({ __typename: 'RetryPredictionPayload', prediction: { retryOf: { id } } })
-    expect(await world.submit({ ...FAILING, idempotencyKey: 'retry' })).toMatchObject(
+    expect(await world.make({ ...FAILING, idempotencyKey: 'retry' })).toMatchObject(
       conflictWith(retried.prediction.id),
     )
-    expect((await world.submit(submitted)).prediction.id).toBe(id)
+    expect((await world.make(submitted)).prediction.id).toBe(id)
     expect((await world.retry({ id, idempotencyKey: 'retry' })).prediction.id).toBe(retried.prediction.id)
     expect(world.rows()).toBe(2)
   })
 
   test('the same key for the retry of another prediction conflicts', async () => {
     await using world = await open()
-    const olds = [await world.submit(FAILING), await world.submit(FAILING)].map(
-      answer => answer.prediction.id,
-    )
-    for (const id of olds) await world.reached(id, 'FAILED')
+    const olds = [await world.make(FAILING), await world.make(FAILING)].map(answer => answer.prediction.id)
+    for (const id of olds) await world.hurried(id, 'FAILED')
     const first = await world.retry({ id: olds[0], idempotencyKey: 'k' })
     expect(await world.retry({ id: olds[1], idempotencyKey: 'k' })).toMatchObject(
       conflictWith(first.prediction.id),
@@ -249,12 +215,10 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
 
   test('fifty retries at once, with submits of the same key among them, make one row and one POST', async () => {
     await using world = await open()
-    const { id } = (await world.submit(FAILING)).prediction
-    await world.reached(id, 'FAILED')
+    const { id } = (await world.make(FAILING)).prediction
+    await world.hurried(id, 'FAILED')
     const asked = Array.from({ length: 50 }, async (_, n) =>
-      n % 5 === 0
-        ? world.submit({ ...VIDEO, idempotencyKey: 'k' })
-        : world.retry({ id, idempotencyKey: 'k' }),
+      n % 5 === 0 ? world.make({ ...VIDEO, idempotencyKey: 'k' }) : world.retry({ id, idempotencyKey: 'k' }),
     )
     const answers = await Promise.all(asked)
     expect(new Set(answers.map(answer => answer.prediction.id)).size).toBe(1)
@@ -273,19 +237,19 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
       ),
     )
     await until(() => world.posts().length === 2)
-    await world.reached(answers[0].prediction.id, isRetried ? 'FAILED' : 'COMPLETED')
+    await world.hurried(answers[0].prediction.id, isRetried ? 'FAILED' : 'COMPLETED')
     expect(world.posts()).toHaveLength(2)
     expect(world.rows()).toBe(2)
   })
 
   test('the same retry is answered with the same prediction, even after the old one was corrected to COMPLETED', async () => {
     await using world = await open({ UPSTREAM_DEADLINE_MS: '5000' })
-    const { id } = (await world.submit({ ...VIDEO, prompt: 'slow sim:seconds=3600' })).prediction
-    expect(await world.reached(id, 'FAILED')).toMatchObject({ error: { code: 'TIMED_OUT' } })
+    const { id } = (await world.make({ ...VIDEO, prompt: 'slow sim:seconds=3600' })).prediction
+    expect(await world.hurried(id, 'FAILED')).toMatchObject({ error: { code: 'TIMED_OUT' } })
     const first = await world.retry({ id, idempotencyKey: 'k' })
     world.gateway.simulator?.advance(3601 * SECOND)
     world.leap(3600 * SECOND)
-    expect(await world.reached(id, 'COMPLETED')).toMatchObject({ error: null })
+    expect(await world.hurried(id, 'COMPLETED')).toMatchObject({ error: null })
 
     expect(await world.retry({ id, idempotencyKey: 'k' })).toMatchObject({
       __typename: 'RetryPredictionPayload',
@@ -328,14 +292,7 @@ describe('across a SIGKILL', () => {
     }
   }
 
-  const column = (file: string, sql: string): unknown[] => {
-    const db = new Database(file, { readonly: true })
-    try {
-      return db.prepare(sql).pluck().all()
-    } finally {
-      db.close()
-    }
-  }
+  const column = (file: string, sql: string): unknown[] => inFile(file, db => db.prepare(sql).pluck().all())
   const waiting = (file: string) => column(file, `select id from predictions where status <> 'COMPLETED'`)
 
   /** Sends it, and kills the gateway the moment its file shows the row. Whether any of an answer had come by then. */

@@ -1,33 +1,31 @@
 import { readFileSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import type { HarnessOptions } from './support/gateway.ts'
+import { listen } from './support/loopback.ts'
 import { until } from './support/until.ts'
-import { FINAL, isProbe, open as openWorld, promptOf, says } from './support/world.ts'
+import { FINAL, isProbe, open as openWorld, says } from './support/world.ts'
 
 const JPEG = readFileSync('src/simulator/assets/sample.jpg')
 
 /** A world whose images are really looked at, and a host for them. */
 async function open(image: RequestListener, options: Parameters<typeof openWorld>[0] = {}) {
   let asked = 0
-  const host = createServer((request, response) => {
+  const server = createServer((request, response) => {
     asked++
     image(request, response)
   })
-  await new Promise<void>(resolve => host.listen(0, '127.0.0.1', resolve))
-  const { port } = host.address() as AddressInfo
+  const host = await listen(server)
   const world = await openWorld({ images: true, ...options })
   return {
     world,
-    url: `http://127.0.0.1:${port}/secret-name.jpg`,
+    image: { image: { url: `${host.origin}/secret-name.jpg` } },
     get asked() {
       return asked
     },
     async [Symbol.asyncDispose]() {
       await world[Symbol.asyncDispose]()
-      host.closeAllConnections()
-      await new Promise(resolve => host.close(resolve))
+      await host[Symbol.asyncDispose]()
     },
   }
 }
@@ -36,7 +34,7 @@ const env = (more: Record<string, string>): Pick<HarnessOptions, 'env'> => ({ en
 
 test('an image that can be fetched is looked at once, and its job is sent', async () => {
   await using it = await open((_, response) => response.end(JPEG))
-  const { id } = await it.world.submit(undefined, undefined, it.url)
+  const { id } = await it.world.submit(undefined, undefined, it.image)
   await it.world.reached(id, 'COMPLETED')
   expect(it.asked).toBe(1)
   expect(it.world.submits()).toHaveLength(1)
@@ -48,7 +46,7 @@ test.each<[string, RequestListener]>([
   ['over 25 MB', (_, response) => response.writeHead(200, { 'content-length': 26_300_000 }).write(JPEG)],
 ])('what is %s fails with INVALID_INPUT at once, is never sent and costs nothing', async (_, image) => {
   await using it = await open(image)
-  const { id } = await it.world.submit(undefined, undefined, it.url)
+  const { id } = await it.world.submit(undefined, undefined, it.image)
   expect(await it.world.reached(id, ...FINAL)).toMatchObject({
     status: 'FAILED',
     error: { code: 'INVALID_INPUT', retryable: false },
@@ -61,7 +59,7 @@ test.each<[string, RequestListener]>([
 
 test('three looks that fail end it with IMAGE_UNREACHABLE, with a wait before each; it is never sent and costs nothing', async () => {
   await using it = await open((_, response) => response.writeHead(404).end())
-  const { id, prompt } = await it.world.submit(undefined, undefined, it.url)
+  const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const [tries, wait] of [
     [1, 2000],
     [2, 15_000],
@@ -85,7 +83,7 @@ test('an image that comes at the third look is one', async () => {
   await using it = await open((_, response) =>
     it.asked < 3 ? response.writeHead(503).end() : response.end(JPEG),
   )
-  const { id, prompt } = await it.world.submit(undefined, undefined, it.url)
+  const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const tries of [1, 2]) {
     await until(() => it.world.row(prompt).image_tries === tries)
     it.world.leap(15_000)
@@ -98,7 +96,7 @@ test('where upstream can not be reached either, the gateway is offline: the thir
   await using it = await open((_, response) => (offline ? response.destroy() : response.end(JPEG)), {
     fault: call => (offline && isProbe(call) ? says(503, '') : null),
   })
-  const { id, prompt } = await it.world.submit(undefined, undefined, it.url)
+  const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const asked of [1, 2, 3, 4]) {
     await until(() => it.asked === asked)
     await until(() => it.world.row(prompt).due_at > it.world.now() + 1000)
@@ -115,43 +113,57 @@ test('slow images take no place: others are sent past them', async () => {
   await using it = await open((_, response) => void held.push(() => response.end(JPEG)), {
     ...env({ UPSTREAM_CONCURRENCY: '1' }),
   })
-  const slow = [await it.world.submit(undefined, undefined, it.url)]
+  const slow = [await it.world.submit(undefined, undefined, it.image)]
   await until(() => held.length === 1)
-  const quick = await it.world.submit(undefined, undefined, it.world.harness.gateway.simulator!.sampleImage)
+  const url = it.world.gateway.simulator!.sampleImage
+  const quick = await it.world.submit(undefined, undefined, { image: { url } })
   await it.world.reached(quick.id, 'COMPLETED')
   expect(await it.world.read(slow[0]!.id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
   held[0]!()
   await it.world.reached(slow[0]!.id, 'COMPLETED')
 })
 
+test('images of one app that hang hold up no other app', async () => {
+  await using it = await open(() => {}, { ...env({ UPSTREAM_CONCURRENCY: '3' }) })
+  for (let n = 0; n < 40; n++) await it.world.submit(undefined, undefined, it.image)
+  await until(() => it.asked >= 8)
+  const other = await it.world.harness.gateway.issueKey('other', 3_600_000)
+  const begun = performance.now()
+  const image = { url: it.world.harness.gateway.simulator!.sampleImage }
+  const { prompt } = await it.world.submit(undefined, other, { image })
+  await until(() => it.world.row(prompt).status === 'COMPLETED')
+  expect(performance.now() - begun).toBeLessThan(5000)
+  expect(it.asked).toBeLessThan(20)
+})
+
 test('what has waited for minutes is looked at again before it is sent', async () => {
   await using it = await open((_, response) => response.end(JPEG), { ...env({ UPSTREAM_CONCURRENCY: '1' }) })
-  const first = await it.world.submit('sim:seconds=600', undefined, it.url)
+  const first = await it.world.submit('sim:seconds=600', undefined, it.image)
   await it.world.reached(first.id, 'CREATED')
-  const second = await it.world.submit(undefined, undefined, it.url)
+  const second = await it.world.submit(undefined, undefined, it.image)
   await until(() => it.asked === 2)
   it.world.leap(6 * 60_000)
   await until(() => it.asked === 3)
-  it.world.harness.gateway.simulator?.advance(700_000)
+  it.world.gateway.simulator?.advance(700_000)
   await it.world.reached(second.id, 'COMPLETED')
 })
 
 test('no more images are looked at than may soon be sent', async () => {
   await using it = await open((_, response) => response.end(JPEG), { ...env({ UPSTREAM_CONCURRENCY: '1' }) })
   const jobs = []
-  for (let n = 0; n < 10; n++) jobs.push(await it.world.submit('sim:seconds=600', undefined, it.url))
+  for (let n = 0; n < 10; n++) jobs.push(await it.world.submit('sim:seconds=600', undefined, it.image))
   await it.world.reached(jobs[0]!.id, 'CREATED')
   await it.world.looked(4)
   // Three that are ready, and three in hand meanwhile.
   expect(it.asked).toBeLessThanOrEqual(6)
-  expect(it.world.submits().map(promptOf)).toEqual([jobs[0]!.prompt])
+  expect(it.world.posts()).toEqual([jobs[0]!.prompt])
 })
 
 test('the private network is refused unless it is allowed, and the app is told no more than of any other host', async () => {
   await using it = await open((_, response) => response.end(JPEG), {
     ...env({ ALLOW_PRIVATE_IMAGE_HOSTS: '0' }),
   })
-  const { id, prompt } = await it.world.submit(undefined, undefined, it.url)
+  const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const tries of [1, 2]) {
     await until(() => it.world.row(prompt).image_tries === tries)
     it.world.leap(15_000)

@@ -1,119 +1,43 @@
-import { join } from 'node:path'
-import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
-import { decodeId } from '../src/graphql/id.ts'
 import { type Call, createSimulator, type Fault } from '../src/simulator/simulator.ts'
-import { type HarnessOptions, startGateway, submit } from './support/gateway.ts'
+import { sideBySide } from './support/side-by-side.ts'
 import { until } from './support/until.ts'
+import {
+  envelope,
+  FINAL,
+  isLook,
+  isSubmit,
+  MARK,
+  open as openWorld,
+  promptOf,
+  refuses,
+  says,
+  shows,
+  type WorldOptions,
+} from './support/world.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const ID = '45b392b22c3b449fa935bd4dc2219dfe'
 const VIDEO = 'https://videos.example/1.mp4'
-const FINAL = ['COMPLETED', 'FAILED', 'CANCELED']
 const PAUSES = ['unknown', 'unreachable', 'account', 'throttled']
-/** In every text of upstream's; none of them belongs into an answer or a log. */
-const MARK = 'heron'
 
-const isSubmit = (call: Call) => call.method === 'POST' && call.path !== '/predictions'
-const isLook = (call: Call) => call.path.endsWith('/result')
-const isProbe = (call: Call) => ['/predictions', '/balance'].includes(call.path)
-const promptOf = (call: Call): string => (call.body as { prompt: string }).prompt
-
-const READ = `query ($id: ID!) {
-  prediction(id: $id) { status queuePosition upstreamId outputs { url } error { code message retryable } cost { amount } }
-}`
 const FEED = `subscription ($after: String) {
   predictionFeed(after: $after) { ... on PredictionEvent { prediction { id status } } }
 }`
 
-type Timed = Call & { at: number }
-
-/** A gateway whose clock can leap, on a simulator that lies as `fault` says. */
-async function open(options: Pick<HarnessOptions, 'env'> & { fault?: (call: Call) => Fault | null } = {}) {
-  const { fault = () => null, env = {} } = options
-  let ahead = 0
-  const now = () => Date.now() + ahead
-  const calls: Timed[] = []
-  const heard = (call: Call) => {
-    calls.push({ ...call, at: performance.now() })
-    return fault(call)
-  }
-  const harness = await startGateway({ env, overrides: { now, simulator: { fault: heard } } })
-  const { query, gateway, log } = harness
-  const { store } = gateway
-
+/** A world, with what a scraper and a load balancer are told of it. */
+async function open(options?: WorldOptions) {
+  const world = await openWorld(options)
+  const { harness, store } = world
   const metrics = async () => (await harness.fetch('/metrics')).text()
-  const read = async (id: string) => (await query(READ, { id })).data.prediction
-  const app = await store.appNamed('test')
-  /** Asked of the store, which costs next to nothing; then read as an app reads it. */
-  const reached = async (id: string, statuses: string[], goOn = () => {}) => {
-    await until(async () => {
-      goOn()
-      const row = await store.get(app!.id, decodeId(id).id)
-      return row !== null && statuses.includes(row.status)
-    })
-    return read(id)
-  }
-  return {
-    harness,
-    store,
-    gateway,
-    log,
-    calls,
-    heard,
-    now,
-    metrics,
-    leap: (ms: number) => {
-      ahead += ms
-    },
-    read,
-    submits: () => calls.filter(isSubmit),
-    looks: () => calls.filter(isLook),
-    probes: () => calls.filter(isProbe),
-    submit: async (prompt: string) => ({ id: await submit(harness, prompt), prompt }),
-    reached: (id: string, ...statuses: string[]) => reached(id, statuses),
-    /** The same, with the gateway's own time running fast. */
-    hurried: (id: string, ...statuses: string[]) =>
-      reached(id, statuses, () => {
-        ahead += SECOND
-      }),
-    /** The submitter has looked what to send, from now on, and has taken what it may. */
-    async looked(id: string) {
-      const { claimSubmits } = store
-      const { id: rowId } = decodeId(id)
-      let count = 0
-      store.claimSubmits = async claim => {
-        const jobs = await claimSubmits(claim)
-        count++
-        return jobs
-      }
-      // A change of nothing rings the bell.
-      await until(async () => {
-        await store.change(rowId, ({ dueAt }) => ({ dueAt }), now())
-        return count >= 2
-      })
-      store.claimSubmits = claimSubmits
-    },
-    /** The pause that the next look for the end of one takes up; null where none is due. */
-    async probing() {
-      const { claimProbe } = store
-      const taken: Awaited<ReturnType<typeof claimProbe>>[] = []
-      store.claimProbe = async (...due) => {
-        const pause = await claimProbe(...due)
-        taken.push(pause)
-        return pause
-      }
-      await until(() => taken.length > 0)
-      store.claimProbe = claimProbe
-      return taken[0]
-    },
+  return Object.assign(world, {
     ready: async () => {
       const response = await harness.fetch('/health/ready')
       expect(response.status).toBe(200)
       return (await response.json()) as Record<string, unknown>
     },
-    /** What a scraper and a load balancer are told of submits. */
+    /** Of submits. */
     async said() {
       const pause = await store.paused()
       const scraped = await metrics()
@@ -124,31 +48,9 @@ async function open(options: Pick<HarnessOptions, 'env'> & { fault?: (call: Call
       return { pause: pause?.reason ?? null, submits, metrics: held }
     },
     gauge: async (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await metrics())?.[1]),
-    [Symbol.asyncDispose]: harness[Symbol.asyncDispose],
-  }
+  })
 }
 
-/** Rows that wait and whose image was seen. */
-function claimable(folder: string): number {
-  const db = new Database(join(folder, 'rushes.db'), { readonly: true })
-  try {
-    const sql = `select count(*) from predictions where submission = 'none' and image_seen_at is not null`
-    return db.prepare(sql).pluck().get() as number
-  } finally {
-    db.close()
-  }
-}
-
-const says = (status: number, body: string, headers: Record<string, string> = {}): Fault => ({
-  status,
-  body,
-  headers,
-})
-const envelope = (code: unknown, data: unknown = null, message = MARK) =>
-  JSON.stringify({ code, message, data })
-const refuses = (status: number, code = status, message = `no ${MARK} for you`) =>
-  says(status, envelope(code, null, message))
-const shows = (data: object) => says(200, envelope(200, data))
 const HTML = `<html>${MARK}</html>`
 
 /** What of a prediction the tables speak of. */
@@ -281,10 +183,12 @@ const ANSWERS: Record<keyof typeof MONEY, Record<string, Answer>> = {
   },
 }
 
+type Row = readonly [what: string, answer: Answer, meaning: Meaning]
+
 /** One answer to the first POST of a job, from its coming to the end of all it brings about. */
 async function play(answer: Answer, { paused, end }: Meaning) {
   let trouble = true
-  const FIRST = `first, a ${MARK} sim:seconds=0`
+  const isFirst = (call: Call) => promptOf(call).includes('first')
   const key = 'a-key'
   const absent = answer === 'nobody listens' ? await createSimulator({ file: ':memory:', key }) : null
   await absent?.close()
@@ -298,17 +202,17 @@ async function play(answer: Answer, { paused, end }: Meaning) {
       if (call.path === `/predictions/${ID}/result`)
         return shows({ id: ID, status: 'completed', outputs: [VIDEO] })
       if (!trouble || answer === 'nobody listens') return null
-      if (isSubmit(call)) return promptOf(call) === FIRST ? answer : null
+      if (isSubmit(call)) return isFirst(call) ? answer : null
       return paused === null ? null : says(503, '')
     },
   })
-  const first = await world.submit(FIRST)
+  const first = await world.submit('first sim:seconds=0')
   let stood: object | null = null
-  if (paused !== null) await until(() => world.store.paused())
+  if (paused !== null) await world.paused()
   else await world.hurried(first.id, ...FINAL)
-  const other = await world.submit(`other, a ${MARK} sim:seconds=0`)
+  const other = await world.submit()
   if (paused !== null) {
-    await world.looked(first.id)
+    await world.looked()
     const pause = await world.store.paused()
     stood = {
       ...(await world.said()),
@@ -330,15 +234,15 @@ async function play(answer: Answer, { paused, end }: Meaning) {
     // To where upstream's list is asked, and past the patience where it knows nothing of the job.
     if (paused?.reason === 'unknown') world.leap('error' in end && end.error ? 11 * MINUTE : 3 * MINUTE)
     const ended = await world.hurried(first.id, ...FINAL)
-    await until(async () => (await world.store.paused()) === null)
-    await world.looked(first.id)
+    await world.resumed()
+    await world.looked()
     const texts = [JSON.stringify(ended), JSON.stringify(world.log)].filter(text => text.includes(MARK))
     return {
       stood,
       end: essence(ended),
       other: completed,
-      posts: world.submits().filter(call => promptOf(call) === FIRST).length + (absent ? 1 : 0),
-      othersPosts: world.submits().filter(call => promptOf(call) === other.prompt).length,
+      posts: world.submits().filter(isFirst).length + (absent ? 1 : 0),
+      othersPosts: world.posts().filter(prompt => prompt === other.prompt).length,
       after: await world.said(),
       told: texts,
       asksOperator: world.log.some(line => line.level === 'warn' && /operator/.test(line.message)),
@@ -349,34 +253,35 @@ async function play(answer: Answer, { paused, end }: Meaning) {
 }
 
 test('every answer to a submit has the outcome of the money table, and its trouble ends by itself', async () => {
-  const played: Promise<[string, object]>[] = []
-  const expected: Record<string, object> = {}
-  for (const [kind, answers] of Object.entries(ANSWERS) as [keyof typeof MONEY, Record<string, Answer>][])
-    for (const [what, answer] of Object.entries(answers)) {
-      const { paused, end, posts }: Meaning = MONEY[kind]
-      const row = `${what}: ${kind}`
-      played.push(play(answer, MONEY[kind]).then(told => [row, told]))
-      expected[row] = {
-        stood: paused && {
-          pause: paused.reason,
-          submits: `paused: ${paused.reason}`,
-          metrics: [paused.reason],
-          untilMs: paused.untilMs,
-          prediction: paused.prediction,
-          other: 'QUEUED',
-          posts: answer === 'nobody listens' ? 0 : 1,
-        },
-        end,
-        other: 'COMPLETED',
-        posts,
-        othersPosts: 1,
-        after: { pause: null, submits: 'on', metrics: [] },
-        told: [],
-        asksOperator: paused?.reason === 'account',
-      }
-    }
-  expect(Object.fromEntries(await Promise.all(played))).toEqual(expected)
-})
+  const rows = Object.entries(ANSWERS).flatMap(([kind, answers]) =>
+    Object.entries(answers).map(
+      ([what, answer]): Row => [`${what}: ${kind}`, answer, MONEY[kind as keyof typeof MONEY]],
+    ),
+  )
+  const expected = rows.map(([what, answer, { paused, end, posts }]) => [
+    what,
+    {
+      stood: paused && {
+        pause: paused.reason,
+        submits: `paused: ${paused.reason}`,
+        metrics: [paused.reason],
+        untilMs: paused.untilMs,
+        prediction: paused.prediction,
+        other: 'QUEUED',
+        posts: answer === 'nobody listens' ? 0 : 1,
+      },
+      end,
+      other: 'COMPLETED',
+      posts,
+      othersPosts: 1,
+      after: { pause: null, submits: 'on', metrics: [] },
+      told: [],
+      asksOperator: paused?.reason === 'account',
+    },
+  ])
+  const told = await sideBySide(rows, async ([what, answer, meaning]) => [what, await play(answer, meaning)])
+  expect(Object.fromEntries(told)).toEqual(Object.fromEntries(expected))
+}, 90_000)
 
 const failed = (error: string, retryable: boolean, cost = 0) =>
   essenceOf('FAILED', { error, retryable, cost, isKnownUpstream: true })
@@ -464,7 +369,7 @@ test('every status, every business code and every other answer to a look is what
     env: { UPSTREAM_READ_TIMEOUT_MS: '500' },
     fault(call) {
       if (isSubmit(call)) {
-        const nth = /^\d+/.exec(promptOf(call))?.[0]
+        const nth = /job (\d+)/.exec(promptOf(call))?.[1]
         return shows({ id: `job-${nth}`, status: 'created' })
       }
       const nth = /job-(\d+)/.exec(call.path)?.[1]
@@ -485,7 +390,7 @@ test('every status, every business code and every other answer to a look is what
       what,
       upstreamId: `job-${n}`,
       ends: isOver(prediction),
-      ...(await world.submit(`${n} a ${MARK}`)),
+      ...(await world.submit(`job ${n}`)),
     })),
   )
   const told: Record<string, Essence> = {}
@@ -526,12 +431,12 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   })
   const { store, harness } = world
   const { data } = await harness.query('{ feedCursor }')
-  const first = [await world.submit('sim:seconds=0'), await world.submit('sim:seconds=0')]
-  await until(() => store.paused())
+  const first = [await world.submit(), await world.submit()]
+  await world.paused()
   await until(() => world.submits().length >= 1)
   const jobs = [...first]
-  while (jobs.length < 5) jobs.push(await world.submit('sim:seconds=0'))
-  await world.looked(jobs[0]!.id)
+  while (jobs.length < 5) jobs.push(await world.submit())
+  await world.looked()
   const sent = world.submits().length
   expect(sent).toBeLessThanOrEqual(2)
 
@@ -544,7 +449,7 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
     // The list, and as that is refused the balance.
     await until(() => world.probes().length === before + 2)
   }
-  await world.looked(jobs[0]!.id)
+  await world.looked()
   expect(world.submits()).toHaveLength(sent)
   expect(world.calls).toHaveLength(sent + world.probes().length)
   const rows = await Promise.all(jobs.map(({ id }) => world.read(id)))
@@ -558,7 +463,7 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   for (const tries of [1, 2]) {
     world.leap(MINUTE + SECOND)
     await until(async () => (await store.paused())?.failures === tries)
-    await world.looked(jobs[0]!.id)
+    await world.looked()
     expect(world.submits()).toHaveLength(sent + tries)
   }
 
@@ -593,12 +498,12 @@ test('of two answers that came at once the longer wait stands', async () => {
     },
   })
   const { store } = world
-  const { claimSubmits } = store
-  store.claimSubmits = async () => []
-  const [first, second] = [await world.submit('first sim:seconds=0'), await world.submit('sim:seconds=0')]
   // Both images are seen, so both are sent by one claim.
-  await until(() => claimable(world.harness.folder) === 2)
-  store.claimSubmits = claimSubmits
+  const [first, second] = await world.unseen(async () => {
+    const both = [await world.submit('first sim:seconds=0'), await world.submit()] as const
+    await until(() => world.claimable() === 2)
+    return both
+  })
   await until(() => world.log.filter(line => /submits pause/.test(line.message)).length === 2)
   const { since, until: end } = (await store.paused())!
   expect(end - since).toBeGreaterThan(299 * SECOND)
@@ -609,7 +514,7 @@ test('of two answers that came at once the longer wait stands', async () => {
   world.leap(MINUTE + SECOND)
   await world.hurried(first.id, 'COMPLETED')
   expect((await world.said()).submits).toBe('on')
-  expect(world.submits().filter(call => promptOf(call) === second.prompt)).toHaveLength(1)
+  expect(world.posts().filter(prompt => prompt === second.prompt)).toHaveLength(1)
 })
 
 test('429 lowers the concurrency in use, and each that goes well brings it nearer to what is configured', async () => {
@@ -631,7 +536,7 @@ test('429 lowers the concurrency in use, and each that goes well brings it neare
   for (const { id } of jobs) await world.reached(id, 'CREATED', 'PROCESSING')
   isThrottled = true
   jobs.push(await world.submit('sim:seconds=60'))
-  await until(() => store.paused())
+  await world.paused()
   expect(await inUse()).toEqual({ pace: 2, gauge: 2, ready: 2 })
 
   isThrottled = false
@@ -639,7 +544,7 @@ test('429 lowers the concurrency in use, and each that goes well brings it neare
   world.leap(MINUTE + SECOND)
   // Three are more than two.
   await until(async () => (await store.paused())?.trial)
-  await world.looked(jobs[0]!.id)
+  await world.looked()
   expect(world.submits()).toHaveLength(4)
   expect(await world.said()).toEqual({
     pause: 'throttled',
@@ -658,7 +563,7 @@ test('429 lowers the concurrency in use, and each that goes well brings it neare
         ({ upstreamId }) => upstreamId !== null,
       ).length
     await until(async () => (await isAccepted()) === sent + more - 1)
-    await world.looked(jobs[0]!.id)
+    await world.looked()
     waves.push([world.submits().length - sent, await inUse()])
   }
   expect(waves).toEqual([
@@ -677,15 +582,13 @@ test('the 429s that answer one burst lower the concurrency once, not each', asyn
     env: { UPSTREAM_CONCURRENCY: '16' },
     fault: call => (isSubmit(call) && isThrottled ? refuses(429) : null),
   })
-  const { store } = world
-  const { claimSubmits } = store
-  store.claimSubmits = async () => []
-  for (let n = 0; n < 16; n++) await world.submit('sim:seconds=60')
-  await until(() => claimable(world.harness.folder) === 16)
-  store.claimSubmits = claimSubmits
+  await world.unseen(async () => {
+    for (let n = 0; n < 16; n++) await world.submit('sim:seconds=60')
+    await until(() => world.claimable() === 16)
+  })
   await until(() => world.log.filter(line => /submits pause/.test(line.message)).length === 16)
   isThrottled = false
-  expect((await store.pace())?.concurrency).toBe(8)
+  expect((await world.store.pace())?.concurrency).toBe(8)
 })
 
 test('with upstream down looks fall to one at a time after growing waits, however many jobs are in flight, and recover', async () => {
@@ -698,7 +601,7 @@ test('with upstream down looks fall to one at a time after growing waits, howeve
 
   down = true
   await until(async () => (await world.ready()).reads === 'failing')
-  const opened = performance.now()
+  const opened = world.now()
   expect(await world.gauge('rushes_reads_failing')).toBe(1)
   // What was under way when it opened may still arrive.
   const since = (at: number) => world.looks().filter(look => look.at > at + 300)

@@ -72,6 +72,15 @@ const ACCOUNT: Row[] = [
     'Your account balance is insufficient',
     'credits exhausted',
     'Not enough credits',
+    "You don't have enough credits to run this model.",
+    'Your credits are not sufficient',
+    'Balance not sufficient for this request',
+    'Insufficient remaining account credits',
+    'Insufficient quota',
+    'credit limit exceeded',
+    'Your balance is below the price of this task',
+    'Please recharge your account',
+    'account_balance_too_low',
   ].flatMap((message): Row[] => [
     [`"${message}" on HTTP 400`, answer(400, envelope(400, null, message))],
     [`"${message}" on HTTP 200`, answer(200, envelope(400, null, message))],
@@ -295,4 +304,27 @@ test('no random error is anything but unknown, a connection that never was apart
     { numRuns: 2000, seed: 1 },
   )
   expect([...met].sort()).toEqual(['unknown', 'unsent'])
+})
+
+describe('no credit is upstream’s own word', () => {
+  const asked = [
+    'https://images.example/insufficient-credits.png',
+    'a beggar with insufficient funds',
+    'no balance left',
+  ]
+  test.each([
+    'invalid prompt: "a beggar with insufficient funds"',
+    'invalid prompt: a beggar with insufficient funds',
+    'cannot fetch https://images.example/insufficient-credits.png',
+    'cannot fetch https://other.example/out-of-credits.png',
+    'negative prompt `no balance left` is not allowed',
+    'The prompt is too long. Credits are counted in words',
+  ])('and not what it quotes: %s', message => {
+    expect(outcomeOf(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({ kind: 'rejected' })
+  })
+
+  test('also where it quotes', () => {
+    const message = 'Insufficient credits for "a beggar with insufficient funds"'
+    expect(outcomeOf(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({ kind: 'account' })
+  })
 })

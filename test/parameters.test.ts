@@ -1,15 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Input } from '../src/prediction.ts'
 import { agrees, parameters } from '../src/upstream/parameters.ts'
+import { INPUT } from './support/store.ts'
 
-const INPUT: Input = {
-  imageUrl: 'https://images.example/cat.png',
-  prompt: 'a slow pan',
-  negativePrompt: null,
-  duration: 5,
-  enablePromptExpansion: false,
-  seed: -1,
-}
 const SAME = { image: INPUT.imageUrl, prompt: INPUT.prompt, duration: 5, enable_prompt_expansion: false }
 
 test.each<[string, Record<string, unknown>, Partial<Input>, boolean]>([

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createBreaker } from '../src/workers/breaker.ts'
 import { take, takeFinal } from './support/gateway.ts'
 import { until } from './support/until.ts'
-import { FINAL, isLook, open, refuses, says } from './support/world.ts'
+import { FINAL, isLook, isSubmit, open, refuses, says } from './support/world.ts'
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
@@ -21,12 +21,10 @@ describe('a job past its deadline', () => {
     await world.reached(slow.id, 'CREATED')
     const next = await world.submit()
     world.leap(61 * MINUTE)
-    const key = await world.harness.gateway.issueKey('test', DAY)
-    const ended = await until(async () => {
-      const { data } = await world.harness.query(ERROR, { id: slow.id }, key)
-      return data.prediction.status === 'FAILED' && data.prediction
+    expect(await world.reached(slow.id, 'FAILED')).toMatchObject({
+      error: { code: 'TIMED_OUT' },
+      cost: { amount: 0.8 },
     })
-    expect(ended).toMatchObject({ error: { code: 'TIMED_OUT' }, cost: { amount: 0.8 } })
     await until(() => world.row(next.prompt).status === 'COMPLETED')
     expect(world.row(slow.prompt).following).toBe('late')
   })
@@ -40,7 +38,7 @@ describe('a job past its deadline', () => {
     world.leap(2 * MINUTE)
     const told = await takeFinal(feed, 1)
     expect(told.at(-1)).toMatchObject({ prediction: { id, status: 'FAILED', error: { code: 'TIMED_OUT' } } })
-    world.harness.gateway.simulator?.advance(10 * MINUTE)
+    world.gateway.simulator?.advance(10 * MINUTE)
     world.leap(2 * MINUTE)
     const [corrected] = await takeFinal(feed, 1)
     expect(corrected).toMatchObject({
@@ -56,7 +54,7 @@ describe('a job past its deadline', () => {
     await world.reached(id, 'CREATED')
     world.leap(2 * MINUTE)
     await world.reached(id, 'FAILED')
-    world.harness.gateway.simulator?.advance(10 * MINUTE)
+    world.gateway.simulator?.advance(10 * MINUTE)
     world.leap(2 * MINUTE)
     await until(async () => (await world.read(id)).error.code === 'CONTENT_REJECTED')
     expect(await world.read(id)).toMatchObject({ status: 'FAILED', cost: { amount: 0 } })
@@ -96,9 +94,28 @@ describe('a job past its deadline', () => {
   })
 })
 
+test('while upstream can not be read at all, jobs past twice their deadline end without a look, and give up their places', async () => {
+  let down = false
+  await using world = await open({
+    env: { UPSTREAM_CONCURRENCY: '30', UPSTREAM_DEADLINE_MS: '600000' },
+    fault: call => (down && !isSubmit(call) ? says(200, '<html>') : null),
+  })
+  const jobs: { id: string; prompt: string }[] = []
+  for (let n = 0; n < 30; n++) jobs.push(await world.submit('sim:seconds=36000'))
+  for (const { id } of jobs) await world.reached(id, 'CREATED')
+  down = true
+  await until(async () =>
+    (await world.harness.fetch('/health/ready')).text().then(text => text.includes('failing')),
+  )
+  world.leap(21 * MINUTE)
+  await until(() => jobs.every(({ prompt }) => world.row(prompt).status === 'FAILED'), 20_000)
+  for (const { prompt } of jobs)
+    expect(world.row(prompt)).toMatchObject({ error: 'TIMED_OUT', following: 'late' })
+}, 30_000)
+
 test('looks that bring nothing new are written down together', async () => {
   await using world = await open()
-  const { store } = world.harness.gateway
+  const { store } = world.gateway
   const { putOff } = store
   const sizes: number[] = []
   store.putOff = async looks => {
@@ -118,7 +135,7 @@ test('what finished jobs took is learned, and outlives a restart', async () => {
   for (let n = 0; n < 5; n++) jobs.push(await world.submit('sim:seconds=0.5'))
   for (const { id } of jobs) await world.reached(id, 'COMPLETED')
   await world.harness.restart()
-  const spans = await world.harness.gateway.store.spans('WAN_2_2_I2V_PLUS_1080P', 100, MINUTE)
+  const spans = await world.store.spans('WAN_2_2_I2V_PLUS_1080P', 100, MINUTE)
   expect(spans).toHaveLength(5)
   for (const { from, to } of spans) {
     expect(from).toBeGreaterThanOrEqual(0)
@@ -205,6 +222,5 @@ describe('the breaker', () => {
   })
 })
 
-const ERROR = 'query ($id: ID!) { prediction(id: $id) { status error { code } cost { amount } } }'
 const FEED = `subscription { predictionFeed { __typename ... on PredictionEvent {
   previousStatus prediction { id status cost { amount } error { code } } } } }`

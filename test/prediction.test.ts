@@ -1,26 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { PREDICTION_ERRORS } from '../src/errors.ts'
 import { type Filter, matches } from '../src/filter.ts'
-import { type AppId, isFinal, isLegal, type Prediction, STATUSES, type Status } from '../src/prediction.ts'
-import { draft } from './support/store.ts'
-
-const CREATED = 1_800_000_000_000
-
-const prediction = (over: Partial<Prediction> = {}): Prediction => ({
-  id: '018f0000-0000-7000-8000-000000000000',
-  ...draft('app' as AppId),
-  createdAt: CREATED,
-  status: 'QUEUED',
-  outputs: [],
-  error: null,
-  upstreamId: null,
-  submittedAt: null,
-  startedAt: null,
-  finishedAt: null,
-  updatedAt: CREATED,
-  inferenceMs: null,
-  ...over,
-})
+import { isFinal, isLegal, STATUSES, type Status } from '../src/prediction.ts'
+import { fresh, T } from './support/store.ts'
 
 describe('statuses', () => {
   const FINAL = STATUSES.filter(isFinal)
@@ -60,7 +42,7 @@ describe('statuses', () => {
 })
 
 describe('a filter', () => {
-  const p = prediction({ id: 'a', status: 'FAILED', tags: ['red', 'blue'], createdAt: CREATED })
+  const p = fresh({ id: 'a', status: 'FAILED', tags: ['red', 'blue'] })
   test.each<[string, Filter, boolean]>([
     ['without a field lets everything through', {}, true],
     ['ids: one of them', { ids: ['b', 'a'] }, true],
@@ -76,10 +58,10 @@ describe('a filter', () => {
     ['tags: none of them', { tags: ['green'] }, false],
     ['tags: a part of one', { tags: ['re'] }, false],
     ['tags: an empty list', { tags: [] }, false],
-    ['createdAfter: strictly', { createdAfter: CREATED }, false],
-    ['createdAfter: a millisecond earlier', { createdAfter: CREATED - 1 }, true],
-    ['createdBefore: strictly', { createdBefore: CREATED }, false],
-    ['createdBefore: a millisecond later', { createdBefore: CREATED + 1 }, true],
+    ['createdAfter: strictly', { createdAfter: T }, false],
+    ['createdAfter: a millisecond earlier', { createdAfter: T - 1 }, true],
+    ['createdBefore: strictly', { createdBefore: T }, false],
+    ['createdBefore: a millisecond later', { createdBefore: T + 1 }, true],
     ['fields are joined by "and"', { ids: ['a'], statuses: ['QUEUED'] }, false],
     ['all fields at once', { ids: ['a'], statuses: ['FAILED'], tags: ['red'], createdAfter: 0 }, true],
     ['a field that is undefined is no field', { ids: undefined, tags: undefined }, true],
@@ -88,6 +70,6 @@ describe('a filter', () => {
   })
 
   test('asking for tags, it lets nothing through that has none', () => {
-    expect(matches({ tags: ['red'] }, prediction())).toBe(false)
+    expect(matches({ tags: ['red'] }, fresh())).toBe(false)
   })
 })

@@ -7,6 +7,7 @@ import Database from 'better-sqlite3'
 import { Agent, request } from 'undici'
 import { describe, expect, test } from 'vitest'
 import { createSimulator } from '../src/simulator/simulator.ts'
+import { inFile } from './support/file.ts'
 import { emptyFolder, type Run, run } from './support/process.ts'
 import { until } from './support/until.ts'
 
@@ -123,11 +124,9 @@ describe('npm start', () => {
       gateway.child.kill('SIGTERM')
       expect((await gateway.ended()).code).toBe(0)
       expect(Date.now() - asked).toBeLessThan(5000)
-      const db = new Database(join(folder.path, 'data/rushes.db'), { readonly: true })
-      expect(db.prepare('select status, submission from predictions').all()).toEqual([
-        { status: 'QUEUED', submission: 'begun' },
-      ])
-      db.close()
+      const select = 'select status, submission from predictions'
+      const rows = inFile(join(folder.path, 'data/rushes.db'), db => db.prepare(select).all())
+      expect(rows).toEqual([{ status: 'QUEUED', submission: 'begun' }])
     } finally {
       await simulator.close()
     }
@@ -224,10 +223,9 @@ describe('npm run app', () => {
     await using second = run('cli/app.ts', folder.path, {}, ['create', 'web'])
     expect((await second.ended()).code).toBe(1)
     expect(second.err).toBe('app: there is an app named "web" already.\n')
-    const db = new Database(join(folder.path, 'data/rushes.db'), { readonly: true })
     const [, key] = /(rsh_\S+)/.exec(first.out)!
-    expect(JSON.stringify(db.prepare('select * from keys').all())).not.toContain(key!)
-    db.close()
+    const keys = inFile(join(folder.path, 'data/rushes.db'), db => db.prepare('select * from keys').all())
+    expect(JSON.stringify(keys)).not.toContain(key!)
   })
 
   test('takes a key back beside a running gateway, which hears of it', async () => {

@@ -1,5 +1,4 @@
 import type { LookupAddress } from 'node:dns'
-import { once } from 'node:events'
 import {
   createServer,
   type IncomingHttpHeaders,
@@ -9,7 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
-import type { AddressInfo, LookupFunction } from 'node:net'
+import type { LookupFunction } from 'node:net'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { brotliCompressSync, constants, createGzip, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
@@ -17,6 +16,7 @@ import { MOST_IMAGE_BYTES } from '../src/image.ts'
 import { isPublic } from '../src/upstream/address.ts'
 import { createReach, REACH_TIMEOUT_MS, type ReachOptions } from '../src/upstream/reach.ts'
 import { selfSigned } from './support/certificate.ts'
+import { listen } from './support/loopback.ts'
 import { until } from './support/until.ts'
 
 // As it is, but for what a test lets it say once: every address a test can listen on is private.
@@ -37,7 +37,7 @@ const status =
     void response.writeHead(code, headers).end(body)
 const redirect = (location: string, code = 302) => status(code, { location }, 'moved')
 
-async function listen(server: Server) {
+async function watched(server: Server) {
   const requests: { url: string; headers: IncomingHttpHeaders; closed: boolean; sent: number }[] = []
   let connections = 0
   server.on('connection', () => connections++)
@@ -50,20 +50,7 @@ async function listen(server: Server) {
       request.sent = socket.bytesWritten
     })
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  return {
-    port,
-    requests,
-    connections: () => connections,
-    async [Symbol.asyncDispose]() {
-      const closed = once(server, 'close')
-      server.close()
-      server.closeAllConnections()
-      await closed
-    },
-  }
+  return { ...(await listen(server)), requests, connections: () => connections }
 }
 
 /** A server on loopback that answers by path, or with `reply` whatever is asked for. */
@@ -72,8 +59,7 @@ async function serve(reply: Reply | Record<string, Reply>) {
     const chosen = typeof reply === 'function' ? reply : reply[request.url ?? '']
     ;(chosen ?? status(404))(response, request)
   }
-  const server = await listen(createServer(listener))
-  return { ...server, origin: `http://127.0.0.1:${server.port}` }
+  return watched(createServer(listener))
 }
 
 function open(options: Partial<ReachOptions> = {}) {
@@ -182,7 +168,7 @@ describe('an image', () => {
     await letGo(server)
   })
 
-  test('without end is let go of', async () => {
+  test('without end is let go of once it is too large', async () => {
     await using server = await serve(response => {
       response.write(PNG)
       const more = () => {
@@ -192,12 +178,12 @@ describe('an image', () => {
       more()
     })
     await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ ...SEEN, bytes: null })
+    expect(await reach.look(server.origin)).toEqual({ kind: 'too large' })
     await letGo(server)
-    expect(server.requests[0]?.sent).toBeLessThan(32 * 1024 * 1024)
+    expect(server.requests[0]?.sent).toBeLessThan(48 * 1024 * 1024)
   })
 
-  test('that unpacks without end is let go of', async () => {
+  test('that unpacks without end is let go of once it is too large', async () => {
     await using server = await serve(response => {
       const gzip = createGzip()
       response.writeHead(200, { 'content-encoding': 'gzip' })
@@ -210,7 +196,7 @@ describe('an image', () => {
       more()
     })
     await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ ...SEEN, bytes: null })
+    expect(await reach.look(server.origin)).toEqual({ kind: 'too large' })
     await letGo(server)
   })
 })
@@ -513,7 +499,7 @@ describe('the private network', () => {
     await using server = await serve(png)
     await using reach = open({ allowPrivate: false })
     for (const protocol of ['http', 'https'])
-      expect(await reach.look(`${protocol}://${host}:${server.port}/`)).toEqual(REFUSED)
+      expect(await reach.look(`${protocol}://${host}:${server.port}/`)).toMatchObject({ kind: 'unreachable' })
     expect(server.connections()).toBe(0)
   })
 
@@ -605,7 +591,7 @@ describe('the private network', () => {
 describe('https', () => {
   async function serveSecurely(reply: Reply = png) {
     const pair = selfSigned(NAME)
-    const server = await listen(createSecureServer(pair, (request, response) => reply(response, request)))
+    const server = await watched(createSecureServer(pair, (request, response) => reply(response, request)))
     return { ...server, ...pair }
   }
   /** `cert` is believed until the end of the block. */

@@ -1,23 +1,25 @@
 import { describe, expect, test } from 'vitest'
-import { decodeId } from '../src/graphql/id.ts'
 import { MODELS } from '../src/models.ts'
-import type { Call, Fault } from '../src/simulator/simulator.ts'
-import { drain, type HarnessOptions, startGateway, TRANSPORTS, take } from './support/gateway.ts'
+import type { Fault } from '../src/simulator/simulator.ts'
+import { drain, TRANSPORTS, take } from './support/gateway.ts'
+import { sideBySide } from './support/side-by-side.ts'
 import { until } from './support/until.ts'
+import {
+  FINAL,
+  isSubmit,
+  open as openWorld,
+  refuses,
+  FIELDS as WORLD_FIELDS,
+  type WorldOptions,
+} from './support/world.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
-const FINAL = ['COMPLETED', 'FAILED', 'CANCELED']
 const UNKNOWN = Buffer.from('Prediction:018f0000-0000-7000-8000-000000000000').toString('base64url')
 
-const FIELDS = `id status queuePosition upstreamId submittedAt finishedAt model tags metadata outputs { url }
-  input { imageUrl prompt negativePrompt duration enablePromptExpansion seed }
-  error { code } cost { amount } retryOf { id status }`
+const FIELDS = `${WORLD_FIELDS} id model tags metadata retryOf { id status }
+  input { imageUrl prompt negativePrompt duration enablePromptExpansion seed }`
 const REFUSAL = `... on InvalidInputError { issues { path message } } ... on Error { code message retryable }`
-const SUBMIT = `mutation ($input: SubmitVideoInput!) {
-  answer: submitVideo(input: $input) { ... on SubmitVideoPayload { prediction { ${FIELDS} } } ${REFUSAL} }
-}`
 const CANCEL = `mutation ($input: CancelPredictionInput!) {
   answer: cancelPrediction(input: $input) {
     __typename ... on CancelPredictionPayload { mayStillBeCharged prediction { ${FIELDS} } }
@@ -30,102 +32,18 @@ const RETRY = `mutation ($input: RetryPredictionInput!) {
     ... on IdempotencyConflictError { prediction { id } } ${REFUSAL}
   }
 }`
-const READ = `query ($id: ID!) { prediction(id: $id) { ${FIELDS} } }`
 const UPDATED = 'subscription ($id: ID!) { predictionUpdated(id: $id) { id status } }'
 const FEED = `subscription ($after: String) {
   predictionFeed(after: $after) { __typename ... on PredictionEvent { previousStatus prediction { id status cost { amount } } } }
 }`
 
-const isSubmit = (call: Call) => call.method === 'POST' && call.path !== '/predictions'
-const promptOf = (call: Call): string => (call.body as { prompt: string }).prompt
-const refuses = (status: number): Fault => ({
-  status,
-  body: JSON.stringify({ code: status, message: 'no', data: null }),
-})
-
-/** A gateway whose clock can leap, on a simulator that lies as `fault` says. */
-async function open(options: Pick<HarnessOptions, 'env'> & { fault?: (call: Call) => Fault | null } = {}) {
-  const { fault = () => null, env = {} } = options
-  let ahead = 0
-  const now = () => Date.now() + ahead
-  const harness = await startGateway({ env, overrides: { now, simulator: { fault } } })
-  const { gateway, query } = harness
-  const { store } = gateway
-  const key = await gateway.issueKey('test', 365 * 24 * HOUR)
-  const ask = async (document: string, input: object, as = key) => {
-    const { data, errors } = await query(document, { input }, as)
-    expect(errors).toBeUndefined()
-    return data.answer
-  }
-  const read = async (id: string) => (await query(READ, { id }, key)).data.prediction
-  const app = await store.appNamed('test')
-  /** Asked of the store, which costs next to nothing; then read as an app reads it. */
-  const reached = async (id: string, ...statuses: string[]) => {
-    await until(async () => {
-      const row = await store.get(app!.id, decodeId(id).id)
-      return row !== null && statuses.includes(row.status)
-    })
-    return read(id)
-  }
-
-  return {
-    harness,
-    gateway,
-    store,
-    key,
-    read,
-    reached,
-    leap: (ms: number) => {
-      ahead += ms
-    },
-    otherApp: () => gateway.issueKey('other', HOUR),
-    async submit(prompt: string, more: object = {}, as?: string) {
-      const input = { image: { url: 'https://images.example/cat.png' }, prompt, ...more }
-      return { prompt, ...(await ask(SUBMIT, input, as)).prediction } as { prompt: string; id: string }
-    },
-    cancel: (id: string, as?: string) => ask(CANCEL, { id }, as),
-    retry: (input: object, as?: string) => ask(RETRY, input, as),
-    posts: () => gateway.simulator!.calls.filter(isSubmit).map(promptOf),
-    job: async (id: string) => {
-      let seen: { submission: string; following: string | null; dueAt: number } | undefined
-      await store.change(
-        decodeId(id).id,
-        job => {
-          seen = job
-          return null
-        },
-        now(),
-      )
-      return seen!
-    },
-    /** The submitter has looked what to send, from now on, and has taken what it may. */
-    async looked(id: string) {
-      const { claimSubmits } = store
-      let count = 0
-      store.claimSubmits = async claim => {
-        const jobs = await claimSubmits(claim)
-        count++
-        return jobs
-      }
-      await until(async () => {
-        // A change of nothing rings the bell.
-        await store.change(decodeId(id).id, ({ dueAt }) => ({ dueAt }), now())
-        return count >= 2
-      })
-      store.claimSubmits = claimSubmits
-    },
-    [Symbol.asyncDispose]: harness[Symbol.asyncDispose],
-  }
-}
-
-/** Each row in a world of its own, all at once. */
-async function sideBySide<Row extends readonly [what: string, ...more: unknown[]]>(
-  rows: Row[],
-  play: (row: Row) => Promise<void>,
-): Promise<void> {
-  const played = await Promise.allSettled(rows.map(play))
-  for (const [i, end] of played.entries())
-    if (end.status === 'rejected') throw new Error(rows[i]?.[0], { cause: end.reason })
+/** A world, with what its apps may ask. */
+async function open(options: WorldOptions = {}) {
+  const world = await openWorld({ ...options, fields: FIELDS })
+  return Object.assign(world, {
+    cancel: (id: string, as?: string) => world.ask(CANCEL, { id }, as),
+    retry: (input: object, as?: string) => world.ask(RETRY, input, as),
+  })
 }
 
 describe('cancelPrediction', () => {
@@ -155,7 +73,7 @@ describe('cancelPrediction', () => {
     expect((await world.read(next.id)).queuePosition).toBe(1)
     world.gateway.simulator?.advance(61 * SECOND)
     await world.reached(next.id, 'COMPLETED')
-    await world.looked(next.id)
+    await world.looked()
     expect(world.posts()).toEqual([running.prompt, next.prompt])
     expect(await world.read(gone.id)).toEqual(answer.prediction)
   })
@@ -164,7 +82,7 @@ describe('cancelPrediction', () => {
     let trouble = true
     await using world = await open({ fault: () => (trouble ? refuses(401) : null) })
     const refused = await world.submit('refused sim:seconds=0')
-    await until(() => world.store.paused())
+    await world.paused()
     const other = await world.submit('other sim:seconds=0')
     expect(await world.cancel(refused.id)).toMatchObject({
       mayStillBeCharged: false,
@@ -173,7 +91,7 @@ describe('cancelPrediction', () => {
     trouble = false
     world.leap(MINUTE + SECOND)
     await world.reached(other.id, 'COMPLETED')
-    await world.looked(other.id)
+    await world.looked()
     expect(world.posts()).toEqual([refused.prompt, other.prompt])
     expect(await world.read(refused.id)).toMatchObject({ status: 'CANCELED', cost: { amount: 0 } })
   })
@@ -200,9 +118,9 @@ describe('cancelPrediction', () => {
         })
         stalls = false
         // Where its search ends, it is found or it is not; its app has been told its end.
-        await until(async () => {
+        await until(() => {
           world.leap(SECOND)
-          const { submission: reached, following } = await world.job(id)
+          const { submission: reached, following } = world.row(prompt)
           return reached === submission && (!isTaken || following === null)
         })
         const other = await world.submit('other sim:seconds=0')
@@ -247,7 +165,7 @@ describe('cancelPrediction', () => {
           prediction: { status: 'CANCELED', cost: { amount: 0.8 } },
         })
         letGo()
-        await until(async () => (await world.job(id)).submission !== 'begun')
+        await until(() => world.row(prompt).submission !== 'begun')
         store.change = change
         trouble = false
         world.leap(MINUTE + SECOND)
@@ -309,11 +227,9 @@ describe('cancelPrediction', () => {
             finishedAt: expect.any(String),
           },
         })
-        const { calls } = world.gateway.simulator!
-        const looks = () => calls.filter(call => call.path.endsWith('/result')).length
-        const before = looks()
-        await until(() => looks() >= before + 2)
-        await world.looked(next.id)
+        const before = world.looks().length
+        await until(() => world.looks().length >= before + 2)
+        await world.looked()
         expect(world.posts()).toEqual([prompt])
         expect(await world.read(next.id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
 
@@ -321,7 +237,7 @@ describe('cancelPrediction', () => {
         await world.reached(next.id, 'COMPLETED')
         expect(world.posts()).toEqual([prompt, next.prompt])
         expect(await world.read(id)).toEqual(answer.prediction)
-        expect((await world.job(id)).following).toBeNull()
+        expect(world.row(prompt).following).toBeNull()
 
         // The feed tells the one end, once, and nothing of it after.
         const feed = world.harness.subscribe('SSE', FEED, { after: data.feedCursor }, world.key)
@@ -384,8 +300,8 @@ describe.each(['cancelPrediction', 'retryPrediction'] as const)('%s', name => {
     await using world = await open()
     const other = await world.otherApp()
     const theirs = [
-      await world.submit('failed sim:seconds=0 sim:fail=1200', {}, other),
-      await world.submit('running sim:seconds=60', {}, other),
+      await world.submit('failed sim:seconds=0 sim:fail=1200', other),
+      await world.submit('running sim:seconds=60', other),
     ]
     await until(() => world.posts().length === 2)
     const { data } = await world.harness.query('{ viewer { id } }', {}, world.key)
@@ -414,7 +330,7 @@ test.each(TRANSPORTS)(
     const { harness, key } = world
     const feed = harness.subscribe(transport, FEED, {}, key)
     await take(feed, 1)
-    const { id } = await world.submit('x sim:seconds=60')
+    const { id, prompt } = await world.submit('x sim:seconds=60')
     await world.reached(id, 'CREATED')
     const watcher = harness.subscribe(transport, UPDATED, { id }, key)
     const [present] = await take(watcher, 1)
@@ -429,7 +345,7 @@ test.each(TRANSPORTS)(
     ])
 
     world.gateway.simulator?.advance(61 * SECOND)
-    await until(async () => (await world.job(id)).following === null)
+    await until(() => world.row(prompt).following === null)
     const sentinel = await world.submit('y sim:seconds=0')
     const told: string[] = []
     for (let last = ''; last !== 'COMPLETED'; ) {
@@ -460,7 +376,7 @@ describe('retryPrediction', () => {
       const blocker = waits ? await world.submit('blocker sim:seconds=60') : null
       if (blocker) await world.reached(blocker.id, 'CREATED', 'PROCESSING')
       const words = how === 'FAILED' ? 'sim:seconds=0 sim:fail=1403' : 'sim:seconds=60'
-      const { id, prompt } = await world.submit(`old ${words}`, ASKED)
+      const { id, prompt } = await world.submit(`old ${words}`, undefined, ASKED)
       if (how !== 'FAILED') {
         await world.reached(id, waits ? 'QUEUED' : 'CREATED')
         await world.cancel(id)

@@ -5,7 +5,6 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import Database from 'better-sqlite3'
 import { BufferSource, Input, MP4 } from 'mediabunny'
 import { Agent, fetch, type RequestInit } from 'undici'
 import { afterAll, describe, expect, test, vi } from 'vitest'
@@ -20,6 +19,7 @@ import {
   type SimulatorOptions,
   type WebhookFault,
 } from '../src/simulator/simulator.ts'
+import { inFile } from './support/file.ts'
 import { run } from './support/process.ts'
 import { until } from './support/until.ts'
 
@@ -190,10 +190,8 @@ describe('the API', () => {
       size: '480p',
     })
     expect(code).toBe(200)
-    const database = new Database(file, { readonly: true })
-    const { job } = database.prepare('select job from jobs where id = ?').get(data.id) as { job: string }
-    database.close()
-    expect(JSON.parse(job).input).toEqual({
+    const job = inFile(file, db => db.prepare('select job from jobs where id = ?').pluck().get(data.id))
+    expect(JSON.parse(job as string).input).toEqual({
       image: simulator.sampleImage,
       prompt: 'a slow pan',
       negative_prompt: '',

@@ -125,7 +125,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     await using f = await fixture(open)
     const ids = await addMany(f.store, f.app, 5)
     await sendAll(f.store, T + SECOND)
-    const late = observed({ status: 'waiting' }, { now: T + HOUR, next: T + HOUR, deadlineMs: 0 })
+    const late = observed({ status: 'waiting' }, { now: T + HOUR, next: T + HOUR, deadlineMs: 0, graceMs: 0 })
     for (const id of ids.slice(0, 2)) await f.store.change(id, late, T + HOUR)
     await add(f.store, f.app, T + MINUTE)
     await lose(f.store, T + MINUTE)
@@ -229,22 +229,95 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('recall', () => {
-    test('brings back what is due further ahead than any worker would have put it, and nothing else', async () => {
+  describe('shift', () => {
+    test.each([2 * HOUR, -2 * HOUR])('moves what waits with a clock that was set by %i ms', async ms => {
       await using f = await fixture(open)
       await addMany(f.store, f.app, 2)
-      const [near, far] = await sendAll(f.store, T + SECOND)
-      const later = { runningAt: null }
-      await f.store.putOff([
-        { id: near!.id, fence: near!.fence, dueAt: T + HOUR, ...later },
-        { id: far!.id, fence: far!.fence, dueAt: T + HOUR + 1, ...later },
-      ])
-      const waiting = await add(f.store, f.app)
-      await f.store.change(waiting.id, imageMissed(T, T + 9000 * HOUR), T)
-      expect(await f.store.recall(T + SECOND, T + HOUR)).toBe(2)
-      expect(idsOf(await polls(f.store, T + SECOND))).toEqual([far!.id])
-      expect(idsOf(await images(f.store, T + SECOND))).toEqual([waiting.id])
-      expect(await f.store.recall(T + SECOND, T + HOUR)).toBe(0)
+      const [sent] = await sendAll(f.store, T + SECOND)
+      await add(f.store, f.app, T + MINUTE)
+      await lose(f.store, T + MINUTE)
+      const waiting = await add(f.store, f.app, T + HOUR)
+      await f.store.change(waiting.id, imageMissed(T + HOUR, T + HOUR + MINUTE), T + HOUR)
+      const pause = (await f.store.paused())!
+      const [lost] = await sought(f.store, T + 2 * MINUTE)
+      await f.store.shift(ms)
+
+      expect(await jobOf(f.store, lost!.id)).toMatchObject({
+        begunAt: lost!.begunAt! + ms,
+        dueAt: lost!.dueAt + ms,
+      })
+      expect(await jobOf(f.store, sent!.id)).toEqual({ ...sent!, dueAt: sent!.dueAt + ms })
+      expect(await f.store.paused()).toEqual({ ...pause, since: pause.since + ms, until: pause.until + ms })
+      expect(await images(f.store, T + HOUR + MINUTE + ms - 1)).toEqual([])
+      expect(idsOf(await images(f.store, T + HOUR + MINUTE + ms))).toEqual([waiting.id])
+    })
+  })
+
+  test('a pause that a wrong clock put into a far future is probed now', async () => {
+    await using f = await fixture(open)
+    const { id } = await add(f.store, f.app)
+    await f.store.change(id, () => ({ pause: { reason: 'account', until: T + 1000 * HOUR } }), T)
+    expect(await f.store.claimProbe(T, () => T + MINUTE)).toMatchObject({ reason: 'account' })
+    expect(await f.store.claimProbe(T, () => T + MINUTE)).toBeNull()
+  })
+
+  test('overdue are those that were accepted before and take a place still', async () => {
+    await using f = await fixture(open)
+    await addMany(f.store, f.app, 3)
+    const [first, second] = await sendAll(f.store, T + SECOND)
+    await f.store.change(first!.id, seen(COMPLETED, T + MINUTE, T), T + MINUTE)
+    await f.store.change(second!.id, canceled(T + MINUTE), T + MINUTE)
+    expect(await f.store.overdue(T, 9)).toEqual([])
+    expect(await f.store.overdue(T + SECOND, 9)).toHaveLength(2)
+    expect(await f.store.overdue(T + SECOND, 1)).toHaveLength(1)
+  })
+
+  describe('an app', () => {
+    test('with looks in hand enough is passed over for others', async () => {
+      await using f = await fixture(open)
+      const other = await newApp(f.store)
+      await addMany(f.store, f.app, 2)
+      const theirs = await add(f.store, other, T + MINUTE)
+      expect(idsOf(await images(f.store, T + MINUTE, { exceptApps: [f.app] }))).toEqual([theirs.id])
+    })
+
+    test('whose images failed once comes behind all that were never looked at', async () => {
+      await using f = await fixture(open)
+      const failed = await add(f.store, f.app)
+      await images(f.store, T)
+      await f.store.change(failed.id, imageMissed(T, T), T)
+      const fresh = await add(f.store, f.app, T + MINUTE)
+      expect(idsOf(await images(f.store, T + MINUTE, { limit: 1 }))).toEqual([fresh.id])
+    })
+
+    test('paused, has no image looked at again that was seen', async () => {
+      await using f = await fixture(open)
+      const seenOne = await add(f.store, f.app)
+      await seeAll(f.store, T)
+      await f.store.change(seenOne.id, () => ({ pause: { reason: 'account', until: T } }), T)
+      const fresh = await add(f.store, f.app, T + MINUTE)
+      expect(idsOf(await images(f.store, T + HOUR, { imagesSince: T + MINUTE }))).toEqual([fresh.id])
+      await f.store.resume((await f.store.paused())!.version)
+      expect(idsOf(await images(f.store, T + HOUR, { imagesSince: T + MINUTE }))).toEqual([seenOne.id])
+    })
+
+    test('whose job was refused three times lets the others go first, and rests it', async () => {
+      await using f = await fixture(open)
+      const { id } = await add(f.store, f.app)
+      let at = T
+      for (let n = 0; n < 3; n++) {
+        await submits(f.store, at)
+        await f.store.change(id, answered({ kind: 'account' }, at, at), at)
+        await f.store.resume((await f.store.paused())!.version)
+        at += MINUTE
+      }
+      expect((await jobOf(f.store, id)).dueAt).toBe(at)
+      const good = await add(f.store, f.app, at)
+      const [trial] = await submits(f.store, at, { limit: 1 })
+      expect(trial!.id).toBe(good.id)
+      await f.store.change(good.id, accepted('u', at), at)
+      const next = await add(f.store, f.app, at + 1)
+      expect(idsOf(await submits(f.store, at + 1, { limit: 1 }))).toEqual([next.id])
     })
   })
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Fault } from '../src/simulator/simulator.ts'
 import { take, takeFinal } from './support/gateway.ts'
 import { until } from './support/until.ts'
-import { FINAL, isSubmit, MARK, open, promptOf, says, shows, type Timed } from './support/world.ts'
+import { FINAL, isSubmit, MARK, open, says, shows, type Timed } from './support/world.ts'
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
@@ -17,14 +17,14 @@ const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
 type World = Awaited<ReturnType<typeof open>>
 
 /** The first POSTs get these, the others a true answer; the list is `listed`, where it is given. */
-async function lose(faults: Fault[], listed?: (world: World) => object[] | Fault | null) {
+async function lose(faults: Fault[], listed?: () => object[] | Fault | null) {
   const left = [...faults]
   const world = await open({
     env: { UPSTREAM_CONCURRENCY: '5' },
     fault(call) {
       if (isSubmit(call)) return left.shift() ?? null
       if (!isList(call)) return null
-      const list = listed?.(world) ?? null
+      const list = listed?.() ?? null
       return Array.isArray(list) ? shows({ page: 1, items: list }) : list
     },
   })
@@ -39,11 +39,11 @@ const searched = async (world: World) => {
   const before = searches(world)
   await until(() => searches(world) > before)
 }
-const item = (world: World, over: object = {}) => ({
+const item = (over: object = {}) => ({
   id: 'f'.repeat(32),
   model: MODEL,
   status: 'processing',
-  created_at: new Date(world.now() - WINDOW).toISOString(),
+  created_at: moment(0),
   ...over,
 })
 
@@ -79,10 +79,10 @@ test('a POST that a process left behind is found by the next', async () => {
 
 test("two apps' lost submits and one match: neither is handed the other's video", async () => {
   await using world = await lose([{ cut: 'after' }, { cut: 'before' }])
-  const other = await world.harness.gateway.issueKey('other', DAY)
+  const other = await world.otherApp()
   const [mine, theirs] = await world.unseen(async () => [await world.submit(), await world.submit('', other)])
   for (const { prompt } of [mine, theirs]) await isUnknown(world, prompt)
-  expect(world.submits().map(promptOf).sort()).toEqual([mine.prompt, theirs.prompt])
+  expect(world.posts().sort()).toEqual([mine.prompt, theirs.prompt])
   world.leap(PATIENCE)
   await until(() => [mine, theirs].every(({ prompt }) => world.row(prompt).status === 'FAILED'))
   for (const _ of [1, 2]) {
@@ -100,26 +100,17 @@ test("two apps' lost submits and one match: neither is handed the other's video"
 })
 
 describe('a lost submit is given no job of the list', () => {
-  test.each<[why: string, listed: (world: World) => object[]]>([
-    ['two of which could be it', world => [item(world), item(world, { id: 'e'.repeat(32) })]],
-    ['that has another input', world => [item(world, { input: { prompt: 'another' } })]],
-    [
-      'that has another image',
-      world => [item(world, { inputs: { image: 'https://images.example/dog.png' } })],
-    ],
-    [
-      'that was created before it was sent',
-      world => [item(world, { created_at: moment(world, -2 * WINDOW) })],
-    ],
-    ['that was created long after', world => [item(world, { created_at: moment(world, 0) })]],
-    ['that is of another model', world => [item(world, { model: 'alibaba/wan-2.2/i2v-plus-480p' })]],
-    ['that does not say of which model it is', world => [item(world, { model: null })]],
-    ['that does not say when it was created', world => [item(world, { created_at: null })]],
-    ['that has no id', world => [item(world, { id: '' })]],
-    [
-      'beside one that does not say when it was created',
-      world => [item(world), item(world, { id: 'e', created_at: null })],
-    ],
+  test.each<[why: string, listed: () => object[]]>([
+    ['two of which could be it', () => [item(), item({ id: 'e'.repeat(32) })]],
+    ['that has another input', () => [item({ input: { prompt: 'another' } })]],
+    ['that has another image', () => [item({ inputs: { image: 'https://images.example/dog.png' } })]],
+    ['that was created before it was sent', () => [item({ created_at: moment(-2 * WINDOW) })]],
+    ['that was created long after', () => [item({ created_at: moment(WINDOW) })]],
+    ['that is of another model', () => [item({ model: 'alibaba/wan-2.2/i2v-plus-480p' })]],
+    ['that does not say of which model it is', () => [item({ model: null })]],
+    ['that does not say when it was created', () => [item({ created_at: null })]],
+    ['that has no id', () => [item({ id: '' })]],
+    ['beside one that does not say when it was created', () => [item(), item({ id: 'e', created_at: null })]],
     ['of which there is none', () => []],
   ])('%s', async (_, listed) => {
     await using world = await lose([{ cut: 'before' }], listed)
@@ -135,7 +126,7 @@ describe('a lost submit is given no job of the list', () => {
 
   test('that another row has', async () => {
     let owned = ''
-    await using world = await lose([{ cut: 'before' }], world => [item(world, { id: owned })])
+    await using world = await lose([{ cut: 'before' }], () => [item({ id: owned })])
     const lost = await world.submit()
     await isUnknown(world, lost.prompt)
     const kept = await world.submit('sim:seconds=0.1')
@@ -164,11 +155,11 @@ describe('a lost submit is given no job of the list', () => {
 })
 
 test('what is listed beside is no obstacle: another model, another time, what other rows have', async () => {
-  await using world = await lose([{ cut: 'before' }], world => [
-    item(world, { id: 'a', created_at: moment(world, 0) }),
-    item(world, { id: 'b', model: 'alibaba/wan-2.2/i2v-plus-480p' }),
-    item(world, { inputs: { prompt: `a ${MARK} 1 sim:seconds=0`, seed: 7, negative_prompt: '' } }),
-    item(world, { id: 'd', created_at: moment(world, -2 * WINDOW) }),
+  await using world = await lose([{ cut: 'before' }], () => [
+    item({ id: 'a', created_at: moment(WINDOW) }),
+    item({ id: 'b', model: 'alibaba/wan-2.2/i2v-plus-480p' }),
+    item({ inputs: { prompt: `a ${MARK} 1 sim:seconds=0`, seed: 7, negative_prompt: '' } }),
+    item({ id: 'd', created_at: moment(-2 * WINDOW) }),
   ])
   const { id, prompt } = await world.submit()
   await isUnknown(world, prompt)
@@ -225,4 +216,5 @@ test('after seven days it is looked for no more', async () => {
   expect(world.row(prompt)).toMatchObject({ status: 'FAILED', error: 'SUBMISSION_UNKNOWN' })
 })
 
-const moment = (world: World, ago: number) => new Date(world.now() + ago).toISOString()
+/** By upstream's clock, which does not leap. */
+const moment = (ahead: number) => new Date(Date.now() + ahead).toISOString()

@@ -1,11 +1,10 @@
-import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { MODELS } from '../src/models.ts'
 import type { Input } from '../src/prediction.ts'
 import { createUpstream, type UpstreamOptions } from '../src/upstream/client.ts'
+import { listen } from './support/loopback.ts'
 import { until } from './support/until.ts'
 
 const KEY = 'wsk-0123456789'
@@ -38,20 +37,7 @@ async function serve(reply: Reply) {
     reply(response, request)
   })
   server.on('connection', () => connections++)
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  return {
-    origin: `http://127.0.0.1:${port}`,
-    requests,
-    connections: () => connections,
-    async [Symbol.asyncDispose]() {
-      const closed = once(server, 'close')
-      server.close()
-      server.closeAllConnections()
-      await closed
-    },
-  }
+  return { ...(await listen(server)), requests, connections: () => connections }
 }
 
 function connect(baseUrl: string, options: Partial<UpstreamOptions> = {}) {
@@ -400,6 +386,15 @@ test('a closed client sends nothing more', async () => {
 describe('the list', () => {
   const FROM = 1_800_000_000_000
   const TO = FROM + 150_000
+  /** Upstream tells whole seconds; by these two clocks there is no difference. */
+  const NOW = FROM + 1_000_500
+  const told =
+    (reply: Reply): Reply =>
+    (response, request) => {
+      response.setHeader('date', new Date(NOW - 500).toUTCString())
+      reply(response, request)
+    }
+  const open = (origin: string) => connect(origin, { now: () => NOW })
   const at = (ms: number) => new Date(ms).toISOString()
   const item = (id: string, createdAt: string | null = at(FROM + 1000), more: object = {}) => ({
     id,
@@ -415,8 +410,8 @@ describe('the list', () => {
   const full = (createdAt?: string) => Array.from({ length: 100 }, (_, i) => item(`${i}`, createdAt))
 
   test('asks for one model and one window, a page of a hundred at a time, to a short page', async () => {
-    await using server = await serve(pages(full(), [item('last')]))
-    await using upstream = connect(server.origin)
+    await using server = await serve(told(pages(full(), [item('last')])))
+    await using upstream = open(server.origin)
     const listed = await upstream.list(MODEL, FROM, TO, never)
     expect(listed?.map(({ upstreamId }) => upstreamId)).toEqual([...full().map(({ id }) => id), 'last'])
     expect(server.requests.map(({ method, url, body }) => [method, url, JSON.parse(body)])).toEqual(
@@ -427,8 +422,8 @@ describe('the list', () => {
           page,
           page_size: 100,
           model: MODEL,
-          created_after: at(FROM - 1000),
-          created_before: at(TO + 1000),
+          created_after: at(FROM - 300_000),
+          created_before: at(TO + 300_000),
         },
       ]),
     )
@@ -444,8 +439,8 @@ describe('the list', () => {
       item('first', at(FROM), { input: { prompt: 'x' } }),
       item('too early', at(FROM - 1)),
     ]
-    await using server = await serve(pages(items))
-    await using upstream = connect(server.origin)
+    await using server = await serve(told(pages(items)))
+    await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([
       { upstreamId: 'last', model: MODEL, createdAt: TO, input: null },
       { upstreamId: 'no moment', model: MODEL, createdAt: null, input: null },
@@ -454,9 +449,38 @@ describe('the list', () => {
     ])
   })
 
-  test('is read no further than to what is older than the window', async () => {
-    await using server = await serve(pages(full(at(FROM - 1)), full()))
+  test.each([
+    ['behind', -40_000],
+    ['ahead', 40_000],
+  ])('is told by our clock where upstream’s is %s', async (_, ms) => {
+    const now = () => FROM + 1_000_000
+    const answer = pages([item('first', at(FROM + ms)), item('before', at(FROM - 3000 + ms))])
+    await using server = await serve((response, request) => {
+      response.setHeader('date', new Date(now() + ms).toUTCString())
+      answer(response, request)
+    })
+    await using upstream = connect(server.origin, { now })
+    const listed = await upstream.list(MODEL, FROM - 1000, TO, never)
+    expect(listed?.map(({ upstreamId }) => upstreamId)).toEqual(['first'])
+    expect(Math.abs(listed![0]!.createdAt! - FROM)).toBeLessThanOrEqual(1000)
+  })
+
+  test.each<[string, (response: ServerResponse) => void]>([
+    ['does not tell its time', response => void Object.assign(response, { sendDate: false })],
+    ['has another time of day', response => void response.setHeader('date', 'Thu, 01 Jan 2026 00:00:00 GMT')],
+    ['tells no time', response => void response.setHeader('date', 'soon')],
+  ])('of an upstream that %s tells nothing', async (_, tell) => {
+    await using server = await serve((response, request) => {
+      tell(response)
+      pages([item('a')])(response, request)
+    })
     await using upstream = connect(server.origin)
+    expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()
+  })
+
+  test('is read no further than to what is older than the window', async () => {
+    await using server = await serve(told(pages(full(at(FROM - 1)), full())))
+    await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([])
     expect(server.requests).toHaveLength(1)
   })
@@ -475,9 +499,10 @@ describe('the list', () => {
       })(),
     ],
     ['without an end', (response, request) => pages(full())(response, request)],
+    ['longer than asked for', pages([...full(), item('b')])],
   ])('that is %s tells nothing', async (_, reply) => {
-    await using server = await serve(reply)
-    await using upstream = connect(server.origin)
+    await using server = await serve(told(reply))
+    await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()
     expect(server.requests.length).toBeLessThanOrEqual(50)
   })

@@ -43,7 +43,7 @@ async function deliver(world: World, query: string, body: string, over: Sent = {
 }
 
 const tokenOf = (world: World, id: string): string =>
-  new URL(createWebhookAddresses(world.harness.gateway.store.webhookKey, PUBLIC).of(id)!).search
+  new URL(createWebhookAddresses(world.store.webhookKey, PUBLIC).of(id)!).search
 /** The row's own id, from the one an app sees. */
 const rowId = (world: World, prompt: string): string => world.row(prompt).id
 const bodyOf = (id: string, status = 'completed') => JSON.stringify({ id, status, outputs: [], error: '' })
@@ -94,6 +94,23 @@ describe('a signed webhook', () => {
     expect(world.looks()).toHaveLength(3)
   })
 
+  test('twice does not hurry a job whose outputs are late', async () => {
+    let isLate = true
+    await using world = await open({
+      env: { ...ENV, POLL_MIN_INTERVAL_MS: '400' },
+      fault: call =>
+        isLook(call) && isLate ? shows({ id: idOf(call), status: 'completed', outputs: [] }) : null,
+    })
+    const { id, prompt } = await world.submit()
+    const of = await upstreamId(world, prompt)
+    for (const n of [1, 2, 3]) {
+      await deliver(world, '', bodyOf(of))
+      await until(() => world.looks().length >= n)
+    }
+    isLate = false
+    expect(await world.reached(id, ...FINAL)).toMatchObject({ status: 'COMPLETED' })
+  })
+
   test('of a job that has not ended changes nothing', async () => {
     await using world = await open({ env: ENV })
     const { id, prompt } = await world.submit('sim:seconds=600')
@@ -125,7 +142,7 @@ test('a webhook that outruns the answer of the POST is remembered: the first loo
     },
   })
   // The answer is on its way back when the webhook comes.
-  const { store } = world.harness.gateway
+  const { store } = world.gateway
   const { ownerOf } = store
   let told = ''
   store.ownerOf = async upstream => {
@@ -185,7 +202,7 @@ describe('a webhook with the token of a row', () => {
     await using world = await open({ env: ENV })
     const first = await world.submit('sim:seconds=600')
     const of = await upstreamId(world, first.prompt)
-    const { store } = world.harness.gateway
+    const { store } = world.gateway
     store.claimSubmits = async () => []
     const second = await world.submit()
     expect(await deliver(world, tokenOf(world, rowId(world, second.prompt)), bodyOf(of))).toBe(204)
@@ -217,7 +234,7 @@ describe('the door of webhooks', () => {
   test('is closed to all without a secret, and then none is asked for', async () => {
     await using world = await open({ env: { PUBLIC_URL: PUBLIC } })
     expect(await deliver(world, '', bodyOf('x'))).toBe(403)
-    expect(createWebhookAddresses(world.harness.gateway.store.webhookKey, null).of('x')).toBeNull()
+    expect(createWebhookAddresses(world.store.webhookKey, null).of('x')).toBeNull()
   })
 
   test('refuses what is no prediction, too long, or no POST', async () => {
@@ -229,7 +246,7 @@ describe('the door of webhooks', () => {
 
   test('lets go of whoever does not come to an end', async () => {
     await using world = await open({ env: ENV })
-    const socket = connect(Number(new URL(world.harness.gateway.url).port), '127.0.0.1')
+    const socket = connect(Number(new URL(world.gateway.url).port), '127.0.0.1')
     const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
     socket.on('error', () => {})
     socket.write('POST /webhooks/wavespeed HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{')
@@ -239,7 +256,7 @@ describe('the door of webhooks', () => {
 
   test('says to come again while the database takes nothing', async () => {
     await using world = await open({ env: ENV })
-    world.harness.gateway.store.ownerOf = async () => {
+    world.store.ownerOf = async () => {
       throw new Error('SQLITE_FULL')
     }
     expect(await deliver(world, '', bodyOf('x'))).toBe(503)

@@ -4,7 +4,7 @@
  * A job that nobody here knows gets the same answer as one of ours.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { prediction } from '../upstream/payload.ts'
+import { isPathSegment, prediction } from '../upstream/payload.ts'
 import { verify } from '../upstream/signature.ts'
 import type { Receiver } from '../workers/receiver.ts'
 import type { ErrorLog } from './mask.ts'
@@ -16,7 +16,9 @@ export type Webhook = (
 ) => Promise<void>
 
 /** A prediction has some hundreds of bytes, and a kilobyte for each output. */
-const MOST_BYTES = 1024 * 1024
+const MOST_BYTES = 256 * 1024
+/** Bodies read at once: whoever can't sign shall not fill the memory either. */
+const MOST_AT_ONCE = 64
 /** Whoever sends slower is let go of. */
 const BODY_MS = 5000
 
@@ -27,6 +29,7 @@ export function createWebhook(options: {
   log: ErrorLog
 }): Webhook {
   const { receiver, secrets, now, log } = options
+  let reading = 0
 
   return async (request, response, token) => {
     const answer = (status: number, text = '') =>
@@ -35,7 +38,9 @@ export function createWebhook(options: {
         .end(text && `${text}\n`)
     if (request.method !== 'POST') return answer(405, 'POST only')
     if (secrets.length === 0) return answer(403, 'WAVESPEED_WEBHOOK_SECRET is not set')
-    const body = await bodyOf(request)
+    if (reading >= MOST_AT_ONCE) return answer(503, 'try again')
+    reading++
+    const body = await bodyOf(request).finally(() => reading--)
     if (body === null) return answer(413, `at most ${MOST_BYTES} bytes, within ${BODY_MS / 1000} seconds`)
 
     const {
@@ -79,7 +84,8 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer | null> {
 
 function idIn(body: Buffer): string {
   try {
-    return prediction.parse(JSON.parse(body.toString()))?.id ?? ''
+    const id = prediction.parse(JSON.parse(body.toString()))?.id ?? ''
+    return isPathSegment(id) ? id : ''
   } catch {
     return ''
   }

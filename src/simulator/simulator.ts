@@ -100,6 +100,8 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
   }
 
   const server = createServer((request, response) => {
+    // One clock: that of the moments it tells of its jobs.
+    response.setHeader('date', new Date(now()).toUTCString())
     const [path = '/', query = ''] = (request.url ?? '/').split(/\?(.*)/s)
     if (!path.startsWith(`${API}/`)) return files.answer(request, response, path)
     answerCall(request, response, path.slice(API.length), query).catch(() => response.destroy())

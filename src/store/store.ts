@@ -113,6 +113,8 @@ export interface ImageClaim extends Claim {
   imagesSince: number
   /** Rows never sent whose image has been seen; no more are made ready. */
   stock: number
+  /** None of these apps'. */
+  exceptApps?: Iterable<AppId>
 }
 
 /** A look that brought nothing new. */
@@ -134,7 +136,8 @@ export interface Tally {
 
 export interface Queue {
   /**
-   * Claims the oldest waiting rows for a look at their image, as far as `stock` goes.
+   * Claims the oldest waiting rows for a look at their image, as far as `stock` goes. While submits are paused, only
+   * those whose image was never seen.
    */
   claimImages(claim: ImageClaim): Promise<Job[]>
   /**
@@ -148,6 +151,8 @@ export interface Queue {
   putOff(looks: readonly PutOff[]): Promise<void>
   /** Rows whose POST was never answered and that are due for a search. */
   claimSought(claim: Claim): Promise<Job[]>
+  /** Rows upstream has accepted before, and that still take a place. */
+  overdue(before: number, limit: number): Promise<string[]>
   /** Whether another row's POST of that model was begun in between (both included) and has, or had, no answer. */
   hasRival(job: Job, from: number, to: number): Promise<boolean>
   /** Rows whose POST was begun and whose claimant has not come back; `except` are those the caller itself has in hand. */
@@ -162,8 +167,8 @@ export interface Queue {
   pace(): Promise<Pace | null>
   /** The prediction that has this upstream id. */
   ownerOf(upstreamId: string): Promise<string | null>
-  /** Rows due later than any worker would have set them (the clock has leapt, and back) are due now. */
-  recall(now: number, furthest: number): Promise<number>
+  /** The clock was set ahead by so much, or back: what is due, what pauses, and when POSTs without an answer were begun. */
+  shift(ms: number): Promise<void>
   tally(): Promise<Tally>
 }
 

@@ -6,7 +6,7 @@
 import { Agent, type Dispatcher, request } from 'undici'
 import type { Input, Observation, SubmitOutcome } from '../prediction.ts'
 import { backoff, outcomeOf } from './outcome.ts'
-import { parameters } from './parameters.ts'
+import { parameters, quotable } from './parameters.ts'
 import { itemsOf, observe, prediction, readEnvelope } from './payload.ts'
 
 export interface Upstream {
@@ -23,8 +23,8 @@ export interface Upstream {
   /** Null: no answer that says anything of the job; ask again, after `retryAfterMs` if upstream named a time. */
   look(upstreamId: string, signal: AbortSignal): Promise<Look>
   /**
-   * All jobs of a model that were created in between, as far as upstream tells: one whose model or moment it does not
-   * say is among them. Null if the list could not be read to its end.
+   * All jobs of a model that were created in between by our clock, as far as upstream tells: one whose model or moment
+   * it does not say is among them. Null if the list could not be read to its end, or the clocks not be compared.
    */
   list(modelId: string, from: number, to: number, signal: AbortSignal): Promise<Listed[] | null>
   /** Whether upstream can be read with this key: one page of the list, of one item, or else the balance. */
@@ -59,6 +59,8 @@ const MOST_BYTES = 4 * 1024 * 1024
 /** Reads at once, over kept-alive connections. */
 const READ_CONNECTIONS = 128
 const PAGE_SIZE = 100
+/** Ours and upstream's clock may be so far apart, ms. Farther, and nothing is sure of what was created when. */
+const MOST_SKEW = 5 * 60_000
 /** A list that goes on is not read to its end, so nothing is sure. */
 const MOST_PAGES = 50
 
@@ -93,10 +95,12 @@ export function createUpstream({
       body: body && JSON.stringify(body),
       signal,
     })
-    const retryAfter = response.headers['retry-after']
+    const { 'retry-after': retryAfter, date } = response.headers
     return {
       status: response.statusCode,
       retryAfter: typeof retryAfter === 'string' ? retryAfter : null,
+      /** Upstream's clock less ours, ms; NaN if it does not tell. It tells whole seconds. */
+      skew: Date.parse(String(date)) + 500 - now(),
       body: await response.body.text(),
     }
   }
@@ -104,8 +108,10 @@ export function createUpstream({
   async function page(number: number, modelId: string, from: number, to: number, signal: AbortSignal) {
     const window = { created_after: new Date(from).toISOString(), created_before: new Date(to).toISOString() }
     const asked = { page: number, page_size: PAGE_SIZE, model: modelId, ...window }
-    const answer = await read('POST', '/predictions', asked, signal)
-    return answer.ok ? itemsOf(answer.data) : null
+    const { ok, data, skew } = await read('POST', '/predictions', asked, signal)
+    // By clocks that can't be compared one job could pass for another.
+    const items = ok && Math.abs(skew) <= MOST_SKEW ? itemsOf(data) : null
+    return items?.map(item => ({ ...item, createdAt: item.createdAt && item.createdAt - skew })) ?? null
   }
 
   /** The answer's `data`, where HTTP and the envelope both call it a success. */
@@ -115,9 +121,10 @@ export function createUpstream({
       const answer = await call(reads, method, path, body, signal)
       const { code, data } = readEnvelope(answer.body)
       const ok = answer.status === 200 && code === 200
-      return { ok, data, status: answer.status, retryAfterMs: backoff(answer.retryAfter, now()) }
+      const { status, skew } = answer
+      return { ok, data, status, skew, retryAfterMs: backoff(answer.retryAfter, now()) }
     } catch {
-      return { ok: false, data: null, status: null, retryAfterMs: null }
+      return { ok: false, data: null, status: null, skew: Number.NaN, retryAfterMs: null }
     }
   }
 
@@ -127,7 +134,7 @@ export function createUpstream({
       const signal = AbortSignal.any([stop, AbortSignal.timeout(submitTimeoutMs)])
       try {
         const path = `/${modelId}${webhook === null ? '' : `?webhook=${encodeURIComponent(webhook)}`}`
-        return outcomeOf(await call(submits, 'POST', path, parameters(input), signal), now())
+        return outcomeOf(await call(submits, 'POST', path, parameters(input), signal), now(), quotable(input))
       } catch (error) {
         return stop.aborted ? null : outcomeOf({ error }, now())
       }
@@ -145,8 +152,7 @@ export function createUpstream({
     async list(modelId, from, to, stop) {
       const listed: Listed[] = []
       for (let number = 1; number <= MOST_PAGES; number++) {
-        // Whether the ends belong to it no page says.
-        const items = await page(number, modelId, from - 1000, to + 1000, stop)
+        const items = await page(number, modelId, from - MOST_SKEW, to + MOST_SKEW, stop)
         if (items === null) return null
         for (const { id, model, createdAt, input } of items)
           if ((model ?? modelId) === modelId && isWithin(createdAt, from, to))

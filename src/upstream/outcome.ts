@@ -4,16 +4,13 @@
  * `unknown`, for sending it again could charge twice.
  */
 import type { SubmitOutcome } from '../prediction.ts'
-import { prediction, readEnvelope } from './payload.ts'
-import { NO_CREDIT, NO_CREDIT_WORDS, REFUSALS } from './table.ts'
+import { isPathSegment, prediction, readEnvelope } from './payload.ts'
+import { LACK, MONEY, NO_CREDIT, REFUSALS } from './table.ts'
 
 export type Answer =
   | { status: number; retryAfter: string | null; body: string }
   /** The transport's error: no answer was read. */
   | { error: unknown }
-
-/** Dots alone would lead elsewhere. */
-const PATH_SEGMENT = /^(?!\.+$)[\w.:~-]{1,200}$/
 
 /** Nothing can have been sent: the connection never stood, or the host was not to be trusted. */
 const CONNECTING = new Set(['connect', 'getaddrinfo'])
@@ -24,23 +21,32 @@ const NEVER_STOOD =
 
 const LONGEST_BACKOFF_MS = 60 * 60 * 1000
 
-export function outcomeOf(answer: Answer, now: number): SubmitOutcome {
+/** @param quotable what the answer may have of the app itself */
+export function outcomeOf(answer: Answer, now: number, quotable: readonly string[] = []): SubmitOutcome {
   if ('error' in answer) return { kind: neverConnected(answer.error) ? 'unsent' : 'unknown' }
 
   const { code, message, data } = readEnvelope(answer.body)
   const id = prediction.parse(data)?.id ?? ''
   const isSuccess = answer.status >= 200 && answer.status < 300
-  if (isSuccess && code === 200 && PATH_SEGMENT.test(id)) return { kind: 'accepted', upstreamId: id }
+  if (isSuccess && code === 200 && isPathSegment(id)) return { kind: 'accepted', upstreamId: id }
   // An id beside a refusal contradicts it: something may exist. So may it under an id that can't be asked for.
   if (id !== '') return { kind: 'unknown' }
 
   // On HTTP 200 the envelope's code is the status. Past that no body can soften a 5xx or a 3xx.
   const status = isSuccess ? code : answer.status
   const canRefuse = isSuccess || (status >= 400 && status < 500)
-  if (canRefuse && (code === NO_CREDIT || NO_CREDIT_WORDS.test(message.replaceAll('_', ' '))))
-    return { kind: 'account' }
+  if (canRefuse && (code === NO_CREDIT || saysNoCredit(message, quotable))) return { kind: 'account' }
   const kind = REFUSALS[status] ?? 'unknown'
   return kind === 'throttled' ? { kind, retryAfterMs: backoff(answer.retryAfter, now) } : { kind }
+}
+
+/** In one sentence of upstream's own. What it quotes is the app's: a prompt about money is none. */
+function saysNoCredit(message: string, quotable: readonly string[]): boolean {
+  const own = quotable
+    .reduce((text, quoted) => text.replaceAll(quoted, ' '), message)
+    .replace(/https?:\S+|"[^"]*"|`[^`]*`|“[^”]*”/g, ' ')
+    .replaceAll('_', ' ')
+  return own.split(/[.!?;\n]/).some(sentence => MONEY.test(sentence) && LACK.test(sentence))
 }
 
 function neverConnected(error: unknown): boolean {

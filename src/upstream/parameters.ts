@@ -14,6 +14,10 @@ export const parameters = (input: Input) => ({
   seed: input.seed,
 })
 
+/** What of it an answer may quote: an app's words, and none of upstream's. */
+export const quotable = ({ imageUrl, prompt, negativePrompt }: Input): string[] =>
+  [imageUrl, prompt, negativePrompt ?? ''].filter(text => text !== '')
+
 /** Whether what upstream lists may be this input: every parameter that both name is the same. */
 export function agrees(listed: Readonly<Record<string, unknown>>, input: Input): boolean {
   const { seed, ...sent } = parameters(input)

@@ -55,8 +55,15 @@ const words = z
 /** RFC 3339 with nanoseconds. */
 const moment = z.string().transform(Date.parse).refine(Number.isFinite).nullable().catch(null)
 /** The parameters of its submit. Not every answer has them, and no page says under which name. */
-const inputs = z.record(z.string(), z.unknown()).nullable().catch(null)
+const inputs = z.custom<Record<string, unknown>>(isObject).nullable().catch(null)
 const businessCode = z.coerce.number().int().nullable().catch(null)
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Whether an id can stand in a path: dots alone would lead elsewhere. */
+export const isPathSegment = (id: string): boolean => /^(?!\.+$)[\w.:~-]{1,200}$/.test(id)
 
 /** A prediction. Every field may be missing or nonsense: its `catch` says what it is then. */
 export const prediction = z
@@ -99,11 +106,13 @@ export const prediction = z
   .catch(null)
 export type UpstreamPrediction = NonNullable<z.output<typeof prediction>>
 
-/** What a page of the list has; null if it is none, or one of its items is nothing. */
+/** What a page of the list has; null if it is none, has more than one may ask for, or one of its items is nothing. */
 export function itemsOf(data: unknown): UpstreamPrediction[] | null {
+  if (isObject(data) && Array.isArray(data.items) && data.items.length > MOST_ITEMS) return null
   const page = listPage.safeParse(data)
   return page.success ? page.data.items : null
 }
+const MOST_ITEMS = 100
 const listPage = z.object({ items: z.array(prediction.refine(item => item !== null)) })
 
 /** What an upstream prediction says of a job. */

@@ -12,6 +12,7 @@ import { Client, type Dispatcher } from 'undici'
 import { type ImageHead, MOST_IMAGE_BYTES, readImage } from '../image.ts'
 import { isPublic } from './address.ts'
 import { guarded } from './guard.ts'
+import { lookupPublic } from './lookup.ts'
 
 export interface Reach {
   /** Never throws. A look that `signal` cut off is unreachable too, and says nothing of the image: look at the signal. */
@@ -37,10 +38,10 @@ export interface ReachOptions {
 export const REACH_TIMEOUT_MS = 5000
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 const MOST_REDIRECTS = 5
-/** Of the image; the rest is not read. */
+/** Of the image; the rest is only counted, and only where its length was not told. */
 const HEAD_BYTES = 64 * 1024
 /** Of the body as it comes: a compressed one can be endless and yet nothing. */
-const MOST_BYTES_READ = 1024 * 1024
+const MOST_BYTES_READ = MOST_IMAGE_BYTES + 1024 * 1024
 
 /** Not asked for, and sent by some all the same; whoever fetches the image undoes it in silence. */
 const DECODERS: ReadonlyMap<string, () => Transform> = new Map([
@@ -60,7 +61,8 @@ const HEADERS = {
 
 export function createReach({
   allowPrivate,
-  lookup = resolve,
+  // Names of one machine are in its hosts file.
+  lookup = allowPrivate ? resolve : lookupPublic,
   timeoutMs = REACH_TIMEOUT_MS,
 }: ReachOptions): Reach {
   const isAllowed = allowPrivate ? () => true : isPublic
@@ -116,19 +118,25 @@ async function judge({ statusCode, headers, body }: Dispatcher.ResponseData): Pr
   if (bytes !== null && bytes > MOST_IMAGE_BYTES) return { kind: 'too large' }
 
   const decode = DECODERS.get(String(headers['content-encoding']).toLowerCase())
-  const image = readImage(await readHead(decode ? pipeline(body, decode(), () => {}) : body))
-  return image ? { kind: 'image', ...image, bytes: decode ? null : bytes } : { kind: 'no image' }
+  const told = decode ? null : bytes
+  const { head, size } = await read(decode ? pipeline(body, decode(), () => {}) : body, told !== null)
+  const image = readImage(head)
+  if (image === null) return { kind: 'no image' }
+  if (size > MOST_IMAGE_BYTES) return { kind: 'too large' }
+  return { kind: 'image', ...image, bytes: told }
 }
 
-async function readHead(body: AsyncIterable<Buffer>): Promise<Buffer> {
+/** Its head; and where its length was not told, all the rest, to count it. */
+async function read(body: AsyncIterable<Buffer>, isTold: boolean): Promise<{ head: Buffer; size: number }> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of body) {
-    chunks.push(chunk)
+    if (size < HEAD_BYTES) chunks.push(chunk)
     size += chunk.length
-    if (size >= HEAD_BYTES) break
+    if (size > MOST_IMAGE_BYTES || (size >= HEAD_BYTES && (isTold || !readImage(Buffer.concat(chunks)))))
+      break
   }
-  return Buffer.concat(chunks).subarray(0, HEAD_BYTES)
+  return { head: Buffer.concat(chunks).subarray(0, HEAD_BYTES), size }
 }
 
 const unreachable = (reason: string): Reached => ({ kind: 'unreachable', reason })

@@ -8,16 +8,10 @@ import type { Observation, SubmitOutcome } from '../prediction.ts'
 
 /** The account has no credit: said by a code, whatever the HTTP status below 500, or only in words. */
 export const NO_CREDIT = 1407
-export const NO_CREDIT_WORDS = new RegExp(
-  [
-    /\b(insufficient|sufficient|not enough|out of)[\s-](\w+[\s-])?(credit|balance|fund)s?\b/,
-    /\b(credit|balance|fund)s?\b.{0,12}\b(insufficient|not enough|too low|exhausted)\b/,
-    /\bno (credit|balance|fund)s? (left|remaining|available)\b/,
-  ]
-    .map(words => words.source)
-    .join('|'),
-  'i',
-)
+/** Of both in one sentence. */
+export const MONEY = /\b(credit|balance|fund|quota|account)s?\b/i
+export const LACK =
+  /\b(in|not )sufficient\b|(\bnot|n['’]t|\bno longer)( \w+)? enough\b|\b(out of|too low|below|exceeded|exhausted|depleted|used up|recharge)\b|\btop[ -]?up\b|\bno \w+ (left|remaining|available)\b/i
 
 /** A submit's HTTP status, or on 2xx the envelope's code. 200 with an id is accepted. */
 export const REFUSALS: Readonly<

@@ -5,7 +5,7 @@
  */
 import { imageMissed, imageRefused, imageSeen, imageUntried, isLastTry } from '../decisions.ts'
 import type { Bell } from '../events/bell.ts'
-import type { Decide, Job } from '../prediction.ts'
+import type { AppId, Decide, Job } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
 import { REACH_TIMEOUT_MS, type Reach } from '../upstream/reach.ts'
@@ -25,6 +25,8 @@ export interface InspectorOptions {
 
 /** Looks at once. */
 const CAPACITY = 32
+/** Of them an app's own, but for a few: one whose hosts hang must leave the others room. */
+const SHARE = 8
 /** Jobs whose image was seen and that wait, beside those that fill the account's places. */
 const SPARE = 2
 const MOST_STOCK = 100
@@ -37,6 +39,8 @@ const OFFLINE_RETRY_MS = 30_000
 export function createInspector(options: InspectorOptions): Loop {
   const { store, upstream, reach, bell, log, now, concurrency, readTimeoutMs } = options
   const stock = Math.min(concurrency ?? MOST_STOCK, MOST_STOCK) + SPARE
+  const inHand = new Map<AppId, number>()
+  const count = (app: AppId, by: 1 | -1) => inHand.set(app, (inHand.get(app) ?? 0) + by)
 
   async function judge(job: Job, signal: AbortSignal): Promise<Decide | null> {
     const reached = await reach.look(job.input.imageUrl, signal)
@@ -66,22 +70,31 @@ export function createInspector(options: InspectorOptions): Loop {
 
   return createLoop({
     name: 'inspector',
-    claim: limit => {
+    claim: places => {
       const at = now()
+      // At most a share at a time: all that is claimed may be one app's.
+      const limit = Math.min(places, SHARE)
       return store.claimImages({
         now: at,
         leaseUntil: at + REACH_TIMEOUT_MS + 2 * readTimeoutMs + 15_000,
         limit,
         imagesSince: at - IMAGE_FRESH_MS,
         stock,
+        exceptApps: [...inHand].filter(([, looks]) => looks >= SHARE).map(([app]) => app),
       })
     },
     async perform(job, signal) {
-      const decide = await judge(job, signal)
-      if (decide !== null) await store.change(job.id, decide, now(), job.fence)
+      count(job.appId, 1)
+      try {
+        const decide = await judge(job, signal)
+        if (decide !== null) await store.change(job.id, decide, now(), job.fence)
+      } finally {
+        count(job.appId, -1)
+        if (inHand.get(job.appId) === 0) inHand.delete(job.appId)
+      }
     },
     bell,
-    capacity: Math.min(CAPACITY, stock),
+    capacity: CAPACITY,
     intervalMs: INTERVAL_MS,
     log,
   })

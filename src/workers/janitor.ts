@@ -1,12 +1,14 @@
 /**
- * Takes away what has outlived its use: old events, expired keys. In small batches, so that nobody waits for it. And
- * brings back what a clock that leapt ahead, and back, has left due in a far future.
+ * Takes away what has outlived its use: old events, expired keys, and the places of jobs long past their deadline that no
+ * look gets to. In small batches, so that nobody waits for it.
  * Invariant: no event is taken away that a reader still has before it.
  */
 import { setImmediate } from 'node:timers/promises'
+import { missed } from '../decisions.ts'
 import type { Feed } from '../events/feed.ts'
 import type { Store } from '../store/store.ts'
 import { createLoop, type Log, type Loop } from './loop.ts'
+import { lateLook } from './search.ts'
 
 const BATCH = 500
 const INTERVAL_MS = 10_000
@@ -17,17 +19,27 @@ export function createJanitor(options: {
   log: Log
   now: () => number
   retentionMs: number
-  /** No worker puts a row off by more, ms. */
-  furthestMs: number
+  deadlineMs: number
 }): Loop {
-  const { store, feed, log, now, retentionMs, furthestMs } = options
+  const { store, feed, log, now, retentionMs, deadlineMs } = options
+
+  /** An upstream that can't be read is given twice the time; then a job ends without a look. */
+  async function release(): Promise<void> {
+    const at = now()
+    for (const id of await store.overdue(at - 2 * deadlineMs, BATCH)) {
+      const decide = missed({ now: at, next: lateLook(at, at), deadlineMs, graceMs: 0 }, false)
+      const changed = await store.change(id, decide, at)
+      if (changed !== null)
+        log.warn({ prediction: id, app: changed.appId }, 'past its deadline, and never seen to end')
+      await setImmediate()
+    }
+  }
   return createLoop<never>({
     name: 'janitor',
     async claim() {
       const keys = await store.pruneKeys(now())
       if (keys > 0) log.debug({ keys }, 'expired keys pruned')
-      const recalled = await store.recall(now(), now() + furthestMs)
-      if (recalled > 0) log.warn({ recalled }, 'jobs were due in a far future: has the clock leapt?')
+      await release()
       for (let pruned = BATCH; pruned === BATCH; await setImmediate()) {
         pruned = await store.pruneEvents(now() - retentionMs, BATCH, feed.lowestHeld() ?? undefined)
         if (pruned > 0) log.debug({ events: pruned }, 'old events pruned')

@@ -26,6 +26,8 @@ export interface PollerOptions {
   log: Log
   now: () => number
   deadlineMs: number
+  /** A job that is called completed has this long for its outputs to come. */
+  graceMs: number
   readTimeoutMs: number
 }
 
@@ -35,11 +37,13 @@ const CAPACITY = 128
 const INTERVAL_MS = 200
 /** What comes within it is one commit. */
 const GATHER_MS = 20
+/** Refusals that are about this job alone. Whatever else is no answer (a page, a redirect, a key refused) meets them all. */
+const OF_THE_JOB: ReadonlySet<number> = new Set([400, 404, 410, 422])
 /** A job's own 429 puts its next look off by at most this. */
 const LONGEST_RETRY_MS = 5 * 60_000
 
 export function createPoller(options: PollerOptions): Loop {
-  const { store, upstream, looks, breaker, bell, log, now, deadlineMs, readTimeoutMs } = options
+  const { store, upstream, looks, breaker, bell, log, now, deadlineMs, graceMs, readTimeoutMs } = options
 
   const spaced = createSpacing()
 
@@ -57,7 +61,7 @@ export function createPoller(options: PollerOptions): Loop {
     // Cut off at a stop: its lease brings it back.
     if (found.seen === null && signal.aborted) return
     const at = now()
-    const look: Look = { now: at, next: await looks.next(job, at), deadlineMs }
+    const look: Look = { now: at, next: await looks.next(job, at), deadlineMs, graceMs }
     if (found.seen !== null) {
       breaker.succeeded()
       return keep(job, look, observed(found.seen, look))
@@ -71,7 +75,7 @@ export function createPoller(options: PollerOptions): Loop {
 
   /** Whether upstream is down, or this job alone can't be read. */
   function note(status: number | null, retryAfterMs: number | null): void {
-    if (status !== null && status !== 429 && status < 500) {
+    if (status !== null && OF_THE_JOB.has(status)) {
       breaker.succeeded()
       return
     }

@@ -10,12 +10,15 @@ import type { Job } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
 import type { Listed, Upstream } from '../upstream/client.ts'
 import { agrees } from '../upstream/parameters.ts'
+import { isPathSegment } from '../upstream/payload.ts'
+import type { Breaker } from './breaker.ts'
 import { createLoop, type Log, type Loop } from './loop.ts'
 import { nextSearch, searchWindow } from './search.ts'
 
 export interface ReconcilerOptions {
   store: Store
   upstream: Upstream
+  breaker: Breaker
   log: Log
   now: () => number
   /** What this very process has in hand is not abandoned, even if it slept through its lease. */
@@ -26,15 +29,17 @@ export interface ReconcilerOptions {
   unknownMs: number
 }
 
-type Found = { kind: 'found'; upstreamId: string } | { kind: 'absent' } | { kind: 'unsure' }
+type Found = { kind: 'found'; upstreamId: string } | { kind: 'absent' | 'unsure' | 'unreadable' }
 
 const INTERVAL_MS = 250
-const CAPACITY = 10
+const CAPACITY = 4
 /** A long list is read page by page. */
 const PAGES = 4
 
 export function createReconciler(options: ReconcilerOptions): Loop {
-  const { store, upstream, log, now, underway, submitTimeoutMs, readTimeoutMs, unknownMs } = options
+  const { store, upstream, breaker, log, now, underway, submitTimeoutMs, readTimeoutMs, unknownMs } = options
+  /** A search is over before its lease is. */
+  const longestMs = PAGES * readTimeoutMs
 
   async function take(job: Job): Promise<void> {
     const at = now()
@@ -57,7 +62,8 @@ export function createReconciler(options: ReconcilerOptions): Loop {
         log.info({ ...told, upstreamId }, 'a POST without an answer was found in the list')
       return
     }
-    const next = nextSearch(job.begunAt ?? at, at, submitTimeoutMs)
+    const soonest = at + (found.kind === 'unreadable' ? submitTimeoutMs / 2 : 0)
+    const next = Math.max(soonest, nextSearch(job.begunAt ?? at, at, submitTimeoutMs))
     const decide = unfound({ now: at, next, patienceMs: unknownMs }, found.kind === 'absent')
     const changed = await store.change(job.id, decide, at, job.fence)
     if (changed !== null && changed.status !== job.status)
@@ -70,13 +76,14 @@ export function createReconciler(options: ReconcilerOptions): Loop {
     const { from, to, width } = searchWindow(begun, submitTimeoutMs)
     // Before its end another one may still be created.
     if (now() < to) return { kind: 'unsure' }
-    const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, signal)
-    if (listed === null) return { kind: 'unsure' }
+    const timely = AbortSignal.any([signal, AbortSignal.timeout(longestMs)])
+    const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, timely)
+    if (listed === null) return { kind: 'unreadable' }
     // In this order: a rival that has got its id since is no rival any more, and its id has an owner.
     const hasRival = await store.hasRival(job, begun - width, begun + width)
     const [only, another] = await unowned(listed)
     if (only === undefined) return { kind: 'absent' }
-    const isSure = only.upstreamId !== '' && only.model !== null && only.createdAt !== null
+    const isSure = isPathSegment(only.upstreamId) && only.model !== null && only.createdAt !== null
     const isIts = isSure && (only.input === null || agrees(only.input, job.input))
     if (another !== undefined || hasRival || !isIts) return { kind: 'unsure' }
     return { kind: 'found', upstreamId: only.upstreamId }
@@ -94,7 +101,8 @@ export function createReconciler(options: ReconcilerOptions): Loop {
       // No lease: until it is settled it stays due, and holds every submit back.
       const left = await store.claimAbandoned({ now: at, leaseUntil: at, limit, except: underway })
       if (left.length > 0) return left
-      return store.claimSought({ now: at, leaseUntil: at + PAGES * readTimeoutMs + 15_000, limit })
+      if (breaker.isOpen) return []
+      return store.claimSought({ now: at, leaseUntil: at + longestMs + 15_000, limit })
     },
     perform: (job, signal) => (job.submission === 'begun' ? take(job) : search(job, signal)),
     capacity: CAPACITY,

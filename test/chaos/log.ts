@@ -1,7 +1,7 @@
 /**
  * The truth: the log as it stands in the SQLite file, read past everything of the gateway's but its tables.
  */
-import Database from 'better-sqlite3'
+import { inFile } from '../support/file.ts'
 import type { Filter } from './watcher.ts'
 
 export interface Logged {
@@ -26,15 +26,8 @@ const JOBS = 'select count(*) as count from predictions p join apps a on a.id = 
 const UNFINISHED = `select count(*) as count from predictions where status in ('QUEUED', 'CREATED', 'PROCESSING')`
 
 export function createLog(file: string): Log {
-  /** Opened for each question: a reader that stays would hold the file's WAL open across the gateway's restarts. */
-  function ask<Row>(question: string, ...values: string[]): Row[] {
-    const db = new Database(file, { readonly: true })
-    try {
-      return db.prepare<string[], Row>(question).all(...values)
-    } finally {
-      db.close()
-    }
-  }
+  const ask = <Row>(question: string, ...values: string[]): Row[] =>
+    inFile(file, db => db.prepare<string[], Row>(question).all(...values))
 
   return {
     events: (app, { statuses, tags } = {}) =>

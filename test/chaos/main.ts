@@ -2,25 +2,8 @@
  * `npm run chaos`: the long form. `-- --seed N` draws the same chances again, `-- --short` is what `npm test` runs.
  * Exit code 0 if every client was told what the log says; 1, and what was breached, if not.
  */
-import { parseArgs } from 'node:util'
-import { newSeed } from '../../src/simulator/random.ts'
+import { command } from '../support/campaign.ts'
 import { runChaos } from './chaos.ts'
 import { LONG, SHORT } from './plan.ts'
 
-const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => interrupted.abort(new Error('interrupted')))
-
-try {
-  const { values } = parseArgs({
-    options: { seed: { type: 'string' }, short: { type: 'boolean', default: false } },
-  })
-  const seed = values.seed === undefined ? newSeed() : Number(values.seed)
-  if (!Number.isInteger(seed)) throw new Error(`--seed: "${values.seed}" is no whole number`)
-  console.log(`chaos: seed ${seed}`)
-  const listener = { tell: console.log, interrupt: interrupted.signal }
-  console.log(await runChaos(values.short ? SHORT : LONG, seed, listener))
-} catch (error) {
-  console.error((error as Error).message)
-  process.exitCode = 1
-}
+await command('chaos', runChaos, { long: LONG, short: SHORT })

@@ -5,6 +5,7 @@
 
 import type { Random } from '../../src/simulator/random.ts'
 import type { App } from '../support/app.ts'
+import type { Orders } from '../support/campaign.ts'
 import { rest } from '../support/rest.ts'
 import { axe } from './axe.ts'
 import { wrongs } from './findings.ts'
@@ -19,13 +20,7 @@ export interface Done {
   sent: ReadonlyMap<App, number>
 }
 
-export async function rage(
-  stage: Stage,
-  plan: Plan,
-  random: Random,
-  tell: (line: string) => void,
-  interrupt: AbortSignal,
-): Promise<Done> {
+export async function rage(stage: Stage, { plan, random, tell, interrupt }: Orders<Plan>): Promise<Done> {
   const { victim, network, url, crowd, apps } = stage
   const over = new AbortController()
   const { signal } = over

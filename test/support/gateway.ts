@@ -146,15 +146,16 @@ export async function submit(
   harness: Harness,
   prompt = 'a slow pan sim:seconds=0.2',
   key?: string,
-  image = 'https://images.example/cat.png',
+  more: object = {},
 ): Promise<string> {
-  const document = `mutation ($prompt: String!, $image: URL!) {
-    submitVideo(input: { image: { url: $image }, prompt: $prompt }) {
+  const document = `mutation ($input: SubmitVideoInput!) {
+    submitVideo(input: $input) {
       ... on SubmitVideoPayload { prediction { id } }
       ... on Error { code }
     }
   }`
-  const { data } = await harness.query(document, { prompt, image }, key)
+  const input = { image: { url: 'https://images.example/cat.png' }, prompt, ...more }
+  const { data } = await harness.query(document, { input }, key)
   return data.submitVideo.prediction.id
 }
 

@@ -4,7 +4,15 @@
 import { expect } from 'vitest'
 import { answered, imageSeen, observed } from '../../src/decisions.ts'
 import type { Filter } from '../../src/filter.ts'
-import type { AppId, Draft, Job, Observation, Prediction, PredictionEvent } from '../../src/prediction.ts'
+import type {
+  AppId,
+  Draft,
+  Input,
+  Job,
+  Observation,
+  Prediction,
+  PredictionEvent,
+} from '../../src/prediction.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 
@@ -30,7 +38,7 @@ export const COMPLETED: Observation = {
 
 /** What a look at `now` made of it, long before any deadline. */
 export const seen = (observation: Observation, now: number, next: number) =>
-  observed(observation, { now, next, deadlineMs: HOUR })
+  observed(observation, { now, next, deadlineMs: HOUR, graceMs: 0 })
 
 export type Open = (typeof ENGINES)[number][1]
 
@@ -51,21 +59,40 @@ export async function fixture(open: Open) {
 let apps = 0
 export const newApp = async (store: Store): Promise<AppId> => (await store.createApp(`app ${apps++}`, T))!.id
 
+export const INPUT: Input = {
+  imageUrl: 'https://images.example/cat.png',
+  prompt: 'a slow pan',
+  negativePrompt: null,
+  duration: 5,
+  enablePromptExpansion: false,
+  seed: -1,
+}
+
 export const draft = (appId: AppId, over: Partial<Draft> = {}): Draft & { cost: number } => ({
   appId,
   model: 'WAN_2_2_I2V_PLUS_1080P',
-  input: {
-    imageUrl: 'https://images.example/cat.png',
-    prompt: 'a slow pan',
-    negativePrompt: null,
-    duration: 5,
-    enablePromptExpansion: false,
-    seed: -1,
-  },
+  input: INPUT,
   tags: [],
   metadata: null,
   retryOf: null,
   cost: PRICE,
+  ...over,
+})
+
+/** As it stands when it was submitted at `T`, and nothing came of it yet. */
+export const fresh = (over: Partial<Prediction> = {}): Prediction => ({
+  id: NOBODY,
+  ...draft('app' as AppId),
+  createdAt: T,
+  status: 'QUEUED',
+  outputs: [],
+  error: null,
+  upstreamId: null,
+  submittedAt: null,
+  startedAt: null,
+  finishedAt: null,
+  updatedAt: T,
+  inferenceMs: null,
   ...over,
 })
 

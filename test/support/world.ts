@@ -2,11 +2,15 @@
  * A gateway whose clock can leap, on a simulator that lies, with everything that happened to it in view.
  */
 import { join } from 'node:path'
-import Database from 'better-sqlite3'
+import type { Database } from 'better-sqlite3'
+import { expect } from 'vitest'
+import { decodeId } from '../../src/graphql/id.ts'
 import type { Call, Fault } from '../../src/simulator/simulator.ts'
+import { inFile } from './file.ts'
 import { type Harness, type HarnessOptions, type LogLine, startGateway, submit } from './gateway.ts'
 import { until } from './until.ts'
 
+const YEAR = 365 * 24 * 60 * 60 * 1000
 /** In every prompt and in every text of upstream's; none of them belongs into a log. */
 export const MARK = 'heron'
 
@@ -20,58 +24,98 @@ export const idOf = (look: Call): string => look.path.split('/')[2]!
 /** Every line that was logged in this file. */
 export const lines: LogLine[] = []
 
+/** What `read` asks for; no text of the app's own is in it. */
+export const FIELDS = `status queuePosition upstreamId submittedAt finishedAt
+  error { code message retryable } cost { amount } outputs { url }`
+
+export interface WorldOptions extends Pick<HarnessOptions, 'env' | 'images'> {
+  /** What upstream says instead of the truth, and to whom. */
+  fault?: (call: Timed) => Fault | null
+  /** Time goes on only by leaps. */
+  isStill?: boolean
+  /** What `read` asks for. */
+  fields?: string
+}
+
 /** A gateway whose clock can leap, on a simulator that lies as `fault` says; all its calls, over every restart. */
-export async function open(
-  options: Pick<HarnessOptions, 'env' | 'images'> & { fault?: (call: Timed) => Fault | null } = {},
-) {
-  const { fault = () => null, ...rest } = options
+export async function open(options: WorldOptions = {}) {
+  const { fault = () => null, isStill = false, fields = FIELDS, ...rest } = options
+  const begin = Date.now()
   let ahead = 0
   let made = 0
-  const now = () => Date.now() + ahead
+  const now = () => (isStill ? begin : Date.now()) + ahead
+  const leap = (ms: number) => {
+    ahead += ms
+  }
   const calls: Timed[] = []
-  const harness = await startGateway({
-    ...rest,
-    overrides: {
-      now,
-      simulator: {
-        fault(call) {
-          const timed = { ...call, at: now() }
-          calls.push(timed)
-          return fault(timed)
-        },
-      },
-    },
-  })
-  const { key, query, log } = harness
+  const heard = (call: Call) => {
+    const timed = { ...call, at: now() }
+    calls.push(timed)
+    return fault(timed)
+  }
+  const harness = await startGateway({ ...rest, overrides: { now, simulator: { fault: heard } } })
+  const { query, log } = harness
+  const key = await harness.gateway.issueKey('test', YEAR)
+  const app = await harness.gateway.store.appNamed('test')
+
+  const READ = `query ($id: ID!) { prediction(id: $id) { ${fields} } }`
+  const read = async (id: string) => (await query(READ, { id }, key)).data.prediction
+  /** Asked of the store, which costs next to nothing; then read as an app reads it. */
+  const reached = (id: string, statuses: string[], goOn = () => {}) =>
+    until(async () => {
+      goOn()
+      const row = await harness.gateway.store.get(app!.id, decodeId(id).id)
+      if (row === null || !statuses.includes(row.status)) return null
+      const prediction = await read(id)
+      return statuses.includes(prediction.status) && prediction
+    })
 
   return {
     harness,
+    /** Of the app "test", for as long as any test leaps. */
+    key,
     log,
     calls,
+    /** For another simulator that stands in for the one here. */
+    heard,
     now,
-    leap: (ms: number) => {
-      ahead += ms
+    leap,
+    get gateway() {
+      return harness.gateway
+    },
+    get store() {
+      return harness.gateway.store
     },
     submits: () => calls.filter(isSubmit),
+    /** The prompts of all submits. */
+    posts: () => calls.filter(isSubmit).map(promptOf),
     looks: () => calls.filter(isLook),
     probes: () => calls.filter(isProbe),
-    /** Submits a job that is done at once, unless `words` say otherwise. */
-    async submit(words = 'sim:seconds=0', of = key, image?: string) {
-      const prompt = `a ${MARK} ${++made} ${words}`
-      return { id: await submit(harness, prompt, of, image), prompt }
+    otherApp: () => harness.gateway.issueKey('other', YEAR),
+    /** What a mutation named `answer` answers. */
+    async ask(mutation: string, input: object, of = key) {
+      const { data, errors } = await query(mutation, { input }, of)
+      expect(errors).toBeUndefined()
+      return data.answer
     },
-    read: async (id: string) => (await query(READ, { id })).data.prediction,
-    reached: (id: string, ...statuses: string[]) =>
-      until(async () => {
-        const { prediction } = (await query(READ, { id })).data
-        return statuses.includes(prediction.status) && prediction
-      }),
+    /** Submits a job that is done at once, unless `words` say otherwise. */
+    async submit(words = 'sim:seconds=0', of = key, more?: object) {
+      const prompt = `a ${MARK} ${++made} ${words}`
+      return { id: await submit(harness, prompt, of, more), prompt }
+    },
+    read,
+    reached: (id: string, ...statuses: string[]) => reached(id, statuses),
+    /** The same, with the gateway's own time running fast. */
+    hurried: (id: string, ...statuses: string[]) => reached(id, statuses, () => leap(1000)),
     paused: () => until(() => harness.gateway.store.paused()),
     resumed: () => until(async () => (await harness.gateway.store.paused()) === null),
     /** What the file itself says. */
-    row: (prompt: string) => rowOf(harness, prompt),
+    row: (prompt: string) => asked(harness, db => db.prepare(ROW).get(prompt) as Row),
+    rows: () => asked(harness, db => db.prepare(ROWS).pluck().get() as number),
     /** POSTs that were begun, whether they have arrived or not. */
-    begun: () => inFile(harness, 'rushes.db', db => db.prepare(ATTEMPTS).pluck().get() as number),
+    begun: () => asked(harness, db => db.prepare(ATTEMPTS).pluck().get() as number),
+    /** Jobs that wait and whose image was seen. */
+    claimable: () => asked(harness, db => db.prepare(CLAIMABLE).pluck().get() as number),
     /** Waits until the submitter has looked what to send, from now on, and has taken what it may. */
     async looked(times = 2) {
       const { store } = harness.gateway
@@ -82,7 +126,7 @@ export async function open(
         count++
         return jobs
       }
-      const [id] = inFile(harness, 'rushes.db', db => db.prepare(SOME).pluck().all() as string[])
+      const [id] = asked(harness, db => db.prepare(SOME).pluck().all() as string[])
       await until(async () => {
         // A change of nothing rings the bell.
         if (id !== undefined) await store.change(id, job => ({ dueAt: job.dueAt }), now())
@@ -120,24 +164,15 @@ export async function open(
   }
 }
 
-const READ = `query ($id: ID!) {
-  prediction(id: $id) {
-    status queuePosition upstreamId submittedAt finishedAt
-    error { code message retryable } cost { amount } outputs { url }
-  }
-}`
 const ATTEMPTS = 'select coalesce(sum(attempts), 0) from predictions'
 const SOME = 'select id from predictions limit 1'
+const ROW = 'select * from predictions where prompt = ?'
+const ROWS = 'select count(*) from predictions'
+const CLAIMABLE = `select count(*) from predictions where submission = 'none' and image_seen_at is not null`
 export const FINAL = ['COMPLETED', 'FAILED', 'CANCELED']
 
-export function inFile<Fact>({ folder }: Harness, name: string, look: (db: Database.Database) => Fact): Fact {
-  const db = new Database(join(folder, name), { readonly: true })
-  try {
-    return look(db)
-  } finally {
-    db.close()
-  }
-}
+const asked = <Fact>({ folder }: Harness, look: (db: Database) => Fact): Fact =>
+  inFile(join(folder, 'rushes.db'), look)
 
 export interface Row {
   id: string
@@ -152,20 +187,15 @@ export interface Row {
   begun_at: number | null
   due_at: number
 }
-const rowOf = (harness: Harness, prompt: string): Row =>
-  inFile(
-    harness,
-    'rushes.db',
-    db => db.prepare('select * from predictions where prompt = ?').get(prompt) as Row,
-  )
 
-export const refuses = (status: number, code = status, message = `no ${MARK} for you`): Fault => ({
-  status,
-  body: JSON.stringify({ code, message, data: null }),
-})
+/** An answer of upstream's, as it writes one. */
+export const envelope = (code: unknown, data: unknown = null, message = MARK) =>
+  JSON.stringify({ code, message, data })
 export const says = (status: number, body: string, headers: Record<string, string> = {}): Fault => ({
   status,
   body,
   headers,
 })
-export const shows = (data: object): Fault => says(200, JSON.stringify({ code: 200, message: '', data }))
+export const refuses = (status: number, code = status, message = `no ${MARK} for you`): Fault =>
+  says(status, envelope(code, null, message))
+export const shows = (data: object): Fault => says(200, envelope(200, data))

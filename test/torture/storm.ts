@@ -3,8 +3,8 @@
  * all has ended.
  * Invariant: when it answers every request of an app is answered, and the gateway has ended as it was told to.
  */
-import type { Random } from '../../src/simulator/random.ts'
 import type { App } from '../support/app.ts'
+import type { Orders } from '../support/campaign.ts'
 import { rest } from '../support/rest.ts'
 import { until } from '../support/until.ts'
 import { createAsk } from './ask.ts'
@@ -18,15 +18,8 @@ import type { Upstream } from './upstream.ts'
 
 const LOOK_MS = 100
 
-export interface Weather {
-  plan: Plan
-  random: Random
-  tell: (line: string) => void
-  interrupt: AbortSignal
-}
-
 /** Answers with the places in the concurrency that were not given back. */
-export async function storm(stage: Stage, { plan, random, tell, interrupt }: Weather): Promise<number> {
+export async function storm(stage: Stage, { plan, random, tell, interrupt }: Orders<Plan>): Promise<number> {
   const { upstream, victim, apps, school, truth, told } = stage
   const failed = new AbortController()
   const signal = AbortSignal.any([interrupt, failed.signal])

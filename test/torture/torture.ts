@@ -3,7 +3,7 @@
  * the gateway's rows must say what upstream's ledger says.
  * Invariant: every decision is drawn from the seed, and every breach is thrown with it.
  */
-import { createRandom } from '../../src/simulator/random.ts'
+import { campaign } from '../support/campaign.ts'
 import type { Case } from './case.ts'
 import { givenUp, indiscretions } from './log.ts'
 import { MARK } from './marker.ts'
@@ -14,45 +14,20 @@ import { sumUp } from './summary.ts'
 import { UPSTREAM_KEY, WEBHOOK_SECRET } from './upstream.ts'
 import { verdict } from './verdict.ts'
 
-export interface Listener {
-  /** Is given a line after each restart. */
-  tell?: (line: string) => void
-  /** Ends the run early, as a failed one. */
-  interrupt?: AbortSignal
-}
-
-/** Of many breaches the first tell enough. */
-const TOLD = 8
-
-/**
- * Answers with a line that sums it up.
- * @throws what was breached, and the seed
- */
-export async function runTorture(plan: Plan, seed: number, listener: Listener = {}): Promise<string> {
-  const { tell = () => {}, interrupt = new AbortController().signal } = listener
-  const began = Date.now()
-  const seconds = () => `${((Date.now() - began) / 1000).toFixed(1)} s`
-  const random = createRandom(seed)
-  try {
-    await using stage = await createStage(plan, random)
-    const told = (line: string) => tell(`${seconds()}: ${line}`)
-    const kept = await storm(stage, { plan, random, tell: told, interrupt })
-    const all = gather(stage, plan)
-    const summary = `${sumUp(all, stage)} · ${seconds()}`
-    const found = [
-      ...[stage.victim.wrong, stage.told.wrong].filter(wrong => wrong !== null),
-      ...verdict(all),
-      ...tooCalm(all, plan),
-      ...(kept > 0 ? [`KEPT: ${kept} places are still taken, or waited for`] : []),
-      ...stage.victim.logs.flatMap(life => indiscretions(life, confidences(stage))),
-    ]
-    if (found.length > 0)
-      throw new Error([summary, `${found.length} breaches`, ...found.slice(0, TOLD)].join('\n  '))
-    return `seed ${seed} · ${summary}`
-  } catch (error) {
-    throw new Error(`torture, seed ${seed}: ${(error as Error).message}`, { cause: error })
-  }
-}
+export const runTorture = campaign<Plan>('torture', async orders => {
+  const { plan, random } = orders
+  await using stage = await createStage(plan, random)
+  const kept = await storm(stage, orders)
+  const all = gather(stage, plan)
+  const found = [
+    ...[stage.victim.wrong, stage.told.wrong].filter(wrong => wrong !== null),
+    ...verdict(all),
+    ...tooCalm(all, plan),
+    ...(kept > 0 ? [`KEPT: ${kept} places are still taken, or waited for`] : []),
+    ...stage.victim.logs.flatMap(life => indiscretions(life, confidences(stage))),
+  ]
+  return { summary: sumUp(all, stage), found }
+})
 
 /** A storm that was none proves nothing. */
 function tooCalm({ posts, kills }: Case, plan: Plan): string[] {

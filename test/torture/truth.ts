@@ -1,7 +1,7 @@
 /**
  * The gateway's rows as they stand in its SQLite file, read past everything of the gateway's but its tables.
  */
-import Database from 'better-sqlite3'
+import { inFile } from '../support/file.ts'
 import type { Row } from './case.ts'
 import { markerOf } from './marker.ts'
 
@@ -21,15 +21,8 @@ const UNFINISHED = `select count(*) as count from predictions
 const UNSENT = `select count(*) as count from predictions where status = 'QUEUED' and submission = 'none'`
 
 export function createTruth(file: string): Truth {
-  /** Opened for each question: a reader that stays would hold the file's WAL open across the gateway's restarts. */
-  function ask<Answer>(question: string): Answer[] {
-    const db = new Database(file, { readonly: true })
-    try {
-      return db.prepare<[], Answer>(question).all()
-    } finally {
-      db.close()
-    }
-  }
+  const ask = <Answer>(question: string): Answer[] =>
+    inFile(file, db => db.prepare<[], Answer>(question).all())
 
   return {
     rows: () =>

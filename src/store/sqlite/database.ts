@@ -92,7 +92,7 @@ function openFile(file: string): Database.Database {
   try {
     client = new Database(file)
     // Waiting for a lock stands still: a request, a socket, everything.
-    client.pragma('busy_timeout = 500')
+    client.pragma('busy_timeout = 100')
     client.pragma('synchronous = FULL')
     client.pragma('foreign_keys = ON')
     // The first that reads the file: what is no database shows here.

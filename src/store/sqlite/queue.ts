@@ -39,6 +39,8 @@ import {
 
 const MINUTE = 60 * 1000
 const HOUR = 60 * MINUTE
+/** One that is due later was begun by a clock that was wrong. */
+const LONGEST_PAUSE = 2 * HOUR
 
 const oldest = [asc(predictions.createdAt), asc(predictions.id)]
 const raised = { fence: sql`${predictions.fence} + 1` }
@@ -98,18 +100,23 @@ export function createQueue(db: Db, ring: () => void): Queue {
     .prepare()
 
   return {
-    async claimImages({ now, leaseUntil, limit, imagesSince, stock }) {
-      const unseen = or(isNull(predictions.imageSeenAt), lte(predictions.imageSeenAt, imagesSince))
-      const which = and(WAITING, unseen, lte(predictions.dueAt, now))!
+    async claimImages({ now, leaseUntil, limit, imagesSince, stock, exceptApps = [] }) {
+      const standing = pauseOf(db)
+      // While nothing may be sent, what was seen is not looked at again: a host that fails meanwhile would end the job.
+      const since = standing !== null && !standing.trial ? 0 : imagesSince
+      const unseen = or(isNull(predictions.imageSeenAt), lte(predictions.imageSeenAt, since))
+      const others = notInArray(predictions.appId, [...exceptApps])
+      const which = and(WAITING, unseen, lte(predictions.dueAt, now), others)!
       if (!exists(which)) return []
       // What was refused once and waits again keeps nobody from being made ready: a trial may have to be another's.
-      const isReady = and(WAITING, gt(predictions.imageSeenAt, imagesSince), eq(predictions.attempts, 0))!
+      const isReady = and(WAITING, gt(predictions.imageSeenAt, since), eq(predictions.attempts, 0))!
       const ready = countOf(db, isReady)
       const next = db
         .select({ id: predictions.id })
         .from(predictions)
         .where(which)
-        .orderBy(...oldest)
+        // A first look comes before all second ones: hosts that hang hold up nobody else's.
+        .orderBy(asc(predictions.imageTries), ...oldest)
         .limit(Math.max(0, Math.min(limit, stock - ready)))
       return db
         .update(predictions)
@@ -134,8 +141,11 @@ export function createQueue(db: Db, ring: () => void): Queue {
             .select({ id: predictions.id })
             .from(predictions)
             .where(isReady)
-            // A job that upstream alone refuses must not be every trial's.
-            .orderBy(...(standing === null ? oldest : [asc(predictions.attempts), ...oldest]))
+            // A job that upstream alone refuses must not be every trial's, nor the first after each.
+            .orderBy(
+              asc(standing === null ? sql`${predictions.attempts} > 2` : predictions.attempts),
+              ...oldest,
+            )
             .limit(room)
           const rows = tx
             .update(predictions)
@@ -178,6 +188,15 @@ export function createQueue(db: Db, ring: () => void): Queue {
       })
     },
 
+    overdue: async (before, limit) =>
+      db
+        .select({ id: predictions.id })
+        .from(predictions)
+        .where(and(IN_FLIGHT, lte(predictions.submittedAt, before)))
+        .limit(limit)
+        .all()
+        .map(({ id }) => id),
+
     hasRival: async ({ id, model }, from, to) =>
       exists(
         and(
@@ -198,7 +217,9 @@ export function createQueue(db: Db, ring: () => void): Queue {
           const standing = tx
             .select()
             .from(pause)
-            .where(and(lte(pause.until, now), eq(pause.trial, false)))
+            .where(
+              and(or(lte(pause.until, now), gt(pause.until, now + LONGEST_PAUSE)), eq(pause.trial, false)),
+            )
             .get()
           if (standing === undefined) return null
           tx.update(pause)
@@ -222,16 +243,25 @@ export function createQueue(db: Db, ring: () => void): Queue {
       db.select({ id: predictions.id }).from(predictions).where(eq(predictions.upstreamId, upstreamId)).get()
         ?.id ?? null,
 
-    async recall(now, furthest) {
-      const recalled = [FOLLOWED, SOUGHT, BEGUN, WAITING].map(
-        where =>
-          db
-            .update(predictions)
-            .set({ dueAt: now })
-            .where(and(where, gt(predictions.dueAt, furthest)))
-            .run().changes,
+    async shift(ms) {
+      const dueAt = sql`${predictions.dueAt} + ${ms}`
+      db.transaction(
+        tx => {
+          for (const where of [FOLLOWED, SOUGHT, BEGUN, WAITING])
+            tx.update(predictions).set({ dueAt }).where(where).run()
+          tx.update(predictions)
+            .set({ begunAt: sql`${predictions.begunAt} + ${ms}` })
+            .where(or(SOUGHT, BEGUN))
+            .run()
+          tx.update(posts)
+            .set({ begunAt: sql`${posts.begunAt} + ${ms}` })
+            .run()
+          tx.update(pause)
+            .set({ since: sql`${pause.since} + ${ms}`, until: sql`${pause.until} + ${ms}` })
+            .run()
+        },
+        { behavior: 'immediate' },
       )
-      return recalled.reduce((sum, changes) => sum + changes)
     },
 
     async tally() {

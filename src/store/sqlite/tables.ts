@@ -115,6 +115,7 @@ export const predictions = sqliteTable(
     index('predictions_begun').on(table.dueAt).where(BEGUN),
     index('predictions_seen').on(table.imageSeenAt).where(WAITING),
     index('predictions_in_flight').on(table.appId).where(IN_FLIGHT),
+    index('predictions_overdue').on(table.submittedAt).where(IN_FLIGHT),
     index('predictions_followed').on(table.dueAt).where(FOLLOWED),
     index('predictions_sought').on(table.dueAt).where(SOUGHT),
     index('predictions_unanswered').on(table.model, table.begunAt).where(UNANSWERED),
