@@ -110,14 +110,15 @@ export function createQueue(db: Db, ring: () => void): Queue {
       if (!exists(which)) return []
       // What was refused once and waits again keeps nobody from being made ready: a trial may have to be another's.
       const isReady = and(WAITING, gt(predictions.imageSeenAt, since), eq(predictions.attempts, 0))!
-      const ready = countOf(db, isReady)
+      const room = Math.min(limit, stock - countOf(db, isReady))
+      if (room <= 0) return []
       const next = db
         .select({ id: predictions.id })
         .from(predictions)
         .where(which)
         // A first look comes before all second ones: hosts that hang hold up nobody else's.
         .orderBy(asc(predictions.imageTries), ...oldest)
-        .limit(Math.max(0, Math.min(limit, stock - ready)))
+        .limit(room)
       return db
         .update(predictions)
         .set({ ...raised, dueAt: leaseUntil })
@@ -131,7 +132,7 @@ export function createQueue(db: Db, ring: () => void): Queue {
       const { now, leaseUntil, imagesSince } = request
       const isReady = and(WAITING, gt(predictions.imageSeenAt, imagesSince), lte(predictions.dueAt, now))!
       // Most rings are not about a row that could be sent: no write lock, and nothing counted, for those.
-      if (!exists(isReady)) return []
+      if (!exists(isReady) || pauseOf(db)?.trial === false) return []
       const claimed = db.transaction(
         tx => {
           const standing = pauseOf(tx)

@@ -1,7 +1,8 @@
 /**
  * This gateway, whole, on its simulator. An event is a prediction made in its store; its row is part of the price.
  * Invariant: one event for each. The simulator refuses every call as an account without credit does, so after the first
- * submit the gateway itself pauses all others, no look ends the pause, and a refused job is QUEUED as it was.
+ * submit the gateway itself pauses all others, no look ends the pause, and a refused job is QUEUED as it was. Of the images
+ * the first hundred are looked at, and no more.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { loadConfig } from '../../../src/config.ts'
@@ -29,7 +30,8 @@ export async function start(): Promise<Contender> {
 
   const authorization = `Bearer ${await gateway.issueKey(APP, HOUR)}`
   const { id: appId } = (await store.appNamed(APP))!
-  const create = (number: number) => store.create(draft(appId, number), null, Date.now())
+  const image = gateway.simulator!.sampleImage
+  const create = (number: number) => store.create(draft(appId, number, image), null, Date.now())
   await create(0)
   while ((await store.paused()) === null) await pause(5)
 
@@ -42,11 +44,11 @@ export async function start(): Promise<Contender> {
   }
 }
 
-const draft = (appId: AppId, number: number): Draft & { cost: number } => ({
+const draft = (appId: AppId, number: number, imageUrl: string): Draft & { cost: number } => ({
   appId,
   model: 'WAN_2_2_I2V_PLUS_1080P',
   input: {
-    imageUrl: 'https://images.example/cat.png',
+    imageUrl,
     prompt: 'a slow pan',
     negativePrompt: null,
     duration: 5,
