@@ -292,6 +292,11 @@ describe('a SQLite file', () => {
         store => store.claimSubmits({ ...asked, concurrency: 3, perMinute: 5, imagesSince: 0 }),
         [/predictions_seen/],
       ],
+      [
+        'claimImages',
+        store => store.claimImages({ ...asked, imagesSince: 0, stock: 9 }),
+        [/predictions_(queue|seen)/],
+      ],
       ['claimPolls', store => store.claimPolls(asked), [/predictions_followed \(due_at<\?\)/]],
       ['claimAbandoned', store => store.claimAbandoned(asked), [/predictions_begun \(due_at<\?\)/]],
       ['queuePositions', store => store.queuePositions(app, [NOBODY]), [/ahead USING .*predictions_queue/]],

@@ -112,12 +112,13 @@ export function createQueue(db: Db, ring: () => void): Queue {
       const isReady = and(WAITING, gt(predictions.imageSeenAt, since), eq(predictions.attempts, 0))!
       const room = Math.min(limit, stock - countOf(db, isReady))
       if (room <= 0) return []
+      // A first look comes before all second ones: hosts that hang hold up nobody else's.
+      const first = and(which, eq(predictions.imageTries, 0))!
       const next = db
         .select({ id: predictions.id })
         .from(predictions)
-        .where(which)
-        // A first look comes before all second ones: hosts that hang hold up nobody else's.
-        .orderBy(asc(predictions.imageTries), ...oldest)
+        .where(exists(first) ? first : which)
+        .orderBy(...oldest)
         .limit(room)
       return db
         .update(predictions)
