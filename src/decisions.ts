@@ -110,7 +110,10 @@ export const answered =
           begunAt: null,
         }
       case 'account':
-        return refused(job, now, { reason: 'account', until: now + ACCOUNT_PROBE })
+        return {
+          ...refused(job, now, { reason: 'account', until: now + ACCOUNT_PROBE }),
+          ...(job.status === 'QUEUED' && { dueAt: now + restOf(job.attempts) }),
+        }
       case 'throttled':
         return refused(job, now, {
           reason: 'throttled',
@@ -122,13 +125,13 @@ export const answered =
   }
 
 /** Back into the queue; or, where its app canceled it meanwhile, canceled before it was sent. */
-const refused = ({ status, attempts }: Job, now: number, pause: Pause): Change => ({
+const refused = ({ status }: Job, now: number, pause: Pause): Change => ({
   submission: 'none',
-  ...(status === 'QUEUED' ? { dueAt: now + restOf(attempts) } : { cost: 0 }),
+  ...(status === 'QUEUED' ? { dueAt: now } : { cost: 0 }),
   pause,
 })
 
-/** What was refused over and over may be refused alone: it rests, so that it does not stop the others each time. */
+/** What finds the account in trouble over and over may be refused alone: it rests, so that it does not stop the others each time. */
 const restOf = (attempts: number): number =>
   attempts < 3 ? 0 : Math.min(2 ** (attempts - 3) * MINUTE, LONGEST_REST)
 

@@ -303,6 +303,15 @@ describe('a job found at upstream', () => {
   })
 })
 
+test('who finds the account in trouble for the third time rests, longer each time; nobody else does', () => {
+  const restAfter = (outcome: SubmitOutcome, attempts: number) =>
+    answered(outcome, NOW, NEXT)({ ...STATES.begun, attempts })!.dueAt! - NOW
+  const rests = [1, 2, 3, 4, 5, 6, 7, 50].map(attempts => restAfter({ kind: 'account' }, attempts))
+  expect(rests).toEqual([0, 0, 1, 2, 4, 8, 15, 15].map(minutes => minutes * MINUTE))
+  for (const outcome of OUTCOMES.filter(({ kind }) => kind === 'unsent' || kind === 'throttled'))
+    expect(restAfter(outcome, 50)).toBe(0)
+})
+
 describe('a search that found nothing', () => {
   const PATIENCE = 10 * MINUTE
   const search = (age: number, patienceMs = PATIENCE, isAbsent = false) =>

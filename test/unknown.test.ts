@@ -204,6 +204,23 @@ test('a truth learned late corrects it: its watcher was told the end, the feed t
   expect(world.submits()).toHaveLength(1)
 })
 
+test('it is told as unknown in time, though upstream can not be read at all', async () => {
+  let down = false
+  await using world = await open({
+    env: { UPSTREAM_CONCURRENCY: '9' },
+    fault: call => (isSubmit(call) ? (down ? { cut: 'before' } : null) : down ? says(503, '') : null),
+  })
+  const running: { id: string }[] = []
+  for (let n = 0; n < 6; n++) running.push(await world.submit('sim:seconds=3600'))
+  for (const { id } of running) await world.reached(id, 'CREATED')
+  down = true
+  const { id, prompt } = await world.submit()
+  await isUnknown(world, prompt)
+  await until(async () => (await (await world.harness.fetch('/health/ready')).text()).includes('failing'))
+  world.leap(PATIENCE)
+  expect(await world.reached(id, ...FINAL)).toMatchObject({ error: { code: 'SUBMISSION_UNKNOWN' } })
+})
+
 test('after seven days it is looked for no more', async () => {
   await using world = await lose([{ cut: 'before' }])
   const { prompt } = await world.submit()

@@ -10,13 +10,17 @@ import type { LookupFunction } from 'node:net'
 const TIMEOUT_MS = 1500
 const TRIES = 2
 
-export const lookupPublic: LookupFunction = (hostname, _options, callback) => {
-  const resolver = new promises.Resolver({ timeout: TIMEOUT_MS, tries: TRIES })
-  const addresses = (found: PromiseSettledResult<string[]>, family: 4 | 6): LookupAddress[] =>
-    found.status === 'fulfilled' ? found.value.map(address => ({ address, family })) : []
-  Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]).then(([four, six]) => {
-    const found = [...addresses(four, 4), ...addresses(six, 6)]
-    const failed = four.status === 'rejected' && found.length === 0 ? four.reason : null
-    callback(failed, found)
-  })
-}
+/** @param servers others than the machine's own, as `address:port` */
+export const createLookup =
+  (servers?: readonly string[]): LookupFunction =>
+  (hostname, _options, callback) => {
+    const resolver = new promises.Resolver({ timeout: TIMEOUT_MS, tries: TRIES })
+    if (servers) resolver.setServers(servers)
+    Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]).then(([four, six]) => {
+      const found = [...addressesOf(four, 4), ...addressesOf(six, 6)]
+      callback(four.status === 'rejected' && found.length === 0 ? four.reason : null, found)
+    })
+  }
+
+const addressesOf = (found: PromiseSettledResult<string[]>, family: 4 | 6): LookupAddress[] =>
+  found.status === 'fulfilled' ? found.value.map(address => ({ address, family })) : []

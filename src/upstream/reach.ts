@@ -12,7 +12,7 @@ import { Client, type Dispatcher } from 'undici'
 import { type ImageHead, MOST_IMAGE_BYTES, readImage } from '../image.ts'
 import { isPublic } from './address.ts'
 import { guarded } from './guard.ts'
-import { lookupPublic } from './lookup.ts'
+import { createLookup } from './lookup.ts'
 
 export interface Reach {
   /** Never throws. A look that `signal` cut off is unreachable too, and says nothing of the image: look at the signal. */
@@ -62,7 +62,7 @@ const HEADERS = {
 export function createReach({
   allowPrivate,
   // Names of one machine are in its hosts file.
-  lookup = allowPrivate ? resolve : lookupPublic,
+  lookup = allowPrivate ? resolve : createLookup(),
   timeoutMs = REACH_TIMEOUT_MS,
 }: ReachOptions): Reach {
   const isAllowed = allowPrivate ? () => true : isPublic

@@ -34,6 +34,7 @@ export function createJanitor(options: {
       await setImmediate()
     }
   }
+
   return createLoop<never>({
     name: 'janitor',
     async claim() {

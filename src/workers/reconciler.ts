@@ -76,6 +76,7 @@ export function createReconciler(options: ReconcilerOptions): Loop {
     const { from, to, width } = searchWindow(begun, submitTimeoutMs)
     // Before its end another one may still be created.
     if (now() < to) return { kind: 'unsure' }
+    if (breaker.isOpen) return { kind: 'unreadable' }
     const timely = AbortSignal.any([signal, AbortSignal.timeout(longestMs)])
     const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, timely)
     if (listed === null) return { kind: 'unreadable' }
@@ -101,7 +102,6 @@ export function createReconciler(options: ReconcilerOptions): Loop {
       // No lease: until it is settled it stays due, and holds every submit back.
       const left = await store.claimAbandoned({ now: at, leaseUntil: at, limit, except: underway })
       if (left.length > 0) return left
-      if (breaker.isOpen) return []
       return store.claimSought({ now: at, leaseUntil: at + longestMs + 15_000, limit })
     },
     perform: (job, signal) => (job.submission === 'begun' ? take(job) : search(job, signal)),

@@ -3,7 +3,7 @@
  */
 const MINUTE = 60_000
 /** No look is put off by more. */
-export const LONGEST_WAIT = 6 * 60 * MINUTE
+const LONGEST_WAIT = 6 * 60 * MINUTE
 
 /** A tenth of its age later: an hour old, in six minutes; a day old, in two hours. */
 const later = (since: number, now: number, least: number): number =>

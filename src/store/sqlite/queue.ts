@@ -29,6 +29,7 @@ import {
   BEGUN,
   FOLLOWED,
   IN_FLIGHT,
+  pace,
   pause,
   posts,
   predictions,
@@ -260,6 +261,9 @@ export function createQueue(db: Db, ring: () => void): Queue {
             .run()
           tx.update(pause)
             .set({ since: sql`${pause.since} + ${ms}`, until: sql`${pause.until} + ${ms}` })
+            .run()
+          tx.update(pace)
+            .set({ since: sql`${pace.since} + ${ms}` })
             .run()
         },
         { behavior: 'immediate' },
