@@ -1,8 +1,8 @@
 /**
  * Environment → one frozen Config. Every fault is found before anything starts, and all are told at once.
  */
-import { closest, distance } from 'fastest-levenshtein'
 import type { z } from 'zod'
+import { didYouMean } from './did-you-mean.ts'
 import { StartError } from './errors.ts'
 import { given, SETTINGS } from './settings.ts'
 
@@ -31,6 +31,15 @@ export interface Config {
   readonly maxSubscriptionsPerConnection: number
   readonly maxOperationsPerSecond: number
   readonly maxMessageBytes: number
+  readonly maxQueryCost: number
+  readonly maxQueryDepth: number
+  readonly allowIntrospection: boolean
+  readonly maxConnections: number
+  readonly maxConnectionsPerAddress: number
+  readonly maxRequestsPerMinutePerAddress: number
+  readonly maxRequestsPerMinutePerKey: number
+  readonly maxWrongKeysPerMinute: number
+  readonly trustedProxies: readonly string[]
   readonly allowedOrigins: readonly string[]
   readonly metricsToken: string | null
   readonly logLevel: string
@@ -79,6 +88,15 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     maxSubscriptionsPerConnection: read('MAX_SUBSCRIPTIONS_PER_CONNECTION'),
     maxOperationsPerSecond: read('MAX_OPERATIONS_PER_SECOND'),
     maxMessageBytes: read('MAX_MESSAGE_BYTES'),
+    maxQueryCost: read('MAX_QUERY_COST'),
+    maxQueryDepth: read('MAX_QUERY_DEPTH'),
+    allowIntrospection: (read('ALLOW_INTROSPECTION') ?? (onSimulator ? '1' : '0')) === '1',
+    maxConnections: read('MAX_CONNECTIONS'),
+    maxConnectionsPerAddress: read('MAX_CONNECTIONS_PER_ADDRESS'),
+    maxRequestsPerMinutePerAddress: read('MAX_REQUESTS_PER_MINUTE_PER_ADDRESS'),
+    maxRequestsPerMinutePerKey: read('MAX_REQUESTS_PER_MINUTE_PER_KEY'),
+    maxWrongKeysPerMinute: read('MAX_WRONG_KEYS_PER_MINUTE'),
+    trustedProxies: Object.freeze(read('TRUSTED_PROXIES') ?? []),
     allowedOrigins: Object.freeze(read('ALLOWED_ORIGINS') ?? []),
     metricsToken: read('METRICS_TOKEN') ?? null,
     logLevel: read('LOG_LEVEL'),
@@ -98,9 +116,5 @@ function strangers(env: Readonly<Record<string, string | undefined>>): string[] 
   const known = Object.keys(SETTINGS)
   return Object.keys(env)
     .filter(name => OURS.test(name) && !known.includes(name) && !NOT_OURS.has(name))
-    .map(name => {
-      const near = closest(name, known)
-      const hint = distance(name, near) <= name.length / 2 ? `; did you mean ${near}?` : ''
-      return `${name}: no such setting${hint}`
-    })
+    .map(name => `${name}: no such setting${didYouMean(name, known)}`)
 }

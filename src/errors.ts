@@ -108,7 +108,12 @@ export const REQUEST_ERRORS = {
   UNAUTHENTICATED: {
     message: 'A valid key is needed: Authorization: Bearer rsh_…',
     retryable: false,
-    remedy: 'Send the key of an app; on a WebSocket in the payload of `connection_init`.',
+    remedy: 'Send the key of an app, or a token; on a WebSocket in the payload of `connection_init`.',
+  },
+  FORBIDDEN: {
+    message: 'This token does not permit reading.',
+    retryable: false,
+    remedy: 'Mint a token with the permission READ.',
   },
   NOT_FOUND: {
     message: 'There is nothing of that id here.',
@@ -119,6 +124,17 @@ export const REQUEST_ERRORS = {
     message: 'An argument is not valid.',
     retryable: false,
     remedy: 'The message names the argument and its limits.',
+  },
+  QUERY_TOO_COMPLEX: {
+    message: 'The query is too complex.',
+    retryable: false,
+    remedy:
+      'The message has the figure and its limit. Ask for less at once: a smaller `first`, fewer levels.',
+  },
+  RATE_LIMITED: {
+    message: 'Too many requests within a minute.',
+    retryable: true,
+    remedy: 'Wait `extensions.retryAfterMs`; over HTTP `Retry-After` has the same in seconds.',
   },
   TOO_MANY_CONNECTIONS: {
     message: 'This app has as many connections as it may have.',

@@ -10,20 +10,27 @@ import { createFeed } from './events/feed.ts'
 import { createSources } from './events/source.ts'
 import { createKey } from './key.ts'
 import { MODELS, type VideoModel } from './models.ts'
+import { createAddresses } from './server/address.ts'
 import { createAuthenticate } from './server/auth.ts'
 import { createBroadcast } from './server/broadcast.ts'
 import { createConnections } from './server/connections.ts'
+import { createCrowd } from './server/crowd.ts'
+import { createHeaders } from './server/headers.ts'
 import { createHealth } from './server/health.ts'
 import { createHeartbeat } from './server/heartbeat.ts'
-import { createHttp } from './server/http.ts'
+import { createHttp, type Patience } from './server/http.ts'
 import { listen } from './server/listen.ts'
 import { createMetrics } from './server/metrics.ts'
+import { createOrigins } from './server/origin.ts'
+import { createRates } from './server/rates.ts'
 import { createWebhook } from './server/webhook.ts'
 import { createWebSockets } from './server/websocket.ts'
 import { createExecutor, GRAPHQL_PATH } from './server/yoga.ts'
 import { createSimulator, type Simulator, type SimulatorOptions } from './simulator/simulator.ts'
+import { createNames, withNames } from './store/names.ts'
 import { openSqlite } from './store/sqlite/open.ts'
 import type { Store } from './store/store.ts'
+import { createTokens } from './token.ts'
 import { createUpstream } from './upstream/client.ts'
 import { createReach, type Reach } from './upstream/reach.ts'
 import { createWebhookAddresses } from './webhook-address.ts'
@@ -57,6 +64,9 @@ export interface Overrides {
   now?: () => number
   quietMs?: number
   heartbeatMs?: number
+  patience?: Partial<Patience>
+  /** What a WebSocket has for its `connection_init`. */
+  initMs?: number
   simulator?: Pick<SimulatorOptions, 'fault' | 'port'>
   reach?: Reach
 }
@@ -74,7 +84,7 @@ const SECOND = 1000
 const HOUR = 60 * 60 * 1000
 
 /** @throws StartError where something outside stands in the way */
-export async function createGateway(config: Config, log: Log, overrides: Overrides = {}): Promise<Gateway> {
+export async function createGateway(config: Config, given: Log, overrides: Overrides = {}): Promise<Gateway> {
   const now = overrides.now ?? Date.now
   /** What to end if the start fails half-way, and at `close`; the last first. */
   const opened: (() => Promise<void> | void)[] = []
@@ -87,6 +97,8 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
     const store = openSqlite(config.databaseFile, bell.ring, { alone: true })
     opened.push(store.close)
     await belong(store, config)
+    const names = await createNames(store)
+    const log = withNames(given, names)
 
     const simulator = config.upstream === null ? await startSimulator(config, overrides) : null
     if (simulator !== null) opened.push(simulator.close)
@@ -107,20 +119,47 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
     const broadcast = createBroadcast({ feed, log, ...(quietMs && { quietMs }) })
     opened.push(broadcast.close)
 
-    const authenticate = createAuthenticate(store, now)
+    const concurrency = config.upstreamConcurrency
+    const breaker = createBreaker()
+    const reads = () => !breaker.isOpen
+    const { watchers } = broadcast
+    const metrics = createMetrics({
+      token: config.metricsToken,
+      store,
+      names,
+      watchers,
+      concurrency,
+      reads,
+      now,
+      log,
+    })
+    opened.push(metrics.close)
+
+    const tokens = createTokens(store.tokenKey, now)
+    const rates = createRates({
+      perAddress: config.maxRequestsPerMinutePerAddress,
+      perKey: config.maxRequestsPerMinutePerKey,
+      wrongKeys: config.maxWrongKeysPerMinute,
+    })
+    const { wrongKeys } = rates
+    const authenticate = createAuthenticate({ store, tokens, names, wrongKeys, now })
     const services = {
       store,
       sources: createSources(store, cursors),
       cursors,
+      tokens,
       now,
       notice: log.info.bind(log),
+      refused: metrics.refused,
     }
     const yoga = createExecutor({
       services,
       broadcast,
       authenticate,
-      allowedOrigins: config.allowedOrigins,
+      rates,
       mostBytes: config.maxMessageBytes,
+      limits: { mostCost: config.maxQueryCost, deepest: config.maxQueryDepth },
+      allowIntrospection: config.allowIntrospection,
       log,
     })
     const connections = createConnections({ authenticate, log, mostPerApp: config.maxConnectionsPerApp })
@@ -131,8 +170,9 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
       messageBytes: config.maxMessageBytes,
       subscriptions: config.maxSubscriptionsPerConnection,
       operationsPerSecond: config.maxOperationsPerSecond,
+      initMs: overrides.initMs,
     }
-    const webSockets = createWebSockets({ yoga, authenticate, connections, heartbeat, caps, log })
+    const webSockets = createWebSockets({ yoga, authenticate, connections, heartbeat, rates, caps, log })
     // Without a secret every webhook would be refused: none is asked for.
     const webhooks = config.publicUrl !== null && config.webhookSecrets.length > 0
     const addresses = createWebhookAddresses(store.webhookKey, webhooks ? config.publicUrl : null)
@@ -140,12 +180,24 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
     const receiver = createReceiver({ store, addresses, log, now, ring: finished.ring })
     const webhook = createWebhook({ receiver, secrets: config.webhookSecrets, now, log })
 
-    const concurrency = config.upstreamConcurrency
-    const breaker = createBreaker()
-    const reads = () => !breaker.isOpen
     const health = createHealth(store, reads)
-    const metrics = createMetrics({ token: config.metricsToken, store, concurrency, reads })
-    const server = createHttp({ yoga, webSockets, webhook, connections, heartbeat, health, metrics, log })
+    const server = createHttp({
+      yoga,
+      webSockets,
+      webhook,
+      connections,
+      heartbeat,
+      health,
+      metrics,
+      rates,
+      addresses: createAddresses(config.trustedProxies),
+      crowd: createCrowd(config.maxConnectionsPerAddress),
+      origins: createOrigins(config.allowedOrigins, config.publicUrl),
+      setHeaders: createHeaders(config.publicUrl),
+      mostConnections: config.maxConnections,
+      patience: overrides.patience,
+      log,
+    })
     const url = await listen(server, config.host, config.port)
 
     const poll = { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs }
@@ -176,6 +228,7 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
         bell,
         addresses,
         receiver,
+        submitted: metrics.submitted,
         concurrency,
         perMinute: config.upstreamSubmitsPerMinute,
       }),
@@ -209,7 +262,6 @@ export async function createGateway(config: Config, log: Log, overrides: Overrid
       await webSockets.close(GOODBYE_MS)
       server.closeAllConnections()
       await Promise.all([stopped, closed])
-      metrics.close()
     })
 
     return {

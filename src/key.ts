@@ -20,11 +20,13 @@ export function createKey(): NewKey {
   return { key, prefix: key.slice(0, PREFIX), hash: hashOf(key) }
 }
 
-/** The key in `Bearer rsh_…`; null if there is none of that form. */
-export function readBearer(authorization: unknown): { prefix: string; hash: string } | null {
-  const key = typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '') : ''
-  return FORM.test(key) ? { prefix: key.slice(0, PREFIX), hash: hashOf(key) } : null
-}
+/** What follows `Bearer`; empty if nothing does. */
+export const bearerIn = (authorization: unknown): string =>
+  typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '') : ''
+
+/** Null if it has not the form of a key. */
+export const readKey = (key: string): { prefix: string; hash: string } | null =>
+  FORM.test(key) ? { prefix: key.slice(0, PREFIX), hash: hashOf(key) } : null
 
 /** In constant time. */
 export const sameHash = (a: string, b: string): boolean =>

@@ -50,6 +50,10 @@ export interface Draft {
   tags: string[]
   metadata: unknown
   retryOf: string | null
+  /** Of the restricted token that submitted it, else empty: see scope.ts. */
+  space: string
+  /** The token that submitted it, if one did. */
+  token: string | null
 }
 
 /** How it stands. All moments are milliseconds since 1970; cost is micro-USD. */

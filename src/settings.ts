@@ -3,6 +3,7 @@
  * Invariant: no message about a value carries it where it may be a secret.
  */
 import { isIP } from 'node:net'
+import { compile } from 'proxy-addr'
 import { z } from 'zod'
 
 const count = (least: number, most: number) =>
@@ -136,6 +137,57 @@ export const SETTINGS = {
       'A WebSocket message or a request body may be so long. A longer one is closed with 1009, or gets a 413.',
     read: count(1024, 64 * 1024 * 1024),
   },
+  MAX_QUERY_COST: {
+    fallback: '10000',
+    about:
+      'A field costs 1, one that reads the database 5, a mutation 50, and a page multiplies what is in it by `first` or `last`. What costs more gets `QUERY_TOO_COMPLEX`, and nothing of it runs.',
+    read: count(100, 1_000_000_000),
+  },
+  MAX_QUERY_DEPTH: {
+    fallback: '15',
+    about: 'Fields may stand so deep in one another. What is deeper gets `QUERY_TOO_COMPLEX`.',
+    read: count(3, 50),
+  },
+  ALLOW_INTROSPECTION: {
+    fallback: undefined,
+    about:
+      '`1` lets apps read the schema from the gateway, and hints at what may have been meant. On with the simulator.',
+    read: z.enum(['0', '1'], 'expected 1 or 0').optional(),
+  },
+  MAX_CONNECTIONS: {
+    fallback: '20000',
+    about: 'Sockets in all. One more is closed at once.',
+    read: count(1, 10_000_000),
+  },
+  MAX_CONNECTIONS_PER_ADDRESS: {
+    fallback: '5000',
+    about:
+      'Sockets of one address, or of one IPv6 /64. One more is closed at once. Behind a trusted proxy requests and WebSockets that are open count, and one more gets a 429.',
+    read: count(1, 10_000_000),
+  },
+  MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: {
+    fallback: '60000',
+    about: 'HTTP requests and upgrades at `/graphql`, whoever asks. One more gets a 429 with `RATE_LIMITED`.',
+    read: count(1, 1_000_000_000),
+  },
+  MAX_REQUESTS_PER_MINUTE_PER_KEY: {
+    fallback: '60000',
+    about:
+      "A key's HTTP requests, `connection_init`s and WebSocket operations. One more gets `RATE_LIMITED`.",
+    read: count(1, 1_000_000_000),
+  },
+  MAX_WRONG_KEYS_PER_MINUTE: {
+    fallback: '20',
+    about:
+      'After so many keys that are none, an address gets `RATE_LIMITED` for the rest of the minute. Keys that were good go on.',
+    read: count(1, 1_000_000_000),
+  },
+  TRUSTED_PROXIES: {
+    fallback: undefined,
+    about:
+      'Addresses or networks whose `X-Forwarded-For` is believed, comma-separated (`10.0.0.0/8`; also `loopback`, `linklocal`, `uniquelocal`).',
+    read: z.string().optional().transform(proxies),
+  },
   ALLOWED_ORIGINS: {
     fallback: undefined,
     about: 'Origins of browser pages that may call, comma-separated (`https://app.example`).',
@@ -203,6 +255,17 @@ function origins(list: string | undefined, context: z.RefinementCtx): string[] {
   for (const entry of entries)
     if (URL.parse(entry)?.origin !== entry)
       refuse(context, `"${entry}" is no origin; expected one like https://app.example`)
+  return entries
+}
+
+function proxies(list: string | undefined, context: z.RefinementCtx): string[] {
+  const entries = (list ?? '').split(',').flatMap(entry => given(entry) ?? [])
+  for (const entry of entries)
+    try {
+      compile(entry)
+    } catch {
+      refuse(context, `"${entry}" is no address; expected one like 10.0.0.1, or 10.0.0.0/8`)
+    }
   return entries
 }
 

@@ -218,7 +218,7 @@ describe('reading', () => {
   test.each([
     [{ first: -1 }],
     [{ first: 101 }],
-    [{ last: 1_000_000 }],
+    [{ last: 101 }],
     [{ first: 1, last: 1 }],
     [{ after: 'nonsense' }],
     [{ filter: { tags: Array.from({ length: 101 }, String) } }],

@@ -9,11 +9,25 @@ import { createContext } from '../src/graphql/context.ts'
 import { encodeId } from '../src/graphql/id.ts'
 import { schema } from '../src/graphql/schema.ts'
 import type { AppId } from '../src/prediction.ts'
+import { type Access, restrictionOf } from '../src/scope.ts'
 import { createBroadcast } from '../src/server/broadcast.ts'
 import type { Sink, Subscriber } from '../src/server/line.ts'
 import type { Payload } from '../src/server/question.ts'
+import { createTokens } from '../src/token.ts'
 import type { LogLine } from './support/gateway.ts'
-import { add, addMany, COMPLETED, ENGINES, HOUR, newApp, SECOND, seen, sendAll, T } from './support/store.ts'
+import {
+  add,
+  addMany,
+  COMPLETED,
+  ENGINES,
+  HOUR,
+  keyOf,
+  newApp,
+  SECOND,
+  seen,
+  sendAll,
+  T,
+} from './support/store.ts'
 import { until } from './support/until.ts'
 
 const FEED = `subscription ($after: String, $filter: PredictionFilter) {
@@ -38,6 +52,15 @@ interface Watcher {
   end: Promise<unknown>
   leave(): void
 }
+
+let minted = 0
+/** What a token gives access to: to all of its app's without tags and ids. */
+const tokenOf = (appId: AppId, tags: string[] = [], ids: string[] = []): Access => ({
+  scope: { appId, only: tags.length + ids.length > 0 ? restrictionOf(tags, ids) : null },
+  grant: { token: `t${minted++}`, permissions: ['READ'], maxSubmits: 0 },
+  key: 'rsh_12345678',
+  expiresAt: T + HOUR,
+})
 
 describe.each(ENGINES)('the broadcast on %s', (_, open) => {
   async function fixture(options: { quietMs?: number; ringBytes?: number } = {}) {
@@ -64,12 +87,14 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       store,
       sources: createSources(store, cursors),
       cursors,
+      tokens: createTokens(store.tokenKey, Date.now),
       now: Date.now,
       notice() {},
+      refused() {},
     }
 
     async function watch(
-      appId: AppId,
+      who: AppId | Access,
       query = FEED,
       variableValues: Record<string, unknown> = {},
       { onSend = () => {}, operationName = null as string | null } = {},
@@ -108,7 +133,11 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
         document: parse(query),
         variableValues,
         operationName,
-        contextValue: { ...createContext(services, appId), params: { query }, sink },
+        contextValue: {
+          ...createContext(services, typeof who === 'string' ? keyOf(who) : who),
+          params: { query },
+          sink,
+        },
       })) as Subscriber
       watcher.end = subscription.next()
       watcher.end.catch(() => {})
@@ -205,6 +234,113 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       mineReplayed: ['QUEUED 1', 'caught up', 'CANCELED 3'],
       theirsReplayed: ['caught up', 'QUEUED 2', 'QUEUED 4'],
     })
+  })
+
+  test('tells those of one restriction the very same bytes, and nobody else', async () => {
+    await using f = await fixture()
+    const watchers = {
+      key: await f.watch(f.app),
+      all: await f.watch(tokenOf(f.app)),
+      a: await f.watch(tokenOf(f.app, ['a'])),
+      again: await f.watch(tokenOf(f.app, ['a', 'a'])),
+      ab: await f.watch(tokenOf(f.app, ['a', 'b'])),
+      ba: await f.watch(tokenOf(f.app, ['b', 'a'])),
+      b: await f.watch(tokenOf(f.app, ['b'])),
+      byId: await f.watch(tokenOf(f.app, [], ['a'])),
+    }
+    await until(() => Object.values(watchers).every(({ payloads }) => payloads.length === 1))
+    await add(f.store, f.app, T, { tags: ['b', 'a'] })
+    const { byId, ...told } = watchers
+    await until(() => Object.values(told).every(({ payloads }) => payloads.length === 2))
+    const { key, all, a, again, ab, ba, b } = Object.fromEntries(
+      Object.entries(told).map(([name, { payloads }]) => [name, payloads[1]!.tail]),
+    )
+    expect([key === all, a === again, ab === ba]).toEqual([true, true, true])
+    expect(new Set([key, a, ab, b]).size).toBe(4)
+    // Equal they are: each sees it.
+    for (const tail of [a, ab, b]) expect(tail).toEqual(key)
+    expect(byId.told()).toEqual(['caught up'])
+  })
+
+  test('executes nothing twice for a hundred tokens of one restriction', async () => {
+    await using f = await fixture()
+    const watchers: Watcher[] = []
+    for (let i = 0; i < 100; i++) watchers.push(await f.watch(tokenOf(f.app, ['a'])))
+    await until(() => watchers.every(({ payloads }) => payloads.length === 1))
+    await add(f.store, f.app, T, { tags: ['a'] })
+    await until(() => watchers.every(({ payloads }) => payloads.length === 2))
+    expect(new Set(watchers.map(({ payloads }) => payloads[1]!.tail)).size).toBe(1)
+    expect(f.listening()).toBe(1)
+  })
+
+  test.each([
+    ['live', {}, false],
+    ['from the ring', {}, true],
+    ['from the store', { ringBytes: 1 }, true],
+  ])(
+    'tells each token its own part of what happens %s, read at once or late',
+    async (_, options, replays) => {
+      await using f = await fixture(options)
+      const after = replays ? f.cursors.seal(0) : null
+      const whose: [tags: string[], sees: (tags: string[]) => boolean][] = [
+        [['a'], tags => tags.includes('a')],
+        [['b'], tags => tags.includes('b')],
+        [['a', 'b'], tags => tags.includes('a') || tags.includes('b')],
+        [['nobody has it'], () => false],
+        [[], () => true],
+      ]
+      const rows: string[][] = []
+      const make = async (count: number) => {
+        for (let i = 0; i < count; i++) {
+          const tags = [[], ['a'], ['b'], ['b', 'a'], ['c']][rows.length % 5]!
+          rows.push(tags)
+          await add(f.store, f.app, T, { tags })
+        }
+      }
+      if (replays) await make(60)
+      await until(() => f.feed.head === rows.length)
+      const watchers: { watcher: Watcher; sees: (tags: string[]) => boolean; isLate: boolean }[] = []
+      for (const isLate of [false, true])
+        for (const [tags, sees] of whose)
+          watchers.push({ watcher: await f.watch(tokenOf(f.app, tags), FEED, { after }), sees, isLate })
+      await until(() => watchers.every(({ watcher }) => watcher.told().includes('caught up')))
+      const begun = rows.length
+      for (const { watcher, isLate } of watchers) watcher.full = isLate
+      await make(60)
+      const expected = (sees: (tags: string[]) => boolean) => {
+        const all = rows.flatMap((tags, i) => (sees(tags) ? [i + 1] : []))
+        const told = (seqs: number[]) => seqs.map(seq => `QUEUED ${seq}`)
+        return [
+          ...told(all.filter(seq => seq <= begun)),
+          'caught up',
+          ...told(all.filter(seq => seq > begun)),
+        ]
+      }
+      const isTold = ({ watcher, sees }: (typeof watchers)[number]) =>
+        watcher.payloads.length >= expected(sees).length
+      await until(() => watchers.filter(({ isLate }) => !isLate).every(isTold))
+      for (const { watcher, isLate } of watchers) if (isLate) watcher.drain()
+      await until(() => watchers.every(isTold))
+      for (const { watcher, sees } of watchers) expect(watcher.told()).toEqual(expected(sees))
+      const texts = watchers[0]!.watcher.payloads.map(({ tail }) => String(tail))
+      expect(texts.filter(text => text.includes('"tags":["b"]'))).toEqual([])
+    },
+  )
+
+  test('tells one prediction to whoever sees it, and shares it among those who see the same', async () => {
+    await using f = await fixture()
+    const { id } = await add(f.store, f.app, T, { tags: ['a', 'b'] })
+    const variables = { id: encodeId('Prediction', id) }
+    const watchers: Watcher[] = []
+    for (const tags of [['a'], ['a'], ['b'], []])
+      watchers.push(await f.watch(tokenOf(f.app, tags), STATUS, variables))
+    await until(() => watchers.every(({ payloads }) => payloads.length === 1))
+    await f.store.change(id, () => ({ status: 'CANCELED' }), T)
+    await until(() => watchers.every(({ payloads }) => payloads.length === 2))
+    const [a, again, b, all] = watchers.map(({ payloads }) => payloads[1]!.tail)
+    expect([a === again, a === b, a === all, b === all]).toEqual([true, false, false, false])
+    for (const no of [tokenOf(f.app, ['c']), tokenOf(await newApp(f.store), ['a'])])
+      await expect(f.watch(no, STATUS, variables)).rejects.toThrow()
   })
 
   test.each([

@@ -2,6 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { createBell } from '../src/events/bell.ts'
 import { createFeed, type Feed, type Interest } from '../src/events/feed.ts'
 import type { AppId } from '../src/prediction.ts'
+import { wholeOf } from '../src/scope.ts'
 import { add, addMany, ENGINES, HOUR, newApp, T } from './support/store.ts'
 import { until } from './support/until.ts'
 
@@ -45,17 +46,20 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     await using f = await fixture({ ringBytes: 20_000 })
     await addMany(f.store, f.app, 300)
     await until(() => f.feed.head === 300)
-    expect(f.feed.read({ appId: f.app }, 299)).toMatchObject({ events: [{ seq: 300 }], through: 300 })
-    expect(f.feed.read({ appId: f.app }, 0)).toBeInstanceOf(Promise)
+    expect(f.feed.read({ scope: wholeOf(f.app) }, 299)).toMatchObject({
+      events: [{ seq: 300 }],
+      through: 300,
+    })
+    expect(f.feed.read({ scope: wholeOf(f.app) }, 0)).toBeInstanceOf(Promise)
     for (const after of [0, 7, 150, 290, 300])
-      expect(await all(f.feed, { appId: f.app }, after)).toEqual(upTo(300, after + 1))
+      expect(await all(f.feed, { scope: wholeOf(f.app) }, after)).toEqual(upTo(300, after + 1))
   })
 
   test('after a start has the newest events in the ring', async () => {
     await using f = await fixture({ before: 350 })
     await until(() => f.feed.head === 350, 3000)
-    expect(f.feed.read({ appId: f.app }, 0)).not.toBeInstanceOf(Promise)
-    expect(await all(f.feed, { appId: f.app })).toEqual(upTo(350))
+    expect(f.feed.read({ scope: wholeOf(f.app) }, 0)).not.toBeInstanceOf(Promise)
+    expect(await all(f.feed, { scope: wholeOf(f.app) })).toEqual(upTo(350))
   })
 
   test('reads and wakes for an interest alone: its app, its prediction, its filter', async () => {
@@ -64,10 +68,10 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     const woken: Record<string, number[]> = { app: [], other: [], one: [], tagged: [] }
     const one = await add(f.store, f.app)
     const interests: Record<string, Interest> = {
-      app: { appId: f.app },
-      other: { appId: other },
-      one: { appId: f.app, predictionId: one.id },
-      tagged: { appId: f.app, filter: { tags: ['t'] } },
+      app: { scope: wholeOf(f.app) },
+      other: { scope: wholeOf(other) },
+      one: { scope: wholeOf(f.app), predictionId: one.id },
+      tagged: { scope: wholeOf(f.app), filter: { tags: ['t'] } },
     }
     await until(() => f.feed.head === 1)
     for (const [name, interest] of Object.entries(interests))
@@ -81,7 +85,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(await all(f.feed, interests.other!)).toEqual([2])
     expect(await all(f.feed, interests.one!)).toEqual([1, 4])
     expect(await all(f.feed, interests.tagged!)).toEqual([3])
-    expect(await all(f.feed, { appId: other, predictionId: one.id })).toEqual([])
+    expect(await all(f.feed, { scope: wholeOf(other), predictionId: one.id })).toEqual([])
   })
 
   test('reads for an interest alone what fell out of the ring, too', async () => {
@@ -92,17 +96,19 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     await f.store.change(one.id, () => ({ status: 'CANCELED' }), T)
     await addMany(f.store, f.app, 100)
     await until(() => f.feed.head === 103)
-    expect(f.feed.read({ appId: f.app }, 0)).toBeInstanceOf(Promise)
-    expect(await all(f.feed, { appId: f.app, filter: { tags: ['t'] } })).toEqual([1, 3])
-    expect(await all(f.feed, { appId: f.app, filter: { tags: ['t'], statuses: ['QUEUED'] } })).toEqual([1])
-    expect(await all(f.feed, { appId: other })).toEqual([2])
-    expect(await all(f.feed, { appId: f.app, predictionId: one.id })).toEqual([1, 3])
+    expect(f.feed.read({ scope: wholeOf(f.app) }, 0)).toBeInstanceOf(Promise)
+    expect(await all(f.feed, { scope: wholeOf(f.app), filter: { tags: ['t'] } })).toEqual([1, 3])
+    expect(
+      await all(f.feed, { scope: wholeOf(f.app), filter: { tags: ['t'], statuses: ['QUEUED'] } }),
+    ).toEqual([1])
+    expect(await all(f.feed, { scope: wholeOf(other) })).toEqual([2])
+    expect(await all(f.feed, { scope: wholeOf(f.app), predictionId: one.id })).toEqual([1, 3])
   })
 
   test('wakes nobody who has stopped listening', async () => {
     await using f = await fixture()
     const woken: number[] = []
-    const stop = f.feed.listen({ appId: f.app }, seq => woken.push(seq))
+    const stop = f.feed.listen({ scope: wholeOf(f.app) }, seq => woken.push(seq))
     await add(f.store, f.app)
     await until(() => woken.length === 1)
     stop()
@@ -121,7 +127,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     }
     await addMany(f.store, f.app, 5)
     await until(() => f.feed.head === 5)
-    expect(await all(f.feed, { appId: f.app })).toEqual(upTo(5))
+    expect(await all(f.feed, { scope: wholeOf(f.app) })).toEqual(upTo(5))
     expect(f.log).toHaveLength(1)
   })
 
@@ -130,8 +136,8 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     await addMany(f.store, f.app, 300)
     await until(() => f.feed.head === 300)
     await f.store.pruneEvents(T + HOUR, 250)
-    expect(await f.feed.read({ appId: f.app }, 10)).toMatchObject({ prunedTo: 250 })
-    expect(await f.feed.read({ appId: f.app }, 250)).toMatchObject({ prunedTo: null })
+    expect(await f.feed.read({ scope: wholeOf(f.app) }, 10)).toMatchObject({ prunedTo: 250 })
+    expect(await f.feed.read({ scope: wholeOf(f.app) }, 250)).toMatchObject({ prunedTo: null })
   })
 
   test('skips what was pruned before its tail came by, and wakes everyone to be told', async () => {
@@ -139,15 +145,15 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     const { logAfter } = f.store
     f.store.logAfter = () => Promise.reject(new Error('asleep'))
     const woken: number[] = []
-    f.feed.listen({ appId: 'another app' as AppId }, seq => woken.push(seq))
+    f.feed.listen({ scope: wholeOf('another app' as AppId) }, seq => woken.push(seq))
     await addMany(f.store, f.app, 10)
     await f.store.pruneEvents(T + HOUR, 8)
     await until(() => f.log.length === 1)
     f.store.logAfter = logAfter
     await until(() => f.feed.head === 10)
     expect(woken).toEqual([1])
-    expect(await f.feed.read({ appId: f.app }, 0)).toMatchObject({ prunedTo: 8 })
-    expect(await all(f.feed, { appId: f.app }, 8)).toEqual([9, 10])
+    expect(await f.feed.read({ scope: wholeOf(f.app) }, 0)).toMatchObject({ prunedTo: 8 })
+    expect(await all(f.feed, { scope: wholeOf(f.app) }, 8)).toEqual([9, 10])
   })
 
   test('knows the lowest place that is held', async () => {

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createKey, readBearer, sameHash } from '../src/key.ts'
+import { bearerIn, createKey, readKey, sameHash } from '../src/key.ts'
+
+const readBearer = (authorization: unknown) => readKey(bearerIn(authorization))
 
 test('a key has a visible beginning and a hash of the whole, and is never the same twice', () => {
   const { key, prefix, hash } = createKey()

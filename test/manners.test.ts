@@ -341,7 +341,7 @@ describe('the end', () => {
     })
     await once(early, 'close')
     await ended
-    expect(answer).toMatch(/^(HTTP\/1.1 503 .*Retry-After: 1|$)/s)
+    expect(answer).toMatch(/^(HTTP\/1.1 503 .*Retry-After: 1|$)/is)
     for (const { closed } of talks) await closed
   })
 })
@@ -493,7 +493,10 @@ describe('server-sent events', () => {
 test('an event stream that is slow when its key is revoked ends, and whatever happens then ends nobody', async () => {
   await using harness = await startGateway({
     env: { DATABASE_URL: 'file::memory:' },
-    overrides: { simulator: { fault: () => ({ status: 401, body: '{"code":401,"message":"no"}' }) } },
+    overrides: {
+      patience: { keepAliveTimeout: 1000 },
+      simulator: { fault: () => ({ status: 401, body: '{"code":401,"message":"no"}' }) },
+    },
   })
   const { store } = harness.gateway
   const app = (await store.appNamed('test'))!.id

@@ -214,50 +214,6 @@ describe('npm start', () => {
   })
 })
 
-describe('npm run app', () => {
-  test('makes an app and shows its key once; a second one of the name is refused', async () => {
-    await using folder = await emptyFolder()
-    await using first = run('cli/app.ts', folder.path, {}, ['create', 'web'])
-    expect((await first.ended()).code).toBe(0)
-    expect(first.out).toMatch(/rsh_[\w-]{40}/)
-    await using second = run('cli/app.ts', folder.path, {}, ['create', 'web'])
-    expect((await second.ended()).code).toBe(1)
-    expect(second.err).toBe('app: there is an app named "web" already.\n')
-    const [, key] = /(rsh_\S+)/.exec(first.out)!
-    const keys = inFile(join(folder.path, 'data/rushes.db'), db => db.prepare('select * from keys').all())
-    expect(JSON.stringify(keys)).not.toContain(key!)
-  })
-
-  test('takes a key back beside a running gateway, which hears of it', async () => {
-    await using folder = await emptyFolder()
-    await using gateway = run('main.ts', folder.path, { PORT })
-    const [, url] = await gateway.printed(/GraphQL +(\S+)/)
-    const [, key] = await gateway.printed(/Key +(rsh_\S+)/)
-    await using app = run('cli/app.ts', folder.path, {}, ['revoke', key!])
-    expect((await app.ended()).code).toBe(0)
-    expect(app.out).not.toContain(key!)
-    expect(await askAs(url!, key!, '{ viewer { name } }')).toMatchObject({
-      errors: [{ extensions: { code: 'UNAUTHENTICATED' } }],
-    })
-  })
-
-  test.each([
-    [['create', 'a b'], /"a b" is no name/],
-    [['create', 'web', '--expires', 'soon'], /"soon" is no date/],
-    [['create', 'web', '--expires', '2001-01-01'], /is past/],
-    [['create'], /expected "create NAME" or "revoke KEY"/],
-    [['destroy', 'web'], /expected "create NAME" or "revoke KEY"/],
-    [['revoke', 'rsh_12345678'], /there is no key that begins with "rsh_12345678"/],
-    [['create', 'web', '--color'], /--color/],
-  ])('refuses %j in a sentence', async (args, message) => {
-    await using folder = await emptyFolder()
-    await using app = run('cli/app.ts', folder.path, {}, args)
-    expect((await app.ended()).code).toBe(1)
-    expect(app.err).toMatch(message)
-    expect(app.err).not.toMatch(/^ +at /m)
-  })
-})
-
 describe('npm run demo', () => {
   test('in a pipe prints plain lines, ends with a video that plays, and 0, whatever key is set', async () => {
     await using folder = await emptyFolder()

@@ -6,6 +6,7 @@ import Database from 'better-sqlite3'
 import { describe, expect, test, vi } from 'vitest'
 import { StartError } from '../src/errors.ts'
 import type { AppId, Change } from '../src/prediction.ts'
+import { wholeOf } from '../src/scope.ts'
 import { openSqlite } from '../src/store/sqlite/open.ts'
 import type { Store } from '../src/store/store.ts'
 import {
@@ -88,8 +89,8 @@ describe('a SQLite file', () => {
       app: await store.app(app),
       key: await store.findKey('rsh_aaaaaaaa'),
       upstream: await store.bindUpstream('another'),
-      list: await store.list(app, page()),
-      events: await store.eventsAfter({ appId: app, after: 0, limit: 100 }),
+      list: await store.list(wholeOf(app), page()),
+      events: await store.eventsAfter({ scope: wholeOf(app), after: 0, limit: 100 }),
       paused: await store.paused(),
       job: await jobOf(store, sent!.id),
     })
@@ -162,7 +163,7 @@ describe('a SQLite file', () => {
     const change: Change = { status: 'CREATED', pause: { reason: 'account', until: T } }
     await expect(store.change(before.id, () => change, T)).rejects.toThrow()
     await expect(add(store, app)).rejects.toThrow()
-    expect((await store.list(app, page())).predictions).toEqual([before])
+    expect((await store.list(wholeOf(app), page())).predictions).toEqual([before])
     expect(await store.paused()).toBeNull()
     expect(rings).toBe(1)
   })
@@ -177,7 +178,7 @@ describe('a SQLite file', () => {
     )
     const change: Change = { status: 'CREATED', pause: { reason: 'account', until: T } }
     await expect(store.change(before.id, () => change, T)).rejects.toThrow()
-    expect(await store.get(app, before.id)).toEqual(before)
+    expect(await store.get(wholeOf(app), before.id)).toEqual(before)
     expect(await log(store, app)).toHaveLength(1)
   })
 
@@ -299,22 +300,30 @@ describe('a SQLite file', () => {
       ],
       ['claimPolls', store => store.claimPolls(asked), [/predictions_followed \(due_at<\?\)/]],
       ['claimAbandoned', store => store.claimAbandoned(asked), [/predictions_begun \(due_at<\?\)/]],
-      ['queuePositions', store => store.queuePositions(app, [NOBODY]), [/ahead USING .*predictions_queue/]],
+      [
+        'queuePositions',
+        store => store.queuePositions(app, [NOBODY]),
+        [/ahead USING INDEX predictions_waiting \(app_id=\? AND <expr>=\? AND created_at<\?\)/],
+      ],
       [
         'usualDuration',
         store => store.usualDuration('WAN_2_2_I2V_PLUS_1080P'),
         [/predictions_finished \(model=\?\)/],
       ],
-      ['list', store => store.list(app, page({ after: place })), [/predictions_by_app \(app_id=\? AND/]],
+      [
+        'list',
+        store => store.list(wholeOf(app), page({ after: place })),
+        [/predictions_by_app \(app_id=\? AND/],
+      ],
       [
         'eventsAfter',
-        store => store.eventsAfter({ appId: app, after: 0, limit: 9 }),
+        store => store.eventsAfter({ scope: wholeOf(app), after: 0, limit: 9 }),
         [/events_by_app \(app_id=\? AND/],
       ],
       ['logAfter', store => store.logAfter(0, 9), [/events USING INTEGER PRIMARY KEY/]],
       [
         'eventsAfter of one prediction',
-        store => store.eventsAfter({ appId: app, after: 0, limit: 9, predictionId: NOBODY }),
+        store => store.eventsAfter({ scope: wholeOf(app), after: 0, limit: 9, predictionId: NOBODY }),
         [/events_by_prediction \(prediction_id=\? AND/],
       ],
     ])('%s', async (_, ask, indices) => {
@@ -356,6 +365,20 @@ describe('a SQLite file', () => {
     await openSqlite(f.file, () => {}).close()
     await first.close()
     await openSqlite(f.file, () => {}, { alone: true }).close()
+  })
+
+  test('whoever does not hold it changes no tables under a gateway that runs', async () => {
+    await using f = await folder()
+    const running = openSqlite(f.file, () => {}, { alone: true })
+    const db = new Database(f.file)
+    const last = db.prepare('select * from __drizzle_migrations order by created_at desc limit 1').get()
+    db.prepare('delete from __drizzle_migrations where hash = ?').run((last as { hash: string }).hash)
+    const applied = () => db.prepare('select count(*) from __drizzle_migrations').pluck().get()
+    const before = applied()
+    expect(refusal(f.file)).toMatch(/a gateway of an earlier version runs on .+ Stop it first\./)
+    expect(applied()).toBe(before)
+    db.close()
+    await running.close()
   })
 
   test('held alone is held under whatever name a link gives it', async () => {

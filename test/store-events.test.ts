@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { AppId } from '../src/prediction.ts'
+import { wholeOf } from '../src/scope.ts'
 import {
   add,
   addMany,
   COMPLETED,
+  create,
   draft,
   ENGINES,
   fixture,
@@ -26,8 +28,13 @@ describe.each(ENGINES)('%s', (_, open) => {
       const expected: [AppId, string, string][] = []
       for (let i = 0; i < 5; i++) {
         for (const app of [f.app, other]) {
-          const { prediction } = await f.store.create(draft(app), { key: `${i}`, fingerprint: '' }, T)
-          await f.store.create(draft(app), { key: `${i}`, fingerprint: '' }, T)
+          const { prediction } = await create(
+            f.store,
+            draft(app),
+            { space: '', key: `${i}`, fingerprint: '' },
+            T,
+          )
+          await create(f.store, draft(app), { space: '', key: `${i}`, fingerprint: '' }, T)
           expected.push([app, prediction.id, 'QUEUED'])
         }
         await add(f.store, NOBODY as AppId).catch(() => {})
@@ -49,7 +56,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       const states = [await add(f.store, f.app, T, { tags: ['t'], metadata: { m: 1 } })]
       const { id } = states[0]!
-      const keep = async () => states.push((await f.store.get(f.app, id))!)
+      const keep = async () => states.push((await f.store.get(wholeOf(f.app), id))!)
       await sendAll(f.store, T + 1)
       await keep()
       await f.store.change(id, seen({ status: 'processing' }, T + 2, T + 2), T + 2)
@@ -84,7 +91,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       for (let i = 0; i < 5; i++) for (const app of [f.app, other]) await add(f.store, app)
       // The app's own are 1, 3, 5, 7 and 9 of ten.
       const ask = async (after: number, limit: number) => {
-        const { events, ...rest } = await f.store.eventsAfter({ appId: f.app, after, limit })
+        const { events, ...rest } = await f.store.eventsAfter({ scope: wholeOf(f.app), after, limit })
         return { seqs: events.map(event => event.seq), ...rest }
       }
       expect(await ask(0, 100)).toEqual({ seqs: [1, 3, 5, 7, 9], through: 10, floor: 0 })
@@ -100,7 +107,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       await addMany(f.store, f.app, 3)
       const appId = await newApp(f.store)
-      expect(await f.store.eventsAfter({ appId, after: 0, limit: 10 })).toEqual({
+      expect(await f.store.eventsAfter({ scope: wholeOf(appId), after: 0, limit: 10 })).toEqual({
         events: [],
         through: 3,
         floor: 0,
@@ -112,7 +119,12 @@ describe.each(ENGINES)('%s', (_, open) => {
       const [a, b] = await addMany(f.store, f.app, 2)
       await sendAll(f.store, T + SECOND)
       const ask = async (appId: AppId, predictionId: string, after = 0, limit = 10) => {
-        const { events, through } = await f.store.eventsAfter({ appId, after, limit, predictionId })
+        const { events, through } = await f.store.eventsAfter({
+          scope: wholeOf(appId),
+          after,
+          limit,
+          predictionId,
+        })
         return [events.map(event => [event.seq, event.prediction.id]), through]
       }
       expect(await ask(f.app, a!)).toEqual([
@@ -132,11 +144,11 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       const { id } = await add(f.store, f.app)
       await add(f.store, await newApp(f.store))
-      const snapshot = await f.store.snapshot(f.app, id)
-      expect(snapshot).toEqual({ prediction: await f.store.get(f.app, id), head: 2 })
+      const snapshot = await f.store.snapshot(wholeOf(f.app), id)
+      expect(snapshot).toEqual({ prediction: await f.store.get(wholeOf(f.app), id), head: 2 })
       await f.store.change(id, () => ({ status: 'CREATED' }), T)
       const { events } = await f.store.eventsAfter({
-        appId: f.app,
+        scope: wholeOf(f.app),
         after: snapshot!.head,
         limit: 10,
         predictionId: id,
@@ -147,14 +159,14 @@ describe.each(ENGINES)('%s', (_, open) => {
     test('there is no snapshot of what is not this app’s', async () => {
       await using f = await fixture(open)
       const { id } = await add(f.store, await newApp(f.store))
-      expect(await f.store.snapshot(f.app, id)).toBeNull()
-      expect(await f.store.snapshot(f.app, NOBODY)).toBeNull()
+      expect(await f.store.snapshot(wholeOf(f.app), id)).toBeNull()
+      expect(await f.store.snapshot(wholeOf(f.app), NOBODY)).toBeNull()
     })
 
     test('an empty log begins and ends at 0', async () => {
       await using f = await fixture(open)
       expect(await f.store.eventBounds()).toEqual({ head: 0, floor: 0 })
-      expect(await f.store.eventsAfter({ appId: f.app, after: 0, limit: 1 })).toEqual({
+      expect(await f.store.eventsAfter({ scope: wholeOf(f.app), after: 0, limit: 1 })).toEqual({
         events: [],
         through: 0,
         floor: 0,
@@ -181,7 +193,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.eventBounds()).toEqual({ head: 6, floor: 3 })
       expect(await f.store.pruneEvents(T + 4, 3)).toBe(1)
       expect(await f.store.pruneEvents(T + 4, 3)).toBe(0)
-      expect(await f.store.eventsAfter({ appId: f.app, after: 0, limit: 100 })).toMatchObject({
+      expect(await f.store.eventsAfter({ scope: wholeOf(f.app), after: 0, limit: 100 })).toMatchObject({
         events: [{ seq: 5 }, { seq: 6 }],
         through: 6,
         floor: 4,
@@ -201,12 +213,12 @@ describe.each(ENGINES)('%s', (_, open) => {
       const ids = await addMany(f.store, f.app, 4)
       expect(await f.store.pruneEvents(T + HOUR, 100)).toBe(4)
       expect(await f.store.eventBounds()).toEqual({ head: 4, floor: 4 })
-      expect(await f.store.eventsAfter({ appId: f.app, after: 4, limit: 1 })).toEqual({
+      expect(await f.store.eventsAfter({ scope: wholeOf(f.app), after: 4, limit: 1 })).toEqual({
         events: [],
         through: 4,
         floor: 4,
       })
-      expect(await f.store.getMany(f.app, ids)).not.toContain(null)
+      expect(await f.store.getMany(wholeOf(f.app), ids)).not.toContain(null)
       await add(f.store, f.app)
       expect((await log(f.store, f.app)).map(event => event.seq)).toEqual([5])
       expect(await f.store.eventBounds()).toEqual({ head: 5, floor: 4 })

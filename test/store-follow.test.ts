@@ -9,6 +9,7 @@ import {
   observed,
   unfound,
 } from '../src/decisions.ts'
+import { wholeOf } from '../src/scope.ts'
 import type { Store } from '../src/store/store.ts'
 import {
   add,
@@ -104,7 +105,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.tally()).toEqual({ waiting: 1, begun: 0, inFlight: 2, late: 0, sought: 0 })
       expect(await submits(f.store, T + MINUTE, { concurrency: 2 })).toEqual([])
       expect(await submits(f.store, T + MINUTE, { concurrency: 3 })).toHaveLength(1)
-      expect((await f.store.usage(f.app, T)).inFlight).toBe(3)
+      expect((await f.store.usage(wholeOf(f.app), T)).inFlight).toBe(3)
     })
 
     test('a CANCELED one is looked at like any other, and what it becomes is told to nobody', async () => {
@@ -115,7 +116,11 @@ describe.each(ENGINES)('%s', (_, open) => {
       const told = (await log(f.store, f.app)).length
       expect(idsOf(await polls(f.store, T + MINUTE))).toEqual([id])
       await f.store.change(id, seen(COMPLETED, T + MINUTE, T), T + MINUTE)
-      expect(await f.store.get(f.app, id)).toMatchObject({ status: 'CANCELED', outputs: [], cost: PRICE })
+      expect(await f.store.get(wholeOf(f.app), id)).toMatchObject({
+        status: 'CANCELED',
+        outputs: [],
+        cost: PRICE,
+      })
       expect(await log(f.store, f.app)).toHaveLength(told)
       expect(await polls(f.store, T + HOUR)).toEqual([])
     })
@@ -171,21 +176,24 @@ describe.each(ENGINES)('%s', (_, open) => {
         job!.fence,
       )
       expect(await sought(f.store, T + 1000 * HOUR)).toEqual([])
-      expect(await f.store.get(f.app, id)).toMatchObject({ status: 'FAILED', error: 'SUBMISSION_UNKNOWN' })
+      expect(await f.store.get(wholeOf(f.app), id)).toMatchObject({
+        status: 'FAILED',
+        error: 'SUBMISSION_UNKNOWN',
+      })
     })
 
     test('is its app’s, in flight, while it may yet be found', async () => {
       await using f = await fixture(open)
       const { id } = await add(f.store, f.app)
       await lose(f.store)
-      expect(await f.store.usage(f.app, T)).toMatchObject({ inFlight: 1, queued: 0 })
+      expect(await f.store.usage(wholeOf(f.app), T)).toMatchObject({ inFlight: 1, queued: 0 })
       expect(await f.store.queuePositions(f.app, [id])).toEqual([null])
       await f.store.change(
         id,
         unfound({ now: T + HOUR, next: T + HOUR, patienceMs: MINUTE }, false),
         T + HOUR,
       )
-      expect(await f.store.usage(f.app, T)).toMatchObject({ inFlight: 0 })
+      expect(await f.store.usage(wholeOf(f.app), T)).toMatchObject({ inFlight: 0 })
     })
 
     test('has rivals: others of its model near it that have no answer, of whatever app, begun, unknown or canceled', async () => {

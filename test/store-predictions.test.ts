@@ -10,10 +10,12 @@ import {
   type Prediction,
   STATUSES,
 } from '../src/prediction.ts'
+import { wholeOf } from '../src/scope.ts'
 import type { PageRequest, Store } from '../src/store/store.ts'
 import {
   add,
   addMany,
+  create,
   draft,
   ENGINES,
   fixture,
@@ -52,7 +54,7 @@ describe.each(ENGINES)('%s', (_, open) => {
         metadata: { order: [1, 'two', null], ünï: true },
         retryOf: NOBODY,
       })
-      const { kind, prediction } = await f.store.create(asked, null, T)
+      const { kind, prediction } = await create(f.store, asked, null, T)
       const { cost: _cost, ...rest } = asked
       expect(kind).toBe('created')
       expect(prediction).toEqual({
@@ -70,7 +72,7 @@ describe.each(ENGINES)('%s', (_, open) => {
         createdAt: T,
         updatedAt: T,
       })
-      expect(await f.store.get(f.app, prediction.id)).toEqual(prediction)
+      expect(await f.store.get(wholeOf(f.app), prediction.id)).toEqual(prediction)
       expect(await log(f.store, f.app)).toEqual([
         { seq: 1, type: 'QUEUED', previousStatus: null, occurredAt: T, prediction },
       ])
@@ -89,7 +91,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       async metadata => {
         await using f = await fixture(open)
         const { id } = await add(f.store, f.app, T, { metadata })
-        expect((await f.store.get(f.app, id))?.metadata).toEqual(metadata)
+        expect((await f.store.get(wholeOf(f.app), id))?.metadata).toEqual(metadata)
         expect((await log(f.store, f.app))[0]?.prediction.metadata).toEqual(metadata)
       },
     )
@@ -103,12 +105,12 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('idempotency', () => {
-    const once = { key: 'k', fingerprint: 'a' }
+    const once = { space: '', key: 'k', fingerprint: 'a' }
 
     test('the same key and fingerprint are the same prediction: no row, no event, no ring', async () => {
       await using f = await fixture(open)
-      const first = await f.store.create(draft(f.app), once, T)
-      const second = await f.store.create(draft(f.app), once, T + SECOND)
+      const first = await create(f.store, draft(f.app), once, T)
+      const second = await create(f.store, draft(f.app), once, T + SECOND)
       expect(second).toEqual({ kind: 'repeated', prediction: first.prediction })
       expect(await log(f.store, f.app)).toHaveLength(1)
       expect(f.rings).toBe(1)
@@ -116,16 +118,16 @@ describe.each(ENGINES)('%s', (_, open) => {
 
     test('a repetition answers with the prediction as it stands now', async () => {
       await using f = await fixture(open)
-      const { prediction } = await f.store.create(draft(f.app), once, T)
+      const { prediction } = await create(f.store, draft(f.app), once, T)
       await f.store.change(prediction.id, () => ({ status: 'CANCELED' }), T + 1)
-      const { prediction: again } = await f.store.create(draft(f.app), once, T + 2)
+      const { prediction: again } = await create(f.store, draft(f.app), once, T + 2)
       expect(again).toMatchObject({ id: prediction.id, status: 'CANCELED' })
     })
 
     test('the same key with another fingerprint is a conflict that names the one who has it', async () => {
       await using f = await fixture(open)
-      const { prediction } = await f.store.create(draft(f.app), once, T)
-      const other = await f.store.create(draft(f.app), { ...once, fingerprint: 'b' }, T)
+      const { prediction } = await create(f.store, draft(f.app), once, T)
+      const other = await create(f.store, draft(f.app), { ...once, fingerprint: 'b' }, T)
       expect(other).toEqual({ kind: 'conflict', prediction })
       expect(await log(f.store, f.app)).toHaveLength(1)
       expect(f.rings).toBe(1)
@@ -133,27 +135,27 @@ describe.each(ENGINES)('%s', (_, open) => {
 
     test('a key is an app’s own', async () => {
       await using f = await fixture(open)
-      const first = await f.store.create(draft(f.app), once, T)
-      const second = await f.store.create(draft(await newApp(f.store)), once, T)
+      const first = await create(f.store, draft(f.app), once, T)
+      const second = await create(f.store, draft(await newApp(f.store)), once, T)
       expect(second.kind).toBe('created')
       expect(second.prediction.id).not.toBe(first.prediction.id)
     })
 
     test('a key is held for 24 hours and then free, for either fingerprint', async () => {
       await using f = await fixture(open)
-      const first = await f.store.create(draft(f.app), once, T)
-      expect((await f.store.create(draft(f.app), once, T + 24 * HOUR - 1)).kind).toBe('repeated')
-      const next = await f.store.create(draft(f.app), { ...once, fingerprint: 'b' }, T + 24 * HOUR)
+      const first = await create(f.store, draft(f.app), once, T)
+      expect((await create(f.store, draft(f.app), once, T + 24 * HOUR - 1)).kind).toBe('repeated')
+      const next = await create(f.store, draft(f.app), { ...once, fingerprint: 'b' }, T + 24 * HOUR)
       expect(next.kind).toBe('created')
       expect(next.prediction.id).not.toBe(first.prediction.id)
       // It is held by the new one now, for the new one's day.
-      expect((await f.store.create(draft(f.app), once, T + 25 * HOUR)).kind).toBe('conflict')
-      expect(await f.store.get(f.app, first.prediction.id)).toEqual(first.prediction)
+      expect((await create(f.store, draft(f.app), once, T + 25 * HOUR)).kind).toBe('conflict')
+      expect(await f.store.get(wholeOf(f.app), first.prediction.id)).toEqual(first.prediction)
     })
 
     test('fifty at once are one row and one event', async () => {
       await using f = await fixture(open)
-      const all = await Promise.all(Array.from({ length: 50 }, () => f.store.create(draft(f.app), once, T)))
+      const all = await Promise.all(Array.from({ length: 50 }, () => create(f.store, draft(f.app), once, T)))
       expect(all.filter(({ kind }) => kind === 'created')).toHaveLength(1)
       expect(all.filter(({ kind }) => kind === 'repeated')).toHaveLength(49)
       expect(new Set(all.map(({ prediction }) => prediction.id)).size).toBe(1)
@@ -172,10 +174,10 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       const theirs = await add(f.store, other)
-      expect(await f.store.get(f.app, theirs.id)).toBeNull()
-      expect(await f.store.get(f.app, NOBODY)).toBeNull()
-      expect(await f.store.get(f.app, '')).toBeNull()
-      expect(await f.store.get(other, theirs.id)).toEqual(theirs)
+      expect(await f.store.get(wholeOf(f.app), theirs.id)).toBeNull()
+      expect(await f.store.get(wholeOf(f.app), NOBODY)).toBeNull()
+      expect(await f.store.get(wholeOf(f.app), '')).toBeNull()
+      expect(await f.store.get(wholeOf(other), theirs.id)).toEqual(theirs)
     })
 
     test('many come in the order asked for, with null in the place of what is not this app’s', async () => {
@@ -183,14 +185,14 @@ describe.each(ENGINES)('%s', (_, open) => {
       const theirs = await add(f.store, await newApp(f.store))
       const a = await add(f.store, f.app)
       const b = await add(f.store, f.app)
-      expect(await f.store.getMany(f.app, [b.id, NOBODY, a.id, theirs.id, b.id])).toEqual([
+      expect(await f.store.getMany(wholeOf(f.app), [b.id, NOBODY, a.id, theirs.id, b.id])).toEqual([
         b,
         null,
         a,
         null,
         b,
       ])
-      expect(await f.store.getMany(f.app, [])).toEqual([])
+      expect(await f.store.getMany(wholeOf(f.app), [])).toEqual([])
     })
   })
 
@@ -201,7 +203,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await addMany(f.store, await newApp(f.store), 5)
       const newest = ids.toReversed()
       const list = async (over: Partial<PageRequest>) =>
-        idsOf((await f.store.list(f.app, page(over))).predictions)
+        idsOf((await f.store.list(wholeOf(f.app), page(over))).predictions)
       expect(await list({})).toEqual(newest)
       expect(await list({ backward: true })).toEqual(newest)
       expect(await list({ limit: 2 })).toEqual(newest.slice(0, 2))
@@ -215,7 +217,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     ])('going %s page by page, rows of one millisecond come once each', async (_, backward) => {
       await using f = await fixture(open)
       for (let i = 0; i < 11; i++) await add(f.store, f.app, T + Math.floor(i / 4))
-      const whole = (await f.store.list(f.app, page())).predictions
+      const whole = (await f.store.list(wholeOf(f.app), page())).predictions
       expect(whole).toEqual(whole.toSorted(newestFirst))
       for (const limit of [1, 2, 3, 10, 11, 12]) {
         const pages = await walk(f.store, f.app, limit, backward)
@@ -227,7 +229,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       const [c, b, a] = (await addMany(f.store, f.app, 3)).map((id, i) => ({ id, createdAt: T + i }))
       const more = async (over: Partial<PageRequest>) => {
-        const { predictions, ...rest } = await f.store.list(f.app, page({ limit: 1, ...over }))
+        const { predictions, ...rest } = await f.store.list(wholeOf(f.app), page({ limit: 1, ...over }))
         return [idsOf(predictions), rest.hasPreviousPage, rest.hasNextPage]
       }
       expect(await more({})).toEqual([[a?.id], false, true])
@@ -244,7 +246,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       const rows = (await addMany(f.store, f.app, 5)).map((id, i) => ({ id, createdAt: T + i })).reverse()
       for (const backward of [false, true]) {
         const { predictions } = await f.store.list(
-          f.app,
+          wholeOf(f.app),
           page({ backward, after: rows[0]!, before: rows[4]! }),
         )
         expect(idsOf(predictions)).toEqual(idsOf(rows.slice(1, 4)))
@@ -287,7 +289,7 @@ describe.each(ENGINES)('%s', (_, open) => {
             for (const { createdAt, status, ...over } of rows) {
               const { id } = await add(f.store, app, createdAt, over)
               if (status !== 'QUEUED') await f.store.change(id, () => ({ status }), createdAt)
-              made.push((await f.store.get(app, id))!)
+              made.push((await f.store.get(wholeOf(app), id))!)
             }
             made.sort(newestFirst)
             // Chance alone seldom asks for what a row has, or for the very moment of one.
@@ -314,7 +316,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       const { id } = await add(f.store, f.app, T, { tags: ['a\0b'] })
       const found = async (tags: string[]) =>
-        idsOf((await f.store.list(f.app, page({ filter: { tags } }))).predictions)
+        idsOf((await f.store.list(wholeOf(f.app), page({ filter: { tags } }))).predictions)
       expect(await found(['a\0b'])).toEqual([id])
       expect(await found(['a'])).toEqual([])
       expect(await found(['a\0c'])).toEqual([])
@@ -322,7 +324,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('queuePositions', () => {
-    test('count what waits before, of every app, oldest first and 1 for the next', async () => {
+    test('count what is sent before, of every app, 1 for the next', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       const theirs = await add(f.store, other, T)
@@ -362,7 +364,8 @@ describe.each(ENGINES)('%s', (_, open) => {
           stranger.id,
           NOBODY,
         ]),
-      ).toEqual([null, null, null, 1, null, null])
+        // The stranger has nothing in flight: it is before.
+      ).toEqual([null, null, null, 2, null, null])
     })
   })
 
@@ -409,7 +412,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       const { id } = await add(f.store, f.app)
       const job = await f.store.change(id, () => ({ status: 'PROCESSING', startedAt: T + 5 }), T + 5)
       expect(job).toMatchObject({ id, status: 'PROCESSING', startedAt: T + 5, updatedAt: T + 5 })
-      const row = await f.store.get(f.app, id)
+      const row = await f.store.get(wholeOf(f.app), id)
       expect(row).toMatchObject({ status: 'PROCESSING', startedAt: T + 5, updatedAt: T + 5, createdAt: T })
       expect((await log(f.store, f.app)).at(-1)).toEqual({
         seq: 2,
@@ -442,7 +445,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await using f = await fixture(open)
       const before = await add(f.store, f.app)
       expect(await f.store.change(before.id, () => null, T + 1)).toBeNull()
-      expect(await f.store.get(f.app, before.id)).toEqual(before)
+      expect(await f.store.get(wholeOf(f.app), before.id)).toEqual(before)
       expect(await log(f.store, f.app)).toHaveLength(1)
       expect(f.rings).toBe(1)
     })

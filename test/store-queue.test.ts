@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import { answered } from '../src/decisions.ts'
 import type { AppId, Change, Job } from '../src/prediction.ts'
+import { wholeOf } from '../src/scope.ts'
 import type { Store } from '../src/store/store.ts'
 import {
   add,
@@ -190,7 +191,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       const write = (fence: number) =>
         f.store.change(id, seen({ status: 'processing' }, T, T), T + MINUTE, fence)
       expect(await write(first!.fence)).toBeNull()
-      expect(await f.store.get(f.app, id)).toMatchObject({ status: 'CREATED' })
+      expect(await f.store.get(wholeOf(f.app), id)).toMatchObject({ status: 'CREATED' })
       expect(await write(second!.fence)).toMatchObject({ status: 'PROCESSING' })
     })
 
@@ -240,7 +241,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await abandoned(f.store, T + MINUTE)
       const late = answered({ kind: 'accepted', upstreamId: 'u' }, T, T)
       expect(await f.store.change(id, late, T + MINUTE, submitter!.fence)).toBeNull()
-      expect(await f.store.get(f.app, id)).toMatchObject({ status: 'QUEUED', upstreamId: null })
+      expect(await f.store.get(wholeOf(f.app), id)).toMatchObject({ status: 'QUEUED', upstreamId: null })
     })
   })
 

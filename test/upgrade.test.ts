@@ -6,8 +6,9 @@ import { drizzle } from 'drizzle-orm/better-sqlite3'
 import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { expect, test } from 'vitest'
 import type { AppId } from '../src/prediction.ts'
+import { restrictionOf, wholeOf } from '../src/scope.ts'
 import { openSqlite } from '../src/store/sqlite/open.ts'
-import { jobOf, MINUTE, T } from './support/store.ts'
+import { draft, jobOf, MINUTE, T } from './support/store.ts'
 
 /** A database as the first `count` migrations leave it. */
 function older(folder: string, count: number): Database.Database {
@@ -48,7 +49,63 @@ test('what an older gateway left in flight, waiting or unknown is followed on by
     expect(ids(await store.claimAbandoned(claim))).toEqual(['begun'])
     expect(ids(await store.claimImages({ ...claim, imagesSince: 0, stock: 9 }))).toEqual(['waiting'])
     expect(await jobOf(store, 'done')).toMatchObject({ following: null, imageTries: 0 })
-    expect((await store.usage('app' as AppId, 0)).inFlight).toBe(3)
+    expect((await store.usage(wholeOf('app' as AppId), 0)).inFlight).toBe(3)
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('what an older gateway’s apps have spent is what their predictions of each month cost', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
+  try {
+    const old = older(folder, 2)
+    for (const app of ['web', 'idle', 'batch'])
+      old.prepare('insert into apps (id, name, created_at) values (?, ?, ?)').run(app, app, T)
+    const insert = old.prepare(`
+      insert into predictions (id, app_id, model, image_url, prompt, duration, enable_prompt_expansion, seed, tags,
+        created_at, status, outputs, cost, updated_at, submission, due_at, idempotency_key, fingerprint)
+      values (?, ?, 'WAN_2_2_I2V_PLUS_1080P', 'https://images.example/cat.png', 'x', 5, 0, -1, '["a"]',
+        ?, 'QUEUED', '[]', ?, ${T}, 'none', ${T}, ?, ?)`)
+    const [january, february] = [Date.UTC(2027, 0), Date.UTC(2027, 1)]
+    const rows: [app: string, createdAt: number, cost: number][] = [
+      ['web', january - 1, 1],
+      ['web', january, 10],
+      ['web', february - 1, 100],
+      ['web', february, 1000],
+      ['web', february + 1, 0],
+      ['batch', february, 400_000],
+    ]
+    for (const [i, [app, createdAt, cost]] of rows.entries())
+      insert.run(`p${i}`, app, createdAt, cost, `k${i}`, 'print')
+    old.close()
+
+    const store = openSqlite(join(folder, 'rushes.db'), () => {})
+    const spent = async (app: string, moment: number) =>
+      (await store.usage(wholeOf(app as AppId), moment)).spent
+    for (const [app, moment, sum] of [
+      ['web', january - 1, 1],
+      ['web', january, 110],
+      ['web', february - 1, 110],
+      ['web', february, 1000],
+      ['web', Date.UTC(2027, 2), 0],
+      ['batch', february, 400_000],
+      ['batch', january, 0],
+      ['idle', february, 0],
+    ] as const)
+      expect([app, moment, await spent(app, moment)]).toEqual([app, moment, sum])
+    // It goes on from there.
+    await store.change('p3', () => ({ status: 'CANCELED', cost: 0 }), february)
+    expect(await spent('web', february)).toBe(0)
+    // Its keys are the app's own, and no token's.
+    const again = await store.create(
+      draft('web' as AppId),
+      { space: '', key: 'k3', fingerprint: 'print' },
+      february + 1,
+    )
+    expect(again).toMatchObject({ kind: 'repeated', prediction: { id: 'p3', space: '', token: null } })
+    const scope = { appId: 'web' as AppId, only: restrictionOf(['a'], []) }
+    expect((await store.get(scope, 'p0'))?.id).toBe('p0')
     await store.close()
   } finally {
     rmSync(folder, { recursive: true })

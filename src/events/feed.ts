@@ -7,14 +7,15 @@
 import { performance } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { type Filter, matches } from '../filter.ts'
-import type { AppId, PredictionEvent } from '../prediction.ts'
+import type { PredictionEvent } from '../prediction.ts'
+import { type Scope, sees } from '../scope.ts'
 import type { Events } from '../store/store.ts'
 import type { Bell } from './bell.ts'
 import { createRing } from './ring.ts'
 
 /** Which events a reader is for. */
 export interface Interest {
-  appId: AppId
+  scope: Scope
   predictionId?: string
   filter?: Filter
 }
@@ -166,9 +167,9 @@ export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: F
     close: () => closing.abort(),
   }
 
-  async function readStore({ appId, predictionId, filter = {} }: Interest, after: number): Promise<Reading> {
+  async function readStore({ scope, predictionId, filter = {} }: Interest, after: number): Promise<Reading> {
     const { events, through, floor } = await store.eventsAfter({
-      appId,
+      scope,
       after,
       limit: STORE_BATCH,
       ...(predictionId !== undefined && { predictionId }),
@@ -189,9 +190,9 @@ interface Listener {
   wake(seq: number): void
 }
 
-const topicOf = ({ appId, predictionId }: Interest): string => predictionId ?? appId
+const topicOf = ({ scope, predictionId }: Interest): string => predictionId ?? scope.appId
 
-const isFor = ({ appId, predictionId, filter = {} }: Interest, { prediction }: PredictionEvent): boolean =>
-  prediction.appId === appId &&
+const isFor = ({ scope, predictionId, filter = {} }: Interest, { prediction }: PredictionEvent): boolean =>
+  sees(scope, prediction) &&
   (predictionId === undefined || prediction.id === predictionId) &&
   matches(filter, prediction)

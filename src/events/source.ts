@@ -3,7 +3,8 @@
  * Invariant: a place is given out with what stands at it (a snapshot, a cursor), so that from there on every event counts.
  */
 import type { Filter } from '../filter.ts'
-import { type AppId, isFinal, type Prediction, type PredictionEvent } from '../prediction.ts'
+import { isFinal, type Prediction, type PredictionEvent } from '../prediction.ts'
+import type { Scope } from '../scope.ts'
 import type { Store } from '../store/store.ts'
 import type { Cursors } from './cursor.ts'
 import type { Interest } from './feed.ts'
@@ -45,10 +46,10 @@ export interface Source {
 }
 
 export interface Sources {
-  /** Every event of the app that the filter lets through: from `after` on, or from now on if it is null. */
-  follow(appId: AppId, after: string | null, filter: Filter): Source
-  /** The present state, then every later one, up to a final one. Null if the app has no such prediction. */
-  watch(appId: AppId, id: string): Promise<Source | null>
+  /** Every event in the scope that the filter lets through: from `after` on, or from now on if it is null. */
+  follow(scope: Scope, after: string | null, filter: Filter): Source
+  /** The present state, then every later one, up to a final one. Null if there is no such prediction in the scope. */
+  watch(scope: Scope, id: string): Promise<Source | null>
 }
 
 export function createSources(store: Store, cursors: Cursors): Sources {
@@ -62,10 +63,10 @@ export function createSources(store: Store, cursors: Cursors): Sources {
   }
 
   return {
-    follow(appId, after, filter) {
+    follow(scope, after, filter) {
       const seq = after === null ? null : cursors.open(after)
       return {
-        interest: { appId, filter },
+        interest: { scope, filter },
         from: seq ?? Number.MAX_SAFE_INTEGER,
         async begin() {
           const { head, floor } = await store.eventBounds()
@@ -85,17 +86,17 @@ export function createSources(store: Store, cursors: Cursors): Sources {
       }
     },
 
-    async watch(appId, id) {
-      const snapshot = await store.snapshot(appId, id)
+    async watch(scope, id) {
+      const snapshot = await store.snapshot(scope, id)
       if (snapshot === null) return null
       const { prediction, head } = snapshot
       const itemOf = (value: Prediction): Item => ({ value, cursor: null, isLast: isFinal(value.status) })
       return {
-        interest: { appId, predictionId: id },
+        interest: { scope, predictionId: id },
         from: head,
         begin: async () => ({ place: head, first: itemOf(prediction), replays: false }),
         itemOf: event => itemOf(event.prediction),
-        gap: async () => itemOf((await store.get(appId, id)) ?? prediction),
+        gap: async () => itemOf((await store.get(scope, id)) ?? prediction),
         caughtUp: null,
       }
     },

@@ -2,7 +2,7 @@
  * The app that asks: its limits and what it uses of them.
  */
 import type { App } from '../store/store.ts'
-import { builder } from './builder.ts'
+import { builder, QUERY_COST } from './builder.ts'
 import { Cost } from './money.ts'
 
 const AppLimits = builder.objectRef<App['limits']>('AppLimits').implement({
@@ -41,16 +41,18 @@ builder.node(AppType, {
   description: 'An app that shares this gateway.',
   id: { resolve: app => app.id },
   isTypeOf: value => typeof value === 'object' && value !== null && 'limits' in value,
-  loadManyWithoutCache: async (ids, { appId, store }) => {
-    const own = await store.app(appId)
-    return ids.map(id => (id === appId ? own : null))
+  loadManyWithoutCache: async (ids, { scope, store }) => {
+    const own = await store.app(scope.appId)
+    return ids.map(id => (id === scope.appId ? own : null))
   },
   fields: t => ({
     name: t.exposeString('name'),
     limits: t.expose('limits', { type: AppLimits }),
     usage: t.field({
       type: AppUsage,
-      resolve: (app, _args, { store, now }) => store.usage(app.id, monthOf(now())),
+      description: 'Of what the key or token sees.',
+      complexity: QUERY_COST,
+      resolve: (_app, _args, { scope, store, now }) => store.usage(scope, now()),
     }),
   }),
 })
@@ -59,15 +61,10 @@ builder.queryField('viewer', t =>
   t.field({
     type: AppType,
     description: 'The app whose key this is.',
-    resolve: async (_root, _args, { appId, store }) => {
+    resolve: async (_root, _args, { scope: { appId }, store }) => {
       const app = await store.app(appId)
       if (app === null) throw new Error(`app ${appId} has a key and no row`)
       return app
     },
   }),
 )
-
-function monthOf(now: number): number {
-  const date = new Date(now)
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth())
-}

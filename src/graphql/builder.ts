@@ -2,6 +2,7 @@
  * The schema builder every noun hangs its types on.
  */
 import SchemaBuilder from '@pothos/core'
+import ComplexityPlugin from '@pothos/plugin-complexity'
 import RelayPlugin from '@pothos/plugin-relay'
 import type { Context } from './context.ts'
 import { decodeId, encodeId } from './id.ts'
@@ -32,8 +33,15 @@ const NODES = new Set(['Prediction', 'App'])
 const NOTHING = { typename: 'Prediction', id: '' }
 const MOST_NODES = 100
 
+/** What a field costs, beside those below it, that makes a query of its own. */
+export const QUERY_COST = 5
+/** And that writes, for good. */
+export const WRITE_COST = 50
+
 export const builder = new SchemaBuilder<SchemaTypes>({
-  plugins: [RelayPlugin],
+  plugins: [RelayPlugin, ComplexityPlugin],
+  // The door judges, before anything runs; here the fields only say what they cost. A list that says nothing is short.
+  complexity: { disabled: true, defaultListMultiplier: 1 },
   defaultFieldNullability: false,
   relay: {
     cursorType: 'String',
@@ -46,6 +54,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
     nodeFieldOptions: { nullable: false },
     nodeQueryOptions: { nullable: true },
     nodesQueryOptions: {
+      complexity: ({ ids }) => ({ field: 1, multiplier: ids.length }),
       nullable: { list: false, items: true },
       resolve: (_root, { ids }, _context, _info, resolveNodes) => {
         if (ids.length > MOST_NODES) throw badArgument('ids', `at most ${MOST_NODES}`)

@@ -3,7 +3,8 @@
  */
 import { canceled } from '../decisions.ts'
 import type { Prediction } from '../prediction.ts'
-import { builder } from './builder.ts'
+import { forbidden } from './acceptance.ts'
+import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import { decodeIdOf } from './id.ts'
 import { PredictionType } from './prediction.ts'
@@ -37,19 +38,24 @@ builder.mutationField('cancelPrediction', t =>
     type: CancelPredictionResult,
     description:
       'While it waits: it is never sent. Later: it is no longer followed, and may still be charged.',
+    complexity: WRITE_COST,
     args: { input: t.arg({ type: CancelPredictionInput, required: true }) },
-    resolve: (_root, { input }, context) => cancelPrediction(decodeIdOf('Prediction', input.id), context),
+    resolve: (_root, { input }, context) =>
+      context.told(cancelPrediction(decodeIdOf('Prediction', input.id), context)),
   }),
 )
 
 async function cancelPrediction(
   id: string,
-  { appId, store, now }: Context,
-): Promise<Cancellation | RefusalOf<'NOT_FOUND' | 'ALREADY_FINISHED'>> {
-  if ((await store.get(appId, id)) === null) return { code: 'NOT_FOUND' }
+  context: Context,
+): Promise<Cancellation | RefusalOf<'NOT_FOUND' | 'ALREADY_FINISHED' | 'FORBIDDEN'>> {
+  const { scope, store, now } = context
+  const barred = forbidden(context)
+  if (barred !== null) return barred
+  if ((await store.get(scope, id)) === null) return { code: 'NOT_FOUND' }
   const at = now()
   const changed = await store.change(id, canceled(at), at)
   if (changed !== null) return { prediction: changed, mayStillBeCharged: changed.submission !== 'none' }
-  const prediction = await store.get(appId, id)
+  const prediction = await store.get(scope, id)
   return prediction === null ? { code: 'NOT_FOUND' } : { code: 'ALREADY_FINISHED', prediction }
 }

@@ -1,19 +1,26 @@
 /**
- * What a resolver may reach, made anew for each operation: one app, and loaders that read for that app alone.
+ * What a resolver may reach, made anew for each operation: who asks, and loaders that read
+ * what it sees and nothing else.
  */
 import DataLoader from 'dataloader'
+import type { RefusalCode } from '../errors.ts'
 import type { Cursors } from '../events/cursor.ts'
 import type { Sources } from '../events/source.ts'
 import type { AppId, Prediction } from '../prediction.ts'
+import type { Access, Scope } from '../scope.ts'
 import type { Store } from '../store/store.ts'
+import type { Tokens } from '../token.ts'
 
 export interface Services {
   store: Store
   sources: Sources
   cursors: Cursors
+  tokens: Tokens
   now: () => number
   /** For what an operator may want to know and no app is told. */
   notice(fields: object, message: string): void
+  /** For what an app is refused. */
+  refused(appId: AppId, code: RefusalCode): void
 }
 
 /** Each made when it is first asked for. */
@@ -23,33 +30,42 @@ export interface Loaders {
 }
 
 export interface Context extends Services {
-  appId: AppId
+  access: Access
+  scope: Scope
   loaders: Loaders
   /** The cursor a client of server-sent events reconnects with; it beats the feed's `after`. */
   lastEventId?: string
   /** The log's head before any field was read, where the operation asks for it. */
   head?: number
+  /** What a mutation answers; a refusal is counted. */
+  told<Answer extends object>(answer: Promise<Answer>): Promise<Answer>
   /** The same asker's, with nothing loaded yet. */
   renew(): Context
 }
 
-export const createContext = (services: Services, appId: AppId): Context => ({
+export const createContext = (services: Services, access: Access): Context => ({
   ...services,
-  appId,
-  loaders: createLoaders(services.store, appId),
-  renew: () => createContext(services, appId),
+  access,
+  scope: access.scope,
+  loaders: createLoaders(services.store, access.scope),
+  async told(answer) {
+    const result = await answer
+    if ('code' in result) services.refused(access.scope.appId, result.code as RefusalCode)
+    return result
+  },
+  renew: () => createContext(services, access),
 })
 
-function createLoaders(store: Store, appId: AppId): Loaders {
+function createLoaders(store: Store, scope: Scope): Loaders {
   let predictions: Loaders['predictions'] | null = null
   let queuePositions: Loaders['queuePositions'] | null = null
   return {
     get predictions() {
-      predictions ??= new DataLoader(ids => store.getMany(appId, ids))
+      predictions ??= new DataLoader(ids => store.getMany(scope, ids))
       return predictions
     },
     get queuePositions() {
-      queuePositions ??= new DataLoader(ids => store.queuePositions(appId, ids), { cache: false })
+      queuePositions ??= new DataLoader(ids => store.queuePositions(scope.appId, ids), { cache: false })
       return queuePositions
     },
   }

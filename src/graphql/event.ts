@@ -6,7 +6,7 @@ import { EVENT_TYPES, type Prediction, type PredictionEvent } from '../predictio
 import { builder, OWN } from './builder.ts'
 import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
 import { decodeIdOf } from './id.ts'
-import { connectionOf, limitOf } from './page.ts'
+import { connectionOf, limitOf, pageCost } from './page.ts'
 import { PredictionType } from './prediction.ts'
 import { badArgument, requestError } from './request-error.ts'
 
@@ -37,12 +37,13 @@ builder.objectField(PredictionType, 'history', t =>
     description:
       'Its events, oldest first, as far back as events are kept. 20 a page unless `first` says otherwise.',
     args: { first: t.arg.int(), after: t.arg.string() },
+    complexity: pageCost,
     extensions: { [OWN]: true },
-    resolve: async ({ id }, { first, after }, { appId, store, cursors }) => {
+    resolve: async ({ id }, { first, after }, { scope, store, cursors }) => {
       const limit = limitOf('first', first)
       const place = typeof after === 'string' ? cursors.open(after) : 0
       if (place === null) throw badArgument('after', 'a cursor of this history')
-      const { events } = await store.eventsAfter({ appId, after: place, limit: limit + 1, predictionId: id })
+      const { events } = await store.eventsAfter({ scope, after: place, limit: limit + 1, predictionId: id })
       const edges = events.slice(0, limit).map(event => ({ cursor: cursors.seal(event.seq), node: event }))
       return connectionOf(edges, { hasNextPage: events.length > limit, hasPreviousPage: place > 0 })
     },
@@ -84,8 +85,8 @@ builder.subscriptionFields(t => ({
     description:
       'Its present state at once, then every change while connected; completed after a final state.',
     args: { id: t.arg.id({ required: true }) },
-    subscribe: async (_root, { id }, { appId, sources }) => {
-      const source = await sources.watch(appId, decodeIdOf('Prediction', id))
+    subscribe: async (_root, { id }, { scope, sources }) => {
+      const source = await sources.watch(scope, decodeIdOf('Prediction', id))
       if (source === null) throw requestError('NOT_FOUND')
       return readByBroadcast(source)
     },
@@ -97,8 +98,8 @@ builder.subscriptionFields(t => ({
     description:
       "Every change to the app's predictions that the filter lets through, in order, each once: from right behind `after`, or from now on.",
     args: { after: t.arg.string(), filter: t.arg({ type: PredictionFilter }) },
-    subscribe: (_root, { after, filter }, { appId, sources, lastEventId }) =>
-      readByBroadcast(sources.follow(appId, lastEventId ?? after ?? null, filterOf(filter))),
+    subscribe: (_root, { after, filter }, { scope, sources, lastEventId }) =>
+      readByBroadcast(sources.follow(scope, lastEventId ?? after ?? null, filterOf(filter))),
     resolve: (value: unknown) => {
       const item = value as FeedItem
       return item.kind === 'event' ? item.event : item

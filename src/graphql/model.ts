@@ -2,7 +2,7 @@
  * The catalogue, as an app sees it.
  */
 import { MODELS, type ModelCard, VIDEO_MODELS } from '../models.ts'
-import { builder } from './builder.ts'
+import { builder, QUERY_COST } from './builder.ts'
 import { Cost } from './money.ts'
 
 export const VideoModelEnum = builder.enumType('VideoModel', { values: VIDEO_MODELS })
@@ -18,6 +18,7 @@ const Model = builder.objectRef<ModelCard>('Model').implement({
     cost: t.field({ type: Cost, description: 'A job.', resolve: card => card.price }),
     expectedSeconds: t.int({
       nullable: true,
+      complexity: QUERY_COST,
       description:
         "From submission to video: the median of the newest finished jobs, else the catalogue's figure.",
       resolve: async ({ model, expectedSeconds }, _args, { store }) => {
@@ -28,4 +29,10 @@ const Model = builder.objectRef<ModelCard>('Model').implement({
   }),
 })
 
-builder.queryField('models', t => t.field({ type: [Model], resolve: () => Object.values(MODELS) }))
+builder.queryField('models', t =>
+  t.field({
+    type: [Model],
+    complexity: { multiplier: VIDEO_MODELS.length },
+    resolve: () => Object.values(MODELS),
+  }),
+)

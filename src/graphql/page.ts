@@ -3,6 +3,7 @@
  * A place tells nothing but the prediction's own moment and id, so it need not be sealed.
  */
 import type { PageRequest, Place } from '../store/store.ts'
+import { QUERY_COST } from './builder.ts'
 import { badArgument } from './request-error.ts'
 
 export interface PageArguments {
@@ -34,6 +35,12 @@ export function limitOf(argument: string, count: number | null | undefined): num
   if (count < 0 || count > MOST) throw badArgument(argument, `0 to ${MOST}`)
   return count
 }
+
+/** Each item of the page counts: as many as are asked for, whether or not there may be so many. */
+export const pageCost = ({ first, last }: PageArguments): { field: number; multiplier: number } => ({
+  field: QUERY_COST,
+  multiplier: Math.max(0, first ?? last ?? PAGE),
+})
 
 /** What a connection answers with. */
 export const connectionOf = <Node>(

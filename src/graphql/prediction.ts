@@ -4,12 +4,12 @@
 import { GRAPHQL_MAX_INT } from 'graphql'
 import { ENDINGS, PREDICTION_ERRORS, type PredictionErrorCode } from '../errors.ts'
 import type { Input, Output, Prediction } from '../prediction.ts'
-import { builder, OWN } from './builder.ts'
+import { builder, OWN, QUERY_COST } from './builder.ts'
 import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
 import { decodeIdOf } from './id.ts'
 import { VideoModelEnum } from './model.ts'
 import { Cost } from './money.ts'
-import { connectionOf, pageOf, placeCursor } from './page.ts'
+import { connectionOf, pageCost, pageOf, placeCursor } from './page.ts'
 
 export const PredictionType = builder.objectRef<Prediction>('Prediction')
 
@@ -71,12 +71,16 @@ builder.node(PredictionType, {
   description: 'One video that was asked for.',
   id: { resolve: prediction => prediction.id },
   isTypeOf: value => typeof value === 'object' && value !== null && 'upstreamId' in value,
-  loadManyWithoutCache: (ids, { appId, store }) => store.getMany(appId, ids),
+  loadManyWithoutCache: (ids, { scope, store }) => store.getMany(scope, ids),
   fields: t => ({
     model: t.expose('model', { type: VideoModelEnum }),
     status: t.expose('status', { type: PredictionStatusEnum }),
     input: t.expose('input', { type: PredictionInput }),
-    outputs: t.expose('outputs', { type: [VideoOutput], description: 'Empty until COMPLETED.' }),
+    outputs: t.expose('outputs', {
+      type: [VideoOutput],
+      complexity: { multiplier: 2 },
+      description: 'Empty until COMPLETED.',
+    }),
     error: t.expose('error', {
       type: PredictionError,
       nullable: true,
@@ -85,6 +89,7 @@ builder.node(PredictionType, {
     queuePosition: t.int({
       nullable: true,
       description: 'As of reading; 1 is next; null unless it waits in the queue.',
+      complexity: 2,
       extensions: { [OWN]: true },
       resolve: (prediction, _args, { loaders }) =>
         prediction.status === 'QUEUED' ? loaders.queuePositions.load(prediction.id) : null,
@@ -103,6 +108,7 @@ builder.node(PredictionType, {
     retryOf: t.field({
       type: PredictionType,
       nullable: true,
+      complexity: 2,
       extensions: { [OWN]: true },
       resolve: ({ retryOf }, _args, { loaders }) =>
         retryOf === null ? null : loaders.predictions.load(retryOf),
@@ -124,8 +130,9 @@ builder.queryFields(t => ({
   prediction: t.field({
     type: PredictionType,
     nullable: true,
+    complexity: QUERY_COST,
     args: { id: t.arg.id({ required: true }) },
-    resolve: (_root, { id }, { appId, store }) => store.get(appId, decodeIdOf('Prediction', id)),
+    resolve: (_root, { id }, { scope, store }) => store.get(scope, decodeIdOf('Prediction', id)),
   }),
 
   predictions: t.connection(
@@ -133,8 +140,12 @@ builder.queryFields(t => ({
       type: PredictionType,
       description: 'Newest first. 20 a page unless `first` or `last` says otherwise, at most 100.',
       args: { filter: t.arg({ type: PredictionFilter }) },
-      resolve: async (_root, { filter, ...page }, { appId, store }) => {
-        const { predictions, ...more } = await store.list(appId, {
+      complexity: ({ filter, ...page }) => {
+        const { field, multiplier } = pageCost(page)
+        return { field: field + (filter?.ids?.length ?? 0), multiplier }
+      },
+      resolve: async (_root, { filter, ...page }, { scope, store }) => {
+        const { predictions, ...more } = await store.list(scope, {
           ...pageOf(page),
           filter: filterOf(filter),
         })

@@ -1,6 +1,7 @@
 /**
  * A refusal is data: one type a reason, each an `Error`. Code, message and retryable come from the one table.
  */
+import type { z } from 'zod'
 import { REFUSALS, type RefusalCode } from '../errors.ts'
 import type { Prediction } from '../prediction.ts'
 import { builder } from './builder.ts'
@@ -48,6 +49,10 @@ const common = <Code extends RefusalCode>(code: Code) => ({
 const InputIssue = builder.objectRef<Issue>('InputIssue').implement({
   fields: t => ({ path: t.exposeStringList('path'), message: t.exposeString('message') }),
 })
+
+/** Of a mutation's `input`: all at once, each with its path. */
+export const issuesOf = ({ issues }: z.ZodError): Issue[] =>
+  issues.map(({ path, message }) => ({ path: ['input', ...path.map(String)], message }))
 
 /** Code → its type. */
 export const refusals = {

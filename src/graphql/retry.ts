@@ -1,9 +1,9 @@
 /**
  * retryPrediction: a new prediction with an old one's input, linked to it. A person's decision, for it is charged anew.
  */
-import { MODELS } from '../models.ts'
 import type { Prediction } from '../prediction.ts'
-import { builder } from './builder.ts'
+import { accept, forbidden, requestOf, taggedFor } from './acceptance.ts'
+import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import { decodeIdOf } from './id.ts'
 import { fingerprint, idempotencyKey } from './idempotency.ts'
@@ -40,31 +40,33 @@ builder.mutationField('retryPrediction', t =>
   t.field({
     type: RetryPredictionResult,
     description: 'Asks for the same again, as a new prediction with `retryOf`. It is charged like any other.',
+    complexity: WRITE_COST,
     args: { input: t.arg({ type: RetryPredictionInput, required: true }) },
-    resolve: (_root, { input }, context) => retryPrediction(input, context),
+    resolve: (_root, { input }, context) => context.told(retryPrediction(input, context)),
   }),
 )
 
 async function retryPrediction(
   input: RetryPredictionInput,
-  { appId, store, now }: Context,
+  context: Context,
 ): Promise<{ prediction: Prediction } | Refusal> {
+  const { scope, store, now } = context
+  const barred = forbidden(context)
+  if (barred !== null) return barred
   const key = idempotencyKey.safeParse(input.idempotencyKey)
   if (!key.success) return invalid('idempotencyKey', ...key.error.issues.map(issue => issue.message))
-  const old = await store.get(appId, decodeIdOf('Prediction', input.id))
+  const old = await store.get(scope, decodeIdOf('Prediction', input.id))
   if (old === null) return { code: 'NOT_FOUND' }
-  const at = now()
-  const idempotency =
-    key.data === null ? null : { key: key.data, fingerprint: fingerprint({ retryOf: old.id }) }
+  const idempotency = requestOf(context, key.data, fingerprint({ retryOf: old.id }))
   // First: the same request is answered with the same prediction, though the old one may have been corrected since.
-  const earlier = idempotency && (await store.repeated(appId, idempotency, at))
-  if (!earlier && old.status !== 'FAILED' && old.status !== 'CANCELED')
+  const earlier = idempotency && (await store.repeated(scope.appId, idempotency, now()))
+  if (earlier) return earlier.kind === 'conflict' ? { code: 'IDEMPOTENCY_CONFLICT', ...earlier } : earlier
+  if (old.status !== 'FAILED' && old.status !== 'CANCELED')
     return invalid('id', `expected a FAILED or CANCELED prediction; this one is ${old.status}`)
 
   const { model, input: asked, tags, metadata } = old
-  const draft = { appId, model, input: asked, tags, metadata, retryOf: old.id, cost: MODELS[model].price }
-  const { kind, prediction } = earlier || (await store.create(draft, idempotency, at))
-  return kind === 'conflict' ? { code: 'IDEMPOTENCY_CONFLICT', prediction } : { prediction }
+  const again = { model, input: asked, tags: taggedFor(context, tags), metadata, retryOf: old.id }
+  return accept(again, idempotency, context)
 }
 
 const invalid = (field: string, ...messages: string[]): Refusal => ({

@@ -9,6 +9,7 @@ import './event.ts'
 import './submission.ts'
 import './cancellation.ts'
 import './retry.ts'
+import './access-token.ts'
 import { builder } from './builder.ts'
 
 export const schema = builder.toSchema()

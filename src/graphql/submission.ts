@@ -6,13 +6,14 @@ import { z } from 'zod'
 import { MODELS, SEED } from '../models.ts'
 import type { Prediction } from '../prediction.ts'
 import { isWebUrl } from '../web-url.ts'
-import { builder } from './builder.ts'
+import { accept, forbidden, requestOf, taggedFor } from './acceptance.ts'
+import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import { fingerprint, idempotencyKey } from './idempotency.ts'
 import { VideoModelEnum } from './model.ts'
 import { PredictionType } from './prediction.ts'
-import { type Issue, type Refusal, refusals } from './refusal.ts'
-import { characters, text } from './text.ts'
+import { issuesOf, type Refusal, refusals } from './refusal.ts'
+import { characters, tagList, text } from './text.ts'
 
 const ImageInput = builder.inputType('ImageInput', {
   isOneOf: true,
@@ -67,8 +68,9 @@ builder.mutationField('submitVideo', t =>
     type: SubmitVideoResult,
     description:
       'Accepts a job. It is on disk when this answers; watch it with predictionUpdated or predictionFeed.',
+    complexity: WRITE_COST,
     args: { input: t.arg({ type: SubmitVideoInput, required: true }) },
-    resolve: (_root, { input }, context) => submitVideo(input, context),
+    resolve: (_root, { input }, context) => context.told(submitVideo(input, context)),
   }),
 )
 
@@ -76,21 +78,19 @@ async function submitVideo(
   input: SubmitVideoInput,
   context: Context,
 ): Promise<{ prediction: Prediction } | Refusal> {
-  const { appId, store, now } = context
-  const judged = judge(input)
-  if ('issues' in judged) return { code: 'INVALID_INPUT', issues: judged.issues }
-  const { idempotencyKey, image, tags, metadata, model, ...rest } = judged.input
+  const barred = forbidden(context)
+  if (barred !== null) return barred
+  const judged = submission.safeParse(input)
+  if (!judged.success) return { code: 'INVALID_INPUT', issues: issuesOf(judged.error) }
+  const { idempotencyKey: key, image, tags, metadata, model, ...rest } = judged.data
   // No upload can be told from one of another app: there is none of that id here.
   if (image.url === undefined) return { code: 'NOT_FOUND' }
 
-  const asked = { model, input: { imageUrl: image.url, ...rest }, tags, metadata }
-  const idempotency =
-    idempotencyKey === null ? null : { key: idempotencyKey, fingerprint: fingerprint(asked) }
-  const draft = { ...asked, appId, retryOf: null, cost: MODELS[model].price }
-  const { kind, prediction } = await store.create(draft, idempotency, now())
-  if (kind === 'conflict') return { code: 'IDEMPOTENCY_CONFLICT', prediction }
-  if (kind === 'created') noticeLength(context, prediction)
-  return { prediction }
+  const asked = { model, input: { imageUrl: image.url, ...rest }, tags: taggedFor(context, tags), metadata }
+  const idempotency = requestOf(context, key, fingerprint(asked))
+  const accepted = await accept({ ...asked, retryOf: null }, idempotency, context)
+  if ('isNew' in accepted && accepted.isNew) noticeLength(context, accepted.prediction)
+  return accepted
 }
 
 const METADATA_BYTES = 4096
@@ -112,11 +112,7 @@ const submission = z
       .number()
       .refine(seed => seed >= SEED.min && seed <= SEED.max, `expected ${SEED.min} to ${SEED.max}`),
     idempotencyKey,
-    tags: z
-      .array(text.refine(tag => tag.trim() !== '' && characters(tag) <= 64, 'expected 1 to 64 characters'))
-      .max(10, 'expected at most 10 tags')
-      .nullish()
-      .transform(tags => [...new Set(tags)]),
+    tags: tagList.nullish().transform(tags => tags ?? []),
     metadata: z
       .unknown()
       .refine(value => bytesOf(value) <= METADATA_BYTES, 'expected at most 4 KiB of JSON')
@@ -133,18 +129,6 @@ const submission = z
       })
   })
 
-/** All faults at once, each with its path. */
-function judge(input: SubmitVideoInput): { input: z.output<typeof submission> } | { issues: Issue[] } {
-  const judged = submission.safeParse(input)
-  if (judged.success) return { input: judged.data }
-  return {
-    issues: judged.error.issues.map(({ path, message }) => ({
-      path: ['input', ...path.map(String)],
-      message,
-    })),
-  }
-}
-
 /** As JSON; endless, where it is nested too deep to be written. */
 function bytesOf(value: unknown): number {
   try {
@@ -155,12 +139,12 @@ function bytesOf(value: unknown): number {
 }
 
 /** Other hosts of these models state such limits, this upstream does not: worth knowing, no reason to refuse. */
-function noticeLength({ notice, appId }: Context, { id, input }: Prediction): void {
+function noticeLength({ notice, scope }: Context, { id, input }: Prediction): void {
   const prompt = characters(input.prompt)
   const negativePrompt = characters(input.negativePrompt ?? '')
   if (prompt > 800 || negativePrompt > 500)
     notice(
-      { app: appId, prediction: id, prompt, negativePrompt },
+      { app: scope.appId, prediction: id, prompt, negativePrompt },
       'longer, in characters, than other hosts of this model take',
     )
 }

@@ -19,6 +19,8 @@ import { createTurns } from './turns.ts'
 export interface Broadcast {
   /** With errors where the subscription is refused. The asker's context has its sink. */
   subscribe(args: ExecutionArgs): Promise<Subscriber | ExecutionResult>
+  /** Live subscriptions, by whose they are. */
+  watchers(): Map<string, number>
   close(): void
 }
 
@@ -161,6 +163,12 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
       const question = createQuestion(args, asker, log)
       if (question instanceof GraphQLError) return { errors: [question] }
       return new Subscriber(asker.sink, { question, source }, home)
+    },
+    watchers() {
+      const watchers = new Map<string, number>()
+      for (const { question, size } of lines.values())
+        watchers.set(question.owner, (watchers.get(question.owner) ?? 0) + size)
+      return watchers
     },
     close: () => clearInterval(reminder),
   }

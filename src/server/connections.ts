@@ -30,13 +30,22 @@ export interface ConnectionsOptions {
 }
 
 const CHECK_MS = 2000
+/** Of an app's: one browser must leave the others theirs. */
+const MOST_PER_TOKEN = 50
 /** A few are ended quicker than many: so far apart no gateway behind this one is stormed. */
 const APART_MS = 10
 
 export function createConnections({ authenticate, log, mostPerApp }: ConnectionsOptions): Connections {
   const byApp = new Map<string, Set<Connection>>()
+  const byToken = new Map<string, number>()
   let stopping = false
   let checking = false
+
+  const countToken = ({ grant, hash }: Caller, by: 1 | -1) => {
+    const count = (byToken.get(hash) ?? 0) + by
+    if (grant !== null && count > 0) byToken.set(hash, count)
+    else byToken.delete(hash)
+  }
 
   const all = () => [...byApp.values()].flatMap(some => [...some])
 
@@ -44,10 +53,9 @@ export function createConnections({ authenticate, log, mostPerApp }: Connections
     if (checking) return
     checking = true
     try {
-      const byKey = Map.groupBy(all(), ({ caller }) => caller.key.hash)
-      for (const same of byKey.values())
-        if (!(await authenticate.stands(same[0]!.caller)))
-          for (const connection of same) connection.end('revoked')
+      const byCaller = Map.groupBy(all(), ({ caller }) => caller)
+      for (const [caller, same] of byCaller)
+        if (!(await authenticate.stands(caller))) for (const connection of same) connection.end('revoked')
     } catch (error) {
       log.error({ err: error }, 'the keys of open connections could not be looked up')
     } finally {
@@ -61,17 +69,20 @@ export function createConnections({ authenticate, log, mostPerApp }: Connections
   return {
     admit(connection) {
       if (stopping) return 'stopping'
-      const { appId } = connection.caller
+      const { caller } = connection
+      const { appId } = caller.scope
       const some = byApp.get(appId) ?? new Set()
-      if (some.size >= mostPerApp) return 'too many'
+      if (some.size >= mostPerApp || (byToken.get(caller.hash) ?? 0) >= MOST_PER_TOKEN) return 'too many'
       byApp.set(appId, some.add(connection))
+      countToken(caller, 1)
       return null
     },
 
     leave(connection) {
-      const { appId } = connection.caller
+      const { caller } = connection
+      const { appId } = caller.scope
       const some = byApp.get(appId)
-      some?.delete(connection)
+      if (some?.delete(connection)) countToken(caller, -1)
       if (some?.size === 0) byApp.delete(appId)
     },
 

@@ -1,19 +1,32 @@
 /**
- * Which path is whose. A request that fails in a way nobody foresaw is logged once and answered with 500.
+ * Who may come in at all, and which path is whose. A request that fails in a way nobody foresaw is logged once and answered with 500.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { sendNodeResponse } from '@whatwg-node/server'
 import { REQUEST_ERRORS } from '../errors.ts'
 import { WEBHOOK_PATH } from '../webhook-address.ts'
+import type { Addresses } from './address.ts'
+import type { Crowd } from './crowd.ts'
+import { refuseUpgrade } from './headers.ts'
 import type { Health } from './health.ts'
 import type { ErrorLog } from './mask.ts'
 import type { Metrics } from './metrics.ts'
+import type { Origins } from './origin.ts'
+import { answerSlowed, type Rates, retryAfter } from './rates.ts'
 import { createEventStream, type EventStreamOptions } from './sse.ts'
 import type { Webhook } from './webhook.ts'
 import type { WebSockets } from './websocket.ts'
 import { type Door, GRAPHQL_PATH, type Yoga } from './yoga.ts'
 
 export interface Doors extends EventStreamOptions {
+  addresses: Addresses
+  crowd: Crowd
+  origins: Origins
+  rates: Pick<Rates, 'ofAddress'>
+  setHeaders(response: ServerResponse): void
+  mostConnections: number
+  patience?: Partial<Patience> | undefined
   yoga: Yoga
   webSockets: WebSockets
   webhook: Webhook
@@ -22,8 +35,30 @@ export interface Doors extends EventStreamOptions {
   log: ErrorLog
 }
 
-export function createHttp({ yoga, webSockets, webhook, health, metrics, log, ...streams }: Doors): Server {
+/** Milliseconds. What has come in whole, an event stream too, may take as long as it will. */
+export interface Patience {
+  /** From the first moment of a connection, or of a next request, to the end of its head. */
+  headersTimeout: number
+  /** And of its body. */
+  requestTimeout: number
+  /** Longer than load balancers keep theirs, which is a minute mostly. */
+  keepAliveTimeout: number
+  connectionsCheckingInterval: number
+}
+
+const PATIENCE: Patience = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 2000,
+}
+
+export function createHttp(doors: Doors): Server {
+  const { yoga, webSockets, webhook, health, metrics, log, ...others } = doors
+  const { addresses, crowd, origins, rates, setHeaders, mostConnections, patience, ...streams } = others
+
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    setHeaders(response)
     const path = pathOf(request)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return plain(response, 400, 'Host: no host name')
@@ -37,8 +72,14 @@ export function createHttp({ yoga, webSockets, webhook, health, metrics, log, ..
   }
 
   async function answerGraphql(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (origins.greet(request, response)) return
+    const address = addresses.of(request)
+    const slowed = await rates.ofAddress(address)
+    if (slowed !== null) return answerSlowed(response, slowed)
+    if (isForwarded(request) && !crowd.admit(address, response)) return answerSlowed(response, CROWDED_MS)
+
     const stream = createEventStream(request, response, streams)
-    const door: Door = { sink: stream.sink }
+    const door: Door = { address, sink: stream.sink }
     const lastEventId = request.headers['last-event-id']
     if (typeof lastEventId === 'string' && lastEventId !== '') door.lastEventId = lastEventId
     const answer = await yoga.handleNodeRequestAndResponse(request, response, door)
@@ -47,7 +88,19 @@ export function createHttp({ yoga, webSockets, webhook, health, metrics, log, ..
     else await sendNodeResponse(answer, response, request, true)
   }
 
-  const server = createServer((request, response) => {
+  const isForwarded = ({ socket }: IncomingMessage) => addresses.isProxy(socket.remoteAddress ?? '')
+
+  async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    if (pathOf(request) !== GRAPHQL_PATH) return refuseUpgrade(socket, '404 Not Found')
+    if (!origins.mayOpen(request)) return refuseUpgrade(socket, '403 Forbidden')
+    const address = addresses.of(request)
+    const slowed = await rates.ofAddress(address)
+    const isCrowded = slowed === null && isForwarded(request) && !crowd.admit(address, socket)
+    if (slowed === null && !isCrowded) return webSockets.upgrade(request, socket, head, address)
+    refuseUpgrade(socket, '429 Too Many Requests', { 'retry-after': retryAfter(slowed ?? CROWDED_MS) })
+  }
+
+  const server = createServer({ ...PATIENCE, ...patience }, (request, response) => {
     answer(request, response).catch(error => {
       log.error({ err: error }, 'a request failed in a way nobody foresaw')
       if (response.headersSent) response.destroy()
@@ -58,14 +111,23 @@ export function createHttp({ yoga, webSockets, webhook, health, metrics, log, ..
   server.on('upgrade', (request, socket, head) => {
     // Node hands the socket over without its own listener: a reset would end the process.
     socket.on('error', () => socket.destroy())
-    if (pathOf(request) === GRAPHQL_PATH) webSockets.upgrade(request, socket, head)
-    else socket.end(NOT_FOUND, () => socket.destroy())
+    upgrade(request, socket, head).catch(error => {
+      log.error({ err: error }, 'an upgrade failed in a way nobody foresaw')
+      socket.destroy()
+    })
+  })
+
+  server.maxConnections = mostConnections
+  server.on('connection', socket => {
+    const { remoteAddress = '' } = socket
+    if (!addresses.isProxy(remoteAddress) && !crowd.admit(remoteAddress, socket)) socket.destroy()
   })
 
   return server
 }
 
-const NOT_FOUND = 'HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+/** When it may be less crowded. */
+const CROWDED_MS = 1000
 
 const pathOf = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
 

@@ -15,6 +15,8 @@ export function mask(error: unknown, log: ErrorLog): GraphQLError {
   if (known !== null && (cause === null || cause instanceof GraphQLError)) {
     // Yoga shows the error of its JSON parser here.
     delete known.extensions.originalError
+    // And takes what is no JSON for an answer of GraphQL's, with a 200.
+    if (known.extensions.code === 'BAD_REQUEST') Object.assign(known.extensions.http ?? {}, { spec: false })
     return known
   }
   log.error({ err: cause, path: known?.path }, 'an operation failed in a way nobody foresaw')

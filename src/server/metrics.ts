@@ -6,9 +6,9 @@ import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { PAUSES } from '../pause.ts'
-import type { Store } from '../store/store.ts'
+import { type AppMetrics, type AppMetricsOptions, createAppMetrics } from './app-metrics.ts'
 
-export interface Metrics {
+export interface Metrics extends Pick<AppMetrics, 'refused' | 'submitted'> {
   answer(request: IncomingMessage, response: ServerResponse): Promise<void>
   close(): void
 }
@@ -23,19 +23,20 @@ const PROXY_HEADERS = [
   'via',
 ]
 
-export interface MetricsOptions {
+export interface MetricsOptions extends AppMetricsOptions {
   token: string | null
-  store: Store
   /** Jobs at once; null is no limit. */
   concurrency: number | null
   /** Whether looks at upstream go well. */
   reads: () => boolean
 }
 
-export function createMetrics({ token, store, concurrency, reads }: MetricsOptions): Metrics {
+export function createMetrics(options: MetricsOptions): Metrics {
+  const { token, store, concurrency, reads } = options
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
+  const apps = createAppMetrics(registry, options)
 
   new Gauge({
     name: 'rushes_predictions',
@@ -92,7 +93,12 @@ export function createMetrics({ token, store, concurrency, reads }: MetricsOptio
           .end('/metrics: loopback, or METRICS_TOKEN\n')
       response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
     },
-    close: () => registry.clear(),
+    refused: apps.refused,
+    submitted: apps.submitted,
+    close() {
+      apps.close()
+      registry.clear()
+    },
   }
 }
 

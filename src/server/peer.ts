@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
+import { setTimeout } from 'node:timers/promises'
 import type { WebSocket as ProtocolSocket } from 'graphql-ws'
 import { WebSocket } from 'ws'
 import type { Caller } from './auth.ts'
@@ -37,26 +38,51 @@ export interface Manners {
   log: ErrorLog
 }
 
+/** Each operation is begun and completed, and there are pings. */
+const messagesPerSecond = ({ operationsPerSecond }: Manners): number => 100 + 2 * operationsPerSecond
+
 export class Peer implements ProtocolSocket, Connection, Pulsing {
   readonly client: WebSocket
   readonly socket: Socket
   readonly outlet: Outlet
   readonly answers = true
+  /** The client's. */
+  readonly address: string
   /** Once its key is known. */
   caller!: Caller
   admitted = false
   readonly #manners: Manners
-  /** Operations it may still begin, as of `filledAt`. */
+  /** Operations it may still begin, and messages of any kind it is still heard with, as of `filledAt`. */
   #tokens: number
+  #patience: number
   #filledAt = performance.now()
   #lastTurn: Promise<unknown> = REST
+  /** Until it is trusted. */
+  #watch: ((chunk: Buffer) => void) | null = null
 
-  constructor(client: WebSocket, socket: Socket, manners: Manners) {
+  constructor(client: WebSocket, socket: Socket, address: string, manners: Manners) {
     this.client = client
     this.socket = socket
+    this.address = address
     this.outlet = new Outlet(socket)
     this.#manners = manners
     this.#tokens = manners.operationsPerSecond
+    this.#patience = messagesPerSecond(manners)
+  }
+
+  /** Cuts it if it sends more than so many bytes before it is trusted. */
+  distrust(bytes: number): void {
+    let left = bytes
+    this.#watch = ({ length }) => {
+      left -= length
+      if (left < 0) this.socket.destroy()
+    }
+    this.socket.on('data', this.#watch)
+  }
+
+  trust(): void {
+    if (this.#watch !== null) this.socket.off('data', this.#watch)
+    this.#watch = null
   }
 
   get protocol(): string {
@@ -75,7 +101,7 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
 
   pong(data: Buffer): void {
     if (this.isOpen) this.client.pong(data)
-    this.#listen()
+    this.heard()
   }
 
   ping(): void {
@@ -85,7 +111,7 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
   onMessage(hear: (text: string) => Promise<void>): void {
     this.client.on('message', data => {
       hear(String(data)).catch(error => this.#fail(error))
-      this.#listen()
+      this.heard()
     })
   }
 
@@ -116,13 +142,27 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
 
   /** A second's worth at once, then so many a second. */
   mayBegin(): boolean {
-    const { operationsPerSecond: perSecond } = this.#manners
-    const now = performance.now()
-    this.#tokens = Math.min(perSecond, this.#tokens + ((now - this.#filledAt) / 1000) * perSecond)
-    this.#filledAt = now
+    this.#fill()
     if (this.#tokens < 1) return false
     this.#tokens--
     return true
+  }
+
+  /** A message, whatever it is. */
+  heard(): void {
+    this.#fill()
+    this.#patience--
+    this.#listen()
+  }
+
+  #fill(): void {
+    const { operationsPerSecond } = this.#manners
+    const most = messagesPerSecond(this.#manners)
+    const now = performance.now()
+    const seconds = (now - this.#filledAt) / 1000
+    this.#tokens = Math.min(operationsPerSecond, this.#tokens + seconds * operationsPerSecond)
+    this.#patience = Math.min(most, this.#patience + seconds * most)
+    this.#filledAt = now
   }
 
   #fail(error: Error): void {
@@ -131,11 +171,13 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
     this.closeFor(isTheirs ? 'bad message' : 'fault')
   }
 
-  /** Whoever does not read what it is told is not heard for a while. */
+  /** Whoever does not read what it is told, or says too much, is not heard for a while. */
   #listen(): void {
-    if (!this.outlet.isFull() || this.client.isPaused) return
+    if (this.client.isPaused || (!this.outlet.isFull() && this.#patience >= 0)) return
     this.client.pause()
-    this.outlet.drained().then(() => this.client.resume())
+    const rest = Math.max(0, (-this.#patience / messagesPerSecond(this.#manners)) * 1000)
+    const rested = rest > 0 ? setTimeout(rest, undefined, { ref: false }) : REST
+    Promise.all([this.outlet.drained(), rested]).then(() => this.client.resume())
   }
 }
 

@@ -22,6 +22,7 @@ import type { Item } from '../events/source.ts'
 import { OWN } from '../graphql/builder.ts'
 import type { Context } from '../graphql/context.ts'
 import { badArgument } from '../graphql/request-error.ts'
+import { spaceOf } from '../scope.ts'
 import { type ErrorLog, mask } from './mask.ts'
 
 /** The context of a subscription, as the executor makes it. */
@@ -52,19 +53,20 @@ const LONGEST_VARIABLES = 64 * 1024
 /** Or a request error, BAD_ARGUMENT. */
 export function createQuestion(args: ExecutionArgs, asker: Asker, log: ErrorLog): Question | GraphQLError {
   const { schema, document } = args
-  const { appId, params, renew } = asker
+  const { scope, params, renew } = asker
   const operationName = args.operationName ?? null
   const variableValues = args.variableValues ?? null
   const { isOwn, place } = traitsOf(schema, document)
 
   const { [place ?? '']: _, ...others } = variableValues ?? {}
-  const variables = stringify(others) ?? ''
+  const variables = textOf(others)
+  if (variables === null) return badArgument('variables', 'fewer levels')
   if (variables.length > LONGEST_VARIABLES)
     return badArgument('variables', `at most ${LONGEST_VARIABLES} characters for a subscription`)
 
   const keyOf = () =>
     createHash('sha256')
-      .update(JSON.stringify([appId, params.query, operationName, variables]))
+      .update(JSON.stringify([scope.appId, spaceOf(scope), params.query, operationName, variables]))
       .digest('base64')
 
   function serialise(item: Item, { data, errors }: ExecutionResult): Payload {
@@ -75,7 +77,7 @@ export function createQuestion(args: ExecutionArgs, asker: Asker, log: ErrorLog)
 
   return {
     key: isOwn ? Symbol('own') : keyOf(),
-    owner: appId,
+    owner: scope.appId,
 
     answer(item) {
       const result = execute({
@@ -90,6 +92,15 @@ export function createQuestion(args: ExecutionArgs, asker: Asker, log: ErrorLog)
         ? result.then(done => serialise(item, done))
         : serialise(item, result as ExecutionResult)
     },
+  }
+}
+
+/** Null where it is nested too deep to be written. */
+function textOf(variables: object): string | null {
+  try {
+    return stringify(variables) ?? ''
+  } catch {
+    return null
   }
 }
 

@@ -5,6 +5,7 @@
  * asked for.
  */
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { handleProtocols, makeServer } from 'graphql-ws'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
@@ -12,13 +13,16 @@ import type { Context } from '../graphql/context.ts'
 import { badArgument, requestError } from '../graphql/request-error.ts'
 import type { Authenticate } from './auth.ts'
 import type { Connections } from './connections.ts'
+import { refuseUpgrade } from './headers.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { type ErrorLog, mask } from './mask.ts'
 import { CLOSES, Peer, PeerSink } from './peer.ts'
+import { type Rates, rateLimited } from './rates.ts'
 import type { Door, Yoga } from './yoga.ts'
 
 export interface WebSockets {
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** @param address the client's */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string): void
   /** Refuses whoever comes, from here on. */
   refuse(): void
   /** Closes what is left; a socket that does not answer within `graceMs` is cut. */
@@ -30,6 +34,7 @@ export interface WebSocketOptions {
   authenticate: Authenticate
   connections: Connections
   heartbeat: Heartbeat
+  rates: Pick<Rates, 'ofCaller'>
   caps: Caps
   log: ErrorLog & { debug(fields: object, message: string): void }
 }
@@ -38,15 +43,20 @@ export interface Caps {
   messageBytes: number
   subscriptions: number
   operationsPerSecond: number
+  /** For `connection_init` to come, ms. */
+  initMs?: number | undefined
 }
 
 /** It stands before everything that is told. */
 const LONGEST_ID = 1000
 /** A peer has so long to answer its close frame. */
 const GOODBYE_MS = 2000
+const INIT_MS = 3000
+/** Before its key is known: room for a token, and none to fill the memory. */
+const MOST_BYTES_OF_A_STRANGER = 16 * 1024
 
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { yoga, authenticate, connections, heartbeat, caps, log } = options
+  const { yoga, authenticate, connections, heartbeat, rates, caps, log } = options
   const serverOptions: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     handleProtocols,
@@ -63,6 +73,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   let refusing = false
 
   const protocol = makeServer<{ authorization?: unknown }, Peer>({
+    connectionInitWaitTimeout: caps.initMs ?? INIT_MS,
+
     async onConnect(context) {
       const { connectionParams, extra: peer } = context
       // The key is nothing to keep in memory.
@@ -77,7 +89,9 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       if (id.length > LONGEST_ID) return [badArgument('id', `at most ${LONGEST_ID} characters`)]
       if (Object.keys(subscriptions).length > caps.subscriptions)
         return [requestError('TOO_MANY_SUBSCRIPTIONS')]
-      const door: Door = { caller: peer.caller, sink: new PeerSink(peer, id) }
+      const slowed = await rates.ofCaller(peer.caller)
+      if (slowed !== null) return [rateLimited(slowed)]
+      const door: Door = { caller: peer.caller, address: peer.address, sink: new PeerSink(peer, id) }
       const { schema, parse, validate, execute, subscribe, contextFactory } = yoga.getEnveloped({
         ...door,
         params: { ...params },
@@ -121,8 +135,9 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
 
   async function admit(peer: Peer, authorization: unknown): Promise<keyof typeof CLOSES | null> {
     try {
-      const caller = await authenticate.who(authorization)
+      const caller = await authenticate.who(authorization, peer.address)
       if (caller === null) return 'unauthorized'
+      if ('slowed' in caller || (await rates.ofCaller(caller)) !== null) return 'try again'
       peer.caller = caller
     } catch (error) {
       log.error({ err: error }, 'a key could not be looked up')
@@ -132,14 +147,17 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     if (!peer.isOpen) return 'restart'
     const refusal = connections.admit(peer)
     peer.admitted = refusal === null
+    peer.trust()
     return refusal
   }
 
-  function open(client: WebSocket, request: IncomingMessage): void {
-    const peer = new Peer(client, request.socket, manners)
+  function open(client: WebSocket, socket: Socket, address: string): void {
+    const peer = new Peer(client, socket, address, manners)
+    peer.distrust(MOST_BYTES_OF_A_STRANGER)
     const closed = protocol.opened(peer, peer)
     heartbeat.watch(peer)
     client.on('ping', data => peer.pong(data))
+    client.on('pong', () => peer.heard())
     client.on('error', broken)
     client.once('close', (code, reason) => {
       heartbeat.unwatch(peer)
@@ -154,9 +172,9 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   const broken = (error: Error) => log.debug({ err: error }, 'a WebSocket broke the protocol')
 
   return {
-    upgrade(request, socket, head) {
-      if (refusing) socket.end(UNAVAILABLE, () => socket.destroy())
-      else server.handleUpgrade(request, socket, head, open)
+    upgrade(request, socket, head, address) {
+      if (refusing) return refuseUpgrade(socket, '503 Service Unavailable', { 'retry-after': '1' })
+      server.handleUpgrade(request, socket, head, client => open(client, request.socket, address))
     },
 
     refuse() {
@@ -186,6 +204,3 @@ type Enveloped = Pick<ReturnType<Yoga['getEnveloped']>, 'execute' | 'subscribe'>
 
 /** Nobody reads it. */
 const GONE = { data: null }
-
-const UNAVAILABLE =
-  'HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n'

@@ -2,23 +2,36 @@
  * The one executor behind every door: who asks, what is read at all, what is masked.
  * Invariant: nobody learns anything before the key is known, and nothing is parsed that could fill the heap.
  */
-import { BREAK, type DocumentNode, visit } from 'graphql'
+import {
+  BREAK,
+  type DocumentNode,
+  type ExecutionArgs,
+  type GraphQLError,
+  getOperationAST,
+  visit,
+} from 'graphql'
 import { createYoga, isAsyncIterable, type Plugin } from 'graphql-yoga'
 import { LRUCache } from 'lru-cache'
 import { type Context, createContext, type Services } from '../graphql/context.ts'
-import { badArgument, requestError } from '../graphql/request-error.ts'
+import { requestError } from '../graphql/request-error.ts'
 import { schema } from '../graphql/schema.ts'
+import { may } from '../scope.ts'
 import type { Authenticate, Caller } from './auth.ts'
 import type { Broadcast } from './broadcast.ts'
+import { type CostOptions, useCost } from './cost.ts'
+import { useDocumentBounds, useSecrecy } from './document.ts'
 import type { Sink, Subscriber } from './line.ts'
 import { type ErrorLog, mask } from './mask.ts'
+import { type Rates, rateLimited, retryAfter } from './rates.ts'
 
 export interface YogaOptions {
   services: Services
   broadcast: Broadcast
   authenticate: Authenticate
-  allowedOrigins: readonly string[]
+  rates: Pick<Rates, 'ofCaller'>
   mostBytes: number
+  limits: Pick<CostOptions, 'mostCost' | 'deepest'>
+  allowIntrospection: boolean
   log: ErrorLog
 }
 
@@ -26,6 +39,8 @@ export interface YogaOptions {
 export interface Door {
   /** Over HTTP it is not known before the request is read. */
   caller?: Caller
+  /** The client's. */
+  address: string
   /** Where a subscription's payloads go. */
   sink: Sink
   lastEventId?: string
@@ -34,8 +49,6 @@ export interface Door {
 }
 
 export const GRAPHQL_PATH = '/graphql'
-const MOST_CHARACTERS = 64 * 1024
-const MOST_TOKENS = 4000
 const CACHED_CHARACTERS = 512 * 1024
 
 export type Yoga = ReturnType<typeof createExecutor>
@@ -44,25 +57,31 @@ export function createExecutor({
   services,
   broadcast,
   authenticate,
-  allowedOrigins,
+  rates,
   mostBytes,
+  limits,
+  allowIntrospection,
   log,
 }: YogaOptions) {
   return createYoga<Door, Context>({
     schema,
     graphqlEndpoint: GRAPHQL_PATH,
     // No operation gets here without a caller.
-    context: ({ caller }) => createContext(services, caller!.appId),
+    context: ({ caller }) => createContext(services, caller!),
     plugins: [
-      useAuthentication(authenticate),
+      useAuthentication(authenticate, rates),
       useDocumentBounds(),
+      usePermission(),
+      useSecrecy(allowIntrospection),
+      useCost({ ...limits, hints: allowIntrospection }),
       useFeedHead(),
       useBroadcast(broadcast),
       useEventStream(),
     ],
     parserAndValidationCache: { documentCache: createCache(), errorCache: createCache() },
     maskedErrors: { maskError: error => mask(error, log) },
-    cors: allowedOrigins.length > 0 && { origin: [...allowedOrigins], methods: ['GET', 'POST'] },
+    cors: false,
+    batching: false,
     maxRequestBodySize: mostBytes,
     multipart: false,
     graphiql: false,
@@ -72,23 +91,19 @@ export function createExecutor({
 }
 
 /** Before anything of the body is read. */
-const useAuthentication = (authenticate: Authenticate): Plugin<Context, Door> => ({
+const useAuthentication = (
+  authenticate: Authenticate,
+  rates: Pick<Rates, 'ofCaller'>,
+): Plugin<Context, Door> => ({
   async onRequest({ request, serverContext, endResponse, fetchAPI }) {
-    const caller = await authenticate.who(request.headers.get('authorization'))
-    if (caller !== null) Object.assign(serverContext ?? {}, { caller })
-    else endResponse(fetchAPI.Response.json({ errors: [requestError('UNAUTHENTICATED')] }, { status: 401 }))
-  },
-})
-
-/**
- * A tree takes some thirty times its text, and one nested deep enough overflows the parser's stack: both are refused
- * before they are read.
- */
-const useDocumentBounds = (): Plugin<Context> => ({
-  onParse({ params: { source }, parseFn, setParseFn }) {
-    const length = typeof source === 'string' ? source.length : source.body.length
-    if (length > MOST_CHARACTERS) throw badArgument('query', `at most ${MOST_CHARACTERS} characters`)
-    setParseFn((text, options) => parseFn(text, { ...options, maxTokens: MOST_TOKENS }))
+    const { headers } = request
+    const caller = await authenticate.who(headers.get('authorization'), serverContext?.address)
+    const refuse = (status: number, error: GraphQLError, more = {}) =>
+      endResponse(fetchAPI.Response.json({ errors: [error] }, { status, headers: more }))
+    if (caller === null) return refuse(401, requestError('UNAUTHENTICATED'))
+    const slowed = 'slowed' in caller ? caller.slowed : await rates.ofCaller(caller)
+    if (slowed !== null) return refuse(429, rateLimited(slowed), { 'retry-after': retryAfter(slowed) })
+    Object.assign(serverContext ?? {}, { caller })
   },
 })
 
@@ -98,6 +113,23 @@ const createCache = <Value extends object>() =>
     maxSize: CACHED_CHARACTERS,
     sizeCalculation: (_value, text) => text.length + 1,
   })
+
+/** A token without READ is for mutations alone, which judge for themselves. */
+const usePermission = (): Plugin<Context> => {
+  const isBarred = ({ document, operationName, contextValue }: ExecutionArgs) =>
+    getOperationAST(document, operationName)?.operation !== 'mutation' &&
+    !may((contextValue as Context).access, 'READ')
+  // An answer: what is thrown in front of an operation would end a whole socket.
+  const refusal = () => ({ errors: [requestError('FORBIDDEN')] })
+  return {
+    onExecute({ args, setResultAndStopExecution }) {
+      if (isBarred(args)) setResultAndStopExecution(refusal())
+    },
+    onSubscribe({ args, setResultAndStopExecution }) {
+      if (isBarred(args)) setResultAndStopExecution(refusal())
+    },
+  }
+}
 
 /** `feedCursor` is the head before any other field is read, wherever it stands in the document. */
 const useFeedHead = (): Plugin<Context> => ({

@@ -6,9 +6,11 @@
  * `seq` numbers events in commit order, without gaps. After such a commit the store rings.
  */
 import type { Filter } from '../filter.ts'
+import type { Excess, Limits } from '../limits.ts'
 import type { VideoModel } from '../models.ts'
 import type { Pace, StandingPause } from '../pause.ts'
 import type { AppId, Decide, Draft, Job, Prediction, PredictionEvent } from '../prediction.ts'
+import type { Scope } from '../scope.ts'
 
 export interface Store extends Facts, Predictions, Queue, Events, Apps {
   /** Throws if the engine does not answer. */
@@ -23,12 +25,16 @@ export interface Facts {
   readonly cursorKey: Buffer
   /** 32 bytes, secret: what the addresses of webhooks are made with. */
   readonly webhookKey: Buffer
+  /** 32 bytes, secret: what access tokens are signed with. */
+  readonly tokenKey: Buffer
   /** Binds a new database to `upstream`; answers with the upstream it belongs to, which may be another one. */
   bindUpstream(upstream: string): Promise<string>
 }
 
-/** The same key and fingerprint within 24 hours is the same request. */
+/** The same key and fingerprint within 24 hours, in one space of one app, is the same request. */
 export interface Idempotency {
+  /** A key is a key within the app, or within what a restricted token sees. */
+  space: string
   key: string
   fingerprint: string
 }
@@ -38,7 +44,16 @@ export interface Repetition {
   kind: 'repeated' | 'conflict'
   prediction: Prediction
 }
-export type Creation = { kind: 'created'; prediction: Prediction } | Repetition
+export type Creation =
+  | { kind: 'created'; prediction: Prediction }
+  | Repetition
+  | { kind: 'refused'; refusal: Excess | { code: 'FORBIDDEN' } }
+
+/** What a submit is measured by, beside its app's limits. */
+export interface Bounds {
+  /** Predictions that this token may have made. */
+  maxSubmits: number
+}
 
 /** A place in the list, between two predictions. */
 export interface Place {
@@ -63,15 +78,22 @@ export interface Page {
 }
 
 export interface Predictions {
-  create(draft: Draft & { cost: number }, idempotency: Idempotency | null, now: number): Promise<Creation>
+  /**
+   * Within the app's limits, counted in the transaction that writes. FORBIDDEN: the token has made `maxSubmits` already.
+   * What is repeated is answered, and measured by nothing.
+   */
+  create(
+    draft: Draft & { cost: number },
+    idempotency: Idempotency | null,
+    now: number,
+    bounds?: Bounds,
+  ): Promise<Creation>
   /** What a request with this key would be answered with; null if the key is free. */
   repeated(appId: AppId, idempotency: Idempotency, now: number): Promise<Repetition | null>
-  get(appId: AppId, id: string): Promise<Prediction | null>
-  /** In the order of `ids`; null for those that are not this app's. */
-  getMany(appId: AppId, ids: readonly string[]): Promise<(Prediction | null)[]>
-  list(appId: AppId, page: PageRequest): Promise<Page>
-  /** 1 is next; null for those that do not wait. In the order of `ids`. */
-  queuePositions(appId: AppId, ids: readonly string[]): Promise<(number | null)[]>
+  get(scope: Scope, id: string): Promise<Prediction | null>
+  /** In the order of `ids`; null for those that are out of the scope. */
+  getMany(scope: Scope, ids: readonly string[]): Promise<(Prediction | null)[]>
+  list(scope: Scope, page: PageRequest): Promise<Page>
   /** Median of submission to end over the newest 101 completed jobs of a model, in ms; null if there is none. */
   usualDuration(model: VideoModel): Promise<number | null>
   /**
@@ -136,15 +158,18 @@ export interface Tally {
 
 export interface Queue {
   /**
-   * Claims the oldest waiting rows for a look at their image, as far as `stock` goes. While submits are paused, only
-   * those whose image was never seen.
+   * Claims waiting rows for a look at their image, of the first `stock` in the order of claimSubmits. While submits are
+   * paused, only those whose image was never seen.
    */
   claimImages(claim: ImageClaim): Promise<Job[]>
   /**
-   * Claims the oldest waiting rows for a POST and marks them `begun`, as far as the account's limits go and nothing
-   * pauses submits. When this returns, the intent is on disk.
+   * Claims waiting rows for a POST and marks them `begun`, as far as the account's limits go and nothing pauses submits:
+   * of the app with the fewest in flight for its weight, and the oldest of it (fairness.ts). None of an app that has its
+   * `maxInFlight`. When this returns, the intent is on disk.
    */
   claimSubmits(claim: SubmitClaim): Promise<Job[]>
+  /** 1 is next, in the order of claimSubmits; null for those that do not wait. In the order of `ids`. */
+  queuePositions(appId: AppId, ids: readonly string[]): Promise<(number | null)[]>
   /** Rows upstream has accepted that are due for a look, whatever their app was told of them. */
   claimPolls(claim: Claim): Promise<Job[]>
   /** They are due later; those whose fence is another's by now stay as they are. One commit. */
@@ -173,7 +198,7 @@ export interface Queue {
 }
 
 export interface EventsRequest {
-  appId: AppId
+  scope: Scope
   /** Events with a greater `seq`. */
   after: number
   limit: number
@@ -195,22 +220,16 @@ export interface Events {
   /** The events of all apps: for the feed's tail alone, which hands each to its own app. */
   logAfter(after: number, limit: number): Promise<EventsAnswer>
   /** The prediction and the log's head at one moment: what is newer than `head` is not yet in it. */
-  snapshot(appId: AppId, id: string): Promise<{ prediction: Prediction; head: number } | null>
+  snapshot(scope: Scope, id: string): Promise<{ prediction: Prediction; head: number } | null>
   /** Deletes at most `limit` of the oldest events that occurred before, none behind `last`; answers how many. */
   pruneEvents(before: number, limit: number, last?: number): Promise<number>
 }
 
+/** Null is no limit. Whoever goes by them reads them anew: they change while the gateway runs. */
 export interface App {
   id: AppId
   name: string
-  limits: {
-    maxInFlight: number | null
-    maxQueued: number | null
-    submitsPerMinute: number | null
-    /** Micro-USD. */
-    monthlyBudget: number | null
-    weight: number
-  }
+  limits: Limits
 }
 
 export interface Key {
@@ -221,18 +240,38 @@ export interface Key {
   expiresAt: number | null
 }
 
+/** What may be shown of a key. */
+export interface VisibleKey {
+  prefix: string
+  createdAt: number
+  expiresAt: number | null
+}
+
 export interface Apps {
-  /** Null if the name is taken. */
-  createApp(name: string, now: number): Promise<App | null>
+  /** With its first key, if one is given, in one commit. Null, and nothing written, if the name is taken. */
+  createApp(name: string, now: number, first?: { limits?: Partial<Limits>; key?: Key }): Promise<App | null>
   app(id: AppId): Promise<App | null>
   appNamed(name: string): Promise<App | null>
+  /** By name. */
+  listApps(): Promise<App[]>
   countApps(): Promise<number>
+  /** What the patch doesn't name stays. Null if there is no such app. */
+  setLimits(id: AppId, patch: Partial<Limits>): Promise<App | null>
+  /** Oldest first. */
+  keysOf(appId: AppId): Promise<VisibleKey[]>
   addKey(appId: AppId, key: Key, now: number): Promise<void>
   findKey(prefix: string): Promise<(Key & { appId: AppId }) | null>
+  /**
+   * Adds the key, and those the app has end at `until`, or earlier where they would have anyway: one commit. Answers
+   * with those that were still good, as they now end.
+   */
+  rotateKeys(appId: AppId, key: Key, until: number, now: number): Promise<VisibleKey[]>
   /** False if there is none of that prefix. */
   revokeKey(prefix: string): Promise<boolean>
+  /** All of an app's; answers with their prefixes. */
+  revokeKeys(appId: AppId): Promise<string[]>
   /** Deletes the keys that expired before; answers how many. */
   pruneKeys(before: number): Promise<number>
-  /** `spent` is micro-USD over predictions created since `monthStart`. */
-  usage(appId: AppId, monthStart: number): Promise<{ inFlight: number; queued: number; spent: number }>
+  /** Of what is in the scope. `spent` is micro-USD over predictions created in this UTC month. */
+  usage(scope: Scope, now: number): Promise<{ inFlight: number; queued: number; spent: number }>
 }

@@ -1,5 +1,5 @@
 /**
- * Sends what waits, oldest first, as far as the account allows.
+ * Sends what waits, in the order of fairness.ts, as far as the account allows.
  * Invariant: one POST for one claim. A claimed row is `begun` on disk; what its POST brought is written back under its
  * fence, however long the database takes; a POST that is cut off at a stop leaves the row as it is.
  */
@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { announced, answered } from '../decisions.ts'
 import type { Bell } from '../events/bell.ts'
 import { MODELS } from '../models.ts'
-import type { Job, SubmitOutcome } from '../prediction.ts'
+import type { AppId, Job, SubmitOutcome } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
 import type { WebhookAddresses } from '../webhook-address.ts'
@@ -29,6 +29,8 @@ export interface SubmitterOptions {
   looks: Looks
   addresses: WebhookAddresses
   receiver: Pick<Receiver, 'heardOf'>
+  /** Upstream has taken a job, so long after it was accepted, ms. */
+  submitted: (app: AppId, ms: number) => void
   submitTimeoutMs: number
   /** The ids of the jobs in hand, for whoever might take them for abandoned. */
   underway: Set<string>
@@ -95,7 +97,9 @@ export function createSubmitter(options: SubmitterOptions): Loop {
         const changed = await spaced(() => store.change(job.id, answered(outcome, at, next), at, job.fence))
         if (changed === null) await late(job, outcome)
         else if (outcome.kind === 'accepted') {
-          log.info(told, 'submitted')
+          const queuedMs = at - job.createdAt
+          log.info({ ...told, queuedMs }, 'submitted')
+          options.submitted(job.appId, queuedMs)
           if (options.receiver.heardOf(outcome.upstreamId) !== null)
             await store.change(job.id, announced(outcome.upstreamId, at), at)
         } else log.warn({ ...told, outcome: outcome.kind }, EXPLAINED[outcome.kind])

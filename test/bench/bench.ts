@@ -3,6 +3,7 @@
  * `-- --quick` takes a minute and a half. Ratios count; absolute times are this machine's.
  * Exit code 0 whatever the targets say; 1 if the three did not do the same work, or it took too long.
  */
+import { fairTable } from './fair/table.ts'
 import { pollingTables } from './polling/table.ts'
 import { measureReplay } from './replay.ts'
 import { createResults } from './results.ts'
@@ -39,6 +40,8 @@ const stalled = await measureStalled(sizes)
 
 console.log('looks in simulated time …')
 const polling = pollingTables()
+console.log('places in simulated time …')
+const fair = await fairTable()
 console.log('jobs in flight …')
 const scale = await measureScale(scaleSizes(process.argv.includes('--quick')))
 console.log(`
@@ -50,6 +53,8 @@ A message is one \`next\` frame to one of ${figure(sizes.clients)} clients; the 
 ${stalledTableOf(stalled)}
 
 ${polling}
+
+${fair}
 
 ${scaleTableOf(scale)}
 

@@ -9,7 +9,7 @@ import { encodeId } from '../../src/graphql/id.ts'
 import { schema } from '../../src/graphql/schema.ts'
 import { type AppId, isFinal } from '../../src/prediction.ts'
 import type { Store } from '../../src/store/store.ts'
-import { jobOf as rowOf } from '../support/store.ts'
+import { keyOf, jobOf as rowOf } from '../support/store.ts'
 import type { Row } from './model.ts'
 import type { Scene } from './scene.ts'
 
@@ -25,7 +25,10 @@ expect(validate(schema, CANCEL)).toEqual([])
 
 /** As an app does it. */
 export async function askToCancel(store: Store, app: AppId, id: string, now: number): Promise<unknown> {
-  const contextValue = createContext({ store, now: () => now } as Services, app)
+  const contextValue = createContext(
+    { store, now: () => now, refused: () => {} } as unknown as Services,
+    keyOf(app),
+  )
   const variableValues = { id: encodeId('Prediction', id) }
   const { data, errors } = await execute({ schema, document: CANCEL, contextValue, variableValues })
   expect(errors).toBeUndefined()

@@ -13,6 +13,7 @@ import type {
   Prediction,
   PredictionEvent,
 } from '../../src/prediction.ts'
+import { type Access, wholeOf } from '../../src/scope.ts'
 import { openSqlite } from '../../src/store/sqlite/open.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 
@@ -75,6 +76,8 @@ export const draft = (appId: AppId, over: Partial<Draft> = {}): Draft & { cost: 
   tags: [],
   metadata: null,
   retryOf: null,
+  space: '',
+  token: null,
   cost: PRICE,
   ...over,
 })
@@ -97,11 +100,26 @@ export const fresh = (over: Partial<Prediction> = {}): Prediction => ({
 })
 
 export const add = async (
-  store: Store,
+  store: Pick<Store, 'create'>,
   appId: AppId,
   at = T,
   over: Partial<Draft> = {},
-): Promise<Prediction> => (await store.create(draft(appId, over), null, at)).prediction
+): Promise<Prediction> => (await create(store, draft(appId, over), null, at)).prediction
+
+/** Refused by no limit. */
+export async function create(store: Pick<Store, 'create'>, ...asked: Parameters<Store['create']>) {
+  const creation = await store.create(...asked)
+  if (creation.kind === 'refused') throw new Error(`refused: ${creation.refusal.code}`)
+  return creation
+}
+
+/** What an app's own key gives access to. */
+export const keyOf = (appId: AppId): Access => ({
+  scope: wholeOf(appId),
+  grant: null,
+  key: '',
+  expiresAt: null,
+})
 
 /** Every image that waits to be looked at has been. */
 export const seeAll = async (store: Store, at: number): Promise<void> => {
@@ -109,7 +127,12 @@ export const seeAll = async (store: Store, at: number): Promise<void> => {
   for (const { id, fence } of await store.claimImages(claim)) await store.change(id, imageSeen(at), at, fence)
 }
 
-export const addMany = async (store: Store, appId: AppId, count: number, at = T): Promise<string[]> => {
+export const addMany = async (
+  store: Pick<Store, 'create'>,
+  appId: AppId,
+  count: number,
+  at = T,
+): Promise<string[]> => {
   const ids = []
   for (let i = 0; i < count; i++) ids.push((await add(store, appId, at + i)).id)
   return ids
@@ -154,7 +177,7 @@ export const jobOf = async (store: Store, id: string): Promise<Job> => {
 }
 
 export const log = async (store: Store, appId: AppId, after = 0): Promise<PredictionEvent[]> =>
-  (await store.eventsAfter({ appId, after, limit: 10_000 })).events
+  (await store.eventsAfter({ scope: wholeOf(appId), after, limit: 10_000 })).events
 
 export const idsOf = (rows: readonly { id: string }[]): string[] => rows.map(row => row.id)
 export const page = (over: Partial<PageRequest> = {}): PageRequest => ({
@@ -177,7 +200,10 @@ export async function walk(
   const pages: Prediction[][] = []
   for (let at: Prediction | undefined; ; ) {
     const place = at === undefined ? {} : backward ? { before: at } : { after: at }
-    const { predictions, ...more } = await store.list(appId, page({ limit, backward, filter, ...place }))
+    const { predictions, ...more } = await store.list(
+      wholeOf(appId),
+      page({ limit, backward, filter, ...place }),
+    )
     pages.push(predictions)
     const further = backward ? more.hasPreviousPage : more.hasNextPage
     const back = backward ? more.hasNextPage : more.hasPreviousPage

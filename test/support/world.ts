@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { Database } from 'better-sqlite3'
 import { expect } from 'vitest'
 import { decodeId } from '../../src/graphql/id.ts'
+import { wholeOf } from '../../src/scope.ts'
 import type { Call, Fault } from '../../src/simulator/simulator.ts'
 import { inFile } from './file.ts'
 import { type Harness, type HarnessOptions, type LogLine, startGateway, submit } from './gateway.ts'
@@ -64,7 +65,7 @@ export async function open(options: WorldOptions = {}) {
   const reached = (id: string, statuses: string[], goOn = () => {}) =>
     until(async () => {
       goOn()
-      const row = await harness.gateway.store.get(app!.id, decodeId(id).id)
+      const row = await harness.gateway.store.get(wholeOf(app!.id), decodeId(id).id)
       if (row === null || !statuses.includes(row.status)) return null
       const prediction = await read(id)
       return statuses.includes(prediction.status) && prediction

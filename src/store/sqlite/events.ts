@@ -3,7 +3,7 @@
  * Invariant: each answer is read in one transaction, so no event can fall between the parts of an answer.
  */
 import { and, asc, eq, gt, lte, type SQL, sql } from 'drizzle-orm'
-import type { AppId } from '../../prediction.ts'
+import { type Scope, sees } from '../../scope.ts'
 import type { Events, EventsAnswer } from '../store.ts'
 import type { Db } from './database.ts'
 import { toPrediction } from './rows.ts'
@@ -39,16 +39,22 @@ export function createEvents(db: Db): Events {
   )
 
   /** In the transaction that read the rows. */
-  function answer(rows: ReturnType<typeof ofAll.all>, after: number, limit: number): EventsAnswer {
+  function answer(
+    rows: ReturnType<typeof ofAll.all>,
+    after: number,
+    limit: number,
+    scope: Scope | null,
+  ): EventsAnswer {
     const { head, floor } = bounds()
+    const all = rows.map(({ events: event, predictions: row }) => ({
+      seq: event.seq,
+      type: event.type,
+      previousStatus: event.previousStatus,
+      occurredAt: event.occurredAt,
+      prediction: toPrediction(row, event.standing),
+    }))
     return {
-      events: rows.map(({ events: event, predictions: row }) => ({
-        seq: event.seq,
-        type: event.type,
-        previousStatus: event.previousStatus,
-        occurredAt: event.occurredAt,
-        prediction: toPrediction(row, event.standing),
-      })),
+      events: scope === null ? all : all.filter(({ prediction }) => sees(scope, prediction)),
       through: rows.length < limit ? Math.max(after, head) : rows.at(-1)!.events.seq,
       floor,
     }
@@ -57,25 +63,29 @@ export function createEvents(db: Db): Events {
   return {
     eventBounds: async () => db.transaction(bounds),
 
-    eventsAfter: async ({ appId, after, limit, predictionId }) =>
+    eventsAfter: async ({ scope, after, limit, predictionId }) =>
       db.transaction(() => {
+        const { appId } = scope
         const rows =
           predictionId === undefined
             ? ofApp.all({ appId, after, limit })
             : ofPrediction.all({ appId, after, limit, predictionId })
-        return answer(rows, after, limit)
+        return answer(rows, after, limit, scope)
       }),
 
-    logAfter: async (after, limit) => db.transaction(() => answer(ofAll.all({ after, limit }), after, limit)),
+    logAfter: async (after, limit) =>
+      db.transaction(() => answer(ofAll.all({ after, limit }), after, limit, null)),
 
-    async snapshot(appId: AppId, id: string) {
+    async snapshot(scope, id) {
       return db.transaction(tx => {
         const row = tx
           .select()
           .from(predictions)
-          .where(and(eq(predictions.id, id), eq(predictions.appId, appId)))
+          .where(and(eq(predictions.id, id), eq(predictions.appId, scope.appId)))
           .get()
-        return row ? { prediction: toPrediction(row), head: bounds().head } : null
+        return row && sees(scope, toPrediction(row))
+          ? { prediction: toPrediction(row), head: bounds().head }
+          : null
       })
     },
 

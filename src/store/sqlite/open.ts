@@ -10,6 +10,7 @@ import { createEvents } from './events.ts'
 import { createPredictions } from './predictions.ts'
 import { createQueue } from './queue.ts'
 import { BEGUN, IN_FLIGHT, meta, predictions, WAITING } from './tables.ts'
+import { createUsage } from './use.ts'
 
 export interface SqliteOptions {
   /**
@@ -17,6 +18,8 @@ export interface SqliteOptions {
    * begun is due for the reconciler at once, what upstream works on for a look, and what waits for one at its image.
    */
   alone?: boolean
+  /** How long a lock of another process is waited for; everything here stands still meanwhile. Default 100 ms. */
+  patienceMs?: number
 }
 
 /**
@@ -24,8 +27,9 @@ export interface SqliteOptions {
  * @param ring called after every commit that wrote an event or put a row where a worker may want it
  * @throws StartError where the file can't be used
  */
-export function openSqlite(file: string, ring: () => void, { alone = false }: SqliteOptions = {}): Store {
-  const { db, close } = openDatabase(file, { alone })
+export function openSqlite(file: string, ring: () => void, options: SqliteOptions = {}): Store {
+  const { alone = false } = options
+  const { db, close } = openDatabase(file, { ...options, alone })
   try {
     if (alone)
       inSentences(file, () =>
@@ -41,6 +45,7 @@ export function openSqlite(file: string, ring: () => void, { alone = false }: Sq
       ...createQueue(db, ring),
       ...createEvents(db),
       ...createApps(db),
+      usage: createUsage(db),
       ping: async () => void db.get(sql`select 1`),
       close: async () => close(),
     }
@@ -68,6 +73,7 @@ function createFacts(db: Db, file: string): Facts {
     epoch: random('epoch', 8),
     cursorKey: random('cursor_key', 16),
     webhookKey: random('webhook_key', 32),
+    tokenKey: random('token_key', 32),
     bindUpstream: async upstream => fact('upstream', () => upstream),
   }
 }

@@ -2,18 +2,23 @@
  * What holds submits back, in SQLite: the pause, and the pace. Both change in the transaction that had the answer.
  */
 import { count, eq, type SQL } from 'drizzle-orm'
-import { faster, type Pace, type Pause, pauseOn, slower } from '../../pause.ts'
+import { faster, type Pace, type Pause, pauseOn, type StandingPause, slower } from '../../pause.ts'
 import type { Db, Tx } from './database.ts'
 import { BEGUN, IN_FLIGHT, pace, pause, predictions } from './tables.ts'
 
 export const countOf = (db: Db | Tx, where: SQL): number =>
   db.select({ n: count() }).from(predictions).where(where).get()!.n
 
+export const exists = (db: Db | Tx, where: SQL): boolean =>
+  db.select({ id: predictions.id }).from(predictions).where(where).limit(1).get() !== undefined
+
 export const inUse = (db: Db | Tx): number => countOf(db, BEGUN) + countOf(db, IN_FLIGHT)
+
+export const pauseOf = (db: Db | Tx): StandingPause | null => db.select().from(pause).get() ?? null
 
 /** @param begunAt of the POST whose answer it was */
 export function hold(tx: Tx, next: Pause, begunAt: number, now: number): void {
-  const standing = tx.select().from(pause).get() ?? null
+  const standing = pauseOf(tx)
   tx.delete(pause).run()
   tx.insert(pause)
     .values(pauseOn(standing, next, now))

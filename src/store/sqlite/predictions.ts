@@ -1,17 +1,21 @@
 /**
  * Predictions in SQLite: made once, changed in one place, read by their app.
- * Invariant: `create` and `change` write row and event in one transaction; no callback of a transaction is async
+ * Invariant: `create` and `change` write row, event and spending in one transaction; no callback of a transaction is async
  * (drizzle on better-sqlite3 would commit what follows the first await outside of it).
  */
-import { and, asc, desc, eq, gt, inArray, lt, lte, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, inArray, lte, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
-import type { Filter } from '../../filter.ts'
 import { type AppId, isLegal } from '../../prediction.ts'
-import type { Idempotency, Place, Predictions } from '../store.ts'
+import { sees } from '../../scope.ts'
+import type { Creation, Idempotency, Predictions } from '../store.ts'
 import type { Db, Tx } from './database.ts'
+import { hasPlace, joinQueue, leavePlace } from './order.ts'
 import { hold, release } from './pace.ts'
 import { type Row, toJob, toPrediction, toStanding } from './rows.ts'
-import { COMPLETED, events, posts, predictions, WAITING } from './tables.ts'
+import { at, passes, place, visible } from './selection.ts'
+import { spend } from './spending.ts'
+import { COMPLETED, events, posts, predictions } from './tables.ts'
+import { refusalOf } from './use.ts'
 
 const IDEMPOTENCY_LIFE = 24 * 60 * 60 * 1000
 /** Jobs the usual duration is learned from. */
@@ -30,27 +34,28 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
     .prepare()
 
   return {
-    async create(draft, idempotency, now) {
-      const { appId, model, input, tags, metadata, retryOf, cost } = draft
+    async create(draft, idempotency, now, bounds) {
+      const { appId, input, cost, ...rest } = draft
       const creation = db.transaction(
-        tx => {
-          const held = idempotency && holder(tx, appId, idempotency.key)
-          if (held && isCurrent(held, now)) return { kind: useOf(held, idempotency), row: held }
+        (tx): Creation => {
+          const held = idempotency && holder(tx, appId, idempotency)
+          if (held && isCurrent(held, now))
+            return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
+          const refusal = refusalOf(tx, draft, bounds, now)
+          if (refusal !== null) return { kind: 'refused', refusal }
           if (held)
             tx.update(predictions)
               .set({ idempotencyKey: null, fingerprint: null })
               .where(eq(predictions.id, held.id))
               .run()
+          joinQueue(tx, appId, now)
           const row = tx
             .insert(predictions)
             .values({
               id: uuidv7(),
               appId,
-              model,
+              ...rest,
               ...input,
-              tags,
-              metadata,
-              retryOf,
               cost,
               idempotencyKey: idempotency?.key ?? null,
               fingerprint: idempotency?.fingerprint ?? null,
@@ -62,47 +67,49 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
             })
             .returning()
             .get()
+          spend(tx, appId, now, cost)
           record(tx, row, null, now)
-          return { kind: 'created', row } as const
+          return { kind: 'created', prediction: toPrediction(row) }
         },
         { behavior: 'immediate' },
       )
       if (creation.kind === 'created') ring()
-      return { kind: creation.kind, prediction: toPrediction(creation.row) }
+      return creation
     },
 
     async repeated(appId, idempotency, now) {
-      const held = holder(db, appId, idempotency.key)
+      const held = holder(db, appId, idempotency)
       if (held === undefined || !isCurrent(held, now)) return null
       return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
     },
 
-    async get(appId, id) {
-      const row = owned.get({ id, appId })
-      return row ? toPrediction(row) : null
+    async get(scope, id) {
+      const row = owned.get({ id, appId: scope.appId })
+      const prediction = row ? toPrediction(row) : null
+      return prediction && sees(scope, prediction) ? prediction : null
     },
 
-    async getMany(appId, ids) {
+    async getMany(scope, ids) {
       const rows = db
         .select()
         .from(predictions)
-        .where(and(eq(predictions.appId, appId), inArray(predictions.id, [...ids])))
+        .where(and(visible(scope), inArray(predictions.id, [...ids])))
         .all()
       const found = new Map(rows.map(row => [row.id, toPrediction(row)]))
       return ids.map(id => found.get(id) ?? null)
     },
 
-    async list(appId, { limit, backward, after, before, filter }) {
+    async list(scope, { limit, backward, after, before, filter }) {
       const direction = backward ? asc : desc
       const rows = db
         .select()
         .from(predictions)
         .where(
           and(
-            eq(predictions.appId, appId),
+            visible(scope),
             after ? sql`${place} < ${at(after)}` : undefined,
             before ? sql`${place} > ${at(before)}` : undefined,
-            ...passes(filter),
+            passes(filter),
           ),
         )
         .orderBy(direction(predictions.createdAt), direction(predictions.id))
@@ -115,19 +122,6 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
         hasNextPage: backward ? before !== null : more,
         hasPreviousPage: backward ? more : after !== null,
       }
-    },
-
-    async queuePositions(appId, ids) {
-      const rows = db.all<{ id: string; position: number }>(sql`
-        select id, (
-          select count(*) from predictions ahead
-          where ahead.status = 'QUEUED' and ahead.submission = 'none'
-            and (ahead.created_at, ahead.id) <= (predictions.created_at, predictions.id)
-        ) as position
-        from predictions
-        where ${eq(predictions.appId, appId)} and ${inArray(predictions.id, [...ids])} and ${WAITING}`)
-      const found = new Map(rows.map(row => [row.id, row.position]))
-      return ids.map(id => found.get(id) ?? null)
     },
 
     async usualDuration(model) {
@@ -177,6 +171,8 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
             .returning()
             .get()
           if (moved) record(tx, next, row, now)
+          spend(tx, row.appId, row.createdAt, cost - row.cost)
+          if (hasPlace(row) && !hasPlace(next)) leavePlace(tx, row, now)
           if (fields.begunAt === null) tx.delete(posts).where(isPost(row)).run()
           if (toPause) hold(tx, toPause, row.begunAt ?? now, now)
           if (toPause === null) release(tx, id, fields.submission === 'accepted')
@@ -196,11 +192,13 @@ const isCurrent = ({ createdAt }: Row, now: number) => createdAt > now - IDEMPOT
 const useOf = ({ fingerprint }: Row, asked: Idempotency) =>
   fingerprint === asked.fingerprint ? ('repeated' as const) : ('conflict' as const)
 
-const holder = (tx: Tx | Db, appId: AppId, key: string): Row | undefined =>
+const holder = (tx: Tx | Db, appId: AppId, { space, key }: Idempotency): Row | undefined =>
   tx
     .select()
     .from(predictions)
-    .where(and(eq(predictions.appId, appId), eq(predictions.idempotencyKey, key)))
+    .where(
+      and(eq(predictions.appId, appId), eq(predictions.space, space), eq(predictions.idempotencyKey, key)),
+    )
     .get()
 
 function record(tx: Tx, row: Row, before: Row | null, now: number): void {
@@ -217,17 +215,3 @@ function record(tx: Tx, row: Row, before: Row | null, now: number): void {
 }
 
 const isPost = ({ id, attempts }: Row) => and(eq(posts.predictionId, id), eq(posts.attempt, attempts))
-
-const place = sql`(${predictions.createdAt}, ${predictions.id})`
-const at = ({ createdAt, id }: Place): SQL => sql`(${createdAt}, ${id})`
-
-/** The same meaning as `matches` in filter.ts; a property test holds the two together. */
-const passes = (filter: Filter): (SQL | undefined)[] => [
-  filter.ids && inArray(predictions.id, [...filter.ids]),
-  filter.statuses && inArray(predictions.status, [...filter.statuses]),
-  filter.models && inArray(predictions.model, [...filter.models]),
-  filter.tags &&
-    sql`exists (select 1 from json_each(${predictions.tags}) where value in ${filter.tags.length > 0 ? [...filter.tags] : sql`()`})`,
-  filter.createdAfter === undefined ? undefined : gt(predictions.createdAt, filter.createdAfter),
-  filter.createdBefore === undefined ? undefined : lt(predictions.createdAt, filter.createdBefore),
-]

@@ -22,6 +22,8 @@ export const toPrediction = (row: Row, standing: Standing = row): Prediction => 
   tags: row.tags,
   metadata: row.metadata,
   retryOf: row.retryOf,
+  space: row.space,
+  token: row.token,
   createdAt: row.createdAt,
   ...toStanding(standing),
 })

@@ -3,7 +3,7 @@
  * Moments are milliseconds since 1970, money is micro-USD.
  */
 import { sql } from 'drizzle-orm'
-import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import { PREDICTION_ERRORS } from '../../errors.ts'
 import { VIDEO_MODELS } from '../../models.ts'
 import { PAUSES } from '../../pause.ts'
@@ -31,6 +31,7 @@ export const SOUGHT = sql.raw(`"submission" = 'unknown' and "following" is not n
 /** Whose POST has, or had, no answer: each may be any job that nobody here knows. */
 export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
 export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
+export const BY_TOKEN = sql.raw(`"token" is not null`)
 
 /** Facts about the database itself: its epoch, the key of its cursors, the upstream it belongs to. */
 export const meta = sqliteTable('meta', {
@@ -47,6 +48,10 @@ export const apps = sqliteTable('apps', {
   monthlyBudget: integer(),
   weight: integer().notNull().default(1),
   createdAt: integer().notNull(),
+  /** Time its jobs had the account's places, ms, by its weight: the lower, the sooner it is its turn. order.ts keeps it. */
+  turn: real().notNull().default(0),
+  /** When its queue last was empty and began. */
+  queuedSince: integer().notNull().default(0),
 })
 
 /** Keys: the visible prefix finds the row, the hash of the whole key decides. */
@@ -81,6 +86,8 @@ export const predictions = sqliteTable(
     tags: text({ mode: 'json' }).$type<string[]>().notNull(),
     metadata: text({ mode: 'json' }).$type<unknown>(),
     retryOf: text(),
+    space: text().notNull().default(''),
+    token: text(),
     idempotencyKey: text(),
     fingerprint: text(),
     createdAt: integer().notNull(),
@@ -108,10 +115,14 @@ export const predictions = sqliteTable(
     emptySince: integer(),
   },
   table => [
-    uniqueIndex('predictions_by_idempotency_key').on(table.appId, table.idempotencyKey),
+    uniqueIndex('predictions_by_idempotency_key').on(table.appId, table.space, table.idempotencyKey),
     uniqueIndex('predictions_by_upstream_id').on(table.upstreamId),
     index('predictions_by_app').on(table.appId, table.createdAt, table.id),
+    index('predictions_by_token').on(table.token).where(BY_TOKEN),
     index('predictions_queue').on(table.createdAt, table.id).where(WAITING),
+    index('predictions_waiting')
+      .on(table.appId, sql`"image_tries" > 0`, table.createdAt, table.id)
+      .where(WAITING),
     index('predictions_begun').on(table.dueAt).where(BEGUN),
     index('predictions_seen').on(table.imageSeenAt).where(WAITING),
     index('predictions_in_flight').on(table.appId).where(IN_FLIGHT),
@@ -121,6 +132,20 @@ export const predictions = sqliteTable(
     index('predictions_unanswered').on(table.model, table.begunAt).where(UNANSWERED),
     index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
   ],
+)
+
+/** What an app's predictions of a UTC month cost, kept as their costs change: a sum over its rows would grow with it. */
+export const spending = sqliteTable(
+  'spending',
+  {
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    /** Its first moment. */
+    month: integer().notNull(),
+    spent: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.appId, table.month] })],
 )
 
 /** Every POST of the last hour, so that the account's submits a minute are counted from rows. */

@@ -97,6 +97,8 @@ const draft = (appId: AppId): Draft & { cost: number } => ({
   tags: ['bench'],
   metadata: null,
   retryOf: null,
+  space: '',
+  token: null,
   cost: 800_000,
 })
 

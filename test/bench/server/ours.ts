@@ -21,6 +21,10 @@ export async function start(): Promise<Contender> {
     DATABASE_URL: 'file::memory:',
     LOG_LEVEL: 'silent',
     MAX_CONNECTIONS_PER_APP: '100000',
+    MAX_CONNECTIONS: '100000',
+    MAX_CONNECTIONS_PER_ADDRESS: '100000',
+    MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: '10000000',
+    MAX_REQUESTS_PER_MINUTE_PER_KEY: '10000000',
     MAX_OPERATIONS_PER_SECOND: '1000000',
   })
   const silent = () => {}
@@ -58,5 +62,7 @@ const draft = (appId: AppId, number: number, imageUrl: string): Draft & { cost: 
   tags: tagsOf(number),
   metadata: null,
   retryOf: null,
+  space: '',
+  token: null,
   cost: 800_000,
 })

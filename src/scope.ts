@@ -1,0 +1,62 @@
+/**
+ * Who asks, and how much of its app it sees: all of it with a key, a part of it with a token that is limited. Pure.
+ * Invariant: every read names a scope, and a scope names its app; what is out of it looks as if it had never been.
+ */
+import { createHash } from 'node:crypto'
+import type { AppId, Prediction } from './prediction.ts'
+
+export interface Scope {
+  readonly appId: AppId
+  /** Null: all of the app's predictions. */
+  readonly only: Restriction | null
+}
+
+/** A prediction is seen by any one of these. */
+export interface Restriction {
+  readonly tags: readonly string[]
+  readonly ids: readonly string[]
+  /** The same for the same tags and ids: what was submitted under this very restriction is seen, too. */
+  readonly name: string
+}
+
+export const PERMISSIONS = ['READ', 'SUBMIT'] as const
+export type Permission = (typeof PERMISSIONS)[number]
+
+/** What a token may; a key may everything. */
+export interface Grant {
+  readonly token: string
+  readonly permissions: readonly Permission[]
+  readonly maxSubmits: number
+}
+
+export interface Access {
+  readonly scope: Scope
+  /** Null: it is a key of the app itself. */
+  readonly grant: Grant | null
+  /** The visible prefix of the key, or of the key that minted the token. */
+  readonly key: string
+  /** Of a token. Null for a key: its row says, and may be changed while it is known. */
+  readonly expiresAt: number | null
+}
+
+export const wholeOf = (appId: AppId): Scope => ({ appId, only: null })
+
+export const may = ({ grant }: Pick<Access, 'grant'>, permission: Permission): boolean =>
+  grant === null || grant.permissions.includes(permission)
+
+/** One and the same for the same tags and ids, in whatever order: what is submitted under it carries its tags as they stand here. */
+export function restrictionOf(tags: readonly string[], ids: readonly string[]): Restriction {
+  const only = { tags: [...new Set(tags)].sort(), ids: [...new Set(ids)].sort() }
+  const text = JSON.stringify([only.tags, only.ids])
+  return { ...only, name: createHash('sha256').update(text).digest('base64url').slice(0, 22) }
+}
+
+/** Empty where nothing is out of it. */
+export const spaceOf = ({ only }: Scope): string => only?.name ?? ''
+
+/** The one meaning of a scope; the engines' SQL is held against it by a property test. */
+export const sees = ({ appId, only }: Scope, { id, tags, space, ...prediction }: Seen): boolean =>
+  prediction.appId === appId &&
+  (only === null || only.name === space || only.ids.includes(id) || tags.some(tag => only.tags.includes(tag)))
+
+type Seen = Pick<Prediction, 'appId' | 'id' | 'tags' | 'space'>

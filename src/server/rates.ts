@@ -1,0 +1,97 @@
+/**
+ * How often an address and a key may ask in a minute, and how often an address may guess.
+ * Invariant: however many addresses come, a bounded number is remembered; beyond it those of one large network count as
+ * one.
+ */
+import type { ServerResponse } from 'node:http'
+import type { GraphQLError } from 'graphql'
+import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
+import { requestError } from '../graphql/request-error.ts'
+import { networkOf } from './address.ts'
+import type { Caller } from './auth.ts'
+
+/** Each takes one, and answers with null or with the time to wait, ms. */
+export interface Rates {
+  ofAddress(address: string): Promise<number | null>
+  /** Of a key, with all the tokens that it has minted, which may have a tenth of it each. */
+  ofCaller(caller: Pick<Caller, 'key' | 'grant' | 'hash'>): Promise<number | null>
+  wrongKeys: WrongKeys
+}
+
+export interface WrongKeys {
+  /** How long it still is, ms; null if it is not. Takes nothing. */
+  isBlocked(address: string): Promise<number | null>
+  note(address: string): void
+}
+
+export interface RatesOptions {
+  perAddress: number
+  perKey: number
+  wrongKeys: number
+  mostNetworks?: number
+}
+
+const MINUTE = 60
+/** At most twice as many are remembered. A million addresses in one minute left 23 MB (measured). */
+const MOST_NETWORKS = 50_000
+
+export function createRates({ perAddress, perKey, wrongKeys, mostNetworks }: RatesOptions): Rates {
+  const limiter = (points: number) => new RateLimiterMemory({ points, duration: MINUTE })
+  const [addresses, keys, guesses] = [limiter(perAddress), limiter(perKey), limiter(wrongKeys)]
+  const tokens = limiter(Math.ceil(perKey / 10))
+  const nameOf = createNames(mostNetworks ?? MOST_NETWORKS)
+
+  return {
+    ofAddress: address => take(addresses, nameOf(address)),
+    ofCaller: async ({ key, grant, hash }) =>
+      (grant === null ? null : await take(tokens, hash)) ?? take(keys, key),
+    wrongKeys: {
+      async isBlocked(address) {
+        const spent = await guesses.get(nameOf(address))
+        return spent !== null && spent.consumedPoints >= wrongKeys ? waitOf(spent) : null
+      },
+      note: address => void guesses.penalty(nameOf(address)),
+    },
+  }
+}
+
+export const rateLimited = (retryAfterMs: number): GraphQLError => {
+  const error = requestError('RATE_LIMITED')
+  error.extensions.retryAfterMs = retryAfterMs
+  return error
+}
+
+export const retryAfter = (ms: number): string => `${Math.ceil(ms / 1000)}`
+
+export function answerSlowed(response: ServerResponse, retryAfterMs: number): void {
+  const body = JSON.stringify({ errors: [rateLimited(retryAfterMs)] })
+  response
+    .writeHead(429, {
+      'content-type': 'application/json; charset=utf-8',
+      'retry-after': retryAfter(retryAfterMs),
+    })
+    .end(body)
+}
+
+const take = (limiter: RateLimiterMemory, name: string): Promise<number | null> =>
+  limiter.consume(name).then(() => null, waitOf)
+
+/** It may have passed meanwhile. */
+const waitOf = ({ msBeforeNext }: RateLimiterRes): number => Math.max(1, msBeforeNext)
+
+/** The limiter forgets a name after a minute: so it has those of two of these minutes at most. */
+function createNames(most: number): (address: string) => string {
+  let names = new Set<string>()
+  let until = 0
+
+  return address => {
+    const name = networkOf(address)
+    if (Date.now() >= until) {
+      names = new Set()
+      until = Date.now() + MINUTE * 1000
+    }
+    if (names.size >= most && !names.has(name)) return `${/^[\da-f]*/.exec(name)} and its neighbours`
+    names.add(name)
+    return name
+  }
+}
