@@ -2,7 +2,8 @@
  * Who is next, among apps that share one account's places. An app's key is (n + k − 1 + rounding) / weight: n of its jobs
  * have a place, the job is the k-th of those that wait. The least key is next, then the least turn, then the queue that
  * began first. `turn` is the time the app's jobs had places, by its weight. `rounding`, from 0 to 1, is 0 for an app that
- * had less than its share and 1 for one that had more: counts alone would ignore weights where places are few.
+ * had less than its share and 1 for one that had more: counts alone would ignore weights where places are few. The first
+ * job of a queue that has just begun has the key 0: whoever asks for one waits for no backlog, whatever the weights.
  * Invariant: to give a place away changes nobody's key. So the order of all that wait is one list, and a position is true.
  */
 
@@ -25,22 +26,25 @@ export interface Stand {
   turn: number
   queuedSince: number
   waiting: number
+  /** 1 if none of its queue has had a place yet. */
+  isNew: number
 }
 
 /** The very sum that the store's statements have: ties must agree to the last bit. */
-const keyOf = ({ n, rounding, weight }: Stand, k: number): number => (n + k - 1 + rounding) / weight
+const keyOf = ({ n, rounding, weight, isNew }: Stand, k: number): number =>
+  isNew === 1 && n === 0 && k === 1 ? 0 : (n + k - 1 + rounding) / weight
 
-/** How many jobs wait before the app's k-th. What its app's own limit holds back comes after all that is not. */
+/**
+ * How many jobs wait before the app's k-th. What another app's limit holds back is not before it; what its own does has
+ * the place that it would have without, for others end as well.
+ */
 export function aheadOf(mine: Stand, k: number, all: readonly Stand[]): number {
   const key = keyOf(mine, k)
-  const isHeld = k > freeOf(mine)
   return all.reduce((sum, one) => {
     if (one.appId === mine.appId) return sum + k - 1
-    const free = freeOf(one)
     const isFirst = isBefore(one, mine)
-    const upTo = (from: number, to: number) =>
-      leastWhere(from, to, at => keyOf(one, at) > key || (keyOf(one, at) === key && !isFirst)) - 1
-    return sum + (isHeld ? upTo(free + 1, one.waiting) : upTo(1, free))
+    const isBehind = (at: number) => keyOf(one, at) > key || (keyOf(one, at) === key && !isFirst)
+    return sum + leastWhere(1, freeOf(one), isBehind) - 1
   }, 0)
 }
 

@@ -23,6 +23,7 @@ import { listen } from './server/listen.ts'
 import { createMetrics } from './server/metrics.ts'
 import { createOrigins } from './server/origin.ts'
 import { createRates } from './server/rates.ts'
+import { createTurns } from './server/turns.ts'
 import { createWebhook } from './server/webhook.ts'
 import { createWebSockets } from './server/websocket.ts'
 import { createExecutor, GRAPHQL_PATH } from './server/yoga.ts'
@@ -112,7 +113,7 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
     const reach = overrides.reach ?? createReach({ allowPrivate: config.allowPrivateImageHosts })
     opened.push(reach.close)
 
-    const cursors = createCursors(store.cursorKey, store.epoch)
+    const cursorsOf = createCursors(store.cursorKey, store.epoch)
     const feed = await createFeed({ store, bell, log })
     opened.push(feed.close)
     const { quietMs, heartbeatMs } = overrides
@@ -140,17 +141,19 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       perAddress: config.maxRequestsPerMinutePerAddress,
       perKey: config.maxRequestsPerMinutePerKey,
       wrongKeys: config.maxWrongKeysPerMinute,
+      guessed: metrics.guessed,
     })
     const { wrongKeys } = rates
     const authenticate = createAuthenticate({ store, tokens, names, wrongKeys, now })
     const services = {
       store,
-      sources: createSources(store, cursors),
-      cursors,
+      sources: createSources(store, cursorsOf),
+      cursorsOf,
       tokens,
       now,
       notice: log.info.bind(log),
       refused: metrics.refused,
+      turn: createTurns().next,
     }
     const yoga = createExecutor({
       services,
@@ -162,7 +165,12 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       allowIntrospection: config.allowIntrospection,
       log,
     })
-    const connections = createConnections({ authenticate, log, mostPerApp: config.maxConnectionsPerApp })
+    const connections = createConnections({
+      authenticate,
+      log,
+      mostPerApp: config.maxConnectionsPerApp,
+      refused: services.refused,
+    })
     opened.push(connections.close)
     const heartbeat = createHeartbeat(heartbeatMs)
     opened.push(heartbeat.close)
@@ -172,7 +180,11 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       operationsPerSecond: config.maxOperationsPerSecond,
       initMs: overrides.initMs,
     }
-    const webSockets = createWebSockets({ yoga, authenticate, connections, heartbeat, rates, caps, log })
+    const webSockets = createWebSockets({
+      ...{ yoga, authenticate, connections, heartbeat, rates, caps, log },
+      refused: services.refused,
+      turn: services.turn,
+    })
     // Without a secret every webhook would be refused: none is asked for.
     const webhooks = config.publicUrl !== null && config.webhookSecrets.length > 0
     const addresses = createWebhookAddresses(store.webhookKey, webhooks ? config.publicUrl : null)

@@ -25,6 +25,8 @@ export type Permission = (typeof PERMISSIONS)[number]
 /** What a token may; a key may everything. */
 export interface Grant {
   readonly token: string
+  /** What it submits carries them. */
+  readonly tags: readonly string[]
   readonly permissions: readonly Permission[]
   readonly maxSubmits: number
 }
@@ -49,6 +51,15 @@ export function restrictionOf(tags: readonly string[], ids: readonly string[]): 
   const only = { tags: [...new Set(tags)].sort(), ids: [...new Set(ids)].sort() }
   const text = JSON.stringify([only.tags, only.ids])
   return { ...only, name: createHash('sha256').update(text).digest('base64url').slice(0, 22) }
+}
+
+/**
+ * Of a token without READ: what it is given by id, and what such tokens have submitted. It sees no more in what its
+ * mutations answer.
+ */
+export function blindOf(tags: readonly string[], ids: readonly string[]): Restriction {
+  const { name } = restrictionOf(['without READ', ...tags.map(tag => `tag ${tag}`)], ids)
+  return { ...restrictionOf([], ids), name }
 }
 
 /** Empty where nothing is out of it. */

@@ -167,7 +167,7 @@ export const SETTINGS = {
   },
   MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: {
     fallback: '60000',
-    about: 'HTTP requests and upgrades at `/graphql`, whoever asks. One more gets a 429 with `RATE_LIMITED`.',
+    about: 'HTTP requests and upgrades, whoever asks. One more gets a 429 with `RATE_LIMITED`.',
     read: count(1, 1_000_000_000),
   },
   MAX_REQUESTS_PER_MINUTE_PER_KEY: {
@@ -179,7 +179,7 @@ export const SETTINGS = {
   MAX_WRONG_KEYS_PER_MINUTE: {
     fallback: '20',
     about:
-      'After so many keys that are none, an address gets `RATE_LIMITED` for the rest of the minute. Keys that were good go on.',
+      'After so many keys that are none, each answer to an address takes a second more for the rest of the minute, and over a hundred at once get `RATE_LIMITED`. Keys known to be good go on.',
     read: count(1, 1_000_000_000),
   },
   TRUSTED_PROXIES: {

@@ -7,7 +7,7 @@ import { jwtVerify, SignJWT } from 'jose'
 import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
 import type { AppId } from './prediction.ts'
-import { type Access, PERMISSIONS, type Permission, restrictionOf } from './scope.ts'
+import { type Access, blindOf, PERMISSIONS, type Permission, restrictionOf } from './scope.ts'
 
 export interface NewToken {
   appId: AppId
@@ -63,14 +63,17 @@ export function createTokens(secret: Uint8Array, now: () => number): Tokens {
       if (data === undefined) return null
       const { jti, sub, exp, key, may, max, only } = data
       return {
-        scope: { appId: sub as AppId, only: only && restrictionOf(only.tags, only.ids) },
-        grant: { token: jti, permissions: may, maxSubmits: max },
+        scope: { appId: sub as AppId, only: may.includes('READ') ? restriction(only) : blind(only) },
+        grant: { token: jti, tags: restriction(only)?.tags ?? [], permissions: may, maxSubmits: max },
         key,
         expiresAt: exp * 1000,
       }
     },
   }
 }
+
+const restriction = (only: NewToken['only']) => only && restrictionOf(only.tags, only.ids)
+const blind = (only: NewToken['only']) => blindOf(only?.tags ?? [], only?.ids ?? [])
 
 /** Its last character has bits that nothing reads: one token would have four texts, and be counted as four. */
 const isCanonical = (signature: string): boolean =>

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -435,4 +436,61 @@ describe('a token falls', () => {
       await response.body?.cancel()
     }
   })
+})
+
+test('a token without READ is told nothing by a mutation that it has not submitted', async () => {
+  await using harness = await startGateway()
+  const { data } = await harness.query(
+    `mutation { submitVideo(input: { image: { url: "https://images.example/a.png" }, prompt: "heron sim:seconds=0", idempotencyKey: "k", tags: ["t"] }) { ... on SubmitVideoPayload { prediction { id } } } }`,
+  )
+  const { id } = data.submitVideo.prediction
+  for (const input of [{ permissions: ['SUBMIT'] }, { permissions: ['SUBMIT'], tags: ['t'] }]) {
+    const token = await mint(harness, input)
+    const ask = async (mutation: string) => JSON.stringify(await harness.query(mutation, { id }, token))
+    const PREDICTION = 'prediction { input { prompt } tags }'
+    for (const mutation of ['cancelPrediction', 'retryPrediction'])
+      expect(
+        await ask(`mutation ($id: ID!) { ${mutation}(input: { id: $id }) { ... on Error { code } } }`),
+      ).toBe(`{"data":{"${mutation}":{"code":"NOT_FOUND"}}}`)
+    const again = await ask(
+      `mutation { submitVideo(input: { image: { url: "https://images.example/b.png" }, prompt: "other", idempotencyKey: "k" }) { ... on SubmitVideoPayload { ${PREDICTION} } ... on IdempotencyConflictError { ${PREDICTION} } } }`,
+    )
+    expect(again).not.toContain('heron')
+    expect(again).toContain('other')
+  }
+  const named = await mint(harness, { permissions: ['SUBMIT'], predictionIds: [id] })
+  const CANCEL = 'mutation ($id: ID!) { cancelPrediction(input: { id: $id }) { __typename } }'
+  const answer = await harness.query(CANCEL, { id }, named)
+  expect(answer.data.cancelPrediction.__typename).not.toBe('NotFoundError')
+})
+
+test('a key that is taken back while a body is on its way is good for nothing', async () => {
+  await using harness = await startGateway()
+  const key = await harness.gateway.issueKey('late', 60 * 60 * 1000)
+  const body = JSON.stringify({ query: '{ viewer { name } }' })
+  const socket = connect(Number(new URL(harness.gateway.url).port), '127.0.0.1')
+  const head = `POST /graphql HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n`
+  socket.write(head + body.slice(0, 10))
+  // On another connection, and later: its head has been read by then.
+  for (let i = 0; i < 20; i++) await harness.query('{ viewer { name } }', {}, key)
+  await harness.gateway.store.revokeKey(key.slice(0, 12))
+  await until(async () => (await harness.query('{ viewer { name } }', {}, key)).errors !== undefined)
+  socket.write(body.slice(10))
+  let answer = ''
+  for await (const chunk of socket) answer += chunk
+  expect(answer).toMatch(/^HTTP\/1.1 401 /)
+  expect(answer).toContain('UNAUTHENTICATED')
+})
+
+test('a token may have fifty connections, and its key goes on', async () => {
+  await using harness = await startGateway()
+  const token = await mint(harness, { permissions: ['READ'] })
+  const FEED = 'subscription { predictionFeed { __typename } }'
+  for (let i = 0; i < 50; i++) await take(harness.subscribe('WebSocket', FEED, {}, token), 1)
+  const more = await harness
+    .subscribe('WebSocket', FEED, {}, token)
+    .next()
+    .catch(error => error)
+  expect(more).toMatchObject({ code: 1013 })
+  await take(harness.subscribe('WebSocket', FEED), 1)
 })

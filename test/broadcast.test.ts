@@ -57,7 +57,7 @@ let minted = 0
 /** What a token gives access to: to all of its app's without tags and ids. */
 const tokenOf = (appId: AppId, tags: string[] = [], ids: string[] = []): Access => ({
   scope: { appId, only: tags.length + ids.length > 0 ? restrictionOf(tags, ids) : null },
-  grant: { token: `t${minted++}`, permissions: ['READ'], maxSubmits: 0 },
+  grant: { tags: [], token: `t${minted++}`, permissions: ['READ'], maxSubmits: 0 },
   key: 'rsh_12345678',
   expiresAt: T + HOUR,
 })
@@ -66,7 +66,9 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
   async function fixture(options: { quietMs?: number; ringBytes?: number } = {}) {
     const bell = createBell()
     const store = await open(bell.ring)
-    const cursors = createCursors(store.cursorKey, store.epoch)
+    const cursorsOf = createCursors(store.cursorKey, store.epoch)
+    const app = await newApp(store)
+    const cursors = cursorsOf(app)
     const log: LogLine[] = []
     const error = (fields: object, message: string) =>
       void log.push({ level: 'error', message, fields: { ...fields } })
@@ -85,12 +87,13 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     const broadcast = createBroadcast({ feed, log: { error }, ...(quietMs && { quietMs }) })
     const services = {
       store,
-      sources: createSources(store, cursors),
-      cursors,
+      sources: createSources(store, cursorsOf),
+      cursorsOf,
       tokens: createTokens(store.tokenKey, Date.now),
       now: Date.now,
       notice() {},
       refused() {},
+      turn: async () => {},
     }
 
     async function watch(
@@ -102,7 +105,8 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       const woken: (() => void)[] = []
       const watcher: Watcher = {
         payloads: [],
-        told: () => watcher.payloads.map(shortly),
+        told: () =>
+          watcher.payloads.map(payload => shortly(payload, typeof who === 'string' ? who : who.scope.appId)),
         full: false,
         gone: false,
         drain() {
@@ -144,23 +148,24 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       return watcher
     }
 
-    const shortly = ({ tail }: Payload): string => {
+    const shortly = ({ tail }: Payload, of: AppId): string => {
       const { data, errors } = JSON.parse(String(tail).slice(0, -1))
       if (errors) return errors[0].message
       const item = data.predictionFeed ?? data.predictionUpdated
       if (item.reason) return `gap ${item.reason}`
       if (item.__typename === 'FeedCaughtUp') return 'caught up'
-      return item.cursor ? `${item.prediction.status} ${cursors.open(item.cursor)}` : item.status
+      return item.cursor ? `${item.prediction.status} ${cursorsOf(of).open(item.cursor)}` : item.status
     }
 
     return {
       store,
       feed,
       cursors,
+      cursorsOf,
       log,
       watch,
       listening: () => listening,
-      app: await newApp(store),
+      app,
       async [Symbol.asyncDispose]() {
         broadcast.close()
         feed.close()
@@ -217,7 +222,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       mineFiltered: await f.watch(f.app, FEED, { filter }),
       theirsFiltered: await f.watch(other, FEED, { filter }),
       mineReplayed: await f.watch(f.app, FEED, { after: f.cursors.seal(0) }),
-      theirsReplayed: await f.watch(other, FEED, { after: f.cursors.seal(0) }),
+      theirsReplayed: await f.watch(other, FEED, { after: f.cursorsOf(other).seal(0) }),
     }
     await until(() => Object.values(watchers).every(watcher => watcher.told().includes('caught up')))
     await add(f.store, other)
@@ -784,7 +789,7 @@ test('every field of a prediction that is not marked as the asker’s own is tol
     'retryOf',
   ])
   const prediction = { retryOf: 'x', status: 'QUEUED', createdAt: T, id: 'x' }
-  const context = { store: silent, loaders: silent, sources: silent, cursors: { seal: () => '' } }
+  const context = { store: silent, loaders: silent, sources: silent, cursorsOf: () => ({ seal: () => '' }) }
   for (const field of open)
     expect(() =>
       field.resolve?.({ ...prediction, prediction, seq: 1 }, {}, context, {

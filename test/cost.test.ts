@@ -1,5 +1,5 @@
 import { type GraphQLError, getIntrospectionQuery } from 'graphql'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { type Harness, startGateway, TRANSPORTS } from './support/gateway.ts'
 
 const PREDICTION = `id model status input { imageUrl prompt negativePrompt duration enablePromptExpansion seed }
@@ -145,4 +145,13 @@ describe('with a real account', () => {
     for (const message of await told({})) expect(message).toContain('Did you mean')
     for (const message of await told(REAL)) expect(message).not.toContain('Did you mean')
   })
+})
+
+test('what an operation asks of an app’s use, however often, is read once', async () => {
+  await using harness = await startGateway()
+  const usage = vi.spyOn(harness.gateway.store, 'usage')
+  const asked = Array.from({ length: 50 }, (_, i) => `a${i}: viewer { usage { queued inFlight } }`)
+  const { data } = await harness.query(`{ ${asked.join(' ')} }`)
+  expect(Object.keys(data)).toHaveLength(50)
+  expect(usage).toHaveBeenCalledTimes(1)
 })

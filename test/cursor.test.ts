@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createCursors } from '../src/events/cursor.ts'
+import type { AppId } from '../src/prediction.ts'
 
 const KEY = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex')
 const EPOCH = Buffer.from('f00dfeedcafe0001', 'hex')
-const cursors = createCursors(KEY, EPOCH)
+const APP = 'an app' as AppId
+const cursors = createCursors(KEY, EPOCH)(APP)
 const MOST = 2 ** 48 - 1
 const seq = fc.oneof(fc.nat(1000), fc.integer({ min: 0, max: MOST }))
 
@@ -15,7 +17,7 @@ test('a cursor opens to the place it was sealed at', () => {
 })
 
 test('a place has one cursor, short and good for a URL', () => {
-  expect(cursors.seal(7)).toBe(createCursors(KEY, EPOCH).seal(7))
+  expect(cursors.seal(7)).toBe(createCursors(KEY, EPOCH)(APP).seal(7))
   fc.assert(fc.property(seq, n => /^[\w-]{22}$/.test(cursors.seal(n))))
 })
 
@@ -25,12 +27,13 @@ test('neighbours look nothing alike, so a cursor tells no numbers', () => {
   expect(new Set(all.map(cursor => cursor.slice(-6))).size).toBe(500)
 })
 
-test("another database's cursor is none: neither another epoch's nor another key's", () => {
-  const otherEpoch = createCursors(KEY, Buffer.from('f00dfeedcaff0001', 'hex'))
-  const otherKey = createCursors(randomBytes(16), EPOCH)
+test("another database's cursor is none, nor another app's: of another epoch, another key or another name", () => {
+  const otherEpoch = createCursors(KEY, Buffer.from('f00dfeedcaff0001', 'hex'))(APP)
+  const otherKey = createCursors(randomBytes(16), EPOCH)(APP)
+  const otherApp = createCursors(KEY, EPOCH)('another app' as AppId)
   fc.assert(
     fc.property(seq, n => {
-      for (const other of [otherEpoch, otherKey]) {
+      for (const other of [otherEpoch, otherKey, otherApp]) {
         expect(other.open(cursors.seal(n))).toBeNull()
         expect(cursors.open(other.seal(n))).toBeNull()
       }

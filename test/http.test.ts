@@ -65,6 +65,22 @@ describe('who may call', () => {
     expect(write.status).toBeGreaterThanOrEqual(400)
   })
 
+  test.each(['variables=[', 'variables=%7B%22a%22', 'extensions=x'])(
+    'parameters that are no JSON (%s) are refused without the words of a parser',
+    async parameters => {
+      await using harness = await startGateway()
+      const headers = { authorization: `Bearer ${harness.key}` }
+      const answer = await harness.fetch(`/graphql?query={viewer{name}}&${parameters}`, { headers })
+      expect([answer.status, await answer.json()]).toEqual([
+        400,
+        {
+          errors: [{ message: 'variables, extensions: expected JSON', extensions: { code: 'BAD_ARGUMENT' } }],
+        },
+      ])
+      expect(harness.log.filter(line => line.level === 'error')).toEqual([])
+    },
+  )
+
   test('a browser on an allowed origin may call, on another it may not', async () => {
     await using harness = await startGateway({ env: { ALLOWED_ORIGINS: 'https://app.example' } })
     const allowed = async (origin: string) => {
@@ -249,6 +265,17 @@ test('a body over 1 MiB is refused before it is read', async () => {
     `{"query":"${'#'.repeat(1024 * 1024)}"}`,
   )
   expect(answer.status).toBe(413)
+})
+
+test('a form that is cut short fills no log', async () => {
+  await using harness = await startGateway()
+  const socket = connect(Number(new URL(harness.gateway.url).port), '127.0.0.1')
+  socket.write(
+    `POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${harness.key}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nquery\r\nzz\r\n`,
+  )
+  for await (const _ of socket);
+  expect((await harness.fetch('/health/live')).status).toBe(200)
+  expect(harness.log.filter(line => line.level === 'error')).toEqual([])
 })
 
 test('a socket that is reset while its upgrade is refused ends nobody', async () => {

@@ -136,6 +136,22 @@ test('images of one app that hang hold up no other app', async () => {
   expect(it.asked).toBeLessThan(20)
 })
 
+test('images of many apps that hang hold up no other app, nor one another', async () => {
+  await using it = await open(() => {}, { ...env({ UPSTREAM_CONCURRENCY: '3' }) })
+  const { gateway } = it.world.harness
+  for (let n = 0; n < 6; n++) {
+    const key = await gateway.issueKey(`hanging ${n}`, 3_600_000)
+    for (let i = 0; i < 10; i++) await it.world.submit(undefined, key, it.image)
+  }
+  await until(() => it.asked >= 25)
+  const other = await gateway.issueKey('other', 3_600_000)
+  const { prompt } = await it.world.submit(undefined, other, {
+    image: { url: gateway.simulator!.sampleImage },
+  })
+  await until(() => it.world.row(prompt).status === 'COMPLETED', 3000)
+  expect(it.asked).toBeLessThan(40)
+})
+
 test('what has waited for minutes is looked at again before it is sent', async () => {
   await using it = await open((_, response) => response.end(JPEG), { ...env({ UPSTREAM_CONCURRENCY: '1' }) })
   const first = await it.world.submit('sim:seconds=600', undefined, it.image)

@@ -223,9 +223,27 @@ describe('the protocol', () => {
     say(subscribe('a'))
     say(subscribe('b', 'subscription { predictionFeed @skip(if: true) { __typename } }'))
     await until(() => heard.some(({ id, type }) => id === 'b' && type === 'complete'))
-    expect(JSON.stringify(heard)).toContain('"errors"')
+    expect(JSON.stringify(heard)).toContain('"BAD_ARGUMENT"')
+    expect(harness.log.filter(line => line.level === 'error')).toEqual([])
     await submit(harness)
     await until(() => heard.filter(({ id }) => id === 'a').length > 1)
+    socket.close()
+    await closed
+  })
+
+  test('what a token does not permit is refused with an error; the others of its socket go on', async () => {
+    await using harness = await startGateway()
+    const { data } = await harness.query(
+      'mutation { createAccessToken(input: { permissions: [SUBMIT] }) { ... on CreateAccessTokenPayload { token } } }',
+    )
+    const { socket, heard, say, closed } = await talk(harness, data.createAccessToken.token)
+    say(subscribe('a', '{ viewer { name } }'))
+    say(subscribe('b', 'mutation { cancelPrediction(input: { id: "x" }) { __typename } }'))
+    await until(() => heard.filter(({ type }) => type === 'complete').length === 2)
+    const told = (id: string) => JSON.stringify(heard.find(message => message.id === id))
+    expect(told('a')).toContain('"FORBIDDEN"')
+    expect(told('b')).toContain('"NotFoundError"')
+    expect(harness.log.filter(line => line.level === 'error')).toEqual([])
     socket.close()
     await closed
   })

@@ -40,7 +40,7 @@ test('every npm script it names is there', () => {
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'))
   const named = [
     ...readme.matchAll(
-      /npm (?:run )?(start|test|demo|app|check|ci|schema|migrations|simulator|bench|chaos|torture)\b/g,
+      /npm (?:run )?(start|test|demo|app|check|ci|schema|migrations|simulator|bench|chaos|torture|fuzz)\b/g,
     ),
   ]
   expect(named.map(match => match[1]!).filter(name => name !== 'ci' && !(name in scripts))).toEqual([])

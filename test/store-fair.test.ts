@@ -195,6 +195,8 @@ describe('the next place', () => {
         await f.store.list(wholeOf(app), { limit: 50, backward: true, after: null, before: null, filter: {} })
       ).predictions)
         places.push([id, (await f.store.queuePositions(app, [id]))[0]!])
+    // What its own limit holds back is never claimed.
+    places.splice(-20, 19)
     const order = places.toSorted(([, a], [, b]) => a - b).map(([id]) => id)
     const begun: string[] = []
     for (;;) {
@@ -209,6 +211,40 @@ describe('the next place', () => {
 })
 
 describe('turns', () => {
+  test('whoever asks for one job is next, whatever the weight and the backlog of another', async () => {
+    using f = shared()
+    const heavy = f.app({ weight: 1000 })
+    f.add(times(300, i => waiting(heavy, T - HOUR + i)))
+    await sent(f.store, 1, 60, T)
+    const light = f.app()
+    const [single] = await addMany(f.store, light, 1, T + 2 * HOUR)
+    await see(f.store, [single!], T + 2 * HOUR)
+    expect(await f.store.queuePositions(light, [single!])).toEqual([1])
+    expect(idsOf(await claimSubmits(f.store, T + 3 * HOUR, 1))).toEqual([single])
+  })
+
+  test('who lets its queue run empty keeps what it owes, and is not first again', async () => {
+    using f = shared()
+    const [busy, quick] = [f.app(), f.app()]
+    f.add(times(300, i => waiting(busy, T - HOUR + i)))
+    const shares: number[] = []
+    for (let i = 0; i < 40; i++) {
+      const at = T + i * MINUTE
+      if (f.waits(quick) === 0) await see(f.store, await addMany(f.store, quick, 1, at), at)
+      shares.push(share(await sent(f.store, 1, 1, at), quick))
+    }
+    expect(shares.reduce((sum, one) => sum + one, 0) / shares.length).toBeCloseTo(1 / 2, 1)
+  })
+
+  test('a job that was refused three times lets others go first, and after an hour no more', async () => {
+    using f = shared()
+    const [troubled, busy] = [f.app(), f.app()]
+    const [job] = [waiting(troubled, T, { attempts: 3 })]
+    f.add([job!, ...times(20, i => waiting(busy, T + i))])
+    expect(idsOf(await claimSubmits(f.store, T + 30 * MINUTE, 5))).not.toContain(job!.id)
+    expect(idsOf(await claimSubmits(f.store, T + HOUR + MINUTE, 5))).toContain(job!.id)
+  })
+
   test('an app that has come or come back is owed nothing for the time it was away', async () => {
     using f = shared()
     const [busy, idle] = [f.app(), f.app()]
@@ -308,6 +344,7 @@ test('a position is the place in the very order in which jobs are claimed, one b
     maxInFlight: fc.option(fc.integer({ min: 0, max: 6 }), { freq: 2 }),
     turn: fc.oneof(fc.constantFrom(0, SWING_MS / 4, SWING_MS), fc.double({ min: 0, max: 1e7, noNaN: true })),
     queuedSince: fc.constantFrom(T, T + 1),
+    isNew: fc.boolean(),
     running: fc.integer({ min: 0, max: 4 }),
     rows: fc.array(fc.record({ at: fc.nat(20), tries: fc.nat(1) }), { maxLength: 8 }),
   })
@@ -325,8 +362,13 @@ test('a position is the place in the very order in which jobs are claimed, one b
       for (const appId of apps) {
         const page = { limit: 50, backward: false, after: null, before: null, filter: {} }
         const ids = idsOf((await f.store.list(wholeOf(appId), page)).predictions)
-        for (const [i, position] of (await f.store.queuePositions(appId, ids)).entries())
-          if (position !== null) positions.set(ids[i]!, position)
+        const { maxInFlight, running } = drawn[apps.indexOf(appId)]!
+        const told = (await f.store.queuePositions(appId, ids))
+          .flatMap((position, i) => (position === null ? [] : [[ids[i]!, position] as const]))
+          .toSorted(([, a], [, b]) => a - b)
+        // What its own limit holds back has a place beside the order.
+        const free = maxInFlight === null ? told.length : Math.max(0, maxInFlight - running)
+        for (const [id, position] of told.slice(0, free)) positions.set(id, position)
       }
       expect([...positions.values()].toSorted((a, b) => a - b)).toEqual(times(positions.size, i => i + 1))
       const placed = (jobs: Job[]) => jobs.map(({ id }) => positions.get(id)!).toSorted((a, b) => a - b)

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
 import type { AppId } from '../src/prediction.ts'
-import { may, PERMISSIONS, restrictionOf, sees, spaceOf, wholeOf } from '../src/scope.ts'
+import { blindOf, may, PERMISSIONS, restrictionOf, sees, spaceOf, wholeOf } from '../src/scope.ts'
 import { createTokens, type NewToken } from '../src/token.ts'
 import { fresh, HOUR, MINUTE, SECOND, T } from './support/store.ts'
 
@@ -43,7 +43,12 @@ test('what is minted is read as it was asked for', async () => {
   const access = await tokens.read(await tokens.mint(ASKED))
   expect(access).toEqual({
     scope: { appId: 'app', only: restrictionOf(['a'], ['p']) },
-    grant: { token: expect.stringMatching(/^[\da-f-]{36}$/), permissions: ['READ'], maxSubmits: 3 },
+    grant: {
+      token: expect.stringMatching(/^[\da-f-]{36}$/),
+      tags: ['a'],
+      permissions: ['READ'],
+      maxSubmits: 3,
+    },
     key: 'rsh_12345678',
     expiresAt: T + MINUTE,
   })
@@ -62,8 +67,13 @@ test('whatever is minted is read as it was asked for, each under an id of its ow
   await fc.assert(
     fc.asyncProperty(asked, async ({ permissions, only, maxSubmits }) => {
       const access = await tokens.read(await tokens.mint({ ...ASKED, permissions, only, maxSubmits }))
-      expect(access?.scope).toEqual({ appId: 'app', only: only && restrictionOf(only.tags, only.ids) })
-      expect(access?.grant).toMatchObject({ permissions, maxSubmits })
+      const { tags = [], ids: named = [] } = only ?? {}
+      const reads = permissions.includes('READ')
+      expect(access?.scope).toEqual({
+        appId: 'app',
+        only: reads ? only && restrictionOf(tags, named) : blindOf(tags, named),
+      })
+      expect(access?.grant).toMatchObject({ permissions, maxSubmits, tags: restrictionOf(tags, []).tags })
       ids.add(access!.grant!.token)
       count++
     }),
@@ -274,9 +284,13 @@ describe('a restriction', () => {
   test('a key may everything, a token what it was given', () => {
     for (const permission of PERMISSIONS) {
       expect(may({ grant: null }, permission)).toBe(true)
-      expect(may({ grant: { token: 't', maxSubmits: 1, permissions: [] } }, permission)).toBe(false)
-      expect(may({ grant: { token: 't', maxSubmits: 1, permissions: [permission] } }, permission)).toBe(true)
+      expect(may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: [] } }, permission)).toBe(false)
+      expect(
+        may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: [permission] } }, permission),
+      ).toBe(true)
     }
-    expect(may({ grant: { token: 't', maxSubmits: 1, permissions: ['READ'] } }, 'SUBMIT')).toBe(false)
+    expect(may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: ['READ'] } }, 'SUBMIT')).toBe(
+      false,
+    )
   })
 })

@@ -1,17 +1,21 @@
 /**
- * A place in the event log ↔ an opaque string: the log's epoch, a `seq` and a nonce, one AES block, sealed under the
- * database's own key. Sealed, because differences between bare numbers would tell one app the traffic of the others;
- * with a nonce where the place is the log's head, for that such a cursor changed would tell it too.
- * Invariant: what does not open to this log's epoch is no cursor; 48 bits of epoch make a forgery hopeless.
+ * A place in the event log, as an app is told it ↔ an opaque string: the log's epoch for that app, a `seq` and a nonce, one
+ * AES block, sealed under the database's own key. Sealed, because differences between bare numbers would tell one app the
+ * traffic of the others; with a nonce where the place is the log's head, for that such a cursor changed would tell it too.
+ * Invariant: what does not open to the epoch of this log and app is no cursor, so that one of another app's is none; 48
+ * bits of epoch make a forgery hopeless.
  */
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import type { AppId } from '../prediction.ts'
+
+export type CursorsOf = (appId: AppId) => Cursors
 
 export interface Cursors {
   /** Of an event: the same each time. */
   seal(seq: number): string
   /** Of the log's head: another each time. */
   sealHead(seq: number): string
-  /** Null if it is not a cursor of this log. */
+  /** Null if it is not a cursor of this log, told to this app. */
   open(cursor: string): number | null
 }
 
@@ -23,9 +27,12 @@ const NONCE = 4
  * @param key 16 bytes
  * @param epoch at least 6 bytes
  */
-export function createCursors(key: Buffer, epoch: Buffer): Cursors {
-  const prefix = epoch.subarray(0, EPOCH)
+export const createCursors =
+  (key: Buffer, epoch: Buffer): CursorsOf =>
+  appId =>
+    cursorsWith(key, createHash('sha256').update(epoch).update(appId).digest().subarray(0, EPOCH))
 
+function cursorsWith(key: Buffer, prefix: Buffer): Cursors {
   function seal(seq: number, nonce: Buffer): string {
     const block = Buffer.alloc(EPOCH + SEQ + NONCE)
     prefix.copy(block)

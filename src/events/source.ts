@@ -6,7 +6,7 @@ import type { Filter } from '../filter.ts'
 import { isFinal, type Prediction, type PredictionEvent } from '../prediction.ts'
 import type { Scope } from '../scope.ts'
 import type { Store } from '../store/store.ts'
-import type { Cursors } from './cursor.ts'
+import type { CursorsOf } from './cursor.ts'
 import type { Interest } from './feed.ts'
 
 export type FeedItem =
@@ -52,18 +52,18 @@ export interface Sources {
   watch(scope: Scope, id: string): Promise<Source | null>
 }
 
-export function createSources(store: Store, cursors: Cursors): Sources {
-  const caughtUp = (place: number): Item => {
-    const cursor = cursors.sealHead(place)
-    return { value: { kind: 'caught-up', cursor }, cursor, isLast: false }
-  }
-  const gap = (reason: GapReason, place: number): Item => {
-    const cursor = cursors.sealHead(place)
-    return { value: { kind: 'gap', reason, cursor }, cursor, isLast: false }
-  }
-
+export function createSources(store: Store, cursorsOf: CursorsOf): Sources {
   return {
     follow(scope, after, filter) {
+      const cursors = cursorsOf(scope.appId)
+      const caughtUp = (place: number): Item => {
+        const cursor = cursors.sealHead(place)
+        return { value: { kind: 'caught-up', cursor }, cursor, isLast: false }
+      }
+      const gap = (reason: GapReason, place: number): Item => {
+        const cursor = cursors.sealHead(place)
+        return { value: { kind: 'gap', reason, cursor }, cursor, isLast: false }
+      }
       const seq = after === null ? null : cursors.open(after)
       return {
         interest: { scope, filter },

@@ -13,8 +13,8 @@ export type Asked = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retry
 const MOST_TAGS = 10
 
 /** With those that whoever submits it must have. */
-export const taggedFor = ({ scope }: Context, tags: readonly string[]): string[] => [
-  ...new Set([...(scope.only?.tags ?? []), ...tags]),
+export const taggedFor = ({ access }: Context, tags: readonly string[]): string[] => [
+  ...new Set([...(access.grant?.tags ?? []), ...tags]),
 ]
 
 /** The key's space is that of the scope: nobody learns from a key what somebody else has used it for. */

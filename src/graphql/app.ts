@@ -52,7 +52,7 @@ builder.node(AppType, {
       type: AppUsage,
       description: 'Of what the key or token sees.',
       complexity: QUERY_COST,
-      resolve: (_app, _args, { scope, store, now }) => store.usage(scope, now()),
+      resolve: (_app, _args, { loaders }) => loaders.usage,
     }),
   }),
 })

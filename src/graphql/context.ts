@@ -3,30 +3,33 @@
  * what it sees and nothing else.
  */
 import DataLoader from 'dataloader'
-import type { RefusalCode } from '../errors.ts'
-import type { Cursors } from '../events/cursor.ts'
+import type { RefusalCode, RequestErrorCode } from '../errors.ts'
+import type { CursorsOf } from '../events/cursor.ts'
 import type { Sources } from '../events/source.ts'
 import type { AppId, Prediction } from '../prediction.ts'
 import type { Access, Scope } from '../scope.ts'
-import type { Store } from '../store/store.ts'
+import type { Store, Usage } from '../store/store.ts'
 import type { Tokens } from '../token.ts'
 
 export interface Services {
   store: Store
   sources: Sources
-  cursors: Cursors
+  cursorsOf: CursorsOf
   tokens: Tokens
   now: () => number
   /** For what an operator may want to know and no app is told. */
   notice(fields: object, message: string): void
   /** For what an app is refused. */
-  refused(appId: AppId, code: RefusalCode): void
+  refused(appId: AppId, code: RefusalCode | RequestErrorCode): void
+  /** Before a read that may take milliseconds: an app's come one after the other, and let the others' in between. */
+  turn(appId: AppId): Promise<void>
 }
 
 /** Each made when it is first asked for. */
 export interface Loaders {
   readonly predictions: DataLoader<string, Prediction | null>
   readonly queuePositions: DataLoader<string, number | null>
+  readonly usage: Promise<Usage>
 }
 
 export interface Context extends Services {
@@ -47,7 +50,7 @@ export const createContext = (services: Services, access: Access): Context => ({
   ...services,
   access,
   scope: access.scope,
-  loaders: createLoaders(services.store, access.scope),
+  loaders: createLoaders(services, access.scope),
   async told(answer) {
     const result = await answer
     if ('code' in result) services.refused(access.scope.appId, result.code as RefusalCode)
@@ -56,17 +59,25 @@ export const createContext = (services: Services, access: Access): Context => ({
   renew: () => createContext(services, access),
 })
 
-function createLoaders(store: Store, scope: Scope): Loaders {
+function createLoaders({ store, turn, now }: Services, scope: Scope): Loaders {
+  const { appId } = scope
   let predictions: Loaders['predictions'] | null = null
   let queuePositions: Loaders['queuePositions'] | null = null
+  let usage: Loaders['usage'] | null = null
   return {
     get predictions() {
-      predictions ??= new DataLoader(ids => store.getMany(scope, ids))
+      predictions ??= new DataLoader(ids => turn(appId).then(() => store.getMany(scope, ids)))
       return predictions
     },
     get queuePositions() {
-      queuePositions ??= new DataLoader(ids => store.queuePositions(scope.appId, ids), { cache: false })
+      queuePositions ??= new DataLoader(ids => turn(appId).then(() => store.queuePositions(appId, ids)), {
+        cache: false,
+      })
       return queuePositions
+    },
+    get usage() {
+      usage ??= turn(appId).then(() => store.usage(scope, now()))
+      return usage
     },
   }
 }

@@ -14,7 +14,9 @@ const PredictionEventTypeEnum = builder.enumType('PredictionEventType', { values
 
 const PredictionEventType = builder.objectRef<PredictionEvent>('PredictionEvent').implement({
   fields: t => ({
-    cursor: t.string({ resolve: (event, _args, { cursors }) => cursors.seal(event.seq) }),
+    cursor: t.string({
+      resolve: (event, _args, { cursorsOf }) => cursorsOf(event.prediction.appId).seal(event.seq),
+    }),
     type: t.expose('type', { type: PredictionEventTypeEnum }),
     prediction: t.expose('prediction', {
       type: PredictionType,
@@ -39,10 +41,12 @@ builder.objectField(PredictionType, 'history', t =>
     args: { first: t.arg.int(), after: t.arg.string() },
     complexity: pageCost,
     extensions: { [OWN]: true },
-    resolve: async ({ id }, { first, after }, { scope, store, cursors }) => {
+    resolve: async ({ id }, { first, after }, { scope, store, cursorsOf, turn }) => {
+      const cursors = cursorsOf(scope.appId)
       const limit = limitOf('first', first)
       const place = typeof after === 'string' ? cursors.open(after) : 0
       if (place === null) throw badArgument('after', 'a cursor of this history')
+      await turn(scope.appId)
       const { events } = await store.eventsAfter({ scope, after: place, limit: limit + 1, predictionId: id })
       const edges = events.slice(0, limit).map(event => ({ cursor: cursors.seal(event.seq), node: event }))
       return connectionOf(edges, { hasNextPage: events.length > limit, hasPreviousPage: place > 0 })
@@ -74,8 +78,8 @@ builder.queryField('feedCursor', t =>
   t.string({
     description:
       "The feed's head, read before any other field of its operation: a list read beside it, then predictionFeed(after: it), together miss nothing.",
-    resolve: async (_root, _args, { head, store, cursors }) =>
-      cursors.sealHead(head ?? (await store.eventBounds()).head),
+    resolve: async (_root, _args, { head, scope, store, cursorsOf }) =>
+      cursorsOf(scope.appId).sealHead(head ?? (await store.eventBounds()).head),
   }),
 )
 

@@ -71,11 +71,14 @@ builder.node(PredictionType, {
   description: 'One video that was asked for.',
   id: { resolve: prediction => prediction.id },
   isTypeOf: value => typeof value === 'object' && value !== null && 'upstreamId' in value,
-  loadManyWithoutCache: (ids, { scope, store }) => store.getMany(scope, ids),
+  loadManyWithoutCache: async (ids, { scope, store, turn }) => {
+    await turn(scope.appId)
+    return store.getMany(scope, ids)
+  },
   fields: t => ({
     model: t.expose('model', { type: VideoModelEnum }),
     status: t.expose('status', { type: PredictionStatusEnum }),
-    input: t.expose('input', { type: PredictionInput }),
+    input: t.expose('input', { type: PredictionInput, complexity: QUERY_COST }),
     outputs: t.expose('outputs', {
       type: [VideoOutput],
       complexity: { multiplier: 2 },
@@ -89,8 +92,8 @@ builder.node(PredictionType, {
     queuePosition: t.int({
       nullable: true,
       description: 'As of reading; 1 is next; null unless it waits in the queue.',
-      complexity: 2,
       extensions: { [OWN]: true },
+      complexity: QUERY_COST,
       resolve: (prediction, _args, { loaders }) =>
         prediction.status === 'QUEUED' ? loaders.queuePositions.load(prediction.id) : null,
     }),
@@ -144,7 +147,8 @@ builder.queryFields(t => ({
         const { field, multiplier } = pageCost(page)
         return { field: field + (filter?.ids?.length ?? 0), multiplier }
       },
-      resolve: async (_root, { filter, ...page }, { scope, store }) => {
+      resolve: async (_root, { filter, ...page }, { scope, store, turn }) => {
+        await turn(scope.appId)
         const { predictions, ...more } = await store.list(scope, {
           ...pageOf(page),
           filter: filterOf(filter),

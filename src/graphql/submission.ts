@@ -27,8 +27,8 @@ const SubmitVideoInput = builder.inputType('SubmitVideoInput', {
   fields: t => ({
     model: t.field({ type: VideoModelEnum, required: true, defaultValue: 'WAN_2_2_I2V_PLUS_1080P' }),
     image: t.field({ type: ImageInput, required: true }),
-    prompt: t.string({ required: true }),
-    negativePrompt: t.string(),
+    prompt: t.string({ required: true, description: 'At most 5000 characters.' }),
+    negativePrompt: t.string({ description: 'At most 5000 characters.' }),
     duration: t.int({
       required: true,
       defaultValue: 5,
@@ -94,6 +94,12 @@ async function submitVideo(
 }
 
 const METADATA_BYTES = 4096
+/** Far over what any host of these models takes. A page has a hundred of them, and they are kept. */
+const MOST_PROMPT = 5000
+const MOST_URL = 4096
+
+const upTo = (most: number) =>
+  text.refine(value => characters(value) <= most, `expected at most ${most} characters`)
 
 const absent = <Value>(value: Value | null | undefined): Value | null => value ?? null
 
@@ -101,11 +107,13 @@ const submission = z
   .object({
     model: z.custom<SubmitVideoInput['model']>(),
     image: z.object({
-      url: text.refine(isWebUrl, 'expected an http:// or https:// URL').optional(),
+      url: upTo(MOST_URL).refine(isWebUrl, 'expected an http:// or https:// URL').optional(),
       uploadId: z.string().optional(),
     }),
-    prompt: text.refine(value => value.trim() !== '', 'expected some text'),
-    negativePrompt: text.nullish().transform(value => (value?.trim() ? value : null)),
+    prompt: upTo(MOST_PROMPT).refine(value => value.trim() !== '', 'expected some text'),
+    negativePrompt: upTo(MOST_PROMPT)
+      .nullish()
+      .transform(value => (value?.trim() ? value : null)),
     duration: z.number(),
     enablePromptExpansion: z.boolean(),
     seed: z

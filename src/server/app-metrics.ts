@@ -4,7 +4,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import type { RefusalCode } from '../errors.ts'
+import type { RefusalCode, RequestErrorCode } from '../errors.ts'
 import { MICRO_USD } from '../models.ts'
 import type { AppId } from '../prediction.ts'
 import { wholeOf } from '../scope.ts'
@@ -12,7 +12,9 @@ import type { Names } from '../store/names.ts'
 import type { App, Store } from '../store/store.ts'
 
 export interface AppMetrics {
-  refused(app: AppId, reason: RefusalCode): void
+  refused(app: AppId, reason: RefusalCode | RequestErrorCode): void
+  /** Somebody came with a key that is none. */
+  guessed(): void
   /** @param ms from acceptance to upstream's answer */
   submitted(app: AppId, ms: number): void
   close(): void
@@ -31,7 +33,16 @@ export interface AppMetricsOptions {
 const BUCKETS = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600]
 const MINUTE_MS = 60_000
 /** The same refusal of the same app is logged once a minute: a loop may meet it a thousand times a second. */
-const LOGGED = new Set<RefusalCode>(['RATE_LIMITED', 'QUEUE_FULL', 'BUDGET_EXCEEDED', 'FORBIDDEN'])
+const LOGGED = new Set<RefusalCode | RequestErrorCode>([
+  'RATE_LIMITED',
+  'QUEUE_FULL',
+  'BUDGET_EXCEEDED',
+  'FORBIDDEN',
+  'QUERY_TOO_COMPLEX',
+  'TOO_MANY_CONNECTIONS',
+  'TOO_MANY_SUBSCRIPTIONS',
+  'TOO_MANY_OPERATIONS',
+])
 
 export function createAppMetrics(registry: Registry, options: AppMetricsOptions): AppMetrics {
   const { store, names, watchers, now, log } = options
@@ -40,8 +51,13 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
 
   const refusals = new Counter({
     name: 'rushes_refused_total',
-    help: 'Mutations that were answered with a refusal, by its code.',
+    help: 'What an app was refused, by the code of the refusal.',
     labelNames: ['app', 'reason'],
+    registers,
+  })
+  const guesses = new Counter({
+    name: 'rushes_wrong_keys_total',
+    help: 'Keys and tokens that are none.',
     registers,
   })
   const waits = new Histogram({
@@ -109,6 +125,7 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
       logged.set(line, true)
       log.info({ app, reason }, 'an app meets a limit; told once a minute')
     },
+    guessed: () => guesses.inc(),
     submitted: (app, ms) => waits.observe({ app: names.of(app) }, Math.max(0, ms) / 1000),
     close: () => clearInterval(timer),
   }

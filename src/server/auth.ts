@@ -18,7 +18,7 @@ export interface Caller extends Access {
   readonly hash: string
 }
 
-/** Null: nobody we know. Slowed: asked too often by who knows none; ms to wait. */
+/** Null: nobody we know. Slowed: too many guess from there; ms to wait. */
 export type Denied = null | { slowed: number }
 
 export interface Authenticate {
@@ -81,7 +81,7 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
       const hash = createHash('sha256').update(bearer).digest('hex')
       const known = callers.get(hash)
       const guesser = authorization && known === undefined ? address : undefined
-      const slowed = guesser === undefined ? null : await wrongKeys.isBlocked(guesser)
+      const slowed = guesser === undefined ? null : await wrongKeys.slow(guesser)
       if (slowed !== null) return { slowed }
       const caller = known ?? (await byKey(bearer)) ?? (await byToken(bearer, hash))
       // What is over was good once: no guess.

@@ -5,9 +5,23 @@
  * is given each event once, in order.
  */
 import { performance } from 'node:perf_hooks'
-import { createSourceEventStream, type ExecutionArgs, type ExecutionResult, GraphQLError } from 'graphql'
+import {
+  createSourceEventStream,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  GraphQLIncludeDirective,
+  GraphQLSkipDirective,
+  getDirectiveValues,
+  getOperationAST,
+  getVariableValues,
+  Kind,
+  type SelectionNode,
+} from 'graphql'
 import type { Feed } from '../events/feed.ts'
 import type { Source } from '../events/source.ts'
+import { badArgument } from '../graphql/request-error.ts'
 import type { PredictionEvent } from '../prediction.ts'
 import { createCatchUp, WRITE_BYTES } from './catch-up.ts'
 import { type Asked, type Home, type Line, type Sink, Subscriber } from './line.ts'
@@ -157,7 +171,7 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
 
   return {
     async subscribe(args) {
-      const source = (await createSourceEventStream(args)) as unknown as Source | ExecutionResult
+      const source = (await beginningOf(args)) as Source | ExecutionResult
       if (!('begin' in source)) return source
       const asker = args.contextValue as Asker & { sink: Sink }
       const question = createQuestion(args, asker, log)
@@ -172,4 +186,33 @@ export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOpti
     },
     close: () => clearInterval(reminder),
   }
+}
+
+async function beginningOf(args: ExecutionArgs): Promise<unknown> {
+  try {
+    return await createSourceEventStream(args)
+  } catch (error) {
+    // Graphql-js takes the first field for granted.
+    if (!asksNothing(args)) throw error
+    return { errors: [badArgument('query', 'a subscription that asks for something')] }
+  }
+}
+
+/** Its one field is skipped. */
+function asksNothing({ schema, document, operationName, variableValues }: ExecutionArgs): boolean {
+  const operation = getOperationAST(document, operationName)
+  if (!operation) return false
+  const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], variableValues ?? {})
+  const fragments = new Map(
+    document.definitions.flatMap(one =>
+      one.kind === Kind.FRAGMENT_DEFINITION ? [[one.name.value, one] as const] : [],
+    ),
+  )
+  const asks = (one: SelectionNode | FragmentDefinitionNode | undefined): boolean => {
+    if (one === undefined || getDirectiveValues(GraphQLSkipDirective, one, coerced)?.if === true) return false
+    if (getDirectiveValues(GraphQLIncludeDirective, one, coerced)?.if === false) return false
+    if (one.kind === Kind.FRAGMENT_SPREAD) return asks(fragments.get(one.name.value))
+    return one.kind === Kind.FIELD || one.selectionSet.selections.some(asks)
+  }
+  return coerced !== undefined && !operation.selectionSet.selections.some(asks)
 }

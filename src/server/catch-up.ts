@@ -25,7 +25,8 @@ export function createCatchUp(parts: {
 }): CatchUp {
   const { feed, payloads, turns, log } = parts
 
-  let lastAlone: Promise<void> = Promise.resolve()
+  /** By owner: nobody waits for another's replays. */
+  const lastAlone = new Map<string, Promise<void>>()
 
   /** Whether a replay follows. */
   async function begin({ question }: Line, subscriber: Subscriber, source: Source): Promise<boolean> {
@@ -43,7 +44,7 @@ export function createCatchUp(parts: {
       if (subscriber.ended) return
       hold.moveTo(subscriber.place)
       if (subscriber.place >= feed.head && !replaying) return void line.inLine.add(subscriber)
-      if (subscriber.place < feed.floor) await alone(() => step(line, subscriber))
+      if (subscriber.place < feed.floor) await alone(question.owner, () => step(line, subscriber))
       else await step(line, subscriber)
       if (!replaying || subscriber.place < feed.head) continue
       replaying = false
@@ -51,10 +52,15 @@ export function createCatchUp(parts: {
     }
   }
 
-  /** What was read from the store is held once at a time, however many read. */
-  function alone(work: () => Promise<void>): Promise<void> {
-    const done = lastAlone.then(work)
-    lastAlone = done.catch(() => {})
+  /** What was read from the store is held once at a time for an app, however many read. */
+  function alone(owner: string, work: () => Promise<void>): Promise<void> {
+    const done = (lastAlone.get(owner) ?? Promise.resolve()).then(work)
+    const last = done
+      .catch(() => {})
+      .then(() => {
+        if (lastAlone.get(owner) === last) lastAlone.delete(owner)
+      })
+    lastAlone.set(owner, last)
     return done
   }
 

@@ -4,6 +4,7 @@
  */
 import { performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
+import type { AppId } from '../prediction.ts'
 import type { Authenticate, Caller } from './auth.ts'
 import type { ErrorLog } from './mask.ts'
 
@@ -27,6 +28,7 @@ export interface ConnectionsOptions {
   authenticate: Authenticate
   log: ErrorLog
   mostPerApp: number
+  refused(app: AppId, code: 'TOO_MANY_CONNECTIONS'): void
 }
 
 const CHECK_MS = 2000
@@ -35,7 +37,8 @@ const MOST_PER_TOKEN = 50
 /** A few are ended quicker than many: so far apart no gateway behind this one is stormed. */
 const APART_MS = 10
 
-export function createConnections({ authenticate, log, mostPerApp }: ConnectionsOptions): Connections {
+export function createConnections(options: ConnectionsOptions): Connections {
+  const { authenticate, log, mostPerApp, refused } = options
   const byApp = new Map<string, Set<Connection>>()
   const byToken = new Map<string, number>()
   let stopping = false
@@ -72,7 +75,10 @@ export function createConnections({ authenticate, log, mostPerApp }: Connections
       const { caller } = connection
       const { appId } = caller.scope
       const some = byApp.get(appId) ?? new Set()
-      if (some.size >= mostPerApp || (byToken.get(caller.hash) ?? 0) >= MOST_PER_TOKEN) return 'too many'
+      if (some.size >= mostPerApp || (byToken.get(caller.hash) ?? 0) >= MOST_PER_TOKEN) {
+        refused(appId, 'TOO_MANY_CONNECTIONS')
+        return 'too many'
+      }
       byApp.set(appId, some.add(connection))
       countToken(caller, 1)
       return null

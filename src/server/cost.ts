@@ -22,6 +22,7 @@ import {
   visit,
 } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
+import type { Context } from '../graphql/context.ts'
 import { badArgument } from '../graphql/request-error.ts'
 import { tooComplex, withoutHint } from './document.ts'
 
@@ -72,7 +73,9 @@ export function useCost({ mostCost, deepest, hints }: CostOptions): Plugin {
   function refuse(args: ExecutionArgs, stop: (result: { errors: GraphQLError[] }) => void): void {
     const errors = judge(args)
     if (errors.length === 0) return
-    const { request } = args.contextValue as { request?: unknown }
+    const { request, refused, scope } = args.contextValue as Context & { request?: unknown }
+    if (errors.some(({ extensions }) => extensions.code === 'QUERY_TOO_COMPLEX'))
+      refused(scope.appId, 'QUERY_TOO_COMPLEX')
     // For yoga: a request that is at fault, where the client asked to be told so by the status.
     if (request) for (const { extensions } of errors) extensions.http = { status: 400, spec: true }
     stop({ errors })

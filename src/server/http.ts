@@ -44,6 +44,8 @@ export interface Patience {
   /** Longer than load balancers keep theirs, which is a minute mostly. */
   keepAliveTimeout: number
   connectionsCheckingInterval: number
+  /** Nothing came, and nothing that was sent was taken. */
+  idleTimeout: number
 }
 
 const PATIENCE: Patience = {
@@ -51,6 +53,7 @@ const PATIENCE: Patience = {
   requestTimeout: 30_000,
   keepAliveTimeout: 65_000,
   connectionsCheckingInterval: 2000,
+  idleTimeout: 120_000,
 }
 
 export function createHttp(doors: Doors): Server {
@@ -62,7 +65,12 @@ export function createHttp(doors: Doors): Server {
     const path = pathOf(request)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return plain(response, 400, 'Host: no host name')
-    if (path === GRAPHQL_PATH) return answerGraphql(request, response)
+    if (path === GRAPHQL_PATH && origins.greet(request, response)) return
+    const address = addresses.of(request)
+    // Whoever looks whether it lives is told so, whatever comes from there.
+    const slowed = path.startsWith('/health/') ? null : await rates.ofAddress(address)
+    if (slowed !== null) return answerSlowed(response, slowed)
+    if (path === GRAPHQL_PATH) return answerGraphql(request, response, address)
     if (path === WEBHOOK_PATH) return webhook(request, response, tokenIn(request))
     if (request.method !== 'GET' && request.method !== 'HEAD') return plain(response, 405, 'GET only')
     if (path === '/health/live') return health.live(response)
@@ -71,11 +79,11 @@ export function createHttp(doors: Doors): Server {
     plain(response, 404, `There is nothing here. The API is at ${GRAPHQL_PATH}.`)
   }
 
-  async function answerGraphql(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (origins.greet(request, response)) return
-    const address = addresses.of(request)
-    const slowed = await rates.ofAddress(address)
-    if (slowed !== null) return answerSlowed(response, slowed)
+  async function answerGraphql(
+    request: IncomingMessage,
+    response: ServerResponse,
+    address: string,
+  ): Promise<void> {
     if (isForwarded(request) && !crowd.admit(address, response)) return answerSlowed(response, CROWDED_MS)
 
     const stream = createEventStream(request, response, streams)
@@ -118,6 +126,7 @@ export function createHttp(doors: Doors): Server {
   })
 
   server.maxConnections = mostConnections
+  server.timeout = patience?.idleTimeout ?? PATIENCE.idleTimeout
   server.on('connection', socket => {
     const { remoteAddress = '' } = socket
     if (!addresses.isProxy(remoteAddress) && !crowd.admit(remoteAddress, socket)) socket.destroy()

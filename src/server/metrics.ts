@@ -8,12 +8,13 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { PAUSES } from '../pause.ts'
 import { type AppMetrics, type AppMetricsOptions, createAppMetrics } from './app-metrics.ts'
 
-export interface Metrics extends Pick<AppMetrics, 'refused' | 'submitted'> {
+export interface Metrics extends Pick<AppMetrics, 'refused' | 'guessed' | 'submitted'> {
   answer(request: IncomingMessage, response: ServerResponse): Promise<void>
   close(): void
 }
 
 const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+)$/
+const LOCAL_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/
 const PROXY_HEADERS = [
   'x-forwarded-for',
   'x-forwarded-host',
@@ -94,6 +95,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
       response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
     },
     refused: apps.refused,
+    guessed: apps.guessed,
     submitted: apps.submitted,
     close() {
       apps.close()
@@ -103,7 +105,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
 }
 
 const isLocal = ({ socket, headers }: IncomingMessage): boolean =>
-  LOOPBACK.test(socket.remoteAddress ?? '') && PROXY_HEADERS.every(name => headers[name] === undefined)
+  LOOPBACK.test(socket.remoteAddress ?? '') &&
+  // A page that had its own name lead here would call from loopback, too.
+  LOCAL_HOST.test(headers.host ?? '') &&
+  headers.origin === undefined &&
+  PROXY_HEADERS.every(name => headers[name] === undefined)
 
 function hasToken({ headers }: IncomingMessage, token: string | null): boolean {
   if (token === null) return false

@@ -175,9 +175,15 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
   #listen(): void {
     if (this.client.isPaused || (!this.outlet.isFull() && this.#patience >= 0)) return
     this.client.pause()
-    const rest = Math.max(0, (-this.#patience / messagesPerSecond(this.#manners)) * 1000)
-    const rested = rest > 0 ? setTimeout(rest, undefined, { ref: false }) : REST
-    Promise.all([this.outlet.drained(), rested]).then(() => this.client.resume())
+    Promise.all([this.outlet.drained(), this.#rested()]).then(() => this.client.resume())
+  }
+
+  /** What was read already is heard meanwhile, and counts. */
+  async #rested(): Promise<void> {
+    for (; this.#patience < 0; this.#fill()) {
+      const ms = (-this.#patience / messagesPerSecond(this.#manners)) * 1000
+      await setTimeout(ms, undefined, { ref: false })
+    }
   }
 }
 

@@ -4,6 +4,7 @@
  * one.
  */
 import type { ServerResponse } from 'node:http'
+import { setTimeout } from 'node:timers/promises'
 import type { GraphQLError } from 'graphql'
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
 import { requestError } from '../graphql/request-error.ts'
@@ -19,8 +20,8 @@ export interface Rates {
 }
 
 export interface WrongKeys {
-  /** How long it still is, ms; null if it is not. Takes nothing. */
-  isBlocked(address: string): Promise<number | null>
+  /** Before a key is looked up. Whoever has guessed too often waits; null: it may go on, or how long it shall stay away, ms. */
+  slow(address: string): Promise<number | null>
   note(address: string): void
 }
 
@@ -28,29 +29,50 @@ export interface RatesOptions {
   perAddress: number
   perKey: number
   wrongKeys: number
+  /** Somebody has. */
+  guessed?: () => void
+  slowMs?: number
   mostNetworks?: number
 }
 
 const MINUTE = 60
 /** At most twice as many are remembered. A million addresses in one minute left 23 MB (measured). */
 const MOST_NETWORKS = 50_000
+/** An address that guesses waits so long for each answer; somebody with a good key may share it. */
+const SLOW_MS = 1000
+/** So many at once. */
+const MOST_SLOWED = 100
 
-export function createRates({ perAddress, perKey, wrongKeys, mostNetworks }: RatesOptions): Rates {
+export function createRates(options: RatesOptions): Rates {
+  const { perAddress, perKey, wrongKeys, mostNetworks, slowMs = SLOW_MS, guessed = () => {} } = options
   const limiter = (points: number) => new RateLimiterMemory({ points, duration: MINUTE })
   const [addresses, keys, guesses] = [limiter(perAddress), limiter(perKey), limiter(wrongKeys)]
   const tokens = limiter(Math.ceil(perKey / 10))
   const nameOf = createNames(mostNetworks ?? MOST_NETWORKS)
+  const slowed = new Map<string, number>()
 
   return {
     ofAddress: address => take(addresses, nameOf(address)),
     ofCaller: async ({ key, grant, hash }) =>
       (grant === null ? null : await take(tokens, hash)) ?? take(keys, key),
     wrongKeys: {
-      async isBlocked(address) {
-        const spent = await guesses.get(nameOf(address))
-        return spent !== null && spent.consumedPoints >= wrongKeys ? waitOf(spent) : null
+      async slow(address) {
+        const name = nameOf(address)
+        const spent = await guesses.get(name)
+        if (spent === null || spent.consumedPoints < wrongKeys) return null
+        const count = slowed.get(name) ?? 0
+        if (count >= MOST_SLOWED) return waitOf(spent)
+        slowed.set(name, count + 1)
+        await setTimeout(slowMs, undefined, { ref: false })
+        const left = slowed.get(name)! - 1
+        if (left > 0) slowed.set(name, left)
+        else slowed.delete(name)
+        return null
       },
-      note: address => void guesses.penalty(nameOf(address)),
+      note(address) {
+        guessed()
+        void guesses.penalty(nameOf(address))
+      },
     },
   }
 }

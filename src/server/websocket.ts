@@ -7,10 +7,13 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { GraphQLError } from 'graphql'
 import { handleProtocols, makeServer } from 'graphql-ws'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
-import type { Context } from '../graphql/context.ts'
+import type { RequestErrorCode } from '../errors.ts'
+import type { Context, Services } from '../graphql/context.ts'
 import { badArgument, requestError } from '../graphql/request-error.ts'
+import type { AppId } from '../prediction.ts'
 import type { Authenticate } from './auth.ts'
 import type { Connections } from './connections.ts'
 import { refuseUpgrade } from './headers.ts'
@@ -18,6 +21,7 @@ import type { Heartbeat } from './heartbeat.ts'
 import { type ErrorLog, mask } from './mask.ts'
 import { CLOSES, Peer, PeerSink } from './peer.ts'
 import { type Rates, rateLimited } from './rates.ts'
+import { stopAtFaults } from './receiver.ts'
 import type { Door, Yoga } from './yoga.ts'
 
 export interface WebSockets {
@@ -36,6 +40,8 @@ export interface WebSocketOptions {
   heartbeat: Heartbeat
   rates: Pick<Rates, 'ofCaller'>
   caps: Caps
+  refused: Services['refused']
+  turn: Services['turn']
   log: ErrorLog & { debug(fields: object, message: string): void }
 }
 
@@ -56,7 +62,7 @@ const INIT_MS = 3000
 const MOST_BYTES_OF_A_STRANGER = 16 * 1024
 
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { yoga, authenticate, connections, heartbeat, rates, caps, log } = options
+  const { yoga, authenticate, connections, heartbeat, rates, caps, log, turn } = options
   const serverOptions: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     handleProtocols,
@@ -68,6 +74,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     // With them, an id completed and used again in one packet is completed twice.
     allowSynchronousEvents: false,
   }
+  stopAtFaults()
   const server = new WebSocketServer(serverOptions)
   const manners = { operationsPerSecond: caps.operationsPerSecond, log }
   let refusing = false
@@ -85,12 +92,17 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     },
 
     async onSubscribe({ extra: peer, subscriptions }, id, params) {
-      if (!peer.mayBegin()) return [requestError('TOO_MANY_OPERATIONS')]
+      const { appId } = peer.caller.scope
+      if (!peer.mayBegin()) return [refused(appId, 'TOO_MANY_OPERATIONS')]
       if (id.length > LONGEST_ID) return [badArgument('id', `at most ${LONGEST_ID} characters`)]
       if (Object.keys(subscriptions).length > caps.subscriptions)
-        return [requestError('TOO_MANY_SUBSCRIPTIONS')]
+        return [refused(appId, 'TOO_MANY_SUBSCRIPTIONS')]
       const slowed = await rates.ofCaller(peer.caller)
-      if (slowed !== null) return [rateLimited(slowed)]
+      if (slowed !== null) {
+        refused(appId, 'RATE_LIMITED')
+        return [rateLimited(slowed)]
+      }
+      await turn(appId)
       const door: Door = { caller: peer.caller, address: peer.address, sink: new PeerSink(peer, id) }
       const { schema, parse, validate, execute, subscribe, contextFactory } = yoga.getEnveloped({
         ...door,
@@ -117,7 +129,11 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
 
     async execute({ rootValue, ...args }) {
       const { execute, peer } = rootValue as Enveloped
-      return (await peer.inTurn(async () => execute(args))) ?? GONE
+      try {
+        return (await peer.inTurn(async () => execute(args))) ?? GONE
+      } catch (error) {
+        return { errors: [mask(error, log)] }
+      }
     },
 
     async subscribe(args) {
@@ -132,6 +148,11 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       }
     },
   })
+
+  function refused(app: AppId, code: RequestErrorCode): GraphQLError {
+    options.refused(app, code)
+    return requestError(code)
+  }
 
   async function admit(peer: Peer, authorization: unknown): Promise<keyof typeof CLOSES | null> {
     try {

@@ -13,7 +13,7 @@ import {
 import { createYoga, isAsyncIterable, type Plugin } from 'graphql-yoga'
 import { LRUCache } from 'lru-cache'
 import { type Context, createContext, type Services } from '../graphql/context.ts'
-import { requestError } from '../graphql/request-error.ts'
+import { badArgument, requestError } from '../graphql/request-error.ts'
 import { schema } from '../graphql/schema.ts'
 import { may } from '../scope.ts'
 import type { Authenticate, Caller } from './auth.ts'
@@ -67,9 +67,14 @@ export function createExecutor({
     schema,
     graphqlEndpoint: GRAPHQL_PATH,
     // No operation gets here without a caller.
-    context: ({ caller }) => createContext(services, caller!),
+    context: async ({ caller }) => {
+      // A body may take half a minute to come.
+      if (!(await authenticate.stands(caller!))) throw unauthenticated()
+      return createContext(services, caller!)
+    },
     plugins: [
-      useAuthentication(authenticate, rates),
+      useAuthentication(authenticate, rates, services),
+      useReadableRequest(),
       useDocumentBounds(),
       usePermission(),
       useSecrecy(allowIntrospection),
@@ -94,6 +99,7 @@ export function createExecutor({
 const useAuthentication = (
   authenticate: Authenticate,
   rates: Pick<Rates, 'ofCaller'>,
+  { turn, refused }: Services,
 ): Plugin<Context, Door> => ({
   async onRequest({ request, serverContext, endResponse, fetchAPI }) {
     const { headers } = request
@@ -101,10 +107,40 @@ const useAuthentication = (
     const refuse = (status: number, error: GraphQLError, more = {}) =>
       endResponse(fetchAPI.Response.json({ errors: [error] }, { status, headers: more }))
     if (caller === null) return refuse(401, requestError('UNAUTHENTICATED'))
-    const slowed = 'slowed' in caller ? caller.slowed : await rates.ofCaller(caller)
-    if (slowed !== null) return refuse(429, rateLimited(slowed), { 'retry-after': retryAfter(slowed) })
+    const wait = (ms: number) => refuse(429, rateLimited(ms), { 'retry-after': retryAfter(ms) })
+    if ('slowed' in caller) return wait(caller.slowed)
+    const { appId } = caller.scope
+    const slowed = await rates.ofCaller(caller)
+    if (slowed !== null) {
+      refused(appId, 'RATE_LIMITED')
+      return wait(slowed)
+    }
     Object.assign(serverContext ?? {}, { caller })
+    await turn(appId)
   },
+})
+
+function unauthenticated(): GraphQLError {
+  const error = requestError('UNAUTHENTICATED')
+  error.extensions.http = { status: 401 }
+  return error
+}
+
+/** Yoga answers for a body that is no JSON, and not for parameters that are none, nor for a form that is cut short. */
+const useReadableRequest = (): Plugin => ({
+  onRequestParse: ({ requestParser, setRequestParser }) =>
+    requestParser &&
+    setRequestParser(async request => {
+      try {
+        return await requestParser(request)
+      } catch (error) {
+        const isCut = (error as NodeJS.ErrnoException).code === 'ECONNRESET'
+        if (!(error instanceof SyntaxError) && !isCut) throw error
+        const unreadable = badArgument('variables, extensions', 'JSON')
+        unreadable.extensions.http = { status: 400 }
+        throw unreadable
+      }
+    }),
 })
 
 /** Parsed documents by their text, bounded by its length: the default counts entries, and a few large ones fill the heap. */
@@ -120,13 +156,17 @@ const usePermission = (): Plugin<Context> => {
     getOperationAST(document, operationName)?.operation !== 'mutation' &&
     !may((contextValue as Context).access, 'READ')
   // An answer: what is thrown in front of an operation would end a whole socket.
-  const refusal = () => ({ errors: [requestError('FORBIDDEN')] })
+  const refusal = ({ contextValue }: ExecutionArgs) => {
+    const { refused, scope } = contextValue as Context
+    refused(scope.appId, 'FORBIDDEN')
+    return { errors: [requestError('FORBIDDEN')] }
+  }
   return {
     onExecute({ args, setResultAndStopExecution }) {
-      if (isBarred(args)) setResultAndStopExecution(refusal())
+      if (isBarred(args)) setResultAndStopExecution(refusal(args))
     },
     onSubscribe({ args, setResultAndStopExecution }) {
-      if (isBarred(args)) setResultAndStopExecution(refusal())
+      if (isBarred(args)) setResultAndStopExecution(refusal(args))
     },
   }
 }

@@ -247,6 +247,13 @@ export interface VisibleKey {
   expiresAt: number | null
 }
 
+export interface Usage {
+  inFlight: number
+  queued: number
+  /** Micro-USD, of predictions created in this UTC month. */
+  spent: number
+}
+
 export interface Apps {
   /** With its first key, if one is given, in one commit. Null, and nothing written, if the name is taken. */
   createApp(name: string, now: number, first?: { limits?: Partial<Limits>; key?: Key }): Promise<App | null>
@@ -272,6 +279,6 @@ export interface Apps {
   revokeKeys(appId: AppId): Promise<string[]>
   /** Deletes the keys that expired before; answers how many. */
   pruneKeys(before: number): Promise<number>
-  /** Of what is in the scope. `spent` is micro-USD over predictions created in this UTC month. */
-  usage(scope: Scope, now: number): Promise<{ inFlight: number; queued: number; spent: number }>
+  /** Of what is in the scope. */
+  usage(scope: Scope, now: number): Promise<Usage>
 }

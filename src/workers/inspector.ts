@@ -27,6 +27,8 @@ export interface InspectorOptions {
 const CAPACITY = 32
 /** Of them an app's own, but for a few: one whose hosts hang must leave the others room. */
 const SHARE = 8
+/** Looks for apps that have none in hand: however many apps' hosts hang, another's job is looked at. */
+const KEPT = 8
 /** Jobs whose image was seen and that wait, beside those that fill the account's places. */
 const SPARE = 2
 const MOST_STOCK = 100
@@ -68,20 +70,35 @@ export function createInspector(options: InspectorOptions): Loop {
     }
   }
 
+  function claim(limit: number, exceptApps: Iterable<AppId>): Promise<Job[]> {
+    const at = now()
+    return store.claimImages({
+      now: at,
+      leaseUntil: at + REACH_TIMEOUT_MS + 2 * readTimeoutMs + 15_000,
+      limit,
+      imagesSince: at - IMAGE_FRESH_MS,
+      stock,
+      exceptApps,
+    })
+  }
+
   return createLoop({
     name: 'inspector',
-    claim: places => {
-      const at = now()
+    about: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
+    async claim(places) {
+      const many = [...inHand].filter(([, looks]) => looks >= SHARE).map(([app]) => app)
       // At most a share at a time: all that is claimed may be one app's.
-      const limit = Math.min(places, SHARE)
-      return store.claimImages({
-        now: at,
-        leaseUntil: at + REACH_TIMEOUT_MS + 2 * readTimeoutMs + 15_000,
-        limit,
-        imagesSince: at - IMAGE_FRESH_MS,
-        stock,
-        exceptApps: [...inHand].filter(([, looks]) => looks >= SHARE).map(([app]) => app),
-      })
+      const common = places > KEPT ? await claim(Math.min(places - KEPT, SHARE), many) : []
+      const free = Math.min(places - common.length, KEPT)
+      const apps = new Set([...inHand.keys(), ...common.map(({ appId }) => appId)])
+      const kept: Job[] = []
+      while (kept.length < free) {
+        const [job] = await claim(1, apps)
+        if (job === undefined) break
+        kept.push(job)
+        apps.add(job.appId)
+      }
+      return [...common, ...kept]
     },
     async perform(job, signal) {
       count(job.appId, 1)

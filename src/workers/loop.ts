@@ -10,6 +10,8 @@ export interface LoopOptions<Job> {
   /** At most this many jobs that nobody else holds. */
   claim(limit: number): Promise<readonly Job[]>
   perform(job: Job, signal: AbortSignal): Promise<void>
+  /** What a log line says of it; nothing, where it has no app. */
+  about?: (job: Job) => object
   /** Rung when there may be something to claim; without one the interval decides alone. */
   bell?: Bell
   /** Jobs at once. */
@@ -38,7 +40,7 @@ export interface Loop {
 }
 
 export function createLoop<Job>(options: LoopOptions<Job>): Loop {
-  const { name, claim, perform, bell = createBell(), capacity, batch = 1, intervalMs, log } = options
+  const { name, claim, perform, about, bell = createBell(), capacity, batch = 1, intervalMs, log } = options
   const stopping = new AbortController()
   const cutting = new AbortController()
   const running = new Set<Promise<void>>()
@@ -57,7 +59,9 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
     for (const job of jobs) {
       const done = Promise.resolve()
         .then(() => perform(job, cutting.signal))
-        .catch(error => log.error({ err: error, worker: name }, 'a job failed in a way nobody foresaw'))
+        .catch(error =>
+          log.error({ err: error, worker: name, ...about?.(job) }, 'a job failed in a way nobody foresaw'),
+        )
         .finally(() => {
           running.delete(done)
           if (!isDry && capacity - running.size >= batch) woken.abort()

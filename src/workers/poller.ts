@@ -101,6 +101,7 @@ export function createPoller(options: PollerOptions): Loop {
 
   return createLoop({
     name: 'poller',
+    about: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     async claim(limit) {
       const room = breaker.room(limit)
       if (room === 0) return []

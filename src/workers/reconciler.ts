@@ -97,6 +97,7 @@ export function createReconciler(options: ReconcilerOptions): Loop {
 
   return createLoop<Job>({
     name: 'reconciler',
+    about: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     claim: async limit => {
       const at = now()
       // No lease: until it is settled it stays due, and holds every submit back.

@@ -113,6 +113,7 @@ export function createSubmitter(options: SubmitterOptions): Loop {
 
   return createLoop({
     name: 'submitter',
+    about: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     claim: limit => {
       const at = now()
       // The lease outlives the POST, so that nobody takes the row while its answer may still come.

@@ -1,13 +1,14 @@
 /**
  * The store's rows, and a second hand on them: for what would take hours to come about, and an operator's changes.
  */
-import { eq } from 'drizzle-orm'
+import { and, eq } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../src/prediction.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { countOf } from '../../src/store/sqlite/pace.ts'
 import { createPredictions } from '../../src/store/sqlite/predictions.ts'
 import { createQueue } from '../../src/store/sqlite/queue.ts'
-import { apps, predictions } from '../../src/store/sqlite/tables.ts'
+import { apps, predictions, WAITING } from '../../src/store/sqlite/tables.ts'
 import type { Claim, ImageClaim, Predictions, Queue, SubmitClaim } from '../../src/store/store.ts'
 import { HOUR, INPUT, PRICE, T } from './store.ts'
 
@@ -30,6 +31,7 @@ export function shared(file = ':memory:') {
       return row.id as AppId
     },
     set: (app: AppId, fields: Partial<AppRow>) => db.update(apps).set(fields).where(eq(apps.id, app)).run(),
+    waits: (app: AppId) => countOf(db, and(eq(predictions.appId, app), WAITING)!),
     turnOf: (app: AppId) => db.select().from(apps).where(eq(apps.id, app)).get()!.turn,
     add(rows: readonly Row[]) {
       db.transaction(tx => {

@@ -36,7 +36,7 @@ export function createImages(db: Db): Pick<Queue, 'claimImages'> {
           order by created_at, id limit ${stock}
         )`
       // What was refused once and waits again keeps nobody from being made ready: a trial may have to be another's.
-      const first = sql`(
+      const first = sql`
         with ${STANDS},
         candidates as (
           select 0 as wanted, id, app_id, created_at, image_tries
@@ -47,7 +47,7 @@ export function createImages(db: Db): Pick<Queue, 'claimImages'> {
         ),
         -- A first look comes before all second ones: hosts that hang hold up nobody else's.
         ranked as (
-          select id, wanted, image_tries > 0 as again, stands.*, row_number() over (
+          select id, wanted, stands.*, row_number() over (
             partition by candidates.app_id order by image_tries > 0, created_at, id
           ) as k
           from candidates cross join stands on stands.app_id = candidates.app_id
@@ -55,14 +55,14 @@ export function createImages(db: Db): Pick<Queue, 'claimImages'> {
         placed as (
           select id, wanted, row_number() over (order by ${IS_HELD}, ${IN_ORDER}) as place from ranked
         )
-        select id from placed where wanted and place <= ${stock} order by place limit ${limit}
-      )`
+        select id from placed where wanted and place <= ${stock} order by place limit ${limit}`
       // Most rings find enough images seen: no write lock for those.
-      if (db.get(sql`select 1 where exists ${first}`) === undefined) return []
+      const ids = db.all<{ id: string }>(first).map(({ id }) => id)
+      if (ids.length === 0) return []
       return db
         .update(predictions)
         .set({ fence: sql`${predictions.fence} + 1`, dueAt: leaseUntil })
-        .where(inArray(predictions.id, first))
+        .where(and(inArray(predictions.id, ids), which))
         .returning()
         .all()
         .map(toJob)

@@ -9,54 +9,67 @@ import type { Db, Tx } from './database.ts'
 import type { Row } from './rows.ts'
 import { BEGUN, IN_FLIGHT, WAITING } from './tables.ts'
 
+const runs = sql`(exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
+  or exists (select 1 from predictions indexed by predictions_begun where app_id = apps.id and ${BEGUN}))`
 const waits = sql`exists (select 1 from predictions where app_id = apps.id and ${WAITING})`
 
-/**
- * Common table expressions. `active`: the apps of which a job waits or has a place, with n of each, and the most it may
- * have. `middle`: their mean turn. `stands`: what a key is made of.
- */
-export const STANDS = sql`
-  places (app_id, n) as materialized (
-    select app_id, count(*) from (
-      select app_id from predictions where ${BEGUN}
-      union all select app_id from predictions where ${IN_FLIGHT}
-    ) group by app_id
+/** Common table expressions. `active`: the apps of which a job waits or has a place. `middle`: their mean turn. */
+const MIDDLE = sql`
+  begun (app_id, n) as materialized (
+    select app_id, count(*) from predictions indexed by predictions_begun where ${BEGUN} group by app_id
   ),
   active as materialized (
-    select apps.id as app_id, weight, turn, queued_since, coalesce(n, 0) as n,
-      coalesce(max_in_flight, 9007199254740991) as most
-    from apps left join places on places.app_id = apps.id
-    where n > 0 or ${waits}
+    select apps.id as app_id, weight, turn, queued_since, is_new, max_in_flight, coalesce(begun.n, 0) as begun
+    from apps left join begun on begun.app_id = apps.id
+    where begun.n > 0 or ${waits}
+      or exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
   ),
-  middle (turn) as materialized (select sum(weight * turn) / sum(weight) from active),
+  middle (turn) as materialized (select sum(weight * turn) / sum(weight) from active)`
+
+/** The places an active app has. Counted where a count is needed: with 10,000 in flight it takes 0.5 ms. */
+const PLACES = sql`(begun + (select count(*) from predictions where app_id = active.app_id and ${IN_FLIGHT}))`
+
+/** And `stands`: what a key is made of. */
+export const STANDS = sql`${MIDDLE},
   stands as materialized (
-    select active.*,
+    select active.app_id, weight, active.turn, queued_since, is_new, ${PLACES} as n,
+      coalesce(max_in_flight, 9007199254740991) as most,
       min(1.0, max(0.0, 0.5 + (active.turn - middle.turn) * weight / ${SWING_MS})) as rounding
     from active cross join middle
   )`
 
 /** Of a row that has its app's stand and `k` beside it. */
-export const IN_ORDER = sql`(n + k - 1 + rounding) / weight, turn, queued_since, app_id, k`
+export const IN_ORDER = sql`iif(is_new and n = 0 and k = 1, 0, (n + k - 1 + rounding) / weight), turn, queued_since, app_id, k`
 export const IS_HELD = sql`n + k > most`
 
-/** Before a row is added. A queue that begins is neither owed anything for the time it was empty, nor owes for before. */
+/**
+ * Before a row is added. An app that has nothing here any more is owed nothing for the time that it was away, and owes what it had more than its
+ * share: or whoever keeps its queue short would have more. If it owes nothing its first job is next.
+ */
 export function joinQueue(tx: Tx, appId: string, now: number): void {
   tx.run(sql`
-    with ${STANDS}
-    update apps set queued_since = ${now},
-      turn = coalesce((select turn from middle), (select max(turn) from apps))
-    where id = ${appId} and not ${waits}`)
+    with ${MIDDLE}
+    update apps set
+      queued_since = ${now},
+      is_new = apps.turn <= coalesce((select turn from middle), apps.turn),
+      turn = coalesce(
+        (select min(max(apps.turn, middle.turn), middle.turn + ${MOST_OWED_MS} * 1.0 / weight) from middle),
+        (select max(turn) from apps)
+      )
+    where id = ${appId} and not ${waits} and not ${runs}`)
 }
 
 /** After a job gave its place back: its time is its app's, and who is owed too much is owed no more than that. */
 export function leavePlace(tx: Tx, { appId, begunAt }: Row, now: number): void {
   const ms = Math.min(Math.max(now - (begunAt ?? now), 0), LONGEST_JOB_MS)
-  tx.run(sql`update apps set turn = turn + ${ms} * 1.0 / weight where id = ${appId}`)
+  tx.run(sql`update apps set turn = turn + ${ms} * 1.0 / weight, is_new = 0 where id = ${appId}`)
   // An app that its own limit holds back wants no more than it has.
   tx.run(sql`
-    with ${STANDS},
+    with ${MIDDLE},
     least (app_id, turn) as materialized (
-      select app_id, middle.turn - iif(n >= most, 0, ${MOST_OWED_MS} * 1.0 / weight) from active cross join middle
+      select app_id, middle.turn - iif(
+        max_in_flight is not null and ${PLACES} >= max_in_flight, 0, ${MOST_OWED_MS} * 1.0 / weight
+      ) from active cross join middle
     )
     update apps set turn = least.turn from least where least.app_id = apps.id and apps.turn < least.turn`)
 }
@@ -67,6 +80,6 @@ export const hasPlace = ({ submission, following }: Row): boolean =>
 export const readStands = (db: Db): Stand[] =>
   db.all<Stand>(sql`
     with ${STANDS}
-    select app_id as appId, weight, n, most, rounding, turn, queued_since as queuedSince,
+    select app_id as appId, weight, n, most, rounding, turn, queued_since as queuedSince, is_new as isNew,
       (select count(*) from predictions where app_id = stands.app_id and ${WAITING}) as waiting
     from stands`)

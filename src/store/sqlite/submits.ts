@@ -62,7 +62,8 @@ export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
           const room = roomFor(request, standing)
           if (room === 0) return []
           // A job that upstream alone refuses must not be every trial's, nor the first after each.
-          const last = standing === null ? sql`attempts > 2` : sql`attempts`
+          // Once rested for an hour it goes like any other, or an endless queue of others' would be before it.
+          const last = standing === null ? sql`(attempts > 2 and due_at > ${now - HOUR})` : sql`attempts`
           const rows = tx
             .update(predictions)
             .set({

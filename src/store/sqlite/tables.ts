@@ -52,6 +52,8 @@ export const apps = sqliteTable('apps', {
   turn: real().notNull().default(0),
   /** When its queue last was empty and began. */
   queuedSince: integer().notNull().default(0),
+  /** None of its queue has had, and given back, a place. */
+  isNew: integer({ mode: 'boolean' }).notNull().default(false),
 })
 
 /** Keys: the visible prefix finds the row, the hash of the whole key decides. */

@@ -19,7 +19,7 @@ export interface Case {
   backlog: number
 }
 
-export const MINUTE = 60_000
+const MINUTE = 60_000
 export const MEAN_MS = 2 * MINUTE
 
 const around = (random: () => number) => MEAN_MS * (2 / 3 + (2 / 3) * random())
@@ -59,6 +59,13 @@ export const CASES: readonly Case[] = [
   row('1 : 2 : 3 : 4', 10, of([1, 2, 3, 4])),
   row('1 : 1 : 2 : 2 : 3 : 5 : 1, jobs of any length', 20, of([1, 1, 2, 2, 3, 5, 1], any), 900),
   row('two equal, and one that comes with ten jobs and goes', 3, [...of([1, 1]), visitor(10, 45 * MINUTE)]),
+  row(
+    'a single job now and then beside 10,000 of ten times the weight',
+    3,
+    [...of([10]), visitor(1, 60 * MINUTE)],
+    250,
+    10_000,
+  ),
   ...[1, 3, 10].map(places =>
     row('a single job now and then beside 10,000', places, [...of([1]), visitor(1, 7 * MINUTE)], 250, 10_000),
   ),

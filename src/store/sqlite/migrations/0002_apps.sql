@@ -14,6 +14,7 @@ CREATE INDEX `predictions_waiting` ON `predictions` (`app_id`,"image_tries" > 0,
 CREATE UNIQUE INDEX `predictions_by_idempotency_key` ON `predictions` (`app_id`,`space`,`idempotency_key`);--> statement-breakpoint
 ALTER TABLE `apps` ADD `turn` real DEFAULT 0 NOT NULL;--> statement-breakpoint
 ALTER TABLE `apps` ADD `queued_since` integer DEFAULT 0 NOT NULL;--> statement-breakpoint
+ALTER TABLE `apps` ADD `is_new` integer DEFAULT false NOT NULL;--> statement-breakpoint
 INSERT INTO `spending` (`app_id`, `month`, `spent`)
 SELECT `app_id`, CAST(strftime('%s', `created_at` / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000, sum(`cost`)
 FROM `predictions` GROUP BY 1, 2;

@@ -1,0 +1,26 @@
+/**
+ * What ws reads with. After a frame that breaks the protocol ws 8.23 goes on with the packets that wait behind it, finds that
+ * it has let go of the mask, and throws where nobody catches: two packets of anybody's would end the process.
+ * Invariant: nothing is read behind a fault.
+ */
+import type { Writable } from 'node:stream'
+import * as ws from 'ws'
+
+interface Receiver extends Writable {
+  /** It has met a fault. */
+  _errored: boolean
+  /** Set here. */
+  stopsAtFaults?: true
+}
+
+/** Of every receiver there is and will be; a second time changes nothing. */
+export function stopAtFaults(): void {
+  const { prototype } = (ws as unknown as { Receiver: { prototype: Receiver } }).Receiver
+  if (prototype.stopsAtFaults) return
+  const { _write: read } = prototype
+  prototype.stopsAtFaults = true
+  prototype._write = function (packet, encoding, done) {
+    if (this._errored) done()
+    else read.call(this, packet, encoding, done)
+  }
+}
