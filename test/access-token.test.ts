@@ -1,10 +1,9 @@
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { WebSocket } from 'ws'
 import { drain, type Harness, startGateway, submit, TRANSPORTS, take } from './support/gateway.ts'
 import { sideBySide } from './support/side-by-side.ts'
+import { talk } from './support/talk.ts'
 import { askForToken, mint, STILL } from './support/token.ts'
 import { until } from './support/until.ts'
 
@@ -183,25 +182,6 @@ describe('createAccessToken', () => {
     }
   })
 })
-
-interface Talk {
-  socket: WebSocket
-  heard: { type: string; id?: string; payload?: { extensions?: { code: string } }[] }[]
-  closed: Promise<[code: number, reason: string]>
-  say(message: object): void
-}
-
-async function talk(harness: Harness, token: string): Promise<Talk> {
-  const socket = new WebSocket(harness.gateway.endpoint.replace('http', 'ws'), 'graphql-transport-ws')
-  const heard: Talk['heard'] = []
-  socket.on('message', data => heard.push(JSON.parse(String(data))))
-  const closed = once(socket, 'close').then(([code, reason]): [number, string] => [code, String(reason)])
-  await once(socket, 'open')
-  const say = (message: object) => socket.send(JSON.stringify(message))
-  say({ type: 'connection_init', payload: { authorization: `Bearer ${token}` } })
-  await Promise.race([until(() => heard.length > 0), closed])
-  return { socket, heard, closed, say }
-}
 
 async function stream(harness: Harness, token: string, query = FEED) {
   const response = await harness.fetch('/graphql', {

@@ -8,29 +8,11 @@ import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { type Harness, startGateway, submit, TRANSPORTS, take } from './support/gateway.ts'
 import { add } from './support/store.ts'
+import { type Talk, talk } from './support/talk.ts'
 import { until } from './support/until.ts'
 
 const FEED = 'subscription { predictionFeed { __typename ... on FeedCaughtUp { cursor } } }'
 
-interface Talk {
-  socket: WebSocket
-  /** What the server said, without pings. */
-  heard: { type: string; id?: string; payload?: { extensions?: { code: string } }[] }[]
-  closed: Promise<[code: number, reason: string]>
-  say(message: object): void
-}
-
-async function talk(harness: Harness, key = harness.key): Promise<Talk> {
-  const socket = new WebSocket(harness.gateway.endpoint.replace('http', 'ws'), 'graphql-transport-ws')
-  const heard: Talk['heard'] = []
-  socket.on('message', data => heard.push(JSON.parse(String(data))))
-  const closed = once(socket, 'close').then(([code, reason]): [number, string] => [code, String(reason)])
-  await once(socket, 'open')
-  const say = (message: object) => socket.send(JSON.stringify(message))
-  say({ type: 'connection_init', payload: { authorization: `Bearer ${key}` } })
-  await Promise.race([until(() => heard.length > 0), closed])
-  return { socket, heard, closed, say }
-}
 const subscribe = (id: string, query = FEED) => ({ id, type: 'subscribe', payload: { query } })
 
 /** An event stream, read as it comes. */

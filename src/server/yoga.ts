@@ -2,27 +2,20 @@
  * The one executor behind every door: who asks, what is read at all, what is masked.
  * Invariant: nobody learns anything before the key is known, and nothing is parsed that could fill the heap.
  */
-import {
-  BREAK,
-  type DocumentNode,
-  type ExecutionArgs,
-  type GraphQLError,
-  getOperationAST,
-  visit,
-} from 'graphql'
+import { BREAK, type DocumentNode, visit } from 'graphql'
 import { createYoga, isAsyncIterable, type Plugin } from 'graphql-yoga'
 import { LRUCache } from 'lru-cache'
 import { type Context, createContext, type Services } from '../graphql/context.ts'
-import { badArgument, requestError } from '../graphql/request-error.ts'
+import { badArgument } from '../graphql/request-error.ts'
 import { schema } from '../graphql/schema.ts'
-import { may } from '../scope.ts'
+import { mustStand, useAuthentication, usePermission } from './admission.ts'
 import type { Authenticate, Caller } from './auth.ts'
 import type { Broadcast } from './broadcast.ts'
 import { type CostOptions, useCost } from './cost.ts'
 import { useDocumentBounds, useSecrecy } from './document.ts'
 import type { Sink, Subscriber } from './line.ts'
 import { type ErrorLog, mask } from './mask.ts'
-import { type Rates, rateLimited, retryAfter } from './rates.ts'
+import type { Rates } from './rates.ts'
 
 export interface YogaOptions {
   services: Services
@@ -68,8 +61,7 @@ export function createExecutor({
     graphqlEndpoint: GRAPHQL_PATH,
     // No operation gets here without a caller.
     context: async ({ caller }) => {
-      // A body may take half a minute to come.
-      if (!(await authenticate.stands(caller!))) throw unauthenticated()
+      await mustStand(authenticate, caller!)
       return createContext(services, caller!)
     },
     plugins: [
@@ -95,37 +87,6 @@ export function createExecutor({
   })
 }
 
-/** Before anything of the body is read. */
-const useAuthentication = (
-  authenticate: Authenticate,
-  rates: Pick<Rates, 'ofCaller'>,
-  { turn, refused }: Services,
-): Plugin<Context, Door> => ({
-  async onRequest({ request, serverContext, endResponse, fetchAPI }) {
-    const { headers } = request
-    const caller = await authenticate.who(headers.get('authorization'), serverContext?.address)
-    const refuse = (status: number, error: GraphQLError, more = {}) =>
-      endResponse(fetchAPI.Response.json({ errors: [error] }, { status, headers: more }))
-    if (caller === null) return refuse(401, requestError('UNAUTHENTICATED'))
-    const wait = (ms: number) => refuse(429, rateLimited(ms), { 'retry-after': retryAfter(ms) })
-    if ('slowed' in caller) return wait(caller.slowed)
-    const { appId } = caller.scope
-    const slowed = await rates.ofCaller(caller)
-    if (slowed !== null) {
-      refused(appId, 'RATE_LIMITED')
-      return wait(slowed)
-    }
-    Object.assign(serverContext ?? {}, { caller })
-    await turn(appId)
-  },
-})
-
-function unauthenticated(): GraphQLError {
-  const error = requestError('UNAUTHENTICATED')
-  error.extensions.http = { status: 401 }
-  return error
-}
-
 /** Yoga answers for a body that is no JSON, and not for parameters that are none, nor for a form that is cut short. */
 const useReadableRequest = (): Plugin => ({
   onRequestParse: ({ requestParser, setRequestParser }) =>
@@ -149,27 +110,6 @@ const createCache = <Value extends object>() =>
     maxSize: CACHED_CHARACTERS,
     sizeCalculation: (_value, text) => text.length + 1,
   })
-
-/** A token without READ is for mutations alone, which judge for themselves. */
-const usePermission = (): Plugin<Context> => {
-  const isBarred = ({ document, operationName, contextValue }: ExecutionArgs) =>
-    getOperationAST(document, operationName)?.operation !== 'mutation' &&
-    !may((contextValue as Context).access, 'READ')
-  // An answer: what is thrown in front of an operation would end a whole socket.
-  const refusal = ({ contextValue }: ExecutionArgs) => {
-    const { refused, scope } = contextValue as Context
-    refused(scope.appId, 'FORBIDDEN')
-    return { errors: [requestError('FORBIDDEN')] }
-  }
-  return {
-    onExecute({ args, setResultAndStopExecution }) {
-      if (isBarred(args)) setResultAndStopExecution(refusal(args))
-    },
-    onSubscribe({ args, setResultAndStopExecution }) {
-      if (isBarred(args)) setResultAndStopExecution(refusal(args))
-    },
-  }
-}
 
 /** `feedCursor` is the head before any other field is read, wherever it stands in the document. */
 const useFeedHead = (): Plugin<Context> => ({
