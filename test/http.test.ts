@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { request } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
@@ -331,4 +332,16 @@ describe('a document', () => {
       errors: [{ message: 'POST body sent invalid JSON.', extensions: { code: 'BAD_REQUEST' } }],
     })
   })
+})
+
+test('a page whose own name leads to loopback is told no figures', async () => {
+  await using harness = await startGateway()
+  const { port, hostname } = new URL(harness.gateway.url)
+  for (const headers of [{ host: `evil.example:${port}` }, { origin: 'http://evil.example' }]) {
+    const asked = request({ hostname, port, path: '/metrics', agent: false, headers })
+    asked.end()
+    const [response] = await once(asked, 'response')
+    expect(response.statusCode).toBe(403)
+    response.resume()
+  }
 })

@@ -88,7 +88,10 @@ export function createInspector(options: InspectorOptions): Loop {
     async claim(places) {
       const many = [...inHand].filter(([, looks]) => looks >= SHARE).map(([app]) => app)
       // At most a share at a time: all that is claimed may be one app's.
-      const common = places > KEPT ? await claim(Math.min(places - KEPT, SHARE), many) : []
+      const limit = Math.max(0, Math.min(places - KEPT, SHARE))
+      const common = limit > 0 ? await claim(limit, many) : []
+      // There was nothing more of anybody's.
+      if (common.length < limit && many.length === 0) return common
       const free = Math.min(places - common.length, KEPT)
       const apps = new Set([...inHand.keys(), ...common.map(({ appId }) => appId)])
       const kept: Job[] = []

@@ -43,8 +43,9 @@ export const IN_ORDER = sql`iif(is_new and n = 0 and k = 1, 0, (n + k - 1 + roun
 export const IS_HELD = sql`n + k > most`
 
 /**
- * Before a row is added. An app that has nothing here any more is owed nothing for the time that it was away, and owes what it had more than its
- * share: or whoever keeps its queue short would have more. If it owes nothing its first job is next.
+ * Before a row is added. An app that has nothing here any more is owed nothing for the time that it was away, and goes on
+ * owing what it had beyond its share, or whoever keeps its queue short would have more. If it owes nothing, its first job
+ * is next.
  */
 export function joinQueue(tx: Tx, appId: string, now: number): void {
   tx.run(sql`
