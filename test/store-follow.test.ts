@@ -196,6 +196,22 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.usage(wholeOf(f.app), T)).toMatchObject({ inFlight: 0 })
     })
 
+    test('is sought before what was given up, however long that is due', async () => {
+      await using f = await fixture(open)
+      const [given, waits] = await addMany(f.store, f.app, 2)
+      await lose(f.store, T + SECOND)
+      const { fence } = (await sought(f.store, T + HOUR)).find(job => job.id === given)!
+      await f.store.change(
+        given!,
+        unfound({ now: T + HOUR, next: T + HOUR, patienceMs: MINUTE }, false),
+        T + HOUR,
+        fence,
+      )
+      const claim = { now: T + 2 * HOUR, leaseUntil: T + 3 * HOUR, limit: 1 }
+      expect(idsOf(await f.store.claimSought(claim))).toEqual([waits])
+      expect(idsOf(await f.store.claimSought(claim))).toEqual([given])
+    })
+
     test('has rivals: others of its model near it that have no answer, of whatever app, begun, unknown or canceled', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)

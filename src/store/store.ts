@@ -174,7 +174,7 @@ export interface Queue {
   claimPolls(claim: Claim): Promise<Job[]>
   /** They are due later; those whose fence is another's by now stay as they are. One commit. */
   putOff(looks: readonly PutOff[]): Promise<void>
-  /** Rows whose POST was never answered and that are due for a search. */
+  /** Rows whose POST was never answered and that are due for a search; first those whose app still waits. */
   claimSought(claim: Claim): Promise<Job[]>
   /** Rows upstream has accepted before, and that still take a place. */
   overdue(before: number, limit: number): Promise<string[]>

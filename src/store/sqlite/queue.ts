@@ -20,6 +20,7 @@ import {
   posts,
   predictions,
   SOUGHT,
+  TOLD,
   UNANSWERED,
   WAITING,
 } from './tables.ts'
@@ -29,12 +30,12 @@ const HOUR = 60 * 60 * 1000
 const LONGEST_PAUSE = 2 * HOUR
 
 export function createQueue(db: Db, ring: () => void): Queue {
-  const due = (where: SQL) =>
+  const due = (where: SQL, ...first: SQL[]) =>
     db
       .select({ id: predictions.id })
       .from(predictions)
       .where(and(where, lte(predictions.dueAt, sql.placeholder('now'))))
-      .orderBy(asc(predictions.dueAt))
+      .orderBy(...first, asc(predictions.dueAt))
       .limit(sql.placeholder('limit'))
 
   const claiming = (next: ReturnType<typeof due>) =>
@@ -45,7 +46,8 @@ export function createQueue(db: Db, ring: () => void): Queue {
       .returning()
       .prepare()
   const followed = claiming(due(FOLLOWED))
-  const sought = claiming(due(SOUGHT))
+  // Whoever still waits goes before what was given up, of which a week may have left hundreds.
+  const sought = claiming(due(SOUGHT, asc(TOLD)))
 
   const nextLook = db
     .update(predictions)

@@ -28,6 +28,8 @@ export const IN_FLIGHT = sql.raw(`"following" = 'closely'`)
 export const FOLLOWED = sql.raw(`"submission" = 'accepted' and "following" is not null`)
 /** Looked for: its POST may have been taken. */
 export const SOUGHT = sql.raw(`"submission" = 'unknown' and "following" is not null`)
+/** Its app was told how it ended, be it that nobody knows. */
+export const TOLD = sql.raw(`"status" <> 'QUEUED'`)
 /** Whose POST has, or had, no answer: each may be any job that nobody here knows. */
 export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
 export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
@@ -130,7 +132,7 @@ export const predictions = sqliteTable(
     index('predictions_in_flight').on(table.appId).where(IN_FLIGHT),
     index('predictions_overdue').on(table.submittedAt).where(IN_FLIGHT),
     index('predictions_followed').on(table.dueAt).where(FOLLOWED),
-    index('predictions_sought').on(table.dueAt).where(SOUGHT),
+    index('predictions_sought').on(TOLD, table.dueAt).where(SOUGHT),
     index('predictions_unanswered').on(table.model, table.begunAt).where(UNANSWERED),
     index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
   ],
