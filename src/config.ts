@@ -31,6 +31,8 @@ export interface Config {
   readonly maxSubscriptionsPerConnection: number
   readonly maxOperationsPerSecond: number
   readonly maxMessageBytes: number
+  readonly maxUploadBytesPerApp: number
+  readonly maxUploadsPerMinutePerApp: number
   readonly maxQueryCost: number
   readonly maxQueryDepth: number
   readonly allowIntrospection: boolean
@@ -88,6 +90,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     maxSubscriptionsPerConnection: read('MAX_SUBSCRIPTIONS_PER_CONNECTION'),
     maxOperationsPerSecond: read('MAX_OPERATIONS_PER_SECOND'),
     maxMessageBytes: read('MAX_MESSAGE_BYTES'),
+    maxUploadBytesPerApp: read('MAX_UPLOAD_BYTES_PER_APP'),
+    maxUploadsPerMinutePerApp: read('MAX_UPLOADS_PER_MINUTE_PER_APP'),
     maxQueryCost: read('MAX_QUERY_COST'),
     maxQueryDepth: read('MAX_QUERY_DEPTH'),
     allowIntrospection: (read('ALLOW_INTROSPECTION') ?? (onSimulator ? '1' : '0')) === '1',

@@ -45,6 +45,14 @@ export const imageSeen =
   job =>
     waits(job) ? { imageSeenAt: now, imageTries: 0, dueAt: now } : null
 
+/** It was uploaded here, and upstream has it. */
+export const imageHanded =
+  (url: string, now: number): Decide =>
+  job => {
+    const change = imageSeen(now)(job)
+    return change && { ...change, handedUrl: url }
+  }
+
 /** It is no image, or too large. */
 export const imageRefused =
   (now: number): Decide =>

@@ -24,7 +24,7 @@ export const REFUSALS = {
     remedy: 'Use a new key for a new request; `prediction` is the one the key belongs to.',
   },
   RATE_LIMITED: {
-    message: 'Too many submits in this minute.',
+    message: 'Too many submits in this minute, or too many uploads kept.',
     retryable: true,
     remedy: 'Wait `retryAfterMs`.',
   },

@@ -24,6 +24,7 @@ import { createMetrics } from './server/metrics.ts'
 import { createOrigins } from './server/origin.ts'
 import { createRates } from './server/rates.ts'
 import { createTurns } from './server/turns.ts'
+import { createPreviews } from './server/uploads.ts'
 import { createWebhook } from './server/webhook.ts'
 import { createWebSockets } from './server/websocket.ts'
 import { createExecutor, GRAPHQL_PATH } from './server/yoga.ts'
@@ -140,6 +141,7 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
     const rates = createRates({
       perAddress: config.maxRequestsPerMinutePerAddress,
       perKey: config.maxRequestsPerMinutePerKey,
+      uploads: config.maxUploadsPerMinutePerApp,
       wrongKeys: config.maxWrongKeysPerMinute,
       guessed: metrics.guessed,
     })
@@ -151,6 +153,8 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       cursorsOf,
       tokens,
       now,
+      mostUploadBytes: config.maxUploadBytesPerApp,
+      urlOf: (path: string) => `${config.publicUrl ?? url}${path}`,
       notice: log.info.bind(log),
       refused: metrics.refused,
       turn: createTurns().next,
@@ -197,6 +201,7 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       yoga,
       webSockets,
       webhook,
+      previews: createPreviews(store, now),
       connections,
       heartbeat,
       health,

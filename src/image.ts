@@ -4,7 +4,8 @@
  */
 import { imageDimensionsFromData } from 'image-dimensions'
 
-export type ImageType = 'image/jpeg' | 'image/png' | 'image/webp' | 'image/bmp'
+export const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/bmp'] as const
+export type ImageType = (typeof IMAGE_TYPES)[number]
 
 export interface ImageHead {
   type: ImageType

@@ -28,6 +28,7 @@ export const EVENT_TYPES = ['QUEUED', 'STATUS_CHANGED'] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
 export interface Input {
+  /** A path of this gateway where it is an upload's. */
   imageUrl: string
   prompt: string
   negativePrompt: string | null
@@ -50,6 +51,8 @@ export interface Draft {
   tags: string[]
   metadata: unknown
   retryOf: string | null
+  /** Its image was uploaded here. */
+  uploadId: string | null
   /** Of the restricted token that submitted it, else empty: see scope.ts. */
   space: string
   /** The token that submitted it, if one did. */
@@ -88,6 +91,8 @@ export interface Job extends Prediction {
   imageSeenAt: number | null
   /** Looks at its image that failed, one after the other. */
   imageTries: number
+  /** Where upstream has its image, if that was uploaded here. */
+  handedUrl: string | null
   /** When the last POST was about to be sent. */
   begunAt: number | null
   /** When upstream was last known to be still at it. */
@@ -95,6 +100,10 @@ export interface Job extends Prediction {
   /** When upstream first called it completed without an output. */
   emptySince: number | null
 }
+
+/** What upstream is sent: it can't fetch an image from here. */
+export const inputSent = ({ input, handedUrl }: Job): Input =>
+  handedUrl === null ? input : { ...input, imageUrl: handedUrl }
 
 export interface PredictionEvent {
   seq: number
@@ -115,6 +124,7 @@ export type Change = Partial<Omit<Standing, 'updatedAt'>> &
       | 'dueAt'
       | 'imageSeenAt'
       | 'imageTries'
+      | 'handedUrl'
       | 'runningAt'
       | 'emptySince'
     >

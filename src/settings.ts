@@ -137,6 +137,18 @@ export const SETTINGS = {
       'A WebSocket message or a request body may be so long. A longer one is closed with 1009, or gets a 413.',
     read: count(1024, 64 * 1024 * 1024),
   },
+  MAX_UPLOAD_BYTES_PER_APP: {
+    fallback: '1073741824',
+    about:
+      'Bytes of uploaded images that an app may keep; each counts for at least 64 KiB. One more gets `RateLimitedError` until some have expired.',
+    read: count(1024, 1024 ** 4),
+  },
+  MAX_UPLOADS_PER_MINUTE_PER_APP: {
+    fallback: '120',
+    about:
+      'Forms with a file that an app, its tokens among it, may send; a token a tenth of them. One more gets a 429 with `RATE_LIMITED`, and is not read.',
+    read: count(1, 1_000_000_000),
+  },
   MAX_QUERY_COST: {
     fallback: '10000',
     about:

@@ -93,6 +93,8 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       now: Date.now,
       notice() {},
       refused() {},
+      mostUploadBytes: 0,
+      urlOf: (path: string) => path,
       turn: async () => {},
     }
 

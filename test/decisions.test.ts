@@ -47,6 +47,7 @@ const waiting: Job = {
   dueAt: CREATED,
   imageSeenAt: null,
   imageTries: 0,
+  handedUrl: null,
   begunAt: null,
   runningAt: null,
   emptySince: null,

@@ -332,7 +332,7 @@ describe('rates', () => {
   })
 
   test('over a hundred guesses at once from an address are turned away', async () => {
-    const rates = createRates({ perAddress: 1, perKey: 1, wrongKeys: 1, slowMs: 200 })
+    const rates = createRates({ perAddress: 1, perKey: 1, wrongKeys: 1, uploads: 1, slowMs: 200 })
     rates.wrongKeys.note('10.0.0.1')
     const slowed = await Promise.all(Array.from({ length: 110 }, () => rates.wrongKeys.slow('10.0.0.1')))
     expect(slowed.filter(ms => ms !== null)).toHaveLength(10)
@@ -341,7 +341,7 @@ describe('rates', () => {
   })
 
   test('a token may ask a tenth as often as its key', async () => {
-    const rates = createRates({ perAddress: 1, perKey: 20, wrongKeys: 1 })
+    const rates = createRates({ perAddress: 1, perKey: 20, wrongKeys: 1, uploads: 1 })
     const token = { key: 'k', hash: 't', grant: { token: 't', tags: [], permissions: [], maxSubmits: 0 } }
     const ask = (caller: Parameters<typeof rates.ofCaller>[0]) => rates.ofCaller(caller)
     for (let i = 0; i < 2; i++) expect(await ask(token)).toBeNull()
@@ -353,7 +353,7 @@ describe('rates', () => {
   test('an IPv6 client is its /64, and beyond the most networks a large one counts as one', async () => {
     expect(networkOf('2001:db8::1')).toBe(networkOf('2001:db8:0:0:ffff::2'))
     expect(networkOf('2001:db8::1')).not.toBe(networkOf('2001:db8:0:1::1'))
-    const rates = createRates({ perAddress: 2, perKey: 1, wrongKeys: 1, mostNetworks: 10 })
+    const rates = createRates({ perAddress: 2, perKey: 1, wrongKeys: 1, uploads: 1, mostNetworks: 10 })
     for (let i = 0; i < 10; i++) expect(await rates.ofAddress(`10.0.0.${i}`)).toBeNull()
     for (let i = 0; i < 2; i++) expect(await rates.ofAddress(`10.0.1.${i}`)).toBeNull()
     expect(await rates.ofAddress('10.0.2.0')).toBeGreaterThan(0)

@@ -307,7 +307,7 @@ describe('what waits', () => {
   )
 })
 
-const MUTATIONS = ['submitVideo', 'cancelPrediction', 'retryPrediction', 'createAccessToken']
+const MUTATIONS = ['submitVideo', 'cancelPrediction', 'retryPrediction', 'createAccessToken', 'uploadImage']
 
 describe('what is out of it', () => {
   /** Every answer to an id, as it is on the wire. */

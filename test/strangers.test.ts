@@ -48,11 +48,11 @@ describe('the walk goes', () => {
   })
 
   test('nowhere with what it does not know: a type that nobody has said how to fill is refused', () => {
-    expect(() => placesIn('scalar File type Query { a(file: File): Int }')).toThrow(
-      'nobody knows what to fill a File with',
+    expect(() => placesIn('scalar Film type Query { a(file: Film): Int }')).toThrow(
+      'nobody knows what to fill a Film with',
     )
-    expect(() => placesIn('scalar File input I { id: ID file: File! } type Query { a(i: I): Int }')).toThrow(
-      'nobody knows what to fill a File with',
+    expect(() => placesIn('scalar Film input I { id: ID file: Film! } type Query { a(i: I): Int }')).toThrow(
+      'nobody knows what to fill a Film with',
     )
   })
 })

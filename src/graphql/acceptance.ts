@@ -8,7 +8,7 @@ import { may, spaceOf } from '../scope.ts'
 import type { Context } from './context.ts'
 import type { Refusal, RefusalOf } from './refusal.ts'
 
-export type Asked = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retryOf'>
+export type Asked = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retryOf' | 'uploadId'>
 
 const MOST_TAGS = 10
 

@@ -5,6 +5,7 @@ import SchemaBuilder from '@pothos/core'
 import ComplexityPlugin from '@pothos/plugin-complexity'
 import RelayPlugin from '@pothos/plugin-relay'
 import type { Context } from './context.ts'
+import type { FormFile } from './file.ts'
 import { decodeId, encodeId } from './id.ts'
 import { badArgument } from './request-error.ts'
 
@@ -19,6 +20,7 @@ export interface SchemaTypes {
     DateTime: { Input: number; Output: number }
     URL: { Input: string; Output: string }
     JSON: { Input: unknown; Output: unknown }
+    File: { Input: FormFile; Output: never }
   }
 }
 
@@ -28,7 +30,7 @@ export interface SchemaTypes {
  */
 export const OWN = 'own'
 
-const NODES = new Set(['Prediction', 'App'])
+const NODES = new Set(['Prediction', 'App', 'Upload'])
 /** What is no id of any of them: asked for like one that is, and never there. */
 const NOTHING = { typename: 'Prediction', id: '' }
 const MOST_NODES = 100

@@ -17,6 +17,10 @@ export interface Services {
   cursorsOf: CursorsOf
   tokens: Tokens
   now: () => number
+  /** Bytes of uploads that an app may keep. */
+  mostUploadBytes: number
+  /** Of a path of this gateway. */
+  urlOf(path: string): string
   /** For what an operator may want to know and no app is told. */
   notice(fields: object, message: string): void
   /** For what an app is refused. */

@@ -15,7 +15,11 @@ export const PredictionType = builder.objectRef<Prediction>('Prediction')
 
 const PredictionInput = builder.objectRef<Input>('PredictionInput').implement({
   fields: t => ({
-    imageUrl: t.expose('imageUrl', { type: 'URL' }),
+    imageUrl: t.field({
+      type: 'URL',
+      description: "Of an upload it is the upload's own.",
+      resolve: ({ imageUrl }, _args, { urlOf }) => (imageUrl.startsWith('/') ? urlOf(imageUrl) : imageUrl),
+    }),
     prompt: t.exposeString('prompt'),
     negativePrompt: t.exposeString('negativePrompt', { nullable: true }),
     duration: t.exposeInt('duration', { description: 'Seconds.' }),

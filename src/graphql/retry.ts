@@ -2,6 +2,7 @@
  * retryPrediction: a new prediction with an old one's input, linked to it. A person's decision, for it is charged anew.
  */
 import type { Prediction } from '../prediction.ts'
+import { wholeOf } from '../scope.ts'
 import { accept, forbidden, requestOf, taggedFor } from './acceptance.ts'
 import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
@@ -64,8 +65,11 @@ async function retryPrediction(
   if (old.status !== 'FAILED' && old.status !== 'CANCELED')
     return invalid('id', `expected a FAILED or CANCELED prediction; this one is ${old.status}`)
 
-  const { model, input: asked, tags, metadata } = old
-  const again = { model, input: asked, tags: taggedFor(context, tags), metadata, retryOf: old.id }
+  const { model, input: asked, tags, metadata, uploadId } = old
+  // The app's: whoever sees the prediction may ask for it again, whoever uploaded its image.
+  const [upload] = uploadId ? await store.uploads(wholeOf(scope.appId), [uploadId], now()) : []
+  if (upload === null) return invalid('id', 'its uploaded image has expired; upload it again and submit anew')
+  const again = { model, input: asked, tags: taggedFor(context, tags), metadata, retryOf: old.id, uploadId }
   return accept(again, idempotency, context)
 }
 

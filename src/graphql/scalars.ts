@@ -4,6 +4,7 @@
 import { GraphQLError, type ValueNode, valueFromASTUntyped } from 'graphql'
 import { z } from 'zod'
 import { builder } from './builder.ts'
+import { isFormFile } from './file.ts'
 
 /** With days that exist. */
 const rfc3339 = z.iso.datetime({ offset: true })
@@ -32,4 +33,15 @@ builder.scalarType('JSON', {
   serialize: value => value,
   parseValue: value => value,
   parseLiteral: (node: ValueNode, variables) => valueFromASTUntyped(node, variables),
+})
+
+builder.scalarType('File', {
+  description: 'A file of a GraphQL multipart request.',
+  serialize: () => {
+    throw new GraphQLError('File: only ever an input')
+  },
+  parseValue(value) {
+    if (!isFormFile(value)) throw new GraphQLError('File: expected a file of a GraphQL multipart request')
+    return value
+  },
 })

@@ -5,10 +5,12 @@
 import { z } from 'zod'
 import { MODELS, SEED } from '../models.ts'
 import type { Prediction } from '../prediction.ts'
+import { uploadPath } from '../upload-address.ts'
 import { isWebUrl } from '../web-url.ts'
 import { accept, forbidden, requestOf, taggedFor } from './acceptance.ts'
 import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
+import { decodeIdOf } from './id.ts'
 import { fingerprint, idempotencyKey } from './idempotency.ts'
 import { VideoModelEnum } from './model.ts'
 import { PredictionType } from './prediction.ts'
@@ -19,7 +21,7 @@ const ImageInput = builder.inputType('ImageInput', {
   isOneOf: true,
   fields: t => ({
     url: t.field({ type: 'URL', description: 'Anyone must be able to fetch it.' }),
-    uploadId: t.id(),
+    uploadId: t.id({ description: 'Of an Upload that has not expired.' }),
   }),
 })
 
@@ -83,14 +85,32 @@ async function submitVideo(
   const judged = submission.safeParse(input)
   if (!judged.success) return { code: 'INVALID_INPUT', issues: issuesOf(judged.error) }
   const { idempotencyKey: key, image, tags, metadata, model, ...rest } = judged.data
-  // No upload can be told from one of another app: there is none of that id here.
-  if (image.url === undefined) return { code: 'NOT_FOUND' }
+  const source = await sourceOf(image, context)
+  if (source === null) return { code: 'NOT_FOUND' }
 
-  const asked = { model, input: { imageUrl: image.url, ...rest }, tags: taggedFor(context, tags), metadata }
+  const { imageUrl, ...uploaded } = source
+  const asked = {
+    model,
+    input: { imageUrl, ...rest },
+    tags: taggedFor(context, tags),
+    metadata,
+    ...uploaded,
+  }
   const idempotency = requestOf(context, key, fingerprint(asked))
-  const accepted = await accept({ ...asked, retryOf: null }, idempotency, context)
+  const accepted = await accept({ uploadId: null, ...asked, retryOf: null }, idempotency, context)
   if ('isNew' in accepted && accepted.isNew) noticeLength(context, accepted.prediction)
   return accepted
+}
+
+/** Null: there is no upload of that id here, be it that it was never here, is another app's, or has expired. */
+async function sourceOf(
+  { url, uploadId }: { url?: string | undefined; uploadId?: string | undefined },
+  { store, scope, now }: Context,
+): Promise<{ imageUrl: string; uploadId?: string } | null> {
+  // What it stands for must stay what it was before there were uploads: an idempotency key outlives an upgrade.
+  if (url !== undefined) return { imageUrl: url }
+  const [upload] = await store.uploads(scope, [decodeIdOf('Upload', uploadId ?? '')], now())
+  return upload ? { imageUrl: uploadPath(upload.address), uploadId: upload.id } : null
 }
 
 const METADATA_BYTES = 4096

@@ -5,9 +5,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream'
 import { sendNodeResponse } from '@whatwg-node/server'
 import { REQUEST_ERRORS } from '../errors.ts'
+import { UPLOAD_PATH } from '../upload-address.ts'
 import { WEBHOOK_PATH } from '../webhook-address.ts'
 import type { Addresses } from './address.ts'
 import type { Crowd } from './crowd.ts'
+import { isForm } from './forms.ts'
 import { refuseUpgrade } from './headers.ts'
 import type { Health } from './health.ts'
 import type { ErrorLog } from './mask.ts'
@@ -15,6 +17,7 @@ import type { Metrics } from './metrics.ts'
 import type { Origins } from './origin.ts'
 import { answerSlowed, type Rates, retryAfter } from './rates.ts'
 import { createEventStream, type EventStreamOptions } from './sse.ts'
+import type { Previews } from './uploads.ts'
 import type { Webhook } from './webhook.ts'
 import type { WebSockets } from './websocket.ts'
 import { type Door, GRAPHQL_PATH, type Yoga } from './yoga.ts'
@@ -30,6 +33,7 @@ export interface Doors extends EventStreamOptions {
   yoga: Yoga
   webSockets: WebSockets
   webhook: Webhook
+  previews: Previews
   health: Health
   metrics: Metrics
   log: ErrorLog
@@ -39,8 +43,10 @@ export interface Doors extends EventStreamOptions {
 export interface Patience {
   /** From the first moment of a connection, or of a next request, to the end of its head. */
   headersTimeout: number
-  /** And of its body. */
+  /** And of its body, if that is no form. */
   requestTimeout: number
+  /** And of a form: 25 MB over a slow line. */
+  uploadTimeout: number
   /** Longer than load balancers keep theirs, which is a minute mostly. */
   keepAliveTimeout: number
   connectionsCheckingInterval: number
@@ -51,17 +57,21 @@ export interface Patience {
 const PATIENCE: Patience = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
+  uploadTimeout: 5 * 60_000,
   keepAliveTimeout: 65_000,
   connectionsCheckingInterval: 2000,
   idleTimeout: 120_000,
 }
 
 export function createHttp(doors: Doors): Server {
-  const { yoga, webSockets, webhook, health, metrics, log, ...others } = doors
-  const { addresses, crowd, origins, rates, setHeaders, mostConnections, patience, ...streams } = others
+  const { yoga, webSockets, webhook, previews, health, metrics, log, ...others } = doors
+  const { addresses, crowd, origins, rates, setHeaders, mostConnections, ...rest } = others
+  const { patience: given, ...streams } = rest
+  const { uploadTimeout, requestTimeout, ...patience } = { ...PATIENCE, ...given }
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     setHeaders(response)
+    hurry(request, response)
     const path = pathOf(request)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return plain(response, 400, 'Host: no host name')
@@ -73,6 +83,7 @@ export function createHttp(doors: Doors): Server {
     if (path === GRAPHQL_PATH) return answerGraphql(request, response, address)
     if (path === WEBHOOK_PATH) return webhook(request, response, tokenIn(request))
     if (request.method !== 'GET' && request.method !== 'HEAD') return plain(response, 405, 'GET only')
+    if (path.startsWith(UPLOAD_PATH)) return previews(request, response, path)
     if (path === '/health/live') return health.live(response)
     if (path === '/health/ready') return health.ready(response)
     if (path === '/metrics') return metrics.answer(request, response)
@@ -93,7 +104,11 @@ export function createHttp(doors: Doors): Server {
     const answer = await yoga.handleNodeRequestAndResponse(request, response, door)
     if (door.subscription && door.caller)
       await stream.answer(Object.fromEntries(answer.headers), door.caller, door.subscription)
-    else await sendNodeResponse(answer, response, request, true)
+    else {
+      // What it was not asked for is not read to its end.
+      if (isUpload(request) && !request.complete) response.setHeader('connection', 'close')
+      await sendNodeResponse(answer, response, request, true)
+    }
   }
 
   const isForwarded = ({ socket }: IncomingMessage) => addresses.isProxy(socket.remoteAddress ?? '')
@@ -108,7 +123,19 @@ export function createHttp(doors: Doors): Server {
     refuseUpgrade(socket, '429 Too Many Requests', { 'retry-after': retryAfter(slowed ?? CROWDED_MS) })
   }
 
-  const server = createServer({ ...PATIENCE, ...patience }, (request, response) => {
+  /** Node has one patience for the bodies of all. */
+  function hurry(request: IncomingMessage, response: ServerResponse): void {
+    if (isUpload(request) || !hasBody(request)) return
+    const late = setTimeout(() => {
+      if (request.complete) return
+      // As Node does: past the response, which waits for the body.
+      if (!response.headersSent) request.socket.write(TOO_LATE)
+      request.socket.destroy()
+    }, requestTimeout)
+    response.once('close', () => clearTimeout(late))
+  }
+
+  const server = createServer({ ...patience, requestTimeout: uploadTimeout }, (request, response) => {
     answer(request, response).catch(error => {
       log.error({ err: error }, 'a request failed in a way nobody foresaw')
       if (response.headersSent) response.destroy()
@@ -126,7 +153,7 @@ export function createHttp(doors: Doors): Server {
   })
 
   server.maxConnections = mostConnections
-  server.timeout = patience?.idleTimeout ?? PATIENCE.idleTimeout
+  server.timeout = patience.idleTimeout
   server.on('connection', socket => {
     const { remoteAddress = '' } = socket
     if (!addresses.isProxy(remoteAddress) && !crowd.admit(remoteAddress, socket)) socket.destroy()
@@ -135,10 +162,17 @@ export function createHttp(doors: Doors): Server {
   return server
 }
 
+const TOO_LATE = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'
+
 /** When it may be less crowded. */
 const CROWDED_MS = 1000
 
 const pathOf = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
+
+const isUpload = ({ method, headers }: IncomingMessage): boolean => isForm(method, headers['content-type'])
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  'transfer-encoding' in headers || Number(headers['content-length'] ?? 0) > 0
 
 /** Of a webhook's address. */
 const tokenIn = ({ url }: IncomingMessage): string | null =>

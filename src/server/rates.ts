@@ -16,6 +16,8 @@ export interface Rates {
   ofAddress(address: string): Promise<number | null>
   /** Of a key, with all the tokens that it has minted, which may have a tenth of it each. */
   ofCaller(caller: Pick<Caller, 'key' | 'grant' | 'hash'>): Promise<number | null>
+  /** Of an app; each of its tokens may have a tenth of it. */
+  ofUpload(caller: Pick<Caller, 'scope' | 'grant' | 'hash'>): Promise<number | null>
   wrongKeys: WrongKeys
 }
 
@@ -29,6 +31,8 @@ export interface RatesOptions {
   perAddress: number
   perKey: number
   wrongKeys: number
+  /** Of an app. */
+  uploads: number
   /** Somebody has. */
   guessed?: () => void
   slowMs?: number
@@ -44,10 +48,19 @@ const SLOW_MS = 1000
 const MOST_SLOWED = 100
 
 export function createRates(options: RatesOptions): Rates {
-  const { perAddress, perKey, wrongKeys, mostNetworks, slowMs = SLOW_MS, guessed = () => {} } = options
+  const {
+    perAddress,
+    perKey,
+    wrongKeys,
+    uploads,
+    mostNetworks,
+    slowMs = SLOW_MS,
+    guessed = () => {},
+  } = options
   const limiter = (points: number) => new RateLimiterMemory({ points, duration: MINUTE })
   const [addresses, keys, guesses] = [limiter(perAddress), limiter(perKey), limiter(wrongKeys)]
   const tokens = limiter(Math.ceil(perKey / 10))
+  const [appUploads, tokenUploads] = [limiter(uploads), limiter(Math.ceil(uploads / 10))]
   const nameOf = createNames(mostNetworks ?? MOST_NETWORKS)
   const slowed = new Map<string, number>()
 
@@ -55,6 +68,8 @@ export function createRates(options: RatesOptions): Rates {
     ofAddress: address => take(addresses, nameOf(address)),
     ofCaller: async ({ key, grant, hash }) =>
       (grant === null ? null : await take(tokens, hash)) ?? take(keys, key),
+    ofUpload: async ({ scope, grant, hash }) =>
+      (grant === null ? null : await take(tokenUploads, hash)) ?? take(appUploads, scope.appId),
     wrongKeys: {
       async slow(address) {
         const name = nameOf(address)

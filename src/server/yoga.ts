@@ -13,6 +13,7 @@ import type { Authenticate, Caller } from './auth.ts'
 import type { Broadcast } from './broadcast.ts'
 import { type CostOptions, useCost } from './cost.ts'
 import { useDocumentBounds, useSecrecy } from './document.ts'
+import { type Filed, useForms } from './forms.ts'
 import type { Sink, Subscriber } from './line.ts'
 import { type ErrorLog, mask } from './mask.ts'
 import type { Rates } from './rates.ts'
@@ -21,7 +22,7 @@ export interface YogaOptions {
   services: Services
   broadcast: Broadcast
   authenticate: Authenticate
-  rates: Pick<Rates, 'ofCaller'>
+  rates: Pick<Rates, 'ofCaller' | 'ofUpload'>
   mostBytes: number
   limits: Pick<CostOptions, 'mostCost' | 'deepest'>
   allowIntrospection: boolean
@@ -37,6 +38,8 @@ export interface Door {
   /** Where a subscription's payloads go. */
   sink: Sink
   lastEventId?: string
+  /** The file that came with it. */
+  filed?: Filed
   /** What came of it, where it is a subscription: the door begins it, and ends it. */
   subscription?: Subscriber
 }
@@ -66,6 +69,7 @@ export function createExecutor({
     },
     plugins: [
       useAuthentication(authenticate, rates, services),
+      useForms(rates, services),
       useReadableRequest(),
       useDocumentBounds(),
       usePermission(),
@@ -80,6 +84,7 @@ export function createExecutor({
     cors: false,
     batching: false,
     maxRequestBodySize: mostBytes,
+    // Forms have a way of their own.
     multipart: false,
     graphiql: false,
     landingPage: false,

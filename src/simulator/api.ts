@@ -1,5 +1,5 @@
 /**
- * Upstream's API v3 as the contract has it, for the calls that are used: submit, result, list, balance, webhook secret.
+ * Upstream's API v3 as the contract has it, for the calls that are used: submit, result, list, balance, webhook secret, ticket.
  * Faithful where it hurts: unknown body keys are dropped in silence, and the job runs with the defaults.
  */
 import { randomUUID } from 'node:crypto'
@@ -7,6 +7,7 @@ import type { Account } from './account.ts'
 import type { Call } from './call.ts'
 import { isAnnounced, isKept, planOf, predictionOf, WEEK } from './job.ts'
 import type { Ledger } from './ledger.ts'
+import type { Media } from './media.ts'
 
 export interface Reply {
   status: number
@@ -32,6 +33,7 @@ export interface Api {
 export interface ApiOptions {
   ledger: Ledger
   account: Account
+  media: Pick<Media, 'ticket'>
   now: () => number
   origin: () => string
   /** The items of the list have their `input`. */
@@ -42,7 +44,7 @@ export interface ApiOptions {
 }
 
 export function createApi(options: ApiOptions): Api {
-  const { ledger, account, now, origin, listsInputs, webhookSecret, owed } = options
+  const { ledger, account, media, now, origin, listsInputs, webhookSecret, owed } = options
 
   function submit(model: string, body: unknown, webhook: string | undefined): Reply {
     if (!MODELS.has(model)) return refusal(404, `model ${model} not found`)
@@ -96,6 +98,7 @@ export function createApi(options: ApiOptions): Api {
       if (path === '/balance' && method === 'GET') return success({ balance: BALANCE })
       if (path === '/webhook/secret' && method === 'GET') return success({ secret: webhookSecret })
       if (method !== 'POST') return refusal(404, 'not found')
+      if (path === '/media/uploads') return media.ticket(body)
       return path === '/predictions' ? list(body) : submit(path.slice(1), body, webhook)
     },
   }

@@ -2,7 +2,7 @@
  * A call of the API as it came in.
  */
 import type { IncomingMessage } from 'node:http'
-import { text } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
 
 export interface Call {
   method: string
@@ -14,14 +14,31 @@ export interface Call {
   webhook?: string
 }
 
-export async function readCall(request: IncomingMessage, path: string, query: string): Promise<Call> {
+/** Its body as it came. */
+export interface Delivered {
+  call: Call
+  data: Buffer
+}
+
+export async function readCall(request: IncomingMessage, path: string, query: string): Promise<Delivered> {
   const webhook = new URLSearchParams(query).get('webhook')
-  return {
+  const data = await buffer(request)
+  const isText = request.method !== 'PUT' && !/^multipart\//.test(request.headers['content-type'] ?? '')
+  const call = {
     method: request.method ?? '',
     path,
-    body: parsed(await text(request)),
+    body: isText ? parsed(data.toString()) : undefined,
     ...(webhook !== null && { webhook }),
   }
+  return { call, data }
+}
+
+/** The file of a form's field `file`; null where there is none. */
+export async function fileIn(request: IncomingMessage, data: Buffer): Promise<File | null> {
+  const headers = { 'content-type': request.headers['content-type'] ?? '' }
+  const form = await new Response(new Uint8Array(data), { headers }).formData().catch(() => null)
+  const file = form?.get('file')
+  return file instanceof File ? file : null
 }
 
 function parsed(body: string): unknown {

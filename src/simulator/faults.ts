@@ -30,7 +30,15 @@ const DELAY_MS = [200, 3000] as const
 const WEBHOOKS = { 'webhook lost': 2, 'webhook doubled': 1, 'webhook delayed': 1 }
 
 const classOf = ({ method, path }: Call) =>
-  path === '/predictions' ? 'list' : method === 'POST' ? 'submit' : path.endsWith('/result') ? 'look' : 'read'
+  path.startsWith('/media/')
+    ? 'upload'
+    : path === '/predictions'
+      ? 'list'
+      : method === 'POST'
+        ? 'submit'
+        : path.endsWith('/result')
+          ? 'look'
+          : 'read'
 
 export function createFaultPlan(options: FaultPlanOptions): FaultPlan {
   const { seed, submits = 0.25, reads = 0.1, webhooks = 0.3, weights = {}, met = () => {} } = options

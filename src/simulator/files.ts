@@ -1,5 +1,6 @@
 /**
- * The simulator's files, for pages of every origin: the sample image, and a video for each job that has one.
+ * The simulator's files, for pages of every origin: the sample image, what was handed over, and a video for each job that
+ * has one.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { fileURLToPath } from 'node:url'
@@ -7,11 +8,12 @@ import sendFile from 'send'
 import { send } from './fault.ts'
 import { isCompleted, isKept } from './job.ts'
 import type { Ledger } from './ledger.ts'
+import type { Media } from './media.ts'
 
 const ASSETS = fileURLToPath(new URL('./assets', import.meta.url))
 export const SAMPLE_IMAGE = '/files/sample.jpg'
 
-export function createFiles(ledger: Ledger, now: () => number) {
+export function createFiles(ledger: Ledger, media: Pick<Media, 'fileAt'>, now: () => number) {
   function assetAt(path: string): string | null {
     if (path === SAMPLE_IMAGE) return 'sample.jpg'
     const id = /^\/files\/(\w+)\.mp4$/.exec(path)?.[1]
@@ -22,6 +24,11 @@ export function createFiles(ledger: Ledger, now: () => number) {
   return {
     answer(request: IncomingMessage, response: ServerResponse, path: string): void {
       response.setHeader('access-control-allow-origin', '*')
+      const file = media.fileAt(path)
+      if (file !== null) {
+        response.writeHead(200, { 'content-type': file.headers['content-type'], 'content-length': file.size })
+        return void response.end(file.data)
+      }
       const asset = assetAt(path)
       if (asset !== null) sendFile(request, asset, { root: ASSETS }).pipe(response)
       else send(response, { status: 404, body: { code: 404, message: 'not found', data: null } })

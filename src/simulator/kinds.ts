@@ -102,6 +102,8 @@ export const SUBMITS: Readonly<Record<string, SubmitKind>> = {
 
 const LOOK = /\/result$/
 const LIST = /^\/predictions$/
+/** Whoever puts a file reads no more than a status: one that is good and lies would be another truth. */
+const SPOKEN = /^\/(?!media\/files\/)/
 export const READS: Readonly<Record<string, Kind>> = {
   reset: { weight: 2, make: () => ({ cut: 'before' }) },
   'reset amid': { weight: 1, make: () => ({ cut: 'amid' }) },
@@ -111,7 +113,7 @@ export const READS: Readonly<Record<string, Kind>> = {
   '429': { weight: 1, make: random => throttled(random.between(1, 2)) },
   '429 bare': { weight: 1, make: () => throttled() },
   '5xx': { weight: 3, make: random => error(random, false) },
-  HTML: { weight: 1, make: () => ({ status: 200, ...HTML }) },
+  HTML: { weight: 1, path: SPOKEN, make: () => ({ status: 200, ...HTML }) },
   'truncated JSON': { weight: 1, make: truncated },
   'null data': { weight: 1, make: () => rewrite(() => null) },
   'not found yet': {

@@ -4,7 +4,7 @@
 import Database from 'better-sqlite3'
 import { and, asc, desc, eq, gt, isNull, lt, lte, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/better-sqlite3'
-import { index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { blob, index, integer, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import type { SimulatedJob } from './job.ts'
 
 const jobs = sqliteTable(
@@ -22,6 +22,13 @@ const webhooks = sqliteTable('webhooks', {
   tries: integer().notNull(),
   dueAt: integer(),
 })
+const files = sqliteTable('files', {
+  id: text().primaryKey(),
+  headers: text({ mode: 'json' }).$type<Record<string, string>>().notNull(),
+  size: integer().notNull(),
+  createdAt: integer().notNull(),
+  data: blob({ mode: 'buffer' }),
+})
 const ports = sqliteTable('ports', { only: integer().primaryKey(), port: integer().notNull() })
 
 export interface Webhook {
@@ -30,6 +37,16 @@ export interface Webhook {
   url: string
   /** So far. */
   tries: number
+}
+
+/** A file that was, or may be, handed over. */
+export interface StoredFile {
+  id: string
+  /** Of its PUT. */
+  headers: Record<string, string>
+  size: number
+  createdAt: number
+  data: Buffer | null
 }
 
 export interface Ledger {
@@ -51,6 +68,9 @@ export interface Ledger {
   nextWebhook(): number | null
   putOffWebhook(id: string, dueAt: number, tries: number): void
   dropWebhook(id: string): void
+  addFile(file: StoredFile): void
+  putFile(id: string, data: Buffer): void
+  file(id: string): StoredFile | null
   /** The port of the last start; null at the first. */
   port(): number | null
   keepPort(port: number): void
@@ -73,6 +93,9 @@ export function openLedger(file: string): Ledger {
     sql`create table if not exists webhooks (id text primary key, url text not null, tries integer not null, due_at integer)`,
   )
   db.run(sql`create index if not exists webhooks_by_due on webhooks (due_at)`)
+  db.run(
+    sql`create table if not exists files (id text primary key, headers text not null, size integer not null, created_at integer not null, data blob)`,
+  )
   db.run(sql`create table if not exists ports (only integer primary key, port integer not null)`)
 
   return {
@@ -128,6 +151,10 @@ export function openLedger(file: string): Ledger {
     putOffWebhook: (id, dueAt, tries) =>
       void db.update(webhooks).set({ dueAt, tries }).where(eq(webhooks.id, id)).run(),
     dropWebhook: id => void db.delete(webhooks).where(eq(webhooks.id, id)).run(),
+
+    addFile: file => void db.insert(files).values(file).run(),
+    putFile: (id, data) => void db.update(files).set({ data }).where(eq(files.id, id)).run(),
+    file: id => db.select().from(files).where(eq(files.id, id)).get() ?? null,
 
     port: () => db.select().from(ports).get()?.port ?? null,
     keepPort: port =>

@@ -5,12 +5,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { type AccountOptions, createAccount } from './account.ts'
 import { createAnnouncer, type Delivery, type WebhookFault } from './announcer.ts'
-import { createApi } from './api.ts'
-import { type Call, readCall } from './call.ts'
+import { createApi, type Reply } from './api.ts'
+import { type Call, type Delivered, fileIn, readCall } from './call.ts'
 import { type Fault, goWrong, send } from './fault.ts'
 import { createFiles, SAMPLE_IMAGE } from './files.ts'
 import { predictionOf } from './job.ts'
 import { openLedger, type Webhook } from './ledger.ts'
+import { createMedia, PUT_PATH } from './media.ts'
 
 export type { Call, Delivery, Fault, Webhook, WebhookFault }
 
@@ -35,7 +36,7 @@ export interface Simulator {
   readonly origin: string
   readonly sampleImage: string
   readonly webhookSecret: string
-  /** Calls that reached the API with the right key, in order. */
+  /** Calls that reached the API with the right key, and PUTs of files, in order. */
   readonly calls: readonly Call[]
   /** Webhooks that were sent, in the order of their answers. */
   readonly webhooks: readonly Delivery[]
@@ -47,6 +48,8 @@ export interface Simulator {
 export const WEBHOOK_SECRET = 'whsec_simulator'
 
 const API = '/api/v3'
+/** The older way to hand over a file. */
+const BINARY = '/media/upload/binary'
 const HOST = '127.0.0.1'
 /** Calls and webhooks it remembers. */
 const MEMORY = 10_000
@@ -71,9 +74,11 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
     },
     delivery => remember(webhooks, delivery),
   )
+  const media = createMedia(ledger, now, () => origin)
   const api = createApi({
     ledger,
     account: createAccount(ledger, now, options),
+    media,
     now,
     origin: () => origin,
     listsInputs,
@@ -81,7 +86,7 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
     owed: announcer.look,
   })
 
-  const files = createFiles(ledger, now)
+  const files = createFiles(ledger, media, now)
 
   async function answerCall(
     request: IncomingMessage,
@@ -91,9 +96,22 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
   ): Promise<void> {
     if (request.headers.authorization !== `Bearer ${key}`)
       return send(response, { status: 401, body: { code: 401, message: 'invalid API key', data: null } })
-    const call = await readCall(request, path, query)
+    const delivered = await readCall(request, path, query)
+    const { call, data } = delivered
+    if (call.method !== 'POST' || path !== BINARY) return act(response, delivered, () => api.answer(call))
+    const file = await fileIn(request, data)
+    const bytes = file ? Buffer.from(await file.arrayBuffer()) : data
+    await act(response, delivered, () => media.form(file, bytes))
+  }
+
+  async function answerPut(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    const delivered = await readCall(request, path, '')
+    const id = path.slice(PUT_PATH.length)
+    await act(response, delivered, () => media.put(id, request.headers, delivered.data))
+  }
+
+  async function act(response: ServerResponse, { call }: Delivered, take: () => Reply): Promise<void> {
     remember(calls, call)
-    const take = () => api.answer(call)
     const wrong = fault(call)
     if (wrong === null) return send(response, take())
     await goWrong(wrong, { response, take, announced: announcer.announced, signal: closing.signal })
@@ -103,6 +121,8 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
     // One clock: that of the moments it tells of its jobs.
     response.setHeader('date', new Date(now()).toUTCString())
     const [path = '/', query = ''] = (request.url ?? '/').split(/\?(.*)/s)
+    if (request.method === 'PUT' && path.startsWith(PUT_PATH))
+      return void answerPut(request, response, path).catch(() => response.destroy())
     if (!path.startsWith(`${API}/`)) return files.answer(request, response, path)
     answerCall(request, response, path.slice(API.length), query).catch(() => response.destroy())
   })

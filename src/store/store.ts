@@ -11,8 +11,9 @@ import type { VideoModel } from '../models.ts'
 import type { Pace, StandingPause } from '../pause.ts'
 import type { AppId, Decide, Draft, Job, Prediction, PredictionEvent } from '../prediction.ts'
 import type { Scope } from '../scope.ts'
+import type { Image, Upload } from '../upload.ts'
 
-export interface Store extends Facts, Predictions, Queue, Events, Apps {
+export interface Store extends Facts, Predictions, Queue, Events, Apps, Uploads {
   /** Throws if the engine does not answer. */
   ping(): Promise<void>
   close(): Promise<void>
@@ -281,4 +282,40 @@ export interface Apps {
   pruneKeys(before: number): Promise<number>
   /** Of what is in the scope. */
   usage(scope: Scope, now: number): Promise<Usage>
+}
+
+export interface NewUpload {
+  image: Image
+  space: string
+  data: Buffer
+}
+
+/** Refused: the app keeps so much that this would be too much, until some of it has expired. */
+export type Keeping = { kind: 'kept'; upload: Upload } | { kind: 'refused'; retryAfterMs: number }
+
+/** What of an image upstream has to be told. */
+export interface Handing extends Image {
+  /** Where upstream has it, if it surely has. */
+  handedUrl: string | null
+}
+
+export interface Uploads {
+  /**
+   * Keeps it for seven days from now on; the same bytes in the same space are the same upload. What the app keeps is
+   * counted in the transaction that makes room for it. One of few bytes counts for more, so that there can't be millions.
+   * @param most bytes an app may keep
+   */
+  keepUpload(upload: NewUpload, most: number, now: number): Promise<Keeping>
+  /** In the order of `ids`; null for those that are out of the scope, or have expired. */
+  uploads(scope: Scope, ids: readonly string[], now: number): Promise<(Upload | null)[]>
+  /** For whoever has its address: until it is pruned. */
+  uploadAt(address: string): Promise<Upload | null>
+  /** Whatever its age: a job that waits keeps it. */
+  imageOf(uploadId: string, now: number): Promise<Handing | null>
+  /** Its bytes, from 0 on; null behind the last. */
+  imagePart(image: Pick<Image, 'appId' | 'hash'>, part: number): Promise<Buffer | null>
+  /** Upstream has it there, until then. */
+  handed(image: Pick<Image, 'appId' | 'hash'>, url: string, until: number): Promise<void>
+  /** One small step: expired uploads that no waiting job needs, or bytes that no upload needs. False: there is no more. */
+  pruneUploads(now: number): Promise<boolean>
 }

@@ -3,11 +3,15 @@
  * Invariant: the key goes to the base URL's host alone and no redirect is followed; a submit is one POST on a
  * connection of its own, for a kept-alive one may die with the request on it and leave the outcome unknown for nothing.
  */
+import { Readable } from 'node:stream'
 import { Agent, type Dispatcher, request } from 'undici'
 import type { Input, Observation, SubmitOutcome } from '../prediction.ts'
-import { backoff, outcomeOf } from './outcome.ts'
+import type { Image } from '../upload.ts'
+import { backoff, outcomeOf, saysNoCredit } from './outcome.ts'
 import { parameters, quotable } from './parameters.ts'
 import { itemsOf, observe, prediction, readEnvelope } from './payload.ts'
+import { NO_CREDIT, REFUSED_UPLOADS } from './table.ts'
+import { readTicket } from './ticket.ts'
 
 export interface Upstream {
   /**
@@ -27,12 +31,24 @@ export interface Upstream {
    * it does not say is among them. Null if the list could not be read to its end, or the clocks not be compared.
    */
   list(modelId: string, from: number, to: number, signal: AbortSignal): Promise<Listed[] | null>
+  /** Hands it an image, without the key but for the leave to do so. Never throws. */
+  upload(
+    image: Pick<Image, 'contentType' | 'bytes'>,
+    data: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+  ): Promise<Handed>
   /** Whether upstream can be read with this key: one page of the list, of one item, or else the balance. */
   probe(signal: AbortSignal): Promise<boolean>
   close(): Promise<void>
 }
 
 export type Look = { seen: Observation } | { seen: null; status: number | null; retryAfterMs: number | null }
+
+/** `failed` says nothing of the image. */
+export type Handed =
+  | { kind: 'handed'; url: string }
+  | { kind: 'refused' }
+  | { kind: 'failed'; retryAfterMs: number | null; why: string }
 
 /** A job in upstream's list; what it does not say is null. */
 export interface Listed {
@@ -54,6 +70,8 @@ export interface UpstreamOptions {
 
 export const SUBMIT_TIMEOUT_MS = 60_000
 export const READ_TIMEOUT_MS = 15_000
+/** 25 MB over a slow line. */
+export const UPLOAD_TIMEOUT_MS = 2 * 60_000
 /** More than any answer of upstream's; what is longer is not read to its end. */
 const MOST_BYTES = 4 * 1024 * 1024
 /** Reads at once, over kept-alive connections. */
@@ -75,6 +93,7 @@ export function createUpstream({
   const common = { connect: { timeout: 10_000 }, allowH2: false, maxResponseSize: MOST_BYTES }
   const submits = new Agent({ ...common, pipelining: 0 })
   const reads = new Agent({ ...common, connections: READ_CONNECTIONS })
+  const uploads = new Agent({ ...common, pipelining: 0 })
   const headers = {
     authorization: `Bearer ${apiKey}`,
     'content-type': 'application/json',
@@ -119,12 +138,29 @@ export function createUpstream({
     try {
       const signal = AbortSignal.any([stop, AbortSignal.timeout(readTimeoutMs)])
       const answer = await call(reads, method, path, body, signal)
-      const { code, data } = readEnvelope(answer.body)
+      const { code, message, data } = readEnvelope(answer.body)
       const ok = answer.status === 200 && code === 200
       const { status, skew } = answer
-      return { ok, data, status, skew, retryAfterMs: backoff(answer.retryAfter, now()) }
+      return { ok, code, message, data, status, skew, retryAfterMs: backoff(answer.retryAfter, now()) }
     } catch {
-      return { ok: false, data: null, status: null, skew: Number.NaN, retryAfterMs: null }
+      return { ...UNREAD, skew: Number.NaN }
+    }
+  }
+
+  async function put(
+    url: string,
+    headers: Record<string, string>,
+    data: AsyncIterable<Buffer>,
+    stop: AbortSignal,
+  ) {
+    try {
+      const signal = AbortSignal.any([stop, AbortSignal.timeout(UPLOAD_TIMEOUT_MS)])
+      const body = Readable.from(data, { highWaterMark: 1 })
+      const answer = await request(url, { dispatcher: uploads, method: 'PUT', headers, body, signal })
+      await answer.body.dump()
+      return answer.statusCode
+    } catch {
+      return null
     }
   }
 
@@ -164,6 +200,33 @@ export function createUpstream({
       return null
     },
 
+    async upload({ contentType, bytes }, data, stop) {
+      const asked = {
+        filename: `image.${contentType.slice('image/'.length)}`,
+        size: bytes,
+        content_type: contentType,
+      }
+      const { ok, code, message, status, retryAfterMs, ...answer } = await read(
+        'POST',
+        '/media/uploads',
+        asked,
+        stop,
+      )
+      const failed = (why: string): Handed => ({ kind: 'failed', retryAfterMs, why })
+      if (!ok) {
+        const meant = status === 200 ? code : (status ?? 0)
+        const isAccount = code === NO_CREDIT || saysNoCredit(message)
+        return REFUSED_UPLOADS.has(meant) && !isAccount ? { kind: 'refused' } : failed(`TICKET_${meant}`)
+      }
+      const ticket = readTicket(answer.data, baseUrl)
+      if (ticket === null) return failed('TICKET_NOT_TRUSTED')
+      const headers = { ...ticket.headers, 'content-length': `${bytes}` }
+      const stored = await put(ticket.url, headers, data, stop)
+      if (stored !== null && stored >= 200 && stored < 300) return { kind: 'handed', url: ticket.downloadUrl }
+      // Where files are kept a 400 is also said of a ticket that is over, and of a line that was slow.
+      return stored === 413 || stored === 422 ? { kind: 'refused' } : failed(`PUT_${stored ?? 'BROKEN'}`)
+    },
+
     async probe(stop) {
       // No vendor page says which keys may list; either read will do.
       const list = await read('POST', '/predictions', { page: 1, page_size: 1 }, stop)
@@ -171,10 +234,13 @@ export function createUpstream({
     },
 
     async close() {
-      await Promise.all([submits.destroy(), reads.destroy()])
+      await Promise.all([submits, reads, uploads].map(agent => agent.destroy()))
     },
   }
 }
+
+/** No answer came, or none to its end. */
+const UNREAD = { ok: false, code: Number.NaN, message: '', data: null, status: null, retryAfterMs: null }
 
 const isWithin = (moment: number | null, from: number, to: number): boolean =>
   moment === null || (moment >= from && moment <= to)

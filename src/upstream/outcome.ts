@@ -41,7 +41,7 @@ export function outcomeOf(answer: Answer, now: number, quotable: readonly string
 }
 
 /** In one sentence of upstream's own. What it quotes is the app's: a prompt about money is none. */
-function saysNoCredit(message: string, quotable: readonly string[]): boolean {
+export function saysNoCredit(message: string, quotable: readonly string[] = []): boolean {
   const own = quotable
     .reduce((text, quoted) => text.replaceAll(quoted, ' '), message)
     .replace(/https?:\S+|"[^"]*"|`[^`]*`|“[^”]*”/g, ' ')

@@ -26,6 +26,9 @@ export const REFUSALS: Readonly<
   429: 'throttled',
 }
 
+/** What of an upload's leave says that the image itself is at fault. */
+export const REFUSED_UPLOADS: ReadonlySet<number> = new Set([400, 413, 422])
+
 /** A prediction's status. */
 export const MEANINGS: Readonly<Record<string, Observation['status'] | 'timed out'>> = {
   created: 'waiting',

@@ -1,14 +1,15 @@
 /**
- * Looks whether an image can be fetched, and is one, before its job may be sent: a step of its own, so that a slow host
- * takes none of the account's places.
+ * Looks whether an image can be fetched, and is one, before its job may be sent; one that was uploaded here is brought
+ * upstream. A step of its own, so that a slow host takes none of the account's places.
  * Invariant: nothing is sent whose image was not seen within the last minutes. What is logged names no URL.
  */
 import { imageMissed, imageRefused, imageSeen, imageUntried, isLastTry } from '../decisions.ts'
 import type { Bell } from '../events/bell.ts'
 import type { AppId, Decide, Job } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
-import type { Upstream } from '../upstream/client.ts'
+import { UPLOAD_TIMEOUT_MS, type Upstream } from '../upstream/client.ts'
 import { REACH_TIMEOUT_MS, type Reach } from '../upstream/reach.ts'
+import { createCourier } from './courier.ts'
 import { createLoop, type Log, type Loop } from './loop.ts'
 
 export interface InspectorOptions {
@@ -41,10 +42,12 @@ const OFFLINE_RETRY_MS = 30_000
 export function createInspector(options: InspectorOptions): Loop {
   const { store, upstream, reach, bell, log, now, concurrency, readTimeoutMs } = options
   const stock = Math.min(concurrency ?? MOST_STOCK, MOST_STOCK) + SPARE
+  const courier = createCourier(options)
   const inHand = new Map<AppId, number>()
   const count = (app: AppId, by: 1 | -1) => inHand.set(app, (inHand.get(app) ?? 0) + by)
 
   async function judge(job: Job, signal: AbortSignal): Promise<Decide | null> {
+    if (job.uploadId !== null) return courier.bring(job, signal)
     const reached = await reach.look(job.input.imageUrl, signal)
     if (signal.aborted) return null
     const at = now()
@@ -74,7 +77,7 @@ export function createInspector(options: InspectorOptions): Loop {
     const at = now()
     return store.claimImages({
       now: at,
-      leaseUntil: at + REACH_TIMEOUT_MS + 2 * readTimeoutMs + 15_000,
+      leaseUntil: at + REACH_TIMEOUT_MS + 2 * readTimeoutMs + UPLOAD_TIMEOUT_MS + 15_000,
       limit,
       imagesSince: at - IMAGE_FRESH_MS,
       stock,

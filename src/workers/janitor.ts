@@ -1,5 +1,5 @@
 /**
- * Takes away what has outlived its use: old events, expired keys, and the places of jobs long past their deadline that no
+ * Takes away what has outlived its use: old events, expired keys and uploads, and the places of jobs long past their deadline that no
  * look gets to. In small batches, so that nobody waits for it.
  * Invariant: no event is taken away that a reader still has before it.
  */
@@ -41,6 +41,7 @@ export function createJanitor(options: {
       const keys = await store.pruneKeys(now())
       if (keys > 0) log.debug({ keys }, 'expired keys pruned')
       await release()
+      while (await store.pruneUploads(now())) await setImmediate()
       for (let pruned = BATCH; pruned === BATCH; await setImmediate()) {
         pruned = await store.pruneEvents(now() - retentionMs, BATCH, feed.lowestHeld() ?? undefined)
         if (pruned > 0) log.debug({ events: pruned }, 'old events pruned')

@@ -6,7 +6,7 @@
  */
 import { abandoned, accepted, unfound } from '../decisions.ts'
 import { MODELS } from '../models.ts'
-import type { Job } from '../prediction.ts'
+import { inputSent, type Job } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
 import type { Listed, Upstream } from '../upstream/client.ts'
 import { agrees } from '../upstream/parameters.ts'
@@ -85,7 +85,7 @@ export function createReconciler(options: ReconcilerOptions): Loop {
     const [only, another] = await unowned(listed)
     if (only === undefined) return { kind: 'absent' }
     const isSure = isPathSegment(only.upstreamId) && only.model !== null && only.createdAt !== null
-    const isIts = isSure && (only.input === null || agrees(only.input, job.input))
+    const isIts = isSure && (only.input === null || agrees(only.input, inputSent(job)))
     if (another !== undefined || hasRival || !isIts) return { kind: 'unsure' }
     return { kind: 'found', upstreamId: only.upstreamId }
   }

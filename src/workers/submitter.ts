@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { announced, answered } from '../decisions.ts'
 import type { Bell } from '../events/bell.ts'
 import { MODELS } from '../models.ts'
-import type { AppId, Job, SubmitOutcome } from '../prediction.ts'
+import { type AppId, inputSent, type Job, type SubmitOutcome } from '../prediction.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
 import type { WebhookAddresses } from '../webhook-address.ts'
@@ -54,7 +54,7 @@ export function createSubmitter(options: SubmitterOptions): Loop {
       const webhook = options.addresses.of(job.id)
       const outcome = isLate(job)
         ? ({ kind: 'unsent' } as const)
-        : await upstream.submit(MODELS[job.model].upstreamId, job.input, signal, webhook)
+        : await upstream.submit(MODELS[job.model].upstreamId, inputSent(job), signal, webhook)
       if (outcome !== null) await keep(job, outcome, signal)
     } finally {
       underway.delete(job.id)

@@ -1,5 +1,6 @@
 /**
- * What arguments are filled with, by their types alone. `$own` is an id of the asker's own, `$asked` the value in question.
+ * What arguments are filled with, by their types alone. `$own` is an id of the asker's own, `$asked` the value in question,
+ * `$file` a file.
  * Invariant: what can't be filled is thrown, so that a type that comes later can't go unasked.
  */
 import {
@@ -26,6 +27,7 @@ const FILLINGS: Readonly<Record<string, string>> = {
   Float: '1.5',
   Boolean: 'true',
   DateTime: '"2026-01-31T12:00:00Z"',
+  File: '$file',
 }
 
 /** A value that is valid, with no more in it than has to be. */

@@ -20,7 +20,7 @@ export interface Place {
   kind: OperationTypeNode
   /** Of the value that is asked for; null where none is. */
   scalar: string | null
-  /** With `$asked`, and `$own` where it needs one. Where the field was reached, the answer has `reached`. */
+  /** With `$asked`, and `$own` or `$file` where it needs one. Where the field was reached, the answer has `reached`. */
   document: string
 }
 
@@ -76,7 +76,11 @@ function placeAt(schema: GraphQLSchema, kind: OperationTypeNode, way: Way, slot?
   const path = way.map(step => `${step.type.name}.${step.field.name}`).join(' > ')
   const at = slot ? `(${slot.path})` : ''
   const text = textOf(schema, way, slot)
-  const variables = [text.includes('$own') ? '$own: ID!' : [], slot ? `$asked: ${slot.scalar}!` : []].flat()
+  const variables = [
+    text.includes('$own') ? '$own: ID!' : [],
+    text.includes('$file') ? '$file: File!' : [],
+    slot ? `$asked: ${slot.scalar}!` : [],
+  ].flat()
   return {
     name: path + at,
     field: `${kind} ${type.name}.${field.name}${at}`,

@@ -11,6 +11,8 @@ import { encodeId } from '../../src/graphql/id.ts'
 import { placeCursor } from '../../src/graphql/page.ts'
 import type { AppId, Draft, Prediction, Status } from '../../src/prediction.ts'
 import type { Store } from '../../src/store/store.ts'
+import type { Upload } from '../../src/upload.ts'
+import { uploadPath } from '../../src/upload-address.ts'
 import { UNCAPPED } from '../support/doors.ts'
 import { inFile } from '../support/file.ts'
 import { type Harness, startGateway } from '../support/gateway.ts'
@@ -26,6 +28,7 @@ export interface Party {
   key: string
   /** By status; `again` is a retry of the failed one. */
   own: Record<Status | 'again', Prediction>
+  upload: Upload
 }
 
 /** What the rich one has, and what has its form and never was. */
@@ -84,7 +87,8 @@ export async function openScene(): Promise<Scene> {
   const party = async (name: string, mark: string) => {
     const key = await harness.gateway.issueKey(name, HOUR)
     const { id } = (await store.appNamed(name))!
-    return { name, appId: id, key, own: await predictions(engine, id, mark, now) }
+    const upload = await uploadOf(engine, id, mark, now)
+    return { name, appId: id, key, own: await predictions(engine, id, mark, now), upload }
   }
   const rich = await party(`app-${SECRET}`, SECRET)
   const askers = [await party('asker-1', 'common'), await party('asker-2', 'common')] as const
@@ -113,6 +117,14 @@ export async function openScene(): Promise<Scene> {
           [id!, `<row ${i}>`],
         ] as const,
     ),
+    ...rows('select id, address from uploads where app_id = ? order by rowid', appId).flatMap(
+      ({ id, address }, i) =>
+        [
+          [encodeId('Upload', id!), `<upload ${i}>`],
+          [address!, `<address ${i}>`],
+          [id!, `<upload row ${i}>`],
+        ] as const,
+    ),
   ]
 
   const rowsOf = ({ appId }: Party) =>
@@ -122,6 +134,8 @@ export async function openScene(): Promise<Scene> {
       rows('select * from spending where app_id = ?', appId),
       rows('select * from apps where id = ?', appId),
       rows('select * from keys where app_id = ?', appId),
+      rows('select * from uploads where app_id = ?', appId),
+      rows('select * from images where app_id = ?', appId),
     ])
   let known = rowsOf(rich)
   let touched = false
@@ -144,6 +158,12 @@ export async function openScene(): Promise<Scene> {
       [
         ['the id of the app', encodeId('App', rich.appId), encodeId('App', other(rich.appId))],
         ['an id as it is in the row', own.QUEUED.id, other(own.QUEUED.id)],
+        [
+          'the id of an upload',
+          encodeId('Upload', rich.upload.id),
+          encodeId('Upload', other(rich.upload.id)),
+        ],
+        ['the path of an upload', uploadPath(rich.upload.address), uploadPath(otherAddress())],
         ["upstream's id", own.COMPLETED.upstreamId!, other(own.COMPLETED.upstreamId!)],
         ['the cursor of an event', cursorsAt.seal(seqs[2]!), otherCursor()],
         ["the log's head as it was told", head, otherCursor()],
@@ -190,16 +210,18 @@ const other = (id: string): string =>
     [...end].map(digit => (15 - Number.parseInt(digit, 16)).toString(16)).join(''),
   )
 const otherCursor = (): string => randomBytes(16).toString('base64url')
+const otherAddress = (): string => randomBytes(18).toString('base64url')
 const otherToken = (token: string): string =>
   token.replace(/[^.]+$/, seal => randomBytes((seal.length * 3) / 4).toString('base64url'))
 
 async function ownsOf(store: Store, askers: Scene['askers'], cursorsOf: CursorsOf): Promise<Question[]> {
-  const of = async ({ appId, name, own }: Party) => {
+  const of = async ({ appId, name, own, upload }: Party) => {
     const [first] = await log(store, appId)
     return {
       ...Object.fromEntries(
         Object.entries(own).map(([status, { id }]) => [`its own ${status}`, encodeId('Prediction', id)]),
       ),
+      'its own upload': encodeId('Upload', upload.id),
       'its own app': encodeId('App', appId),
       'its own event': cursorsOf(appId).seal(first!.seq),
       'its own list': placeCursor(own.COMPLETED),
@@ -230,6 +252,22 @@ const drafted = (appId: AppId, mark: string, over: Partial<Draft> = {}) =>
     metadata: { of: `${mark} metadata` },
     ...over,
   })
+
+/** Of no image that could be looked at. */
+async function uploadOf(store: Store, appId: AppId, mark: string, now: number): Promise<Upload> {
+  const data = Buffer.from(mark)
+  const image = {
+    appId,
+    hash: data.toString('hex').padEnd(64, '0'),
+    contentType: 'image/png',
+    width: 640,
+    height: 480,
+    bytes: data.length,
+  } as const
+  const keeping = await store.keepUpload({ image, space: '', data }, 1024 ** 3, now)
+  if (keeping.kind === 'refused') throw new Error('refused')
+  return keeping.upload
+}
 
 /** One in each status, and a retry. */
 async function predictions(store: Store, appId: AppId, mark: string, now: number): Promise<Party['own']> {

@@ -6,6 +6,7 @@ import type { GraphQLSchema } from 'graphql'
 import { encodeId } from '../../src/graphql/id.ts'
 import { type Asked, type Asker, DOORS, type Heard } from '../support/doors.ts'
 import { until } from '../support/until.ts'
+import { JPEG } from '../support/upload.ts'
 import { type Place, placesOf, yieldsOf } from './places.ts'
 import type { Names, Question, Scene, Stake } from './scene.ts'
 
@@ -38,6 +39,8 @@ export async function walk(schema: GraphQLSchema, scene: Scene, only = EVERYTHIN
   // Mutations come last: what they leave behind has in it what was asked.
   for (const place of places)
     for (const [door, askers] of doors) {
+      // No file goes through it.
+      if (door === 'WebSocket' && takesFile(place)) continue
       const named = `${door}, ${place.name}`
       const questions = questionsFor(place, scene)
       const pairs = await putAll(place, questions, askers, scene)
@@ -85,15 +88,19 @@ function questionsFor({ scalar }: Place, { ids, others, owns }: Scene): Question
 
 type Pair = readonly [Heard, Heard]
 
+const takesFile = ({ document }: Place) => document.includes('$file')
+
 async function putAll(
-  { kind, document, scalar }: Place,
+  place: Place,
   questions: readonly Question[],
   askers: readonly Asker[],
   scene: Scene,
 ): Promise<Pair[]> {
+  const { kind, document, scalar } = place
   const put = (i: 0 | 1, { values }: Question): Promise<Asked> => {
     const own = encodeId('Prediction', scene.askers[i].own.FAILED.id)
-    return askers[i]!.ask({ query: document, variables: { own, ...(scalar && { asked: values[i] }) } })
+    const file = takesFile(place) ? JPEG : undefined
+    return askers[i]!.ask({ query: document, variables: { own, ...(scalar && { asked: values[i] }) }, file })
   }
   const asked: [Asked, Asked][] = []
   for (const question of questions) {

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { WebSocket } from 'ws'
 import type { Harness } from './gateway.ts'
 import { until } from './until.ts'
+import { FORM_TYPE, fileOf, formOf } from './upload.ts'
 
 /** For whoever asks more at once than an app would. */
 export const UNCAPPED = {
@@ -13,6 +14,7 @@ export const UNCAPPED = {
   MAX_REQUESTS_PER_MINUTE_PER_KEY: '10000000',
   MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: '10000000',
   MAX_WRONG_KEYS_PER_MINUTE: '1000000',
+  MAX_UPLOADS_PER_MINUTE_PER_APP: '10000000',
   MAX_QUERY_COST: '1000000000',
   MAX_QUERY_DEPTH: '50',
 }
@@ -37,6 +39,8 @@ export interface Asked {
 export interface Request {
   query: string
   variables: Record<string, unknown>
+  /** For `$file`. */
+  file?: Buffer | undefined
 }
 
 export interface Asker extends AsyncDisposable {
@@ -48,13 +52,17 @@ export type Connect = (harness: Harness, key: string) => Promise<Asker>
 const overHttp =
   (accept: string): Connect =>
   async (harness, key) => ({
-    async ask(request) {
+    async ask({ file, ...request }) {
       const gone = new AbortController()
       const response = await harness.fetch('/graphql', {
         method: 'POST',
         signal: gone.signal,
-        headers: { 'content-type': 'application/json', accept, authorization: `Bearer ${key}` },
-        body: JSON.stringify(request),
+        headers: {
+          'content-type': file ? FORM_TYPE : 'application/json',
+          accept,
+          authorization: `Bearer ${key}`,
+        },
+        body: file ? formWith(request, file) : JSON.stringify(request),
       })
       const headers = [...response.headers].filter(([name]) => name !== 'date')
       const heard = {
@@ -75,6 +83,13 @@ const overHttp =
     },
     async [Symbol.asyncDispose]() {},
   })
+
+const formWith = ({ variables, ...request }: Request, file: Buffer): Buffer =>
+  formOf([
+    { name: 'operations', body: JSON.stringify({ ...request, variables: { ...variables, file: null } }) },
+    { name: 'map', body: '{"0":["variables.file"]}' },
+    fileOf(file),
+  ])
 
 async function readInto(heard: Heard, body: AsyncIterable<unknown>, type: string): Promise<void> {
   let text = ''

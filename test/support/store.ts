@@ -76,6 +76,7 @@ export const draft = (appId: AppId, over: Partial<Draft> = {}): Draft & { cost: 
   tags: [],
   metadata: null,
   retryOf: null,
+  uploadId: null,
   space: '',
   token: null,
   cost: PRICE,

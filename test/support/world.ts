@@ -16,7 +16,9 @@ const YEAR = 365 * 24 * 60 * 60 * 1000
 export const MARK = 'heron'
 
 export type Timed = Call & { at: number }
-export const isSubmit = (call: Call) => call.method === 'POST' && call.path !== '/predictions'
+export const isUpload = (call: Call) => call.path.startsWith('/media/')
+export const isSubmit = (call: Call) =>
+  call.method === 'POST' && call.path !== '/predictions' && !isUpload(call)
 export const isLook = (call: Call) => call.path.endsWith('/result')
 export const isProbe = (call: Call) => ['/predictions', '/balance'].includes(call.path)
 export const promptOf = (call: Call): string => (call.body as { prompt: string }).prompt

@@ -10,6 +10,7 @@ import { createEvents } from './events.ts'
 import { createPredictions } from './predictions.ts'
 import { createQueue } from './queue.ts'
 import { BEGUN, IN_FLIGHT, meta, predictions, WAITING } from './tables.ts'
+import { createUploads } from './uploads.ts'
 import { createUsage } from './use.ts'
 
 export interface SqliteOptions {
@@ -45,6 +46,7 @@ export function openSqlite(file: string, ring: () => void, options: SqliteOption
       ...createQueue(db, ring),
       ...createEvents(db),
       ...createApps(db),
+      ...createUploads(db),
       usage: createUsage(db),
       ping: async () => void db.get(sql`select 1`),
       close: async () => close(),

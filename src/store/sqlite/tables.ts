@@ -3,8 +3,18 @@
  * Moments are milliseconds since 1970, money is micro-USD.
  */
 import { sql } from 'drizzle-orm'
-import { index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import {
+  blob,
+  index,
+  integer,
+  primaryKey,
+  real,
+  sqliteTable,
+  text,
+  uniqueIndex,
+} from 'drizzle-orm/sqlite-core'
 import { PREDICTION_ERRORS } from '../../errors.ts'
+import { IMAGE_TYPES } from '../../image.ts'
 import { VIDEO_MODELS } from '../../models.ts'
 import { PAUSES } from '../../pause.ts'
 import {
@@ -34,6 +44,9 @@ export const TOLD = sql.raw(`"status" <> 'QUEUED'`)
 export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
 export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
 export const BY_TOKEN = sql.raw(`"token" is not null`)
+export const OF_UPLOAD = sql.raw(`"upload_id" is not null`)
+/** An image whose bytes are still being written, or already being taken away. */
+export const PARTIAL = sql.raw(`"is_whole" = 0`)
 
 /** Facts about the database itself: its epoch, the key of its cursors, the upstream it belongs to. */
 export const meta = sqliteTable('meta', {
@@ -82,6 +95,7 @@ export const predictions = sqliteTable(
       .references(() => apps.id),
     model: text({ enum: VIDEO_MODELS }).notNull(),
     imageUrl: text().notNull(),
+    uploadId: text(),
     prompt: text().notNull(),
     negativePrompt: text(),
     duration: integer().notNull(),
@@ -114,6 +128,7 @@ export const predictions = sqliteTable(
     dueAt: integer().notNull(),
     imageSeenAt: integer(),
     imageTries: integer().notNull().default(0),
+    handedUrl: text(),
     begunAt: integer(),
     runningAt: integer(),
     emptySince: integer(),
@@ -123,6 +138,7 @@ export const predictions = sqliteTable(
     uniqueIndex('predictions_by_upstream_id').on(table.upstreamId),
     index('predictions_by_app').on(table.appId, table.createdAt, table.id),
     index('predictions_by_token').on(table.token).where(BY_TOKEN),
+    index('predictions_by_upload').on(table.uploadId).where(OF_UPLOAD),
     index('predictions_queue').on(table.createdAt, table.id).where(WAITING),
     index('predictions_waiting')
       .on(table.appId, sql`"image_tries" > 0`, table.createdAt, table.id)
@@ -206,3 +222,64 @@ export const pace = sqliteTable('pace', {
   accepted: integer().notNull(),
   since: integer().notNull(),
 })
+
+/** What an app has uploaded, once for each that may see it. */
+export const uploads = sqliteTable(
+  'uploads',
+  {
+    id: text().primaryKey(),
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    space: text().notNull(),
+    /** Of its image, below. */
+    hash: text().notNull(),
+    /** The part of its URL that nobody can guess. */
+    address: text().notNull().unique(),
+    createdAt: integer().notNull(),
+    expiresAt: integer().notNull(),
+  },
+  table => [
+    uniqueIndex('uploads_by_space').on(table.appId, table.space, table.hash),
+    index('uploads_by_image').on(table.appId, table.hash),
+    index('uploads_by_end').on(table.expiresAt),
+  ],
+)
+
+/** An image, once an app, whoever of it uploaded it. */
+export const images = sqliteTable(
+  'images',
+  {
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    /** SHA-256, hex. */
+    hash: text().notNull(),
+    contentType: text({ enum: IMAGE_TYPES }).notNull(),
+    width: integer().notNull(),
+    height: integer().notNull(),
+    bytes: integer().notNull(),
+    isWhole: integer({ mode: 'boolean' }).notNull(),
+    /** Since when its bytes are being written; 0 where they are to go. */
+    begunAt: integer().notNull(),
+    /** Where upstream has it, and until when it surely has. */
+    handedUrl: text(),
+    handedUntil: integer(),
+  },
+  table => [
+    primaryKey({ columns: [table.appId, table.hash] }),
+    index('images_partial').on(table.begunAt).where(PARTIAL),
+  ],
+)
+
+/** Its bytes, in parts: 25 MB in one row would be read whole for any byte of them, and deleted in one go. */
+export const parts = sqliteTable(
+  'parts',
+  {
+    appId: text().notNull(),
+    hash: text().notNull(),
+    part: integer().notNull(),
+    data: blob({ mode: 'buffer' }).notNull(),
+  },
+  table => [primaryKey({ columns: [table.appId, table.hash, table.part] })],
+)

@@ -97,6 +97,7 @@ const draft = (appId: AppId): Draft & { cost: number } => ({
   tags: ['bench'],
   metadata: null,
   retryOf: null,
+  uploadId: null,
   space: '',
   token: null,
   cost: 800_000,

@@ -62,6 +62,7 @@ const draft = (appId: AppId, number: number, imageUrl: string): Draft & { cost: 
   tags: tagsOf(number),
   metadata: null,
   retryOf: null,
+  uploadId: null,
   space: '',
   token: null,
   cost: 800_000,

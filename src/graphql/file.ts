@@ -1,0 +1,12 @@
+/**
+ * A file of a form, on its way from the door to the field that takes it.
+ * Invariant: no JSON can make one, for it is known by a function; nor is it a list of bytes to whoever walks through
+ * variables.
+ */
+export interface FormFile {
+  /** Null: it is too large, and was not read to its end. */
+  readonly read: () => Buffer | null
+}
+
+export const isFormFile = (value: unknown): value is FormFile =>
+  typeof value === 'object' && value !== null && typeof (value as Partial<FormFile>).read === 'function'

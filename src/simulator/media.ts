@@ -1,0 +1,86 @@
+/**
+ * Files that are handed to upstream: by a ticket and a PUT of its own, or by one call with a form; kept for a week.
+ * Strict where the real one is: the PUT has exactly the ticket's headers, its length, and no `Authorization`.
+ */
+import { randomBytes } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Reply } from './api.ts'
+import { WEEK } from './job.ts'
+import type { Ledger, StoredFile } from './ledger.ts'
+
+export interface Media {
+  ticket(asked: unknown): Reply
+  put(id: string, headers: IncomingHttpHeaders, data: Buffer): Reply
+  form(file: File | null, data: Buffer): Reply
+  /** Null: it was never put, or is forgotten. */
+  fileAt(path: string): StoredFile | null
+}
+
+/** Below the origin, and no part of the API. */
+export const PUT_PATH = '/media/files/'
+const FILES = '/files/uploads/'
+const TICKET_MS = 15 * 60 * 1000
+const MOST_BYTES = 100 * 1024 * 1024
+/** What a PUT brings along by itself. */
+const COMMON = new Set(['host', 'connection', 'content-length', 'accept', 'user-agent', 'accept-encoding'])
+
+export function createMedia(ledger: Ledger, now: () => number, origin: () => string): Media {
+  const downloadUrl = (id: string) => `${origin()}${FILES}${id}`
+  const newId = () => randomBytes(16).toString('hex')
+
+  return {
+    ticket(asked) {
+      const { filename, size, content_type: type } = (asked ?? {}) as Record<string, unknown>
+      if (typeof filename !== 'string' || filename === '') return refusal(400, 'filename is required')
+      if (!Number.isInteger(size) || (size as number) < 1) return refusal(400, 'size is required')
+      if ((size as number) > MOST_BYTES) return refusal(413, 'the file is too large')
+      const id = newId()
+      const headers = {
+        'content-type': typeof type === 'string' ? type : 'application/octet-stream',
+        'x-upload-token': randomBytes(16).toString('hex'),
+      }
+      const expiresAt = now() + TICKET_MS
+      ledger.addFile({ id, headers, size: size as number, createdAt: now(), data: null })
+      return success({
+        download_url: downloadUrl(id),
+        upload: {
+          method: 'PUT',
+          url: `${origin()}${PUT_PATH}${id}`,
+          headers,
+          expires_at: new Date(expiresAt).toISOString(),
+        },
+      })
+    },
+
+    put(id, headers, data) {
+      const file = ledger.file(id)
+      if (file === null || file.createdAt + TICKET_MS <= now()) return refusal(403, 'the ticket is over')
+      if (headers.authorization !== undefined) return refusal(400, 'one credential at a time')
+      const unsigned = Object.keys(headers).filter(name => !COMMON.has(name) && !(name in file.headers))
+      const isSigned = Object.entries(file.headers).every(([name, value]) => headers[name] === value)
+      if (!isSigned || unsigned.length > 0) return refusal(403, 'the headers are not those of the ticket')
+      if (data.length !== file.size) return refusal(400, 'the length is not that of the ticket')
+      ledger.putFile(id, data)
+      return success({})
+    },
+
+    form(file, data) {
+      if (file === null) return refusal(400, 'file is required')
+      const id = newId()
+      const headers = { 'content-type': file.type || 'application/octet-stream' }
+      ledger.addFile({ id, headers, size: data.length, createdAt: now(), data })
+      return success({ type: 'image', download_url: downloadUrl(id), filename: file.name, size: data.length })
+    },
+
+    fileAt(path) {
+      const file = path.startsWith(FILES) ? ledger.file(path.slice(FILES.length)) : null
+      return file?.data && file.createdAt + WEEK > now() ? file : null
+    },
+  }
+}
+
+const success = (data: object): Reply => ({ status: 200, body: { code: 200, message: 'success', data } })
+const refusal = (code: number, message: string): Reply => ({
+  status: code,
+  body: { code, message, data: null },
+})
