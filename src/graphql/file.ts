@@ -4,7 +4,7 @@
  * variables.
  */
 export interface FormFile {
-  /** Null: it is too large, and was not read to its end. */
+  /** Null: it was not read to its end, being too large, or nobody's who may upload. */
   readonly read: () => Buffer | null
 }
 

@@ -28,32 +28,38 @@ const LIMITS = {
   fieldSize: MOST_FIELD_BYTES,
   fields: 2,
   files: 1,
-  fileSize: MOST_IMAGE_BYTES,
   parts: 3,
   headerPairs: 20,
   headerSize: 8 * 1024,
 }
 /** With what stands between the parts. */
-export const MOST_FORM_BYTES = MOST_IMAGE_BYTES + 1024 * 1024
+const MOST_FORM_BYTES = MOST_IMAGE_BYTES + 1024 * 1024
 
 /** Of whatwg-node's requests; the DOM's has no limits. */
-type Limited = Request & { formData(options: { formDataLimits: typeof LIMITS }): Promise<FormData> }
+type Limited = Request & { formData(options: { formDataLimits: object }): Promise<FormData> }
 
-export async function readForm(request: Request, { Request }: FetchAPI): Promise<Form | FormFault> {
+/** @param isWanted otherwise what comes before the file is read, and no more */
+export async function readForm(
+  request: Request,
+  { Request }: FetchAPI,
+  isWanted: boolean,
+): Promise<Form | FormFault> {
   const body = Readable.from(counted(request.body as unknown as AsyncIterable<Uint8Array>))
   const { method, headers, signal } = request
+  const isBound = Number(headers.get('content-length')) <= MOST_FORM_BYTES
+  const formDataLimits = { ...LIMITS, fileSize: isWanted && isBound ? MOST_IMAGE_BYTES : 0 }
   const init = { method, headers, signal, body, duplex: 'half' } as unknown as RequestInit
   const limited = new Request(request.url, init) as Limited
   let isTooLarge = false
   try {
-    await limited.formData({ formDataLimits: LIMITS })
+    await limited.formData({ formDataLimits })
   } catch (error) {
     const { message } = error as Error
     isTooLarge = message.startsWith('File size limit exceeded')
     if (!isTooLarge) return faultIn(message)
   }
   // What came before the file's end is there, as it comes first.
-  return formOf(await limited.formData({ formDataLimits: LIMITS }), isTooLarge)
+  return formOf(await limited.formData({ formDataLimits }), isTooLarge)
 }
 
 async function* counted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

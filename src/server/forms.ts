@@ -1,17 +1,16 @@
 /**
  * The way in for files: of a GraphQL multipart request the operation goes on as if it had come as JSON, with all that is
  * asked of such a one, and its file is put where it belongs.
- * Invariant: nothing of a body is read before whoever sends it is known, may upload, and has a berth; and a form runs
- * nothing but uploadImage alone.
+ * Invariant: nothing of a body is read before whoever sends it is known, and nothing of a file before it may upload and
+ * has a berth; and a form runs nothing but uploadImage alone.
  */
 import { type ExecutionArgs, GraphQLError, getOperationAST, Kind } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
-import { REFUSALS } from '../errors.ts'
 import type { Context, Services } from '../graphql/context.ts'
-import { badArgument, requestError } from '../graphql/request-error.ts'
+import { badArgument } from '../graphql/request-error.ts'
 import { may } from '../scope.ts'
 import { type Berths, createBerths } from './berths.ts'
-import { type Form, MOST_FORM_BYTES, placeFile, readForm } from './form.ts'
+import { type Form, placeFile, readForm } from './form.ts'
 import { type Rates, rateLimited, retryAfter } from './rates.ts'
 import type { Door } from './yoga.ts'
 
@@ -40,21 +39,18 @@ export function useForms(
       const { appId } = caller.scope
       const refuse = (status: number, error: GraphQLError, more = {}) =>
         endResponse(fetchAPI.Response.json({ errors: [error] }, { status, headers: more }))
-      if (!may(caller, 'SUBMIT')) {
-        refused(appId, 'FORBIDDEN')
-        return refuse(403, requestError('FORBIDDEN', REFUSALS.FORBIDDEN.message))
-      }
       const slowed = await rates.ofUpload(caller)
       if (slowed !== null) {
         refused(appId, 'RATE_LIMITED')
         return refuse(429, rateLimited(slowed), { 'retry-after': retryAfter(slowed) })
       }
-      if (Number(headers.get('content-length')) > MOST_FORM_BYTES) return refuse(413, tooLarge())
 
-      const leave = await berths.take(appId, request.signal).catch(() => null)
+      // Of one who may not, no file is read: uploadImage itself says so.
+      const isWanted = may(caller, 'SUBMIT')
+      const leave = isWanted ? await berths.take(appId, request.signal).catch(() => null) : () => {}
       // Nobody waits for an answer any more.
       if (leave === null) return refuse(400, badArgument('body', 'a form to its end'))
-      const form = await readForm(request, fetchAPI).catch(error => {
+      const form = await readForm(request, fetchAPI, isWanted).catch(error => {
         leave()
         throw error
       })
