@@ -92,14 +92,11 @@ test('what upstream may be about to forget is handed over again, without a look'
 
 test.each([
   ['refuses the key', isTicket, () => refuses(401)],
-  ['wants money', isTicket, () => refuses(402)],
   ['wants money, by a 400', isTicket, () => refuses(400, 400, 'insufficient balance')],
-  ['forbids it', isTicket, () => refuses(403)],
   ['wants fewer', isTicket, () => says(429, '', { 'retry-after': '1' })],
   ['is down', isTicket, () => says(503, '')],
   ['knows no such call', isTicket, () => refuses(404)],
   ['hangs up', isTicket, () => ({ cut: 'before' }) as const],
-  ['gives nonsense', isTicket, () => says(200, '<html>')],
   ['gives no ticket', isTicket, () => shows({})],
   [
     'gives a ticket for elsewhere, in the clear',
@@ -112,7 +109,6 @@ test.each([
   ],
   ['hangs up at the file', isPut, () => ({ cut: 'before' }) as const],
   ['has lost its answer', isPut, () => ({ cut: 'after' }) as const],
-  ['is down at the file', isPut, () => says(500, '')],
   ['calls the ticket over', isPut, () => says(403, '')],
   ['calls the line slow', isPut, () => says(400, '')],
   ['leads elsewhere with the file', isPut, () => says(302, '', { location: 'https://a.example/' })],

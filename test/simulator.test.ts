@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { BufferSource, Input, MP4 } from 'mediabunny'
-import { Agent, fetch, type RequestInit } from 'undici'
+import { Agent, FormData, fetch, type RequestInit } from 'undici'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Client } from 'wavespeed'
 import { createFaultPlan, type FaultPlanOptions } from '../src/simulator/faults.ts'
@@ -22,6 +22,7 @@ import {
 import { inFile } from './support/file.ts'
 import { run } from './support/process.ts'
 import { until } from './support/until.ts'
+import { JPEG } from './support/upload.ts'
 
 const KEY = 'a key of its own'
 const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
@@ -754,6 +755,113 @@ describe('a file', () => {
   })
 })
 
+describe('an upload', () => {
+  const HEADERS = { 'content-type': 'image/jpeg' }
+  async function ticket(simulator: Awaited<ReturnType<typeof start>>, asked: object = {}) {
+    const { code, data } = await simulator.call('POST', '/media/uploads', {
+      filename: 'cat.jpg',
+      size: JPEG.length,
+      content_type: 'image/jpeg',
+      ...asked,
+    })
+    const put = async (more: object = {}, body = JPEG) => {
+      const headers = { ...data.upload.headers, ...more }
+      const answer = await simulator.get(data.upload.url, { method: 'PUT', headers, body })
+      await answer.bytes()
+      return answer.status
+    }
+    return { code, put, ...data }
+  }
+
+  test('is a ticket and a PUT, and is there for seven days', async () => {
+    await using simulator = await start()
+    const { put, download_url: url, upload } = await ticket(simulator)
+    expect(upload).toMatchObject({ method: 'PUT', headers: HEADERS })
+    expect(Date.parse(upload.expires_at)).toBeGreaterThan(Date.now())
+    const at = async () => {
+      const answer = await simulator.get(url)
+      return [answer.status, Buffer.from(await answer.arrayBuffer()).equals(JPEG)]
+    }
+    expect(await at()).toEqual([404, false])
+    expect(await put()).toBe(200)
+    expect(await at()).toEqual([200, true])
+    simulator.advance(7 * DAY - 60_000)
+    expect(await at()).toEqual([200, true])
+    simulator.advance(60_000)
+    expect(await at()).toEqual([404, false])
+  })
+
+  test.each([
+    ['the key', { authorization: `Bearer ${KEY}` }],
+    ['another type', { 'content-type': 'image/png' }],
+    ['a header more', { 'x-more': '1' }],
+    ['another token', { 'x-upload-token': 'x' }],
+  ])('is refused with %s', async (_, more) => {
+    await using simulator = await start()
+    const { put } = await ticket(simulator)
+    expect(await put(more)).toBeGreaterThanOrEqual(400)
+    expect(await put()).toBe(200)
+  })
+
+  test('is refused with another length, or once its ticket is over', async () => {
+    await using simulator = await start()
+    const { put } = await ticket(simulator)
+    expect(await put({}, JPEG.subarray(1))).toBe(400)
+    simulator.advance(15 * 60_000)
+    expect(await put()).toBe(403)
+  })
+
+  test.each([{ filename: '' }, { size: 0 }, { size: 'x' }, { size: 101 * 1024 * 1024 }])(
+    'has no ticket for %j',
+    async asked => {
+      await using simulator = await start()
+      const { code } = await simulator.call('POST', '/media/uploads', { filename: 'a', size: 1, ...asked })
+      expect([400, 413]).toContain(code)
+    },
+  )
+
+  test('may be a form, too', async () => {
+    await using simulator = await start()
+    const send = async (name: string) => {
+      const body = new FormData()
+      body.set(name, new File([JPEG], 'cat.jpg', { type: 'image/jpeg' }))
+      const answer = await simulator.get(`${simulator.origin}/api/v3/media/upload/binary`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${KEY}` },
+        body,
+      })
+      return (await answer.json()) as Answer
+    }
+    const { data } = await send('file')
+    expect(data).toMatchObject({ filename: 'cat.jpg', size: JPEG.length })
+    const file = await simulator.get(data.download_url)
+    expect(Buffer.from(await file.arrayBuffer()).equals(JPEG)).toBe(true)
+    expect((await send('image')).code).toBe(400)
+  })
+
+  test('outlives a restart', async () => {
+    await using home = await folder()
+    const file = join(home.path, 'simulator.db')
+    const first = await start({ file })
+    const { put, download_url: url } = await ticket(first)
+    await put()
+    await first.close()
+    await using second = await start({ file })
+    expect((await second.get(url)).status).toBe(200)
+  })
+
+  test('goes wrong as reads do, and a PUT that is called good has arrived', async () => {
+    const plan = createFaultPlan({ seed: 1, reads: 1, submits: 0 })
+    const kinds = new Set<string>()
+    for (let n = 0; n < 300; n++) {
+      const fault = plan.fault({ method: 'PUT', path: '/media/files/a', body: undefined })
+      if (fault !== null && 'status' in fault) expect(fault.status).toBeGreaterThan(400)
+      kinds.add(JSON.stringify(fault))
+    }
+    expect(kinds.size).toBeGreaterThan(5)
+  })
+})
+
 describe('a restart', () => {
   test('on the same file keeps jobs, files and port', async () => {
     await using home = await folder()
@@ -809,6 +917,20 @@ describe('the official client', () => {
     expect(simulator.calls.filter(call => call.method === 'POST')).toEqual([
       { method: 'POST', path: `/${MODEL}`, body: input },
     ])
+    expect(quiet.said()).toEqual([])
+  })
+
+  test('hands over a file, which is there then', async () => {
+    using quiet = silent()
+    await using simulator = await start()
+    const client = new Client(KEY, { baseUrl: simulator.origin })
+    const url = await client.upload('src/simulator/assets/sample.jpg')
+    const file = await simulator.get(url)
+    expect([file.headers.get('content-type'), Buffer.from(await file.arrayBuffer())]).toEqual([
+      'image/jpeg',
+      JPEG,
+    ])
+    expect(simulator.calls.map(({ method }) => method)).toEqual(['POST', 'PUT'])
     expect(quiet.said()).toEqual([])
   })
 
