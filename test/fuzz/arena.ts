@@ -8,6 +8,7 @@ import { createWebhookAddresses } from '../../src/webhook-address.ts'
 import { UNCAPPED } from '../support/doors.ts'
 import { type Harness, startGateway, submit, take } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
+import { JPEG, uploaded } from '../support/upload.ts'
 import { SECRET } from './verdict.ts'
 
 export const WEBHOOK_SECRET = 'whsec_of-the-arena'
@@ -56,6 +57,7 @@ export async function openArena(): Promise<Arena> {
     ids.push(await submit(harness, `a dog runs sim:seconds=${seconds}`, asker, { tags: ['t'] }))
   }
   await submit(harness, `a ${SECRET} sim:fail=1200`, theirs, more)
+  for (const key of [theirs, asker]) ids.push((await uploaded(harness, JPEG, key)).id)
   const token = async (input: string) => {
     const { data } = await harness.query(
       `mutation { createAccessToken(input: { ${input} }) { ... on CreateAccessTokenPayload { token } } }`,

@@ -1,5 +1,5 @@
 /**
- * What is thrown at a running gateway, and what may never come of it: five properties, each a random input and the faults
+ * What is thrown at a running gateway, and what may never come of it: six properties, each a random input and the faults
  * that are found in what comes back.
  * Invariant: after each input nothing has been logged that nobody foresaw.
  */
@@ -8,6 +8,7 @@ import { schema } from '../../src/graphql/schema.ts'
 import { DOORS, type Heard } from '../support/doors.ts'
 import { until } from '../support/until.ts'
 import { type Arena, PATIENCE_MS, type Talk, talk } from './arena.ts'
+import { formTalks } from './forms.ts'
 import { socketFaults, socketTalks } from './frames.ts'
 import { httpFaults, httpTalks } from './http.ts'
 import { brokenOperations, type Operation, operations } from './operation.ts'
@@ -39,6 +40,8 @@ export const FUZZ = {
   'documents with words gone, doubled and swapped': arena =>
     operationThrow(arena, brokenOperations(drawn(arena))),
   'bytes to HTTP': arena => talkThrow(arena, httpTalks({ operations: some(arena), bearers: arena.bearers })),
+  'forms with files': arena =>
+    talkThrow(arena, formTalks({ operations: some(arena), bearers: arena.bearers })),
   'bytes to a WebSocket': arena =>
     talkThrow(arena, socketTalks({ operations: some(arena), bearers: arena.bearers })),
   webhooks: arena => throwOf(deliveries(arena.webhooks), delivery => deliver(arena, delivery)),
