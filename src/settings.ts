@@ -49,7 +49,7 @@ export const SETTINGS = {
   PUBLIC_URL: {
     fallback: undefined,
     about:
-      'Where upstream reaches this gateway. With it and a secret, submits ask for a webhook at `PUBLIC_URL/webhooks/wavespeed`. Plain `http` on loopback only.',
+      'Where upstream, and whoever looks at an upload, reaches this gateway. With it and a secret, submits ask for a webhook at `PUBLIC_URL/webhooks/wavespeed`. Plain `http` on loopback only.',
     read: z
       .string()
       .transform((text, context) =>

@@ -229,6 +229,15 @@ describe('whoever may not upload', () => {
       },
     ],
     [
+      'whose address has asked too often',
+      429,
+      { MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: '1' },
+      async harness => {
+        await harness.query('{ __typename }')
+        return harness.key
+      },
+    ],
+    [
       'who has uploaded too often',
       429,
       { MAX_UPLOADS_PER_MINUTE_PER_APP: '1' },

@@ -13,7 +13,7 @@ import { tagList } from './text.ts'
 const PermissionEnum = builder.enumType('Permission', {
   values: {
     READ: {},
-    SUBMIT: { description: 'With cancel and retry of what it sees.' },
+    SUBMIT: { description: 'With cancel and retry of what it sees, and uploads of its own.' },
   } satisfies Record<(typeof PERMISSIONS)[number], object>,
 })
 

@@ -72,6 +72,8 @@ export function createHttp(doors: Doors): Server {
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     setHeaders(response)
     hurry(request, response)
+    // What of a file nobody has asked for would be read to its end, for the next request behind it.
+    if (isUpload(request)) response.setHeader('connection', 'close')
     const path = pathOf(request)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return plain(response, 400, 'Host: no host name')
@@ -104,11 +106,7 @@ export function createHttp(doors: Doors): Server {
     const answer = await yoga.handleNodeRequestAndResponse(request, response, door)
     if (door.subscription && door.caller)
       await stream.answer(Object.fromEntries(answer.headers), door.caller, door.subscription)
-    else {
-      // What it was not asked for is not read to its end.
-      if (isUpload(request) && !request.complete) response.setHeader('connection', 'close')
-      await sendNodeResponse(answer, response, request, true)
-    }
+    else await sendNodeResponse(answer, response, request, true)
   }
 
   const isForwarded = ({ socket }: IncomingMessage) => addresses.isProxy(socket.remoteAddress ?? '')

@@ -21,6 +21,8 @@ type Brought = Handed | { kind: 'gone' }
 const MARGIN_MS = 60 * 60 * 1000
 const FIRST_WAIT_MS = 2000
 const LAST_WAIT_MS = 5 * 60_000
+/** What upstream may ask for. */
+const LONGEST_REST_MS = 60 * 60_000
 
 export function createCourier(options: {
   store: Store
@@ -35,11 +37,14 @@ export function createCourier(options: {
   /** None is brought before. In memory: a restart tries once more, no harm. */
   let until = 0
 
+  /** One that ends farther ahead was begun by a clock that was wrong. */
+  const isResting = () => now() < until && until - now() <= LONGEST_REST_MS
+
   async function carry(image: Handing, signal: AbortSignal): Promise<Brought> {
     const { handedUrl } = image
     if (handedUrl !== null && (await reach.look(handedUrl, signal)).kind === 'image')
       return { kind: 'handed', url: handedUrl }
-    if (now() < until) return { kind: 'failed', retryAfterMs: null, why: 'it has just failed' }
+    if (isResting()) return { kind: 'failed', retryAfterMs: null, why: 'it has just failed' }
     const handed = await upstream.upload(image, partsOf(image), signal)
     if (handed.kind === 'handed') await store.handed(image, handed.url, now() + UPSTREAM_MEMORY - MARGIN_MS)
     return handed
@@ -67,7 +72,7 @@ export function createCourier(options: {
   /** Ever longer, while nothing but faults comes; those of one moment are one. */
   function nextTry(retryAfterMs: number | null): number {
     const at = now()
-    if (at >= until) {
+    if (!isResting()) {
       until = at + Math.max(wait, retryAfterMs ?? 0)
       wait = Math.min(2 * wait, LAST_WAIT_MS)
     }
