@@ -1,7 +1,8 @@
 /**
  * Uploads in SQLite: what an app keeps, who of it sees it, and how it goes again.
  * Invariant: an image is whole before an upload names it, and stays so until none does. Its bytes are written, read and
- * taken away in parts, each in a moment of its own: 25 MB at once hold the process for 100 ms (measured), a part for 1.
+ * taken away in parts, each in a moment of its own: 25 MB at once hold the process for 100 ms, a part for 1, and for 10
+ * where it is SQLite's turn to tidy its log (measured).
  */
 import { setImmediate } from 'node:timers/promises'
 import { and, asc, eq, gt, inArray, lte, ne, type SQL, sql } from 'drizzle-orm'
