@@ -46,6 +46,10 @@ export const wholeOf = (appId: AppId): Scope => ({ appId, only: null })
 export const may = ({ grant }: Pick<Access, 'grant'>, permission: Permission): boolean =>
   grant === null || grant.permissions.includes(permission)
 
+/** An image is for a submit: whoever may have none needs no image. */
+export const mayUpload = (access: Pick<Access, 'grant'>): boolean =>
+  may(access, 'SUBMIT') && access.grant?.maxSubmits !== 0
+
 /** One and the same for the same tags and ids, in whatever order: what is submitted under it carries its tags as they stand here. */
 export function restrictionOf(tags: readonly string[], ids: readonly string[]): Restriction {
   const only = { tags: [...new Set(tags)].sort(), ids: [...new Set(ids)].sort() }

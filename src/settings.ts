@@ -146,7 +146,7 @@ export const SETTINGS = {
   MAX_UPLOADS_PER_MINUTE_PER_APP: {
     fallback: '120',
     about:
-      'Forms with a file that an app, its tokens among it, may send; a token a tenth of them. One more gets a 429 with `RATE_LIMITED`, and is not read.',
+      'Forms with a file that an app, its tokens among it, may send; a token a tenth of them, and in its life four for each submit it may have. One more gets a 429 with `RATE_LIMITED`, and is not read.',
     read: count(1, 1_000_000_000),
   },
   MAX_QUERY_COST: {

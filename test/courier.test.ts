@@ -168,6 +168,28 @@ test('while upstream takes no image, jobs of other images go on, and it is asked
   expect(world.rows()).toBe(6)
 })
 
+test('an image that alone can not be stored holds up no other', async () => {
+  const sizes: unknown[] = []
+  await using world = await open({
+    images: true,
+    fault(call) {
+      if (isTicket(call)) sizes.push((call.body as { size: number }).size)
+      // The file that is put is that of the last ticket.
+      return isPut(call) && sizes.at(-1) === 1000 ? says(400, '') : null
+    },
+  })
+  await submit(world, (await uploaded(world.harness, png(1000))).id)
+  const failures = () => world.log.filter(({ message }) => message.includes('could not be brought upstream'))
+  for (let n = 1; n <= 4; n++) {
+    await until(() => failures().length === n)
+    world.leap(60_000)
+  }
+  const asked = sizes.length
+  const { id } = await submit(world, (await uploaded(world.harness, png(2000))).id)
+  await world.reached(id, 'COMPLETED')
+  expect(sizes.slice(asked)).toContain(2000)
+})
+
 test('a gateway that dies on the way neither loses the job nor sends it twice', async () => {
   let isDying = true
   await using world = await open({

@@ -7,6 +7,7 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { type Harness, type Result, startGateway } from './support/gateway.ts'
+import { mint } from './support/token.ts'
 import { until } from './support/until.ts'
 import {
   FORM_TYPE,
@@ -300,6 +301,27 @@ describe('a slow upload', () => {
     await next
     expect(errorLines(harness)).toEqual([])
   })
+})
+
+test('a form that stands still is told so, and makes room', async () => {
+  await using harness = await startGateway()
+  const still = [1, 2].map(() => trickle(harness, formOf(partsOf(JPEG)).subarray(0, 3000)))
+  await Promise.all(still.map(({ written }) => written))
+  await uploaded(harness)
+  expect(still.map(({ heard }) => heard)).toEqual([408, 408])
+  expect(errorLines(harness)).toEqual([])
+})
+
+test('a token that may submit nothing uploads nothing, and one that may uploads four images for each', async () => {
+  await using harness = await startGateway()
+  const none = await mint(harness, { maxSubmits: 0 })
+  const answer = async (key: string) =>
+    (await (await send(harness, formOf(partsOf(JPEG)), key)).json()) as Result
+  expect((await answer(none)).data).toMatchObject({ uploadImage: { code: 'FORBIDDEN' } })
+  const one = await mint(harness, { maxSubmits: 1 })
+  for (let n = 0; n < 4; n++) expect((await answer(one)).data).toMatchObject({ uploadImage: { upload: {} } })
+  expect((await answer(one)).errors![0]!.extensions!.code).toBe('RATE_LIMITED')
+  await uploaded(harness)
 })
 
 test('a form that is cut off leaves nothing that keeps the next from coming', async () => {

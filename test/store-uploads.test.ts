@@ -5,7 +5,7 @@ import type { AppId } from '../src/prediction.ts'
 import { restrictionOf, type Scope, spaceOf, wholeOf } from '../src/scope.ts'
 import type { Store } from '../src/store/store.ts'
 import { UPLOAD_LIFE_MS, type Upload } from '../src/upload.ts'
-import { add, ENGINES, fixture, HOUR, INPUT, newApp, T } from './support/store.ts'
+import { add, ENGINES, fixture, HOUR, INPUT, newApp, seeAll, sendAll, T } from './support/store.ts'
 import { png } from './support/upload.ts'
 
 const GIB = 1024 ** 3
@@ -173,7 +173,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect(await f.store.imagePart(second, 0)).toBeNull()
   })
 
-  test('what a job that waits needs is not pruned; once it is done, it is', async () => {
+  test('what a job that waits or runs was made of is not pruned; once it has ended, it is', async () => {
     await using f = await fixture(open)
     const upload = await kept(f.store, wholeOf(f.app), png())
     const job = await add(f.store, f.app, T, {
@@ -182,6 +182,9 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
     expect(await prune(f.store, upload.expiresAt + HOUR)).toBe(0)
     expect(await f.store.imageOf(upload.id, upload.expiresAt + HOUR)).toMatchObject({ hash: upload.hash })
+    await seeAll(f.store, T)
+    await sendAll(f.store, T)
+    expect(await prune(f.store, upload.expiresAt + HOUR)).toBe(0)
     await f.store.change(job.id, canceled(T), T)
     expect(await prune(f.store, upload.expiresAt + HOUR)).toBeGreaterThan(0)
     expect(await f.store.imageOf(upload.id, T)).toBeNull()

@@ -4,10 +4,9 @@
  */
 import { createHash } from 'node:crypto'
 import { MOST_IMAGE_BYTES, readImage } from '../image.ts'
-import { spaceOf } from '../scope.ts'
+import { mayUpload, spaceOf } from '../scope.ts'
 import type { Image, Upload } from '../upload.ts'
 import { uploadPath } from '../upload-address.ts'
-import { forbidden } from './acceptance.ts'
 import { builder, QUERY_COST, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import type { FormFile } from './file.ts'
@@ -77,8 +76,7 @@ async function uploadImage(
   context: Context,
 ): Promise<{ upload: Upload } | RefusalOf<'INVALID_INPUT' | 'RATE_LIMITED' | 'FORBIDDEN'>> {
   const { scope, store, mostUploadBytes, now, turn } = context
-  const barred = forbidden(context)
-  if (barred !== null) return barred
+  if (!mayUpload(context.access)) return { code: 'FORBIDDEN' }
   const data = file.read()
   if (data === null) return invalid('expected at most 25 MB')
   // To hash 25 MB takes 14 ms (measured).

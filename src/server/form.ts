@@ -4,6 +4,7 @@
  * status of its own; no name in it makes or changes anything but the null that the file replaces.
  */
 import { Readable } from 'node:stream'
+import { setTimeout } from 'node:timers/promises'
 import type { FetchAPI, GraphQLParams } from 'graphql-yoga'
 import type { FormFile } from '../graphql/file.ts'
 import { MOST_IMAGE_BYTES } from '../image.ts'
@@ -17,7 +18,7 @@ export interface Form {
 }
 
 export interface FormFault {
-  status: 400 | 413
+  status: 400 | 408 | 413
   fault: string
 }
 
@@ -62,33 +63,51 @@ export async function readForm(
   return formOf(await limited.formData({ formDataLimits }), isTooLarge)
 }
 
+/** It may have a pause, and no more: a body that dribbles keeps others from their berths. */
+const PAUSE_MS = 10_000
+const LEAST_BYTES_A_SECOND = 16 * 1024
+
 async function* counted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
+  const chunks = body[Symbol.asyncIterator]()
+  const begun = performance.now()
+  for (let size = 0; ; ) {
+    const leftMs = begun + PAUSE_MS + (size / LEAST_BYTES_A_SECOND) * 1000 - performance.now()
+    const timer = new AbortController()
+    const late = setTimeout(Math.max(leftMs, 0), null, { signal: timer.signal, ref: false })
+    const next = await Promise.race([chunks.next(), late])
+    timer.abort()
+    late.catch(() => {})
+    if (next === null) throw new Error(TOO_SLOW)
+    if (next.done) return
+    size += next.value.length
     if (size > MOST_FORM_BYTES) throw new Error('Request size limit exceeded')
-    yield chunk
+    yield next.value
   }
 }
 
-const faultIn = (message: string): FormFault =>
-  /^(Field value|Request) size limit|^Field value size/.test(message)
-    ? { status: 413, fault: `expected at most ${MOST_FIELD_BYTES} bytes a field` }
-    : { status: 400, fault: 'expected a form of the fields operations and map, and one file' }
+const TOO_SLOW = 'Request too slow'
+
+function faultIn(message: string): FormFault {
+  if (message === TOO_SLOW)
+    return { status: 408, fault: `a form at ${LEAST_BYTES_A_SECOND} bytes a second or more` }
+  return /^(Field value|Request) size limit|^Field value size/.test(message)
+    ? { status: 413, fault: `at most ${MOST_FIELD_BYTES} bytes a field` }
+    : { status: 400, fault: 'a form of the fields operations and map, and one file' }
+}
 
 async function formOf(form: FormData, isTooLarge: boolean): Promise<Form | FormFault> {
   const operations = form.get('operations')
   const map = readMap(form.get('map'))
   if (typeof operations !== 'string')
-    return { status: 400, fault: 'expected a field operations of JSON, before its file' }
+    return { status: 400, fault: 'a field operations of JSON, before its file' }
   if (map === null)
     return {
       status: 400,
-      fault: 'expected a field map that names one file and one place, as in {"0": ["variables.file"]}',
+      fault: 'a field map that names one file and one place, as in {"0": ["variables.file"]}',
     }
   const file = isTooLarge ? null : form.get(map.name)
   if (typeof file === 'string' || (file === null && !isTooLarge))
-    return { status: 400, fault: 'expected the file that map names' }
+    return { status: 400, fault: 'the file that map names' }
   const bytes = file && (await (file as unknown as Blob).bytes())
   const data = bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return { operations, path: map.path, file: { read: () => data } }

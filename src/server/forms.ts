@@ -8,7 +8,7 @@ import { type ExecutionArgs, GraphQLError, getOperationAST, Kind } from 'graphql
 import type { Plugin } from 'graphql-yoga'
 import type { Context, Services } from '../graphql/context.ts'
 import { badArgument } from '../graphql/request-error.ts'
-import { may } from '../scope.ts'
+import { mayUpload } from '../scope.ts'
 import { type Berths, createBerths } from './berths.ts'
 import { type Form, placeFile, readForm } from './form.ts'
 import { type Rates, rateLimited, retryAfter } from './rates.ts'
@@ -21,6 +21,8 @@ export interface Filed extends Pick<Form, 'path' | 'file'> {
 }
 
 const UPLOAD = 'uploadImage'
+/** Whoever finds no berth so long is told to come again. */
+const PATIENCE_MS = 30_000
 
 export const isForm = (method: string | undefined, contentType: string | null | undefined): boolean =>
   method === 'POST' && /^multipart\/form-data\s*(;|$)/i.test(contentType ?? '')
@@ -46,10 +48,13 @@ export function useForms(
       }
 
       // Of one who may not, no file is read: uploadImage itself says so.
-      const isWanted = may(caller, 'SUBMIT')
-      const leave = isWanted ? await berths.take(appId, request.signal).catch(() => null) : () => {}
-      // Nobody waits for an answer any more.
-      if (leave === null) return refuse(400, badArgument('body', 'a form to its end'))
+      const isWanted = mayUpload(caller)
+      const patience = AbortSignal.any([request.signal, AbortSignal.timeout(PATIENCE_MS)])
+      const leave = isWanted ? await berths.take(appId, patience).catch(() => null) : () => {}
+      if (leave === null) {
+        refused(appId, 'RATE_LIMITED')
+        return refuse(429, rateLimited(PATIENCE_MS), { 'retry-after': retryAfter(PATIENCE_MS) })
+      }
       const form = await readForm(request, fetchAPI, isWanted).catch(error => {
         leave()
         throw error

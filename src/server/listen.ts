@@ -3,6 +3,7 @@
  */
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { StartError } from '../errors.ts'
 
 /** @throws StartError */
@@ -15,8 +16,17 @@ export async function listen(server: Server, host: string, port: number): Promis
   }
   server.removeAllListeners('error')
   const bound = (server.address() as AddressInfo).port
-  return `http://${host.includes(':') ? `[${host}]` : host}:${bound}`
+  const named = WILDCARDS.has(host) ? ownAddress() : host
+  return `http://${named.includes(':') ? `[${named}]` : named}:${bound}`
 }
+
+const WILDCARDS = new Set(['0.0.0.0', '::'])
+
+/** Where others find this machine: a wildcard leads nobody anywhere. */
+const ownAddress = (): string =>
+  Object.values(networkInterfaces())
+    .flatMap(addresses => addresses ?? [])
+    .find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1'
 
 const WHY: Readonly<Record<string, string>> = {
   EADDRINUSE: 'The port is in use by another program; stop it, or set another PORT',

@@ -16,7 +16,7 @@ export interface Rates {
   ofAddress(address: string): Promise<number | null>
   /** Of a key, with all the tokens that it has minted, which may have a tenth of it each. */
   ofCaller(caller: Pick<Caller, 'key' | 'grant' | 'hash'>): Promise<number | null>
-  /** Of an app; each of its tokens may have a tenth of it. */
+  /** Of an app; each of its tokens may have a tenth of it, and in its life four for each submit it may have. */
   ofUpload(caller: Pick<Caller, 'scope' | 'grant' | 'hash'>): Promise<number | null>
   wrongKeys: WrongKeys
 }
@@ -40,6 +40,10 @@ export interface RatesOptions {
 }
 
 const MINUTE = 60
+const DAY = 24 * 60 * MINUTE
+/** Images that a token may upload for each submit it may have: it must not fill what its app may keep. */
+const TRIES = 4
+const LIFE_POINTS = 1_000_000
 /** At most twice as many are remembered. A million addresses in one minute left 23 MB (measured). */
 const MOST_NETWORKS = 50_000
 /** An address that guesses waits so long for each answer; somebody with a good key may share it. */
@@ -61,6 +65,7 @@ export function createRates(options: RatesOptions): Rates {
   const [addresses, keys, guesses] = [limiter(perAddress), limiter(perKey), limiter(wrongKeys)]
   const tokens = limiter(Math.ceil(perKey / 10))
   const [appUploads, tokenUploads] = [limiter(uploads), limiter(Math.ceil(uploads / 10))]
+  const tokenLives = new RateLimiterMemory({ points: LIFE_POINTS, duration: DAY })
   const nameOf = createNames(mostNetworks ?? MOST_NETWORKS)
   const slowed = new Map<string, number>()
 
@@ -68,8 +73,15 @@ export function createRates(options: RatesOptions): Rates {
     ofAddress: address => take(addresses, nameOf(address)),
     ofCaller: async ({ key, grant, hash }) =>
       (grant === null ? null : await take(tokens, hash)) ?? take(keys, key),
-    ofUpload: async ({ scope, grant, hash }) =>
-      (grant === null ? null : await take(tokenUploads, hash)) ?? take(appUploads, scope.appId),
+    async ofUpload({ scope, grant, hash }) {
+      if (grant === null) return take(appUploads, scope.appId)
+      const price = Math.ceil(LIFE_POINTS / (TRIES * Math.max(grant.maxSubmits, 1)))
+      return (
+        (await take(tokenLives, hash, price)) ??
+        (await take(tokenUploads, hash)) ??
+        take(appUploads, scope.appId)
+      )
+    },
     wrongKeys: {
       async slow(address) {
         const name = nameOf(address)
@@ -110,8 +122,8 @@ export function answerSlowed(response: ServerResponse, retryAfterMs: number): vo
     .end(body)
 }
 
-const take = (limiter: RateLimiterMemory, name: string): Promise<number | null> =>
-  limiter.consume(name).then(() => null, waitOf)
+const take = (limiter: RateLimiterMemory, name: string, points = 1): Promise<number | null> =>
+  limiter.consume(name, points).then(() => null, waitOf)
 
 /** It may have passed meanwhile. */
 const waitOf = ({ msBeforeNext }: RateLimiterRes): number => Math.max(1, msBeforeNext)

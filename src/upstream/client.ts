@@ -44,11 +44,11 @@ export interface Upstream {
 
 export type Look = { seen: Observation } | { seen: null; status: number | null; retryAfterMs: number | null }
 
-/** `failed` says nothing of the image. */
+/** `failed` says nothing of the image; `isOfImage`, where it may be this one alone that can't be stored. */
 export type Handed =
   | { kind: 'handed'; url: string }
   | { kind: 'refused' }
-  | { kind: 'failed'; retryAfterMs: number | null; why: string }
+  | { kind: 'failed'; retryAfterMs: number | null; why: string; isOfImage: boolean }
 
 /** A job in upstream's list; what it does not say is null. */
 export interface Listed {
@@ -212,7 +212,12 @@ export function createUpstream({
         asked,
         stop,
       )
-      const failed = (why: string): Handed => ({ kind: 'failed', retryAfterMs, why })
+      const failed = (why: string, isOfImage = false): Handed => ({
+        kind: 'failed',
+        retryAfterMs,
+        why,
+        isOfImage,
+      })
       if (!ok) {
         const meant = status === 200 ? code : (status ?? 0)
         const isAccount = code === NO_CREDIT || saysNoCredit(message)
@@ -224,7 +229,9 @@ export function createUpstream({
       const stored = await put(ticket.url, headers, data, stop)
       if (stored !== null && stored >= 200 && stored < 300) return { kind: 'handed', url: ticket.downloadUrl }
       // Where files are kept a 400 is also said of a ticket that is over, and of a line that was slow.
-      return stored === 413 || stored === 422 ? { kind: 'refused' } : failed(`PUT_${stored ?? 'BROKEN'}`)
+      return stored === 413 || stored === 422
+        ? { kind: 'refused' }
+        : failed(`PUT_${stored ?? 'BROKEN'}`, stored !== null && stored < 500)
     },
 
     async probe(stop) {

@@ -1,28 +1,32 @@
 /**
  * Brings uploaded images upstream, before their jobs may be sent: upstream can't be made to fetch them from here.
  * Invariant: an image is brought once an app, whatever number of its jobs wait for it, and again when upstream has
- * forgotten it. Upstream's faults end no job: it waits, and whoever else's does, too.
+ * forgotten it. Upstream's faults end no job: it waits, and all wait while upstream itself fails; where one image alone can't
+ * be stored, nobody else's does.
  */
+import { LRUCache } from 'lru-cache'
 import { imageHanded, imageRefused, imageUntried, UPSTREAM_MEMORY } from '../decisions.ts'
 import type { Decide, Job } from '../prediction.ts'
 import type { Handing, Store } from '../store/store.ts'
 import type { Handed, Upstream } from '../upstream/client.ts'
 import type { Reach } from '../upstream/reach.ts'
 import type { Log } from './loop.ts'
+import { createRest, type Rest } from './rest.ts'
 
 export interface Courier {
   /** Null: it was cut off, and nothing is known. */
   bring(job: Job, signal: AbortSignal): Promise<Decide | null>
 }
 
-type Brought = Handed | { kind: 'gone' }
+type Brought =
+  | Exclude<Handed, { kind: 'failed' }>
+  | { kind: 'gone' }
+  | { kind: 'failed'; why: string; until: number }
 
 /** So long before upstream forgets it, it is brought again: a job may have to wait after that. */
 const MARGIN_MS = 60 * 60 * 1000
-const FIRST_WAIT_MS = 2000
-const LAST_WAIT_MS = 5 * 60_000
-/** What upstream may ask for. */
-const LONGEST_REST_MS = 60 * 60_000
+/** Images that could not be stored, the latest. */
+const MOST_RESTS = 1000
 
 export function createCourier(options: {
   store: Store
@@ -33,19 +37,26 @@ export function createCourier(options: {
 }): Courier {
   const { store, upstream, reach, log, now } = options
   const underway = new Map<string, Promise<Brought>>()
-  let wait = FIRST_WAIT_MS
-  /** None is brought before. In memory: a restart tries once more, no harm. */
-  let until = 0
+  /** Of all. */
+  const rest = createRest(now)
+  /** Of one image, by its name: nobody else's waits for that. */
+  const rests = new LRUCache<string, Rest>({ max: MOST_RESTS })
 
-  /** One that ends farther ahead was begun by a clock that was wrong. */
-  const isResting = () => now() < until && until - now() <= LONGEST_REST_MS
-
-  async function carry(image: Handing, signal: AbortSignal): Promise<Brought> {
+  async function carry(image: Handing, own: Rest, signal: AbortSignal): Promise<Brought> {
     const { handedUrl } = image
     if (handedUrl !== null && (await reach.look(handedUrl, signal)).kind === 'image')
       return { kind: 'handed', url: handedUrl }
-    if (isResting()) return { kind: 'failed', retryAfterMs: null, why: 'it has just failed' }
+    const resting = [own, rest].find(one => one.isOn())
+    if (resting) return { kind: 'failed', why: 'it has just failed', until: resting.until }
     const handed = await upstream.upload(image, partsOf(image), signal)
+    if (handed.kind === 'failed') {
+      const { why, isOfImage, retryAfterMs } = handed
+      // Cut off here: that says nothing of upstream.
+      if (signal.aborted) return { kind: 'failed', why, until: now() }
+      return { kind: 'failed', why, until: (isOfImage ? own : rest).begin(retryAfterMs ?? 0) }
+    }
+    rest.end()
+    own.end()
     if (handed.kind === 'handed') await store.handed(image, handed.url, now() + UPSTREAM_MEMORY - MARGIN_MS)
     return handed
   }
@@ -64,19 +75,11 @@ export function createCourier(options: {
     const image = await store.imageOf(uploadId ?? '', now())
     if (image === null) return { kind: 'gone' }
     const name = `${image.appId} ${image.hash}`
-    const carried = underway.get(name) ?? carry(image, signal).finally(() => underway.delete(name))
+    const own = rests.get(name) ?? createRest(now)
+    rests.set(name, own)
+    const carried = underway.get(name) ?? carry(image, own, signal).finally(() => underway.delete(name))
     underway.set(name, carried)
     return carried
-  }
-
-  /** Ever longer, while nothing but faults comes; those of one moment are one. */
-  function nextTry(retryAfterMs: number | null): number {
-    const at = now()
-    if (!isResting()) {
-      until = at + Math.max(wait, retryAfterMs ?? 0)
-      wait = Math.min(2 * wait, LAST_WAIT_MS)
-    }
-    return until
   }
 
   return {
@@ -86,8 +89,6 @@ export function createCourier(options: {
       const told = { prediction: job.id, app: job.appId }
       switch (brought.kind) {
         case 'handed':
-          wait = FIRST_WAIT_MS
-          until = 0
           return imageHanded(brought.url, now())
         case 'gone':
           log.warn(told, 'the uploaded image is gone; nothing was sent')
@@ -96,13 +97,12 @@ export function createCourier(options: {
           log.info(told, 'upstream refuses the uploaded image; nothing was sent')
           return imageRefused(now())
         case 'failed': {
-          const next = nextTry(brought.retryAfterMs)
-          const waitMs = next - now()
+          const { why, until } = brought
           log.warn(
-            { ...told, why: brought.why, waitMs },
+            { ...told, why, waitMs: until - now() },
             'the uploaded image could not be brought upstream; it is tried again',
           )
-          return imageUntried(next)
+          return imageUntried(until)
         }
       }
     },

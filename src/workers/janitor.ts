@@ -1,6 +1,6 @@
 /**
- * Takes away what has outlived its use: old events, expired keys and uploads, and the places of jobs long past their deadline that no
- * look gets to. In small batches, so that nobody waits for it.
+ * Takes away what has outlived its use: old events, expired keys and uploads, and the places of jobs long past their
+ * deadline that no look gets to. In small batches, so that nobody waits for it.
  * Invariant: no event is taken away that a reader still has before it.
  */
 import { setImmediate } from 'node:timers/promises'

@@ -72,7 +72,7 @@ export function createUploads(db: Db): Uploads {
   }
 
   function letGo(tx: Tx, now: number): boolean {
-    const isNeeded = sql`exists (select 1 from predictions where upload_id = uploads.id and ${OF_UPLOAD} and status = 'QUEUED')`
+    const isNeeded = sql`exists (select 1 from predictions where upload_id = uploads.id and ${OF_UPLOAD} and status in ('QUEUED', 'CREATED', 'PROCESSING'))`
     const expired = tx
       .select({ id: uploads.id })
       .from(uploads)
