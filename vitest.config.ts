@@ -1,15 +1,33 @@
 import { defineConfig } from 'vitest/config'
 
+const BROWSER = 'test/*-browser.test.ts'
+
 export default defineConfig({
   // graphql 16 has two builds side by side; here, as under Node itself, everybody gets the same one.
   resolve: { alias: { graphql: 'graphql/index.js' } },
   test: {
-    include: ['test/**/*.test.ts'],
     setupFiles: ['test/support/leaks.ts'],
+    globalSetup: ['test/support/browser.ts'],
     pool: 'forks',
-    // Most of them wait more than they work.
-    maxWorkers: 4,
     testTimeout: 20_000,
     hookTimeout: 20_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'gateway',
+          include: ['test/**/*.test.ts'],
+          exclude: [BROWSER],
+          // Most of them wait more than they work.
+          maxWorkers: 4,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      // A browser takes all the processors there are: nothing else runs beside it.
+      {
+        extends: true,
+        test: { name: 'browser', include: [BROWSER], maxWorkers: 1, sequence: { groupOrder: 1 } },
+      },
+    ],
   },
 })

@@ -15,6 +15,7 @@ import { createAuthenticate } from './server/auth.ts'
 import { createBroadcast } from './server/broadcast.ts'
 import { createConnections } from './server/connections.ts'
 import { createCrowd } from './server/crowd.ts'
+import { createGraphiql } from './server/graphiql.ts'
 import { createHeaders } from './server/headers.ts'
 import { createHealth } from './server/health.ts'
 import { createHeartbeat } from './server/heartbeat.ts'
@@ -22,6 +23,7 @@ import { createHttp, type Patience } from './server/http.ts'
 import { listen } from './server/listen.ts'
 import { createMetrics } from './server/metrics.ts'
 import { createOrigins } from './server/origin.ts'
+import { createPages } from './server/pages.ts'
 import { createRates } from './server/rates.ts'
 import { createTurns } from './server/turns.ts'
 import { createPreviews } from './server/uploads.ts'
@@ -197,8 +199,14 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
     const webhook = createWebhook({ receiver, secrets: config.webhookSecrets, now, log })
 
     const health = createHealth(store, reads)
+    const graphiql = createGraphiql({
+      introspection: config.allowIntrospection,
+      sampleImage: simulator?.sampleImage ?? null,
+    })
+    opened.push(graphiql.close)
     const server = createHttp({
       yoga,
+      graphiql,
       webSockets,
       webhook,
       previews: createPreviews(store, now),
@@ -206,6 +214,7 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       heartbeat,
       health,
       metrics,
+      pages: createPages(),
       rates,
       addresses: createAddresses(config.trustedProxies),
       crowd: createCrowd(config.maxConnectionsPerAddress),
@@ -300,6 +309,10 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
     throw error
   }
 }
+
+/** The key stands behind the #: no browser sends that to any server. */
+export const dashboardLink = (url: string, key: string | null): string =>
+  key === null ? `${url}/` : `${url}/#key=${key}`
 
 const ON_SIMULATOR = 'the simulator'
 

@@ -3,7 +3,7 @@
  */
 import { loadConfig } from './config.ts'
 import { StartError } from './errors.ts'
-import { createGateway, type Gateway } from './gateway.ts'
+import { createGateway, dashboardLink, type Gateway } from './gateway.ts'
 import { createLog } from './log.ts'
 import { SETTINGS } from './settings.ts'
 
@@ -47,16 +47,18 @@ function stopOnSignal(gateway: Gateway): void {
 
 async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string | null): Promise<string> {
   const { endpoint, simulator, url } = gateway
+  const key = simulator === null ? null : await gateway.issueKey('demo', DAY)
   const lines = [
     '',
     'Rushes is listening.',
     '',
-    `  GraphQL   ${endpoint}   (POST, GET, SSE)`,
+    `  Dashboard ${dashboardLink(url, key)}`,
+    `  GraphQL   ${endpoint}   (POST, GET, SSE; GraphiQL in a browser)`,
     `            ${endpoint.replace('http', 'ws')}     (WebSocket, graphql-transport-ws)`,
     `  Health    ${url}/health/ready`,
     `  Database  ${databaseFile}`,
   ]
-  if (simulator === null) {
+  if (simulator === null || key === null) {
     lines.push(`  Upstream  ${baseUrl}`, '')
     const here = databaseFile === DEFAULT_FILE ? '' : `DATABASE_URL=file:${databaseFile} `
     if ((await gateway.store.countApps()) === 0)
@@ -68,7 +70,6 @@ async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string 
       )
     return lines.join('\n')
   }
-  const key = await gateway.issueKey('demo', DAY)
   lines.push(
     `  Upstream  the SIMULATOR at ${simulator.origin}`,
     '            WAVESPEED_API_KEY is not set: nothing is sent to WaveSpeed, nothing is charged, the videos are samples.',

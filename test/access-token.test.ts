@@ -3,6 +3,7 @@ import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { drain, type Harness, startGateway, submit, TRANSPORTS, take } from './support/gateway.ts'
 import { sideBySide } from './support/side-by-side.ts'
+import { stream as streamOf } from './support/stream.ts'
 import { talk } from './support/talk.ts'
 import { askForToken, mint, STILL } from './support/token.ts'
 import { until } from './support/until.ts'
@@ -183,23 +184,7 @@ describe('createAccessToken', () => {
   })
 })
 
-async function stream(harness: Harness, token: string, query = FEED) {
-  const response = await harness.fetch('/graphql', {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      accept: 'text/event-stream',
-      authorization: `Bearer ${token}`,
-    },
-    body: JSON.stringify({ query }),
-  })
-  const read = { response, text: '', ended: Promise.resolve('') }
-  read.ended = (async () => {
-    for await (const chunk of response.body!) read.text += Buffer.from(chunk)
-    return 'ended'
-  })().catch(() => 'cut')
-  return read
-}
+const stream = (harness: Harness, key: string, query = FEED) => streamOf(harness, { query, key })
 
 const subscribe = (id: string, query: string) => ({ id, type: 'subscribe', payload: { query } })
 

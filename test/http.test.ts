@@ -253,7 +253,7 @@ test('any other path is a sentence, and any other method', async () => {
   const elsewhere = await harness.fetch('/api/v1')
   expect([elsewhere.status, await elsewhere.text()]).toEqual([
     404,
-    'There is nothing here. The API is at /graphql.\n',
+    'There is nothing here. The dashboard is at /, the API at /graphql.\n',
   ])
   expect((await harness.fetch('/health/live', { method: 'DELETE' })).status).toBe(405)
 })

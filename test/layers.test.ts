@@ -19,7 +19,7 @@ const STAIR = [
     'webhook-address.ts',
     'client',
   ],
-  ['limits.ts', 'prediction.ts'],
+  ['limits.ts', 'prediction.ts', 'dashboard'],
   ['decisions.ts', 'filter.ts', 'scope.ts', 'upload.ts'],
   ['token.ts'],
   ['config.ts', 'upstream', 'store'],
@@ -71,6 +71,13 @@ test('graphql reaches neither workers nor upstream', () => {
   expect(
     crossings.filter(({ from, to }) => from === 'graphql' && ['workers', 'upstream'].includes(to)),
   ).toEqual([])
+})
+
+test('the dashboard imports of the gateway only the client, for a browser has nothing else', () => {
+  const rooms = crossings.filter(({ from }) => from === 'dashboard').map(({ to }) => to)
+  expect(rooms).toContain('client')
+  expect(new Set(rooms)).toEqual(new Set(['client']))
+  expect(crossings.filter(({ to }) => to === 'dashboard')).toEqual([])
 })
 
 test('the client imports nothing, so that it can be copied', () => {

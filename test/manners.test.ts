@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { type Harness, startGateway, submit, TRANSPORTS, take } from './support/gateway.ts'
 import { add } from './support/store.ts'
+import { stream as streamOf } from './support/stream.ts'
 import { type Talk, talk } from './support/talk.ts'
 import { until } from './support/until.ts'
 
@@ -15,30 +16,8 @@ const FEED = 'subscription { predictionFeed { __typename ... on FeedCaughtUp { c
 
 const subscribe = (id: string, query = FEED) => ({ id, type: 'subscribe', payload: { query } })
 
-/** An event stream, read as it comes. */
-async function stream(
-  harness: Harness,
-  query = FEED,
-  headers: Record<string, string> = {},
-  variables: Record<string, unknown> = {},
-) {
-  const response = await harness.fetch('/graphql', {
-    method: 'POST',
-    headers: {
-      'content-type': 'application/json',
-      accept: 'text/event-stream',
-      authorization: `Bearer ${harness.key}`,
-      ...headers,
-    },
-    body: JSON.stringify({ query, variables }),
-  })
-  const read = { response, text: '', ended: Promise.resolve('') }
-  read.ended = (async () => {
-    for await (const chunk of response.body!) read.text += Buffer.from(chunk)
-    return 'ended'
-  })().catch(() => 'cut')
-  return read
-}
+const stream = (harness: Harness, query = FEED, headers = {}, variables = {}) =>
+  streamOf(harness, { query, headers, variables })
 
 /** What buffers hold, without what only waits to be collected. */
 function bufferBytes(): number {

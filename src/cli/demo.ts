@@ -3,6 +3,7 @@
  * It always asks the simulator, whatever key the environment holds: a demo costs nothing.
  * Exit code 0 if the video plays; 1, and a sentence, if anything failed.
  */
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +12,7 @@ import { request } from 'undici'
 import { WebSocket } from 'ws'
 import { resumable } from '../client/resumable.ts'
 import { loadConfig } from '../config.ts'
-import { createGateway, type Gateway } from '../gateway.ts'
+import { createGateway, dashboardLink, type Gateway } from '../gateway.ts'
 import { createLog } from '../log.ts'
 import { createProgress } from './progress.ts'
 import { readVideo } from './video.ts'
@@ -64,6 +65,10 @@ try {
   })
   gateway = await createGateway(config, await createLog('error'))
   console.log(await show(gateway, signal))
+  if (process.stdout.isTTY) {
+    console.log('Until Ctrl-C it is on the dashboard above, where you can ask for another.')
+    await once(interrupted.signal, 'abort')
+  }
 } catch (error) {
   console.error(`demo: ${(error as Error).message}`)
   process.exitCode = 1
@@ -73,9 +78,11 @@ try {
 }
 
 async function show(gateway: Gateway, signal: AbortSignal): Promise<string> {
-  const { endpoint, simulator } = gateway
-  const authorization = `Bearer ${await gateway.issueKey('demo', HOUR)}`
+  const { endpoint, simulator, url: base } = gateway
+  const key = await gateway.issueKey('demo', HOUR)
+  const authorization = `Bearer ${key}`
   console.log(`A gateway at ${endpoint}, on the simulator: nothing is charged.`)
+  console.log(`Its dashboard: ${dashboardLink(base, key)}`)
 
   async function ask<Data>(query: string, variables = {}): Promise<Data> {
     const response = await request(endpoint, {

@@ -7,10 +7,9 @@ import type { Draft, Prediction } from '../prediction.ts'
 import { may, spaceOf } from '../scope.ts'
 import type { Context } from './context.ts'
 import type { Refusal, RefusalOf } from './refusal.ts'
+import { MOST_TAGS } from './text.ts'
 
 export type Asked = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retryOf' | 'uploadId'>
-
-const MOST_TAGS = 10
 
 /** With those that whoever submits it must have. */
 export const taggedFor = ({ access }: Context, tags: readonly string[]): string[] => [

@@ -9,7 +9,9 @@ export const text = z.string().refine(value => value.isWellFormed(), 'expected w
 /** As a person counts them, and not in UTF-16 units. */
 export const characters = (value: string): number => [...value].length
 
-/** Each once. */
+/** Of a prediction. */
+export const MOST_TAGS = 10
+
 export const tagList = z
   .array(text.refine(tag => tag.trim() !== '' && characters(tag) <= 64, 'expected 1 to 64 characters'))
-  .max(10, 'expected at most 10 tags')
+  .max(MOST_TAGS, `expected at most ${MOST_TAGS} tags`)

@@ -10,11 +10,13 @@ import { WEBHOOK_PATH } from '../webhook-address.ts'
 import type { Addresses } from './address.ts'
 import type { Crowd } from './crowd.ts'
 import { isForm } from './forms.ts'
+import { GRAPHIQL_PARTS, type Graphiql } from './graphiql.ts'
 import { refuseUpgrade } from './headers.ts'
 import type { Health } from './health.ts'
 import type { ErrorLog } from './mask.ts'
 import type { Metrics } from './metrics.ts'
 import type { Origins } from './origin.ts'
+import type { Pages } from './pages.ts'
 import { answerSlowed, type Rates, retryAfter } from './rates.ts'
 import { createEventStream, type EventStreamOptions } from './sse.ts'
 import type { Previews } from './uploads.ts'
@@ -31,11 +33,13 @@ export interface Doors extends EventStreamOptions {
   mostConnections: number
   patience?: Partial<Patience> | undefined
   yoga: Yoga
+  graphiql: Graphiql
   webSockets: WebSockets
   webhook: Webhook
   previews: Previews
   health: Health
   metrics: Metrics
+  pages: Pages
   log: ErrorLog
 }
 
@@ -64,7 +68,7 @@ const PATIENCE: Patience = {
 }
 
 export function createHttp(doors: Doors): Server {
-  const { yoga, webSockets, webhook, previews, health, metrics, log, ...others } = doors
+  const { yoga, graphiql, webSockets, webhook, previews, health, metrics, pages, log, ...others } = doors
   const { addresses, crowd, origins, rates, setHeaders, mostConnections, ...rest } = others
   const { patience: given, ...streams } = rest
   const { uploadTimeout, requestTimeout, ...patience } = { ...PATIENCE, ...given }
@@ -73,7 +77,7 @@ export function createHttp(doors: Doors): Server {
     setHeaders(response)
     hurry(request, response)
     // What of a file nobody has asked for would be read to its end, for the next request behind it.
-    if (isUpload(request)) response.setHeader('connection', 'close')
+    if (isUpload(request) && !isShort(request)) response.setHeader('connection', 'close')
     const path = pathOf(request)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return plain(response, 400, 'Host: no host name')
@@ -82,14 +86,17 @@ export function createHttp(doors: Doors): Server {
     // Whoever looks whether it lives is told so, whatever comes from there.
     const slowed = path.startsWith('/health/') ? null : await rates.ofAddress(address)
     if (slowed !== null) return answerSlowed(response, slowed)
+    if (path === GRAPHQL_PATH && graphiql.isWanted(request)) return graphiql.page(request, response)
     if (path === GRAPHQL_PATH) return answerGraphql(request, response, address)
     if (path === WEBHOOK_PATH) return webhook(request, response, tokenIn(request))
     if (request.method !== 'GET' && request.method !== 'HEAD') return plain(response, 405, 'GET only')
+    if (path.startsWith(GRAPHIQL_PARTS)) return graphiql.part(request, response, path)
     if (path.startsWith(UPLOAD_PATH)) return previews(request, response, path)
     if (path === '/health/live') return health.live(response)
     if (path === '/health/ready') return health.ready(response)
     if (path === '/metrics') return metrics.answer(request, response)
-    plain(response, 404, `There is nothing here. The API is at ${GRAPHQL_PATH}.`)
+    if (await pages(request, response, path)) return
+    plain(response, 404, `There is nothing here. The dashboard is at /, the API at ${GRAPHQL_PATH}.`)
   }
 
   async function answerGraphql(
@@ -168,6 +175,10 @@ const CROWDED_MS = 1000
 const pathOf = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
 
 const isUpload = ({ method, headers }: IncomingMessage): boolean => isForm(method, headers['content-type'])
+
+/** Node reads the rest of what was refused, so that whoever sends it still hears the answer. */
+const SHORT_BYTES = 1024 * 1024
+const isShort = ({ headers }: IncomingMessage): boolean => Number(headers['content-length']) <= SHORT_BYTES
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   'transfer-encoding' in headers || Number(headers['content-length'] ?? 0) > 0

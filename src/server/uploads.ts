@@ -9,6 +9,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Uploads } from '../store/store.ts'
 import type { Upload } from '../upload.ts'
 import { addressIn } from '../upload-address.ts'
+import { isKnown } from './etag.ts'
 
 export type Previews = (request: IncomingMessage, response: ServerResponse, path: string) => Promise<void>
 
@@ -33,7 +34,7 @@ export const createPreviews =
       'content-security-policy': "default-src 'none'; sandbox; frame-ancestors 'none'",
       'cross-origin-resource-policy': 'cross-origin',
     }
-    if (isKnown(headers['if-none-match'], etag)) return void response.writeHead(304, common).end()
+    if (isKnown({ headers }, etag)) return void response.writeHead(304, common).end()
     response.writeHead(200, {
       ...common,
       'content-type': upload.contentType,
@@ -63,6 +64,3 @@ const ENDINGS: Readonly<Record<Upload['contentType'], string>> = {
   'image/webp': 'webp',
   'image/bmp': 'bmp',
 }
-
-const isKnown = (given: string | undefined, etag: string): boolean =>
-  (given ?? '').split(',').some(one => [etag, `W/${etag}`, '*'].includes(one.trim()))

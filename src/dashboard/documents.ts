@@ -1,0 +1,189 @@
+/**
+ * What the dashboard asks, and the shapes of what it is told. Held against schema.graphql by a test.
+ */
+export const STATUSES = ['QUEUED', 'CREATED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED'] as const
+export type Status = (typeof STATUSES)[number]
+
+export interface Prediction {
+  id: string
+  model: string
+  status: Status
+  input: {
+    imageUrl: string
+    prompt: string
+    negativePrompt: string | null
+    duration: number
+    enablePromptExpansion: boolean
+    seed: number
+  }
+  outputs: { url: string; hasNsfwContent: boolean | null; expiresAt: string | null }[]
+  error: { code: string; message: string; retryable: boolean } | null
+  cost: { amount: number }
+  tags: string[]
+  createdAt: string
+  submittedAt: string | null
+  finishedAt: string | null
+  updatedAt: string
+}
+
+export interface Model {
+  model: string
+  name: string
+  resolution: string
+  durations: number[]
+  cost: { amount: number }
+  expectedSeconds: number | null
+}
+
+export interface Viewer {
+  name: string
+  limits: {
+    maxInFlight: number | null
+    maxQueued: number | null
+    submitsPerMinute: number | null
+    monthlyBudget: { amount: number } | null
+    weight: number
+  }
+  usage: { inFlight: number; queued: number; spentThisMonth: { amount: number } }
+}
+
+/** When something became of a prediction. */
+export type Moments = Pick<
+  Prediction,
+  'id' | 'status' | 'createdAt' | 'submittedAt' | 'finishedAt' | 'updatedAt'
+>
+
+export interface Page<Node> {
+  edges: { node: Node }[]
+  pageInfo: { hasNextPage: boolean; endCursor: string | null }
+}
+
+export interface Filter {
+  statuses?: readonly Status[]
+  tags?: readonly string[]
+  createdAfter?: string
+  createdBefore?: string
+}
+
+export interface Issue {
+  path: string[]
+  message: string
+}
+
+export interface Overview {
+  feedCursor: string
+  viewer: Viewer
+  models: Model[]
+  predictions: Page<Prediction>
+}
+export interface Figures extends Pick<Overview, 'viewer' | 'models'> {
+  nodes: ({ id: string; queuePosition: number | null } | null)[]
+}
+export interface FeedItem {
+  data?: { predictionFeed: { prediction?: Prediction; reason?: string } } | null
+  errors?: { message: string }[]
+}
+
+/** The answer to a mutation: what it is for, or why not. */
+export interface Answer {
+  prediction?: Prediction
+  mayStillBeCharged?: boolean
+  upload?: { id: string }
+  code?: string
+  message?: string
+  issues?: Issue[]
+  retryAfterMs?: number
+  budget?: { amount: number }
+  spent?: { amount: number }
+}
+
+const CARD = `fragment Card on Prediction {
+  id model status createdAt submittedAt finishedAt updatedAt tags
+  input { imageUrl prompt negativePrompt duration enablePromptExpansion seed }
+  outputs { url hasNsfwContent expiresAt }
+  error { code message retryable }
+  cost { amount }
+}`
+
+const VIEWER = `viewer {
+  name
+  limits { maxInFlight maxQueued submitsPerMinute monthlyBudget { amount } weight }
+  usage { inFlight queued spentThisMonth { amount } }
+}`
+const MODELS = 'models { model name resolution durations cost { amount } expectedSeconds }'
+const PAGE = 'edges { node { ...Card } } pageInfo { hasNextPage endCursor }'
+
+export const OVERVIEW = `query Overview($filter: PredictionFilter) {
+  feedCursor
+  ${VIEWER}
+  ${MODELS}
+  predictions(first: 24, filter: $filter) { ${PAGE} }
+}
+${CARD}`
+
+export const OLDER = `query Older($filter: PredictionFilter) {
+  predictions(first: 48, filter: $filter) { ${PAGE} }
+}
+${CARD}`
+
+/** What no event carries. */
+export const FIGURES = `query Figures($ids: [ID!]!) {
+  ${VIEWER}
+  ${MODELS}
+  nodes(ids: $ids) { ... on Prediction { id queuePosition } }
+}`
+
+export const MOMENTS = `query Moments($after: String, $filter: PredictionFilter) {
+  predictions(first: 100, after: $after, filter: $filter) {
+    edges { node { id status createdAt submittedAt finishedAt updatedAt } }
+    pageInfo { hasNextPage endCursor }
+  }
+}`
+
+export const FEED = `subscription Feed($after: String) {
+  predictionFeed(after: $after) {
+    __typename
+    ... on PredictionEvent { cursor prediction { ...Card } }
+    ... on FeedCaughtUp { cursor }
+    ... on FeedGap { cursor reason }
+  }
+}
+${CARD}`
+
+const REFUSED = `... on Error { code message }
+    ... on InvalidInputError { issues { path message } }
+    ... on RateLimitedError { retryAfterMs }`
+const OVER_BUDGET = '... on BudgetExceededError { budget { amount } spent { amount } }'
+
+export const SUBMIT = `mutation Submit($input: SubmitVideoInput!) {
+  answer: submitVideo(input: $input) {
+    ... on SubmitVideoPayload { prediction { ...Card } }
+    ${REFUSED}
+    ${OVER_BUDGET}
+  }
+}
+${CARD}`
+
+export const UPLOAD = `mutation Upload($input: UploadImageInput!) {
+  answer: uploadImage(input: $input) {
+    ... on UploadImagePayload { upload { id } }
+    ${REFUSED}
+  }
+}`
+
+export const CANCEL = `mutation Cancel($input: CancelPredictionInput!) {
+  answer: cancelPrediction(input: $input) {
+    ... on CancelPredictionPayload { mayStillBeCharged prediction { ...Card } }
+    ... on Error { code message }
+  }
+}
+${CARD}`
+
+export const RETRY = `mutation Retry($input: RetryPredictionInput!) {
+  answer: retryPrediction(input: $input) {
+    ... on RetryPredictionPayload { prediction { ...Card } }
+    ${REFUSED}
+    ${OVER_BUDGET}
+  }
+}
+${CARD}`

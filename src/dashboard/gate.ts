@@ -1,0 +1,38 @@
+/**
+ * Asks for a key.
+ */
+import { html } from 'htm/preact'
+import { useEffect, useRef } from 'preact/hooks'
+
+/** As key.ts has it; a `Bearer` before it is let go. */
+const FORM = '[\\x21-\\x7e]+'
+
+export function Gate({ why, onKey }: { why: string | null; onKey(key: string): void }) {
+  const field = useRef<HTMLInputElement>(null)
+  // The page's own autofocus is for its first moment alone.
+  useEffect(() => field.current?.focus(), [why])
+  const enter = (event: SubmitEvent) => {
+    event.preventDefault()
+    const key = String(new FormData(event.target as HTMLFormElement).get('key')).trim()
+    if (key !== '') onKey(key.replace(/^Bearer\s+/i, ''))
+  }
+  return html`
+    <main class="gate">
+      <img src="/assets/dashboard/icon.svg" alt="" width="40" height="40" />
+      <h1>Rushes</h1>
+      <form onSubmit=${enter}>
+        <label for="key">The key of your app, or a token of it</label>
+        <input
+          id="key" name="key" type="password" required autocomplete="off" ref=${field} spellcheck=${false}
+          pattern=${`\\s*(Bearer\\s+)?${FORM}\\s*`} title="rsh_… without spaces" placeholder="rsh_…"
+          aria-describedby=${why ? 'why' : undefined} aria-invalid=${why ? 'true' : undefined} />
+        ${why && html`<p id="why" class="error" role="alert">${why}</p>`}
+        <button class="primary">Open</button>
+      </form>
+      <p class="hint">
+        It stays in this tab and goes to this gateway alone. On the simulator, <code>npm start</code> prints a link that
+        has one; <code>npm run app -- create NAME</code> makes one.
+      </p>
+    </main>
+  `
+}

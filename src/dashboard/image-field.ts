@@ -1,0 +1,131 @@
+/**
+ * The image of a video to be: a file, dropped, chosen or pasted, or the address of one; with a look at it.
+ */
+import { html } from 'htm/preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+
+export type Image = { file: File } | { url: string }
+
+/** What the gateway takes; it judges by the bytes. */
+const TYPES = 'image/jpeg,image/png,image/webp,image/bmp'
+const MOST_BYTES = 25 * 1024 * 1024
+
+const unfitOf = ({ size, type }: File): string | null => {
+  if (size > MOST_BYTES) return 'An image may have 25 MB at most.'
+  return type === '' || type.startsWith('image/') ? null : 'That is no image.'
+}
+
+export interface ImageFieldProps {
+  image: Image
+  fault: string | undefined
+  onImage(image: Image): void
+}
+
+export function ImageField({ image, fault, onImage }: ImageFieldProps) {
+  const [isOver, setOver] = useState(false)
+  const [unfit, setUnfit] = useState<string | null>(null)
+  const chooser = useRef<HTMLInputElement>(null)
+  const isFile = 'file' in image
+  const preview = usePreview(image)
+
+  const take = (files: FileList | undefined | null) => {
+    const file = files?.[0]
+    if (file === undefined) return
+    const why = unfitOf(file)
+    setUnfit(why)
+    if (why === null) onImage({ file })
+  }
+  const remove = () => {
+    setUnfit(null)
+    onImage({ url: '' })
+    chooser.current?.focus()
+  }
+  // A file that misses the field must not take its page away, and one may be pasted wherever one is.
+  useEffect(() => {
+    const keep = (event: Event) => event.preventDefault()
+    const paste = ({ clipboardData }: ClipboardEvent) => take(clipboardData?.files)
+    addEventListener('dragover', keep)
+    addEventListener('drop', keep)
+    addEventListener('paste', paste)
+    return () => {
+      removeEventListener('dragover', keep)
+      removeEventListener('drop', keep)
+      removeEventListener('paste', paste)
+    }
+  }, [])
+  const dropped = (event: DragEvent) => {
+    event.preventDefault()
+    setOver(false)
+    const { dataTransfer } = event
+    const url = dataTransfer?.getData('text/uri-list') || dataTransfer?.getData('text/plain')
+    if (dataTransfer?.files.length) take(dataTransfer.files)
+    else if (url) onImage({ url })
+  }
+  const said = unfit ?? fault
+
+  return html`
+    <fieldset
+      class=${`image ${isOver ? 'over' : ''} ${said ? 'wrong' : ''}`} aria-describedby=${said ? 'image-fault' : undefined}
+      onDragOver=${(event: DragEvent) => {
+        event.preventDefault()
+        setOver(true)
+      }}
+      onDragLeave=${() => setOver(false)} onDrop=${dropped}>
+      <legend>Image</legend>
+      <div class="drop">
+        ${
+          preview === null
+            ? html`<span class="hint">Drop or paste a file, or</span>`
+            : html`<${Preview} key=${preview} src=${preview} isFile=${isFile} />`
+        }
+        <label class="button">
+          ${isFile ? 'Choose another' : 'Choose a file'}
+          <input
+            class="unseen" type="file" name="file" accept=${TYPES}
+            ref=${chooser}
+            onChange=${({ target }: { target: HTMLInputElement }) => {
+              take(target.files)
+              // The same one, chosen again, is a change, too.
+              target.value = ''
+            }} />
+        </label>
+        ${isFile && html`<span class="hint file">${image.file.name}</span>`}
+        ${isFile && html`<button type="button" class="quiet" onClick=${remove}>Remove</button>`}
+      </div>
+      ${
+        !isFile &&
+        html`
+          <input
+            type="url" name="url" placeholder="or https://… of an image" aria-label="Address of the image" required
+            aria-invalid=${said ? 'true' : undefined} value=${image.url}
+            onInput=${(event: Event) => onImage({ url: (event.target as HTMLInputElement).value })} />
+        `
+      }
+      ${said && html`<p id="image-fault" class="error">${said}</p>`}
+    </fieldset>
+  `
+}
+
+function Preview({ src, isFile }: { src: string; isFile: boolean }) {
+  const [isBroken, setBroken] = useState(false)
+  if (isBroken)
+    return html`<span class="hint">${isFile ? 'This file can’t be shown as a picture.' : 'No picture can be seen at that address.'}</span>`
+  return html`<img src=${src} alt="The chosen image" onError=${() => setBroken(true)} />`
+}
+
+/** The address of what can be looked at; null where there is nothing yet. */
+function usePreview(image: Image): string | null {
+  const [preview, setPreview] = useState<string | null>(null)
+  const of = 'file' in image ? image.file : image.url
+  useEffect(() => {
+    if (typeof of === 'string') {
+      // Not each letter of an address that is being typed is asked for.
+      const timer = setTimeout(() => setPreview(/^https?:\/\/[^/]/.test(of) ? of : null), 300)
+      return () => clearTimeout(timer)
+    }
+    const url = URL.createObjectURL(of)
+    setPreview(url)
+    return () => URL.revokeObjectURL(url)
+  }, [of])
+  return preview
+}

@@ -1,0 +1,67 @@
+/**
+ * What stands in the first tab: a video, and everything that becomes of it.
+ */
+
+/** No such host, so whoever plays it with a real account learns that at no cost. */
+const NO_IMAGE = 'https://images.example/first-frame.jpg'
+const WITH_ACCOUNT = `
+# A real account: put an image of yours below.
+# A video costs what { models } says.
+`
+
+export interface Tab {
+  query: string
+  variables: { input: { image: { url: string }; [field: string]: unknown } }
+}
+
+/** @param sampleImage null with a real account */
+export const firstTab = (sampleImage: string | null): Tab => ({
+  query: `# Play and choose Submit,
+# then play and choose Watch.
+${sampleImage === null ? WITH_ACCOUNT : ''}
+mutation Submit($input: SubmitVideoInput!) {
+  submitVideo(input: $input) {
+    ... on SubmitVideoPayload {
+      prediction {
+        id
+        status
+        cost { amount currency }
+      }
+    }
+    ... on InvalidInputError {
+      issues { path message }
+    }
+    ... on Error { code message }
+  }
+}
+
+# All since the page was opened, then live.
+subscription Watch($after: String) {
+  predictionFeed(after: $after) {
+    __typename
+    ... on PredictionEvent {
+      cursor
+      prediction {
+        id
+        status
+        outputs { url }
+        error { code message }
+      }
+    }
+    ... on FeedCaughtUp { cursor }
+    ... on FeedGap { reason cursor }
+  }
+}
+`,
+  variables: {
+    // With the defaults too: GraphiQL underlines an input that lacks them.
+    input: {
+      model: 'WAN_2_2_I2V_PLUS_1080P',
+      image: { url: sampleImage ?? NO_IMAGE },
+      prompt: 'dusk over the hills, a slow pan to the left',
+      duration: 5,
+      enablePromptExpansion: false,
+      seed: -1,
+    },
+  },
+})

@@ -1,0 +1,100 @@
+/**
+ * A real browser, where there is one: `openBrowser` starts it, and each page is one of its own, with nothing in its storage.
+ * What a page says went wrong, or asked of another host, stands in its `faults`: a test asserts that they are none.
+ */
+import { accessSync, constants, existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import type { BrowserContextOptions, Page } from 'playwright-core'
+
+export interface Tab {
+  page: Page
+  /** Errors of the page and of its console, refusals of its policy, requests that failed or went to another host. */
+  faults: string[]
+}
+
+export interface Browser extends AsyncDisposable {
+  /** A fresh profile. @param origins the only ones it may ask */
+  open(origins: readonly string[], options?: BrowserContextOptions): Promise<Tab>
+}
+
+const NAMES = [
+  'chromium',
+  'chromium-browser',
+  'google-chrome',
+  'google-chrome-stable',
+  'chrome',
+  'microsoft-edge',
+]
+const PLACES = [
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+  '/Applications/Chromium.app/Contents/MacOS/Chromium',
+  '/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge',
+  ...['PROGRAMFILES', 'PROGRAMFILES(X86)', 'LOCALAPPDATA'].flatMap(name => {
+    const folder = process.env[name]
+    return folder === undefined ? [] : [join(folder, 'Google', 'Chrome', 'Application', 'chrome.exe')]
+  }),
+]
+const ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+const NO_BROWSER =
+  'No Chromium or Chrome was found: the tests in a browser were skipped. Install one (apt-get install chromium), or name it in CHROMIUM_PATH.'
+
+/** Its path. `CHROMIUM_PATH` comes first, and is believed. */
+export function findBrowser(): string | null {
+  const { CHROMIUM_PATH, PATH = '' } = process.env
+  if (CHROMIUM_PATH) return CHROMIUM_PATH
+  const onPath = PATH.split(delimiter).flatMap(folder => NAMES.map(name => join(folder, name)))
+  return [...onPath.filter(isExecutable), ...PLACES.filter(existsSync)][0] ?? null
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Vitest calls it once, after the last test: a suite without a browser says so. */
+export function teardown(): void {
+  if (findBrowser() === null) console.warn(`\n${NO_BROWSER}`)
+}
+
+export async function openBrowser(): Promise<Browser> {
+  const executablePath = findBrowser()
+  if (executablePath === null) throw new Error(NO_BROWSER)
+  const { chromium } = await import('playwright-core')
+  const browser = await chromium.launch({ executablePath, args: ARGUMENTS })
+  return {
+    async open(origins, options = {}) {
+      const context = await browser.newContext(options)
+      const page = await context.newPage()
+      const faults: string[] = []
+      page.on('pageerror', error => faults.push(`error: ${error.stack ?? error.message}`))
+      page.on('console', message => {
+        if (message.type() === 'error') faults.push(`console: ${message.text()} (${message.location().url})`)
+      })
+      context.on('request', request => {
+        const { protocol, origin: asked } = new URL(request.url())
+        if (!['data:', 'blob:'].includes(protocol) && !origins.includes(asked))
+          faults.push(`foreign: ${request.url()}`)
+      })
+      context.on('requestfailed', request => {
+        const why = request.failure()?.errorText
+        // The page itself, or a reload, let go of it.
+        if (why !== 'net::ERR_ABORTED') faults.push(`failed: ${request.url()} (${why})`)
+      })
+      return { page, faults }
+    },
+    [Symbol.asyncDispose]: () => browser.close(),
+  }
+}
