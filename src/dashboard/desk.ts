@@ -47,9 +47,9 @@ export function Desk({ board, onLeave }: { board: Board; onLeave(): void }) {
 }
 
 /** For a tab that nobody looks at. */
-function useTitle({ state: { isLive, viewer } }: Board): void {
+function useTitle({ state: { downSince, viewer } }: Board): void {
   const busy = (viewer?.usage.inFlight ?? 0) + (viewer?.usage.queued ?? 0)
-  const title = viewer !== null && !isLive ? 'Offline · Rushes' : busy > 0 ? `(${busy}) Rushes` : 'Rushes'
+  const title = downSince !== null ? 'Offline · Rushes' : busy > 0 ? `(${busy}) Rushes` : 'Rushes'
   useEffect(() => {
     document.title = title
   }, [title])

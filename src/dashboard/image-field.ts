@@ -43,7 +43,10 @@ export function ImageField({ image, fault, onImage }: ImageFieldProps) {
   // A file that misses the field must not take its page away, and one may be pasted wherever one is.
   useEffect(() => {
     const keep = (event: Event) => event.preventDefault()
-    const paste = ({ clipboardData }: ClipboardEvent) => take(clipboardData?.files)
+    // What has words, too, is meant for where it is pasted.
+    const paste = ({ clipboardData }: ClipboardEvent) => {
+      if (!clipboardData?.getData('text/plain')) take(clipboardData?.files)
+    }
     addEventListener('dragover', keep)
     addEventListener('drop', keep)
     addEventListener('paste', paste)
