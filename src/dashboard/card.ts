@@ -57,7 +57,7 @@ function progressOf(
     return `${position === undefined ? '' : `no. ${position} in the queue · `}${clock(now - Date.parse(createdAt))}`
   if (UNDER_WAY.has(status)) {
     const usual = model?.expectedSeconds ?? null
-    return `${clock(now - Date.parse(submittedAt ?? createdAt))}${usual === null ? '' : ` of some ${seconds(usual)}`}`
+    return `${clock(now - Date.parse(submittedAt ?? createdAt))}${usual === null ? '' : ` · usually ${seconds(usual)}`}`
   }
   if (finishedAt === null) return ''
   const took =

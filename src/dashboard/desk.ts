@@ -17,11 +17,11 @@ export function Desk({ board, onLeave }: { board: Board; onLeave(): void }) {
   const { viewer, sayings } = state
   useTitle(board)
   // Whoever came through the gate stands at the top of the page.
-  const top = useRef<HTMLAnchorElement>(null)
+  const top = useRef<HTMLHeadingElement>(null)
   useEffect(() => top.current?.focus({ preventScroll: true }), [])
   return html`
     <header class="bar">
-      <h1><a class="brand" href="/" ref=${top}><img src="/assets/dashboard/icon.svg" alt="" width="24" height="24" />Rushes</a></h1>
+      <h1 tabindex="-1" ref=${top}><a class="brand" href="/"><img src="/assets/dashboard/icon.svg" alt="" width="24" height="24" />Rushes</a></h1>
       <span class="app">${viewer?.name}</span>
       <${Link} board=${board} />
       <nav>
