@@ -11,6 +11,7 @@ import { etagOf, isKnown } from './etag.ts'
 import { firstTab } from './graphiql/first-tab.ts'
 import { createHeld } from './graphiql/held.ts'
 import { renderPage } from './graphiql/page.ts'
+import { preferred } from './preferred.ts'
 import { GRAPHQL_PATH } from './yoga.ts'
 
 export interface Graphiql {
@@ -94,19 +95,4 @@ export function createGraphiql({ introspection, sampleImage, heldMs }: GraphiqlO
 
     close: held.close,
   }
-}
-
-/** Which of these a header with qualities names as its best, the first of equals; wildcards name none. */
-function preferred(header: string | string[] | undefined, names: readonly string[]): string | null {
-  const named = String(header ?? '')
-    .toLowerCase()
-    .split(',')
-    .map(entry => {
-      const [name = '', ...parameters] = entry.split(';').map(part => part.trim())
-      const quality = parameters.find(parameter => parameter.startsWith('q='))
-      return { name, quality: quality === undefined ? 1 : Number(quality.slice(2)) }
-    })
-    .filter(({ name, quality }) => names.includes(name) && quality > 0)
-  const best = Math.max(...named.map(({ quality }) => quality))
-  return named.find(({ quality }) => quality === best)?.name ?? null
 }

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { etagOf, isKnown } from './etag.ts'
+import { preferred } from './preferred.ts'
 import { strip } from './typescript.ts'
 
 /** Answers, where the path is one of its own; false where it is somebody else's. */
@@ -68,14 +69,14 @@ export function createPages(): Pages {
     // Kept, and asked for again each time: a page is never of two versions.
     response.setHeader('cache-control', 'no-cache')
     response.setHeader('etag', etag)
+    response.setHeader('vary', 'Accept-Encoding')
     if (file === PAGE) response.setHeader('content-security-policy', POLICY)
     if (isKnown(request, etag)) {
       response.writeHead(304).end()
       return true
     }
-    response.setHeader('vary', 'Accept-Encoding')
     response.setHeader('content-type', TYPES[extname(file)]!)
-    const isZipped = /\bgzip\b/.test(String(request.headers['accept-encoding']))
+    const isZipped = preferred(request.headers['accept-encoding'], ['gzip']) !== null
     const sent = isZipped ? await zip(body) : Buffer.from(body)
     if (isZipped) response.setHeader('content-encoding', 'gzip')
     response.writeHead(200, { 'content-length': sent.length }).end(sent)

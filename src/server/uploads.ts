@@ -6,6 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { partsOf } from '../store/image-parts.ts'
 import type { Uploads } from '../store/store.ts'
 import type { Upload } from '../upload.ts'
 import { addressIn } from '../upload-address.ts'
@@ -47,16 +48,6 @@ export const createPreviews =
       response.destroy(),
     )
   }
-
-async function* partsOf(store: Pick<Uploads, 'imagePart'>, upload: Upload): AsyncGenerator<Buffer> {
-  for (let sent = 0, part = 0; sent < upload.bytes; part++) {
-    const data = await store.imagePart(upload, part)
-    // It was pruned meanwhile; cut short, it is no image to anybody.
-    if (data === null) throw new Error('gone')
-    sent += data.length
-    yield data
-  }
-}
 
 const ENDINGS: Readonly<Record<Upload['contentType'], string>> = {
   'image/jpeg': 'jpg',

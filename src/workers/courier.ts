@@ -7,6 +7,7 @@
 import { LRUCache } from 'lru-cache'
 import { imageHanded, imageRefused, imageUntried, UPSTREAM_MEMORY } from '../decisions.ts'
 import type { Decide, Job } from '../prediction.ts'
+import { partsOf } from '../store/image-parts.ts'
 import type { Handing, Store } from '../store/store.ts'
 import type { Handed, Upstream } from '../upstream/client.ts'
 import type { Reach } from '../upstream/reach.ts'
@@ -48,7 +49,7 @@ export function createCourier(options: {
       return { kind: 'handed', url: handedUrl }
     const resting = [own, rest].find(one => one.isOn())
     if (resting) return { kind: 'failed', why: 'it has just failed', until: resting.until }
-    const handed = await upstream.upload(image, partsOf(image), signal)
+    const handed = await upstream.upload(image, partsOf(store, image), signal)
     if (handed.kind === 'failed') {
       const { why, isOfImage, retryAfterMs } = handed
       // Cut off here: that says nothing of upstream.
@@ -59,15 +60,6 @@ export function createCourier(options: {
     own.end()
     if (handed.kind === 'handed') await store.handed(image, handed.url, now() + UPSTREAM_MEMORY - MARGIN_MS)
     return handed
-  }
-
-  async function* partsOf(image: Handing): AsyncGenerator<Buffer> {
-    for (let sent = 0, part = 0; sent < image.bytes; part++) {
-      const data = await store.imagePart(image, part)
-      if (data === null) throw new Error('gone')
-      sent += data.length
-      yield data
-    }
   }
 
   /** Those who come meanwhile wait for the same. */
