@@ -11,10 +11,13 @@ import { createSources } from './events/source.ts'
 import { createKey } from './key.ts'
 import { MODELS, type VideoModel } from './models.ts'
 import { createAddresses } from './server/address.ts'
+import { createAdmit } from './server/admission.ts'
 import { createAuthenticate } from './server/auth.ts'
 import { createBroadcast } from './server/broadcast.ts'
 import { createConnections } from './server/connections.ts'
 import { createCrowd } from './server/crowd.ts'
+import { GRAPHQL_PATH } from './server/door.ts'
+import { createExecutor } from './server/executor.ts'
 import { createGraphiql } from './server/graphiql.ts'
 import { createHeaders } from './server/headers.ts'
 import { createHealth } from './server/health.ts'
@@ -24,12 +27,12 @@ import { listen } from './server/listen.ts'
 import { createMetrics } from './server/metrics.ts'
 import { createOrigins } from './server/origin.ts'
 import { createPages } from './server/pages.ts'
+import { createPlainPost } from './server/plain-post.ts'
 import { createRates } from './server/rates.ts'
 import { createTurns } from './server/turns.ts'
 import { createPreviews } from './server/uploads.ts'
 import { createWebhook } from './server/webhook.ts'
 import { createWebSockets } from './server/websocket.ts'
-import { createExecutor, GRAPHQL_PATH } from './server/yoga.ts'
 import { createSimulator, type Simulator, type SimulatorOptions } from './simulator/simulator.ts'
 import { createNames, withNames } from './store/names.ts'
 import { openSqlite } from './store/sqlite/open.ts'
@@ -161,7 +164,7 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       refused: metrics.refused,
       turn: createTurns().next,
     }
-    const yoga = createExecutor({
+    const { read, yoga } = createExecutor({
       services,
       broadcast,
       authenticate,
@@ -187,7 +190,7 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       initMs: overrides.initMs,
     }
     const webSockets = createWebSockets({
-      ...{ yoga, authenticate, connections, heartbeat, rates, caps, log },
+      ...{ read, authenticate, connections, heartbeat, rates, caps, log },
       refused: services.refused,
       turn: services.turn,
     })
@@ -205,6 +208,8 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
     })
     opened.push(graphiql.close)
     const server = createHttp({
+      admit: createAdmit(authenticate, rates, services),
+      plainPost: createPlainPost(read, config.maxMessageBytes),
       yoga,
       graphiql,
       webSockets,

@@ -2,45 +2,40 @@
  * Who may ask at all, and whether it may read.
  * Invariant: nobody learns anything before its key is known, and a key that was taken back meanwhile begins nothing.
  */
-import { type ExecutionArgs, type GraphQLError, getOperationAST } from 'graphql'
+import { type ExecutionArgs, getOperationAST } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
 import type { Context, Services } from '../graphql/context.ts'
 import { requestError } from '../graphql/request-error.ts'
 import { may } from '../scope.ts'
 import type { Authenticate, Caller } from './auth.ts'
-import { type Rates, rateLimited, retryAfter } from './rates.ts'
-import type { Door } from './yoga.ts'
+import type { Door } from './door.ts'
+import type { Rates } from './rates.ts'
+import { type Refused, slowedDown } from './refused.ts'
 
-/** Before anything of the body is read. */
-export const useAuthentication = (
-  authenticate: Authenticate,
-  rates: Pick<Rates, 'ofCaller'>,
-  { turn, refused }: Services,
-): Plugin<Context, Door> => ({
-  async onRequest({ request, serverContext, endResponse, fetchAPI }) {
-    const { headers } = request
-    const caller = await authenticate.who(headers.get('authorization'), serverContext?.address)
-    const refuse = (status: number, error: GraphQLError, more = {}) =>
-      endResponse(fetchAPI.Response.json({ errors: [error] }, { status, headers: more }))
-    if (caller === null) return refuse(401, requestError('UNAUTHENTICATED'))
-    const wait = (ms: number) => refuse(429, rateLimited(ms), { 'retry-after': retryAfter(ms) })
-    if ('slowed' in caller) return wait(caller.slowed)
+export type Admit = (authorization: string | undefined, address: string) => Promise<Caller | Refused>
+
+/** Before anything of a body is read. */
+export const createAdmit =
+  (authenticate: Authenticate, rates: Pick<Rates, 'ofCaller'>, { turn, refused }: Services): Admit =>
+  async (authorization, address) => {
+    const caller = await authenticate.who(authorization, address)
+    if (caller === null) return { status: 401, error: requestError('UNAUTHENTICATED') }
+    if ('slowed' in caller) return slowedDown(caller.slowed)
     const { appId } = caller.scope
     const slowed = await rates.ofCaller(caller)
     if (slowed !== null) {
       refused(appId, 'RATE_LIMITED')
-      return wait(slowed)
+      return slowedDown(slowed)
     }
-    Object.assign(serverContext ?? {}, { caller })
     await turn(appId)
-  },
-})
+    return caller
+  }
 
 /**
  * Before an operation begins: its body may have taken half a minute to come.
  * @throws request error UNAUTHENTICATED
  */
-export async function mustStand(authenticate: Authenticate, caller: Caller): Promise<void> {
+export async function mustStand(authenticate: Authenticate, { caller }: Door): Promise<void> {
   if (await authenticate.stands(caller)) return
   const error = requestError('UNAUTHENTICATED')
   error.extensions.http = { status: 401 }

@@ -1,5 +1,5 @@
 /**
- * What an operation would cost, with its variables, each time it is to run.
+ * What an operation would cost: counted once a document, or where its variables count, each time it is to run.
  * Invariant: no resolver runs of an operation that is over a limit. A validated document is kept and asked again with
  * other variables, so this can't be a rule of validation.
  */
@@ -7,6 +7,8 @@ import { complexityFromQuery } from '@pothos/plugin-complexity'
 import {
   __Schema,
   __Type,
+  type ArgumentNode,
+  BREAK,
   type DocumentNode,
   type ExecutionArgs,
   type GraphQLError,
@@ -18,8 +20,10 @@ import {
   OperationTypeNode,
   SchemaMetaFieldDef,
   type SelectionSetNode,
+  TypeInfo,
   TypeMetaFieldDef,
   visit,
+  visitWithTypeInfo,
 } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
 import type { Context } from '../graphql/context.ts'
@@ -48,7 +52,9 @@ interface Cost {
 }
 
 export function useCost({ mostCost, deepest, hints }: CostOptions): Plugin {
+  /** Of those that cost the same whatever their variables are. */
   const known = new WeakMap<OperationDefinitionNode, Cost>()
+  const varies = createVaries()
 
   function judge({ schema, document, operationName, variableValues }: ExecutionArgs): GraphQLError[] {
     const operation = getOperationAST(document, operationName)
@@ -62,7 +68,7 @@ export function useCost({ mostCost, deepest, hints }: CostOptions): Plugin {
     })
     if (!coerced) return (errors ?? []).map(error => (hints ? error : withoutHint(error)))
     const cost = known.get(operation) ?? costOf(schema, document, operation, variableValues ?? {})
-    if (definitions.length === 0) known.set(operation, cost)
+    if (!known.has(operation) && !varies(schema, document)) known.set(operation, cost)
     if (cost.depth > deepest) return [tooComplex('Levels of fields', cost.depth, deepest)]
     if (cost.cost > mostCost) return [tooComplex('Cost', cost.cost, mostCost)]
     if (cost.introspection > MOST_INTROSPECTION)
@@ -73,11 +79,11 @@ export function useCost({ mostCost, deepest, hints }: CostOptions): Plugin {
   function refuse(args: ExecutionArgs, stop: (result: { errors: GraphQLError[] }) => void): void {
     const errors = judge(args)
     if (errors.length === 0) return
-    const { request, refused, scope } = args.contextValue as Context & { request?: unknown }
+    const { refused, scope } = args.contextValue as Context
     if (errors.some(({ extensions }) => extensions.code === 'QUERY_TOO_COMPLEX'))
       refused(scope.appId, 'QUERY_TOO_COMPLEX')
-    // For yoga: a request that is at fault, where the client asked to be told so by the status.
-    if (request) for (const { extensions } of errors) extensions.http = { status: 400, spec: true }
+    // Where the client asked to be told so by the status.
+    for (const { extensions } of errors) extensions.http = { status: 400, spec: true }
     stop({ errors })
   }
 
@@ -85,6 +91,40 @@ export function useCost({ mostCost, deepest, hints }: CostOptions): Plugin {
     onExecute: ({ args, setResultAndStopExecution }) => refuse(args, setResultAndStopExecution),
     onSubscribe: ({ args, setResultAndStopExecution }) => refuse(args, setResultAndStopExecution),
   }
+}
+
+/** Whether a variable stands where it may change a cost: in the arguments of a field that counts by them. */
+function createVaries(): (schema: GraphQLSchema, document: DocumentNode) => boolean {
+  const known = new WeakMap<DocumentNode, boolean>()
+
+  return (schema, document) => {
+    let found = known.get(document)
+    if (found !== undefined) return found
+    found = false
+    const types = new TypeInfo(schema)
+    const counts = () => typeof types.getFieldDef()?.extensions.complexity === 'function'
+    visit(
+      document,
+      visitWithTypeInfo(types, {
+        Argument(node) {
+          if (counts() && mentionsVariable(node)) found = true
+        },
+      }),
+    )
+    known.set(document, found)
+    return found
+  }
+}
+
+function mentionsVariable(node: ArgumentNode): boolean {
+  let found = false
+  visit(node, {
+    Variable() {
+      found = true
+      return BREAK
+    },
+  })
+  return found
 }
 
 function costOf(

@@ -27,16 +27,28 @@ const MOST_DIRECTIVES = 100
 export const useDocumentBounds = (): Plugin => ({
   onParse({ params: { source }, parseFn, setParseFn }) {
     const text = typeof source === 'string' ? source : source.body
-    if (text.length > MOST_CHARACTERS) throw badArgument('query', `at most ${MOST_CHARACTERS} characters`)
     // Not for what is known already.
     setParseFn((given, options) => {
-      bound(new Lexer(new Source(text)))
-      const document = parseFn(given, options)
-      boundNodes(document)
-      return document
+      try {
+        if (text.length > MOST_CHARACTERS) throw badArgument('query', `at most ${MOST_CHARACTERS} characters`)
+        bound(new Lexer(new Source(text)))
+        const document = parseFn(given, options)
+        boundNodes(document)
+        return document
+      } catch (error) {
+        // It is kept as it is, whichever door it came through.
+        if (error instanceof GraphQLError) asFault(error)
+        throw error
+      }
     })
   },
 })
+
+/** Of the request: so says its status, to whoever asks to be told by it. */
+function asFault({ extensions }: GraphQLError): void {
+  extensions.code ??= 'GRAPHQL_PARSE_FAILED'
+  extensions.http ??= { spec: true, status: 400 }
+}
 
 export const tooComplex = (what: string, count: number | string, most: number): GraphQLError =>
   requestError('QUERY_TOO_COMPLEX', `${what}: ${count}, and at most ${most} are allowed.`)

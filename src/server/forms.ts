@@ -10,9 +10,10 @@ import type { Context, Services } from '../graphql/context.ts'
 import { badArgument } from '../graphql/request-error.ts'
 import { mayUpload } from '../scope.ts'
 import { type Berths, createBerths } from './berths.ts'
+import type { Door } from './door.ts'
 import { type Form, placeFile, readForm } from './form.ts'
-import { type Rates, rateLimited, retryAfter } from './rates.ts'
-import type { Door } from './yoga.ts'
+import type { Rates } from './rates.ts'
+import { type Refused, slowedDown } from './refused.ts'
 
 /** What a door knows of a form. */
 export interface Filed extends Pick<Form, 'path' | 'file'> {
@@ -39,12 +40,12 @@ export function useForms(
       const caller = serverContext?.caller
       if (!caller || !isForm(request.method, headers.get('content-type'))) return
       const { appId } = caller.scope
-      const refuse = (status: number, error: GraphQLError, more = {}) =>
-        endResponse(fetchAPI.Response.json({ errors: [error] }, { status, headers: more }))
+      const refuse = ({ status, error, headers = {} }: Refused) =>
+        endResponse(fetchAPI.Response.json({ errors: [error] }, { status, headers }))
       const slowed = await rates.ofUpload(caller)
       if (slowed !== null) {
         refused(appId, 'RATE_LIMITED')
-        return refuse(429, rateLimited(slowed), { 'retry-after': retryAfter(slowed) })
+        return refuse(slowedDown(slowed))
       }
 
       // Of one who may not, no file is read: uploadImage itself says so.
@@ -53,7 +54,7 @@ export function useForms(
       const leave = isWanted ? await berths.take(appId, patience).catch(() => null) : () => {}
       if (leave === null) {
         refused(appId, 'RATE_LIMITED')
-        return refuse(429, rateLimited(PATIENCE_MS), { 'retry-after': retryAfter(PATIENCE_MS) })
+        return refuse(slowedDown(PATIENCE_MS))
       }
       const form = await readForm(request, fetchAPI, isWanted).catch(error => {
         leave()
@@ -61,7 +62,8 @@ export function useForms(
       })
       if ('fault' in form) {
         leave()
-        return refuse(form.status, form.status === 413 ? tooLarge() : badArgument('body', form.fault))
+        const error = form.status === 413 ? tooLarge() : badArgument('body', form.fault)
+        return refuse({ status: form.status, error })
       }
       const { path, file } = form
       Object.assign(serverContext, { filed: { path, file, leave } satisfies Filed })

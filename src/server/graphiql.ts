@@ -7,12 +7,12 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import graphiql from '@graphql-yoga/render-graphiql/package.json' with { type: 'json' }
+import { GRAPHQL_PATH } from './door.ts'
 import { etagOf, isKnown } from './etag.ts'
 import { firstTab } from './graphiql/first-tab.ts'
 import { createHeld } from './graphiql/held.ts'
 import { renderPage } from './graphiql/page.ts'
 import { preferred } from './preferred.ts'
-import { GRAPHQL_PATH } from './yoga.ts'
 
 export interface Graphiql {
   /** A browser that goes to a page, and no client of the API. */

@@ -8,7 +8,10 @@ import { REQUEST_ERRORS } from '../errors.ts'
 import { UPLOAD_PATH } from '../upload-address.ts'
 import { WEBHOOK_PATH } from '../webhook-address.ts'
 import type { Addresses } from './address.ts'
+import type { Admit } from './admission.ts'
 import type { Crowd } from './crowd.ts'
+import { type Door, GRAPHQL_PATH } from './door.ts'
+import type { Yoga } from './executor.ts'
 import { isForm } from './forms.ts'
 import { GRAPHIQL_PARTS, type Graphiql } from './graphiql.ts'
 import { refuseUpgrade } from './headers.ts'
@@ -17,12 +20,13 @@ import type { ErrorLog } from './mask.ts'
 import type { Metrics } from './metrics.ts'
 import type { Origins } from './origin.ts'
 import type { Pages } from './pages.ts'
-import { answerSlowed, type Rates, retryAfter } from './rates.ts'
+import type { PlainPost } from './plain-post.ts'
+import type { Rates } from './rates.ts'
+import { answerRefused, retryAfter, slowedDown } from './refused.ts'
 import { createEventStream, type EventStreamOptions } from './sse.ts'
 import type { Previews } from './uploads.ts'
 import type { Webhook } from './webhook.ts'
 import type { WebSockets } from './websocket.ts'
-import { type Door, GRAPHQL_PATH, type Yoga } from './yoga.ts'
 
 export interface Doors extends EventStreamOptions {
   addresses: Addresses
@@ -32,6 +36,8 @@ export interface Doors extends EventStreamOptions {
   setHeaders(response: ServerResponse): void
   mostConnections: number
   patience?: Partial<Patience> | undefined
+  admit: Admit
+  plainPost: PlainPost
   yoga: Yoga
   graphiql: Graphiql
   webSockets: WebSockets
@@ -68,8 +74,9 @@ const PATIENCE: Patience = {
 }
 
 export function createHttp(doors: Doors): Server {
-  const { yoga, graphiql, webSockets, webhook, previews, health, metrics, pages, log, ...others } = doors
-  const { addresses, crowd, origins, rates, setHeaders, mostConnections, ...rest } = others
+  const { plainPost, yoga, graphiql, webSockets, webhook, previews, health, metrics, pages, log, ...others } =
+    doors
+  const { addresses, crowd, origins, rates, admit, setHeaders, mostConnections, ...rest } = others
   const { patience: given, ...streams } = rest
   const { uploadTimeout, requestTimeout, ...patience } = { ...PATIENCE, ...given }
 
@@ -85,7 +92,7 @@ export function createHttp(doors: Doors): Server {
     const address = addresses.of(request)
     // Whoever looks whether it lives is told so, whatever comes from there.
     const slowed = path.startsWith('/health/') ? null : await rates.ofAddress(address)
-    if (slowed !== null) return answerSlowed(response, slowed)
+    if (slowed !== null) return answerRefused(response, slowedDown(slowed))
     if (path === GRAPHQL_PATH && graphiql.isWanted(request)) return graphiql.page(request, response)
     if (path === GRAPHQL_PATH) return answerGraphql(request, response, address)
     if (path === WEBHOOK_PATH) return webhook(request, response, tokenIn(request))
@@ -104,15 +111,19 @@ export function createHttp(doors: Doors): Server {
     response: ServerResponse,
     address: string,
   ): Promise<void> {
-    if (isForwarded(request) && !crowd.admit(address, response)) return answerSlowed(response, CROWDED_MS)
+    if (isForwarded(request) && !crowd.admit(address, response))
+      return answerRefused(response, slowedDown(CROWDED_MS))
+    const caller = await admit(request.headers.authorization, address)
+    if ('status' in caller) return answerRefused(response, caller)
+    const door: Door = { caller, address, isGone: () => response.destroyed }
+    if (await plainPost(request, response, door)) return
 
     const stream = createEventStream(request, response, streams)
-    const door: Door = { address, sink: stream.sink }
+    door.sink = stream.sink
     const lastEventId = request.headers['last-event-id']
     if (typeof lastEventId === 'string' && lastEventId !== '') door.lastEventId = lastEventId
     const answer = await yoga.handleNodeRequestAndResponse(request, response, door)
-    if (door.subscription && door.caller)
-      await stream.answer(Object.fromEntries(answer.headers), door.caller, door.subscription)
+    if (door.subscription) await stream.answer(Object.fromEntries(answer.headers), caller, door.subscription)
     else await sendNodeResponse(answer, response, request, true)
   }
 

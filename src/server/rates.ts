@@ -3,11 +3,8 @@
  * Invariant: however many addresses come, a bounded number is remembered; beyond it those of one large network count as
  * one.
  */
-import type { ServerResponse } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
-import type { GraphQLError } from 'graphql'
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
-import { requestError } from '../graphql/request-error.ts'
 import { networkOf } from './address.ts'
 import type { Caller } from './auth.ts'
 
@@ -102,24 +99,6 @@ export function createRates(options: RatesOptions): Rates {
       },
     },
   }
-}
-
-export const rateLimited = (retryAfterMs: number): GraphQLError => {
-  const error = requestError('RATE_LIMITED')
-  error.extensions.retryAfterMs = retryAfterMs
-  return error
-}
-
-export const retryAfter = (ms: number): string => `${Math.ceil(ms / 1000)}`
-
-export function answerSlowed(response: ServerResponse, retryAfterMs: number): void {
-  const body = JSON.stringify({ errors: [rateLimited(retryAfterMs)] })
-  response
-    .writeHead(429, {
-      'content-type': 'application/json; charset=utf-8',
-      'retry-after': retryAfter(retryAfterMs),
-    })
-    .end(body)
 }
 
 const take = (limiter: RateLimiterMemory, name: string, points = 1): Promise<number | null> =>

@@ -5,13 +5,15 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { GraphQLError } from 'graphql'
-import { REQUEST_ERRORS } from '../errors.ts'
+import type { RequestErrorCode } from '../errors.ts'
+import { requestError } from '../graphql/request-error.ts'
 import type { Caller } from './auth.ts'
 import type { Connection, Connections } from './connections.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { Sink, Subscriber } from './line.ts'
 import { Outlet } from './outlet.ts'
 import type { Payload } from './question.ts'
+import { answerRefused, type Refused } from './refused.ts'
 
 export interface EventStream {
   sink: Sink
@@ -58,7 +60,7 @@ export function createEventStream(
         },
       }
       const refusal = connections.admit(connection)
-      if (refusal !== null) return refuse(response, head, refusal)
+      if (refusal !== null) return answerRefused(response, REFUSALS[refusal])
 
       // A peer that is gone without a word is found out by the kernel.
       request.socket.setKeepAlive(true, 12_000)
@@ -102,14 +104,12 @@ function eventOf({ tail, cursor }: Payload): Buffer[] {
 
 const retryAfter = () => Math.round(RETRY_MS[0] + Math.random() * (RETRY_MS[1] - RETRY_MS[0]))
 
-function refuse(response: ServerResponse, head: Record<string, string>, why: 'too many' | 'stopping'): void {
-  const code = why === 'stopping' ? 'STOPPING' : 'TOO_MANY_CONNECTIONS'
-  const { message } = REQUEST_ERRORS[code]
-  response
-    .writeHead(why === 'stopping' ? 503 : 429, {
-      ...head,
-      'content-type': 'application/json; charset=utf-8',
-      'retry-after': '1',
-    })
-    .end(JSON.stringify({ errors: [{ message, extensions: { code } }] }))
+const refused = (status: number, code: RequestErrorCode): Refused => ({
+  status,
+  error: requestError(code),
+  headers: { 'retry-after': '1' },
+})
+const REFUSALS = {
+  'too many': refused(429, 'TOO_MANY_CONNECTIONS'),
+  stopping: refused(503, 'STOPPING'),
 }

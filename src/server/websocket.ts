@@ -7,22 +7,24 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { GraphQLError } from 'graphql'
+import type { FormattedExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql'
 import { handleProtocols, makeServer } from 'graphql-ws'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import type { RequestErrorCode } from '../errors.ts'
-import type { Context, Services } from '../graphql/context.ts'
+import type { Services } from '../graphql/context.ts'
 import { badArgument, requestError } from '../graphql/request-error.ts'
+import { schema } from '../graphql/schema.ts'
 import type { AppId } from '../prediction.ts'
 import type { Authenticate } from './auth.ts'
 import type { Connections } from './connections.ts'
+import type { Asked, Executor, Operation } from './executor.ts'
 import { refuseUpgrade } from './headers.ts'
 import type { Heartbeat } from './heartbeat.ts'
-import { type ErrorLog, mask } from './mask.ts'
+import type { ErrorLog } from './mask.ts'
 import { CLOSES, Peer, PeerSink } from './peer.ts'
-import { type Rates, rateLimited } from './rates.ts'
+import type { Rates } from './rates.ts'
 import { stopAtFaults } from './receiver.ts'
-import type { Door, Yoga } from './yoga.ts'
+import { rateLimited } from './refused.ts'
 
 export interface WebSockets {
   /** @param address the client's */
@@ -34,7 +36,7 @@ export interface WebSockets {
 }
 
 export interface WebSocketOptions {
-  yoga: Yoga
+  read: Executor['read']
   authenticate: Authenticate
   connections: Connections
   heartbeat: Heartbeat
@@ -62,7 +64,7 @@ const INIT_MS = 3000
 const MOST_BYTES_OF_A_STRANGER = 16 * 1024
 
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { yoga, authenticate, connections, heartbeat, rates, caps, log, turn } = options
+  const { read, authenticate, connections, heartbeat, rates, caps, log, turn } = options
   const serverOptions: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     handleProtocols,
@@ -103,50 +105,34 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
         return [rateLimited(slowed)]
       }
       await turn(appId)
-      const door: Door = { caller: peer.caller, address: peer.address, sink: new PeerSink(peer, id) }
-      const { schema, parse, validate, execute, subscribe, contextFactory } = yoga.getEnveloped({
-        ...door,
+      const asked: Asked = {
+        ...{ caller: peer.caller, address: peer.address },
+        isGone: () => !peer.isOpen,
+        sink: new PeerSink(peer, id),
         params: { ...params },
-      })
-      try {
-        const document = parse(params.query)
-        const errors = validate(schema, document)
-        if (errors.length > 0) return errors
-        return {
-          schema,
-          document,
-          operationName: params.operationName,
-          variableValues: params.variables,
-          contextValue: await contextFactory(),
-          rootValue: { execute, subscribe, peer },
-        }
-      } catch (error) {
-        return [mask(error, log)]
-      } finally {
-        Object.assign(params, { query: '', variables: undefined })
       }
+      const operation = await read(asked)
+      const { operationName } = params
+      Object.assign(params, { query: '', variables: undefined })
+      if ('errors' in operation) return operation.errors
+      const { document } = operation
+      return { schema, document, operationName, rootValue: { operation, peer }, contextValue: null }
     },
 
-    async execute({ rootValue, ...args }) {
-      const { execute, peer } = rootValue as Enveloped
-      try {
-        return (await peer.inTurn(async () => execute(args))) ?? GONE
-      } catch (error) {
-        return { errors: [mask(error, log)] }
-      }
+    async execute({ rootValue }) {
+      const { operation, peer } = rootValue as Running
+      return (await peer.inTurn(operation.run)) ?? GONE
     },
 
-    async subscribe(args) {
-      const { rootValue, ...rest } = args
-      const door = args.contextValue as Context & Door
-      Object.assign(args, { rootValue: null, contextValue: null, variableValues: null })
-      try {
-        const answer = await (rootValue as Enveloped).subscribe(rest)
-        return door.subscription ?? answer
-      } catch (error) {
-        return { errors: [mask(error, log)] }
-      }
+    subscribe(args) {
+      const { operation } = args.rootValue as Running
+      Object.assign(args, { rootValue: null })
+      return operation.run()
     },
+
+    onNext: (_context, _id, _params, _args, result) =>
+      result.errors && ({ ...result, errors: result.errors.map(withoutStatus) } as FormattedExecutionResult),
+    onError: (_context, _id, _params, errors) => errors.map(withoutStatus),
   })
 
   function refused(app: AppId, code: RequestErrorCode): GraphQLError {
@@ -221,7 +207,17 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   }
 }
 
-type Enveloped = Pick<ReturnType<Yoga['getEnveloped']>, 'execute' | 'subscribe'> & { peer: Peer }
+interface Running {
+  operation: Operation
+  peer: Peer
+}
+
+/** It is for HTTP alone. */
+function withoutStatus(error: GraphQLError): GraphQLFormattedError {
+  const { extensions, ...shown } = error.toJSON()
+  const { http: _, ...others } = extensions ?? {}
+  return Object.keys(others).length > 0 ? { ...shown, extensions: others } : shown
+}
 
 /** Nobody reads it. */
 const GONE = { data: null }

@@ -1,0 +1,172 @@
+/**
+ * The one path from a document's text to its result, whichever door it came through: parsed and validated once a text,
+ * judged by what it would cost, executed, masked. Yoga's chain of plugins does it, whole, for all of them.
+ * Invariant: nothing of an operation runs before each plugin has had its say, and what comes out has been masked.
+ */
+import {
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type GraphQLError,
+  getOperationAST,
+  type OperationTypeNode,
+} from 'graphql'
+import { createYoga, type Plugin } from 'graphql-yoga'
+import { LRUCache } from 'lru-cache'
+import { type Context, createContext, type Services } from '../graphql/context.ts'
+import { schema } from '../graphql/schema.ts'
+import { mustStand, usePermission } from './admission.ts'
+import type { Authenticate } from './auth.ts'
+import type { Broadcast } from './broadcast.ts'
+import { type CostOptions, useCost } from './cost.ts'
+import { useDocumentBounds, useSecrecy } from './document.ts'
+import { type Door, GRAPHQL_PATH } from './door.ts'
+import { useFeedHead } from './feed-head.ts'
+import { useForms } from './forms.ts'
+import type { Subscriber } from './line.ts'
+import { type ErrorLog, mask } from './mask.ts'
+import type { Rates } from './rates.ts'
+import { useEventStream, useOnePath, useReadableRequest } from './yoga.ts'
+
+export interface Executor {
+  read(asked: Asked): Promise<Operation | Unreadable>
+  /** What is rare comes in through yoga's own HTTP, and its operations through here. */
+  yoga: Yoga
+}
+
+/** It becomes the operation's context. */
+export interface Asked extends Door {
+  params: Params
+}
+
+/** As they came: of the right types. */
+export interface Params {
+  query?: string | undefined
+  operationName?: string | null | undefined
+  variables?: Record<string, unknown> | null | undefined
+}
+
+/** An operation that may run, once. */
+export interface Operation {
+  document: DocumentNode
+  /** Null: the document has none of that name, or several and no name was given. */
+  kind: OperationTypeNode | null
+  /** Masked. A subscription is there, and has not begun. */
+  run(): Promise<ExecutionResult | Subscriber>
+}
+
+export interface Unreadable {
+  errors: readonly GraphQLError[]
+}
+
+export interface ExecutorOptions {
+  services: Services
+  broadcast: Broadcast
+  authenticate: Authenticate
+  rates: Pick<Rates, 'ofUpload'>
+  mostBytes: number
+  limits: Pick<CostOptions, 'mostCost' | 'deepest'>
+  allowIntrospection: boolean
+  log: ErrorLog
+}
+
+export type Yoga = ReturnType<typeof createYoga<Door, Context>>
+
+const CACHED_CHARACTERS = 512 * 1024
+
+export function createExecutor(options: ExecutorOptions): Executor {
+  const { services, broadcast, authenticate, rates, mostBytes, limits, allowIntrospection, log } = options
+
+  const yoga: Yoga = createYoga<Door, Context>({
+    schema,
+    graphqlEndpoint: GRAPHQL_PATH,
+    context: async asked => {
+      await mustStand(authenticate, asked)
+      return createContext(services, asked.caller)
+    },
+    plugins: [
+      useForms(rates, services),
+      useReadableRequest(),
+      useOnePath(read),
+      useDocumentBounds(),
+      usePermission(),
+      useSecrecy(allowIntrospection),
+      useCost({ ...limits, hints: allowIntrospection }),
+      useFeedHead(),
+      useBroadcast(broadcast),
+      useEventStream(),
+    ],
+    parserAndValidationCache: { documentCache: createCache(), errorCache: createCache() },
+    maskedErrors: { maskError: error => mask(error, log) },
+    cors: false,
+    batching: false,
+    maxRequestBodySize: mostBytes,
+    // Forms have a way of their own.
+    multipart: false,
+    graphiql: false,
+    landingPage: false,
+    logging: false,
+  })
+
+  async function read(asked: Asked): Promise<Operation | Unreadable> {
+    const { params } = asked
+    const { schema, parse, validate, contextFactory, execute, subscribe } = yoga.getEnveloped(asked)
+    try {
+      const document: DocumentNode = parse(params.query)
+      const errors = validate(schema, document)
+      if (errors.length > 0) return { errors }
+      const kind = getOperationAST(document, params.operationName)?.operation ?? null
+      const args: ExecutionArgs = {
+        schema,
+        document,
+        contextValue: await contextFactory(),
+        variableValues: params.variables,
+        operationName: params.operationName,
+      }
+      return {
+        document,
+        kind,
+        run: () => run(asked, kind, kind === 'subscription' ? subscribe : execute, args),
+      }
+    } catch (error) {
+      return { errors: [mask(error, log)] }
+    }
+  }
+
+  async function run(
+    asked: Asked,
+    kind: Operation['kind'],
+    go: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>,
+    args: ExecutionArgs,
+  ) {
+    // Nobody would read it; what a mutation does counts all the same.
+    if (kind === 'query' && asked.isGone()) return NOTHING
+    try {
+      const answer = await go(args)
+      return asked.subscription ?? answer
+    } catch (error) {
+      return { errors: [mask(error, log)] }
+    }
+  }
+
+  return { read, yoga }
+}
+
+const NOTHING: ExecutionResult = { data: null }
+
+/** Parsed documents by their text, bounded by its length: the default counts entries, and a few large ones fill the heap. */
+const createCache = <Value extends object>() =>
+  new LRUCache<string, Value>({
+    maxSize: CACHED_CHARACTERS,
+    sizeCalculation: (_value, text) => text.length + 1,
+  })
+
+/** Subscriptions of every door meet here, and go back to it past what wraps each of their values: they have none. */
+const useBroadcast = (broadcast: Broadcast): Plugin<Context & Door> => ({
+  onSubscribe: ({ setSubscribeFn }) =>
+    setSubscribeFn(async args => {
+      const answer = await broadcast.subscribe(args)
+      if ('next' in answer) args.contextValue.subscription = answer
+      return answer
+    }),
+})
