@@ -92,6 +92,12 @@ test('only the engine knows its engine', () => {
   expect(wrong.filter(file => !/^src\/(store\/sqlite|simulator)\//.test(file))).toEqual([])
 })
 
+test('Drizzle is one build, and not the large one', () => {
+  const linked = /^import (?!type\b)[^']*'drizzle-orm[^']*'/m
+  const tests = globSync('test/**/*.ts')
+  expect([...files, ...tests].filter(file => linked.test(readFileSync(file, 'utf8')))).toEqual([])
+})
+
 test('no callback of a transaction is async', () => {
   const wrong = files.filter(file => /\.transaction\(\s*async\b/.test(readFileSync(file, 'utf8')))
   expect(wrong).toEqual([])

@@ -2,11 +2,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import { drizzle } from 'drizzle-orm/better-sqlite3'
-import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
 import { expect, test } from 'vitest'
 import type { AppId } from '../src/prediction.ts'
 import { restrictionOf, wholeOf } from '../src/scope.ts'
+import { drizzle, migrate } from '../src/store/sqlite/drizzle.ts'
 import { openSqlite } from '../src/store/sqlite/open.ts'
 import { draft, jobOf, MINUTE, T } from './support/store.ts'
 

@@ -1,10 +1,10 @@
 /**
  * The store's rows, and a second hand on them: for what would take hours to come about, and an operator's changes.
  */
-import { and, eq } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../src/prediction.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
+import { and, eq } from '../../src/store/sqlite/drizzle.ts'
 import { countOf } from '../../src/store/sqlite/pace.ts'
 import { createPredictions } from '../../src/store/sqlite/predictions.ts'
 import { createQueue } from '../../src/store/sqlite/queue.ts'

@@ -2,11 +2,11 @@
  * Apps and their keys, in SQLite. Keys are stored as hashes only.
  * Invariant: nothing is remembered between two questions, for another process writes here too.
  */
-import { and, asc, count, eq, gt, isNull, lt, or, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../prediction.ts'
 import type { App, Apps } from '../store.ts'
 import type { Db, Tx } from './database.ts'
+import { and, asc, count, eq, gt, isNull, lt, or, sql } from './drizzle.ts'
 import { apps, keys } from './tables.ts'
 
 const toApp = (row: typeof apps.$inferSelect): App => {

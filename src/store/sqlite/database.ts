@@ -7,11 +7,15 @@ import { accessSync, constants, existsSync, mkdirSync, realpathSync } from 'node
 import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
-import { DrizzleError, sql } from 'drizzle-orm'
-import { type BetterSQLite3Database, drizzle } from 'drizzle-orm/better-sqlite3'
-import { migrate } from 'drizzle-orm/better-sqlite3/migrator'
-import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { StartError } from '../../errors.ts'
+import {
+  type BetterSQLite3Database,
+  DrizzleError,
+  drizzle,
+  migrate,
+  readMigrationFiles,
+  sql,
+} from './drizzle.ts'
 
 export type Db = BetterSQLite3Database
 export type Tx = Parameters<Parameters<Db['transaction']>[0]>[0]

@@ -2,10 +2,10 @@
  * What has happened, in SQLite: the log's ends, what came after a cursor, and its pruning.
  * Invariant: each answer is read in one transaction, so no event can fall between the parts of an answer.
  */
-import { and, asc, eq, gt, lte, type SQL, sql } from 'drizzle-orm'
 import { type Scope, sees } from '../../scope.ts'
 import type { Events, EventsAnswer } from '../store.ts'
 import type { Db } from './database.ts'
+import { and, asc, eq, gt, lte, type SQL, sql } from './drizzle.ts'
 import { toPrediction } from './rows.ts'
 import { events, predictions } from './tables.ts'
 

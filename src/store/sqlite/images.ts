@@ -3,9 +3,9 @@
  * Invariant: what counts is the first `stock` of the queue's order. Whatever else an app has waiting, or ready, keeps no
  * other app's job from being made ready.
  */
-import { and, inArray, isNull, lte, notInArray, or, type SQL, sql } from 'drizzle-orm'
 import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'
+import { and, inArray, isNull, lte, notInArray, or, type SQL, sql } from './drizzle.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
 import { exists, pauseOf } from './pace.ts'
 import { toJob } from './rows.ts'

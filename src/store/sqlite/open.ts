@@ -2,10 +2,10 @@
  * The Store over one SQLite file.
  */
 import { randomBytes } from 'node:crypto'
-import { and, eq, gt, or, sql } from 'drizzle-orm'
 import type { Facts, Store } from '../store.ts'
 import { createApps } from './apps.ts'
 import { type Db, inSentences, openDatabase } from './database.ts'
+import { and, eq, gt, or, sql } from './drizzle.ts'
 import { createEvents } from './events.ts'
 import { createPredictions } from './predictions.ts'
 import { createQueue } from './queue.ts'

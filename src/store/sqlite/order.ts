@@ -3,9 +3,9 @@
  * Invariant: `turn` moves when a job gives its place back and when an app's queue begins, in that very transaction, and
  * never when a place is taken.
  */
-import { sql } from 'drizzle-orm'
 import { LONGEST_JOB_MS, MOST_OWED_MS, type Stand, SWING_MS } from '../../fairness.ts'
 import type { Db, Tx } from './database.ts'
+import { sql } from './drizzle.ts'
 import type { Row } from './rows.ts'
 import { BEGUN, IN_FLIGHT, WAITING } from './tables.ts'
 

@@ -1,9 +1,9 @@
 /**
  * What holds submits back, in SQLite: the pause, and the pace. Both change in the transaction that had the answer.
  */
-import { count, eq, type SQL } from 'drizzle-orm'
 import { faster, type Pace, type Pause, pauseOn, type StandingPause, slower } from '../../pause.ts'
 import type { Db, Tx } from './database.ts'
+import { count, eq, type SQL } from './drizzle.ts'
 import { BEGUN, IN_FLIGHT, pace, pause, predictions } from './tables.ts'
 
 export const countOf = (db: Db | Tx, where: SQL): number =>

@@ -3,10 +3,10 @@
  * like any other. What an app's own limit holds back stands where it would stand without.
  * Cost: every app's waiting rows are counted by index; of the app itself, for each id, or all once where many are asked.
  */
-import { type SQL, sql } from 'drizzle-orm'
 import { aheadOf } from '../../fairness.ts'
 import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'
+import { type SQL, sql } from './drizzle.ts'
 import { readStands } from './order.ts'
 import { WAITING } from './tables.ts'
 

@@ -3,12 +3,12 @@
  * Invariant: `create` and `change` write row, event and spending in one transaction; no callback of a transaction is async
  * (drizzle on better-sqlite3 would commit what follows the first await outside of it).
  */
-import { and, asc, desc, eq, inArray, lte, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import { type AppId, isLegal } from '../../prediction.ts'
 import { sees } from '../../scope.ts'
 import type { Creation, Idempotency, Predictions } from '../store.ts'
 import type { Db, Tx } from './database.ts'
+import { and, asc, desc, eq, inArray, lte, sql } from './drizzle.ts'
 import { hasPlace, joinQueue, leavePlace } from './order.ts'
 import { hold, release } from './pace.ts'
 import { type Row, toJob, toPrediction, toStanding } from './rows.ts'

@@ -3,9 +3,9 @@
  * what a dead worker held becomes due by itself, and what it still writes is refused. What waits is claimed in the order
  * of fairness.ts (images, submits), what was sent when it is due (here).
  */
-import { and, asc, eq, gt, gte, inArray, lte, ne, notInArray, or, type SQL, sql } from 'drizzle-orm'
 import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'
+import { and, asc, eq, gt, gte, inArray, lte, ne, notInArray, or, type SQL, sql } from './drizzle.ts'
 import { createImages } from './images.ts'
 import { countOf, exists, paceOf, pauseOf } from './pace.ts'
 import { createPositions } from './positions.ts'

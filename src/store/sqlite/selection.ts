@@ -2,10 +2,10 @@
  * Which rows a read is about, in SQL: what its scope sees of what its filter lets through.
  * Invariant: the same meaning as `sees` and `matches`; property tests hold them together.
  */
-import { and, eq, gt, inArray, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { Filter } from '../../filter.ts'
 import type { Scope } from '../../scope.ts'
 import type { Place } from '../store.ts'
+import { and, eq, gt, inArray, lt, or, type SQL, sql } from './drizzle.ts'
 import { predictions } from './tables.ts'
 
 export const place = sql`(${predictions.createdAt}, ${predictions.id})`

@@ -3,10 +3,10 @@
  * Invariant: an app's spending of a month is the sum of the costs of its predictions created in it: whoever changes a
  * cost changes it in the same transaction.
  */
-import { and, eq, sql } from 'drizzle-orm'
 import { monthOf } from '../../limits.ts'
 import type { AppId } from '../../prediction.ts'
 import type { Db, Tx } from './database.ts'
+import { and, eq, sql } from './drizzle.ts'
 import { spending } from './tables.ts'
 
 /** @param by micro-USD; less than 0 where it is given back */

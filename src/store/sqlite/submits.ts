@@ -3,10 +3,10 @@
  * Invariant: a row is `begun` on disk before its POST, and never more rows are begun than the account's limits and its
  * app's allow, counted from the rows themselves.
  */
-import { and, count, gt, inArray, lte, type SQL, sql } from 'drizzle-orm'
 import type { StandingPause } from '../../pause.ts'
 import type { Queue, SubmitClaim } from '../store.ts'
 import type { Db } from './database.ts'
+import { and, count, gt, inArray, lte, type SQL, sql } from './drizzle.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
 import { countOf, exists, inUse, paceOf, pauseOf } from './pace.ts'
 import { toJob } from './rows.ts'

@@ -2,17 +2,6 @@
  * The tables. `npm run migrations` writes what changed here into migrations/; the two never drift apart (a test).
  * Moments are milliseconds since 1970, money is micro-USD.
  */
-import { sql } from 'drizzle-orm'
-import {
-  blob,
-  index,
-  integer,
-  primaryKey,
-  real,
-  sqliteTable,
-  text,
-  uniqueIndex,
-} from 'drizzle-orm/sqlite-core'
 import { PREDICTION_ERRORS } from '../../errors.ts'
 import { IMAGE_TYPES } from '../../image.ts'
 import { VIDEO_MODELS } from '../../models.ts'
@@ -25,6 +14,7 @@ import {
   type Standing,
   SUBMISSIONS,
 } from '../../prediction.ts'
+import { blob, index, integer, primaryKey, real, sql, sqliteTable, text, uniqueIndex } from './drizzle.ts'
 
 /**
  * Where a row is on its way. Spelled out, never bound: SQLite uses a partial index only if the query says

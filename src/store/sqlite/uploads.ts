@@ -5,7 +5,6 @@
  * where it is SQLite's turn to tidy its log (measured).
  */
 import { setImmediate } from 'node:timers/promises'
-import { and, asc, eq, gt, inArray, lte, ne, type SQL, sql } from 'drizzle-orm'
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../prediction.ts'
 import { type Scope, spaceOf } from '../../scope.ts'
@@ -13,6 +12,7 @@ import { type Image, UPLOAD_LIFE_MS, type Upload } from '../../upload.ts'
 import { newAddress } from '../../upload-address.ts'
 import type { Keeping, Uploads } from '../store.ts'
 import type { Db, Tx } from './database.ts'
+import { and, asc, eq, gt, inArray, lte, ne, type SQL, sql } from './drizzle.ts'
 import { images, OF_UPLOAD, PARTIAL, parts, uploads } from './tables.ts'
 
 /** Read while somebody waits, so little; and not so little that an image is hundreds of rows. */

@@ -3,11 +3,11 @@
  * Invariant: a submit is measured under the write lock that it is written under, from the rows themselves, so that no
  * number of concurrent ones gets past a limit.
  */
-import { and, count, desc, eq, gt, gte, lt, lte, type SQL, sql } from 'drizzle-orm'
 import { excessOf, monthOf, type Use } from '../../limits.ts'
 import type { AppId } from '../../prediction.ts'
 import type { Apps, Bounds, Creation } from '../store.ts'
 import type { Db, Tx } from './database.ts'
+import { and, count, desc, eq, gt, gte, lt, lte, type SQL, sql } from './drizzle.ts'
 import { countOf } from './pace.ts'
 import { visible } from './selection.ts'
 import { spentIn } from './spending.ts'
