@@ -6,12 +6,15 @@ import type { Name } from './server/main.ts'
 
 export const NAMES = ['bare', 'stock', 'ours'] as const satisfies Name[]
 
+type Target = { bare?: number; stock?: number }
+
 export interface Metric {
   label: string
   unit: string
   digits: number
-  /** Ours is at most so many times theirs. */
-  most?: { bare?: number; stock?: number }
+  /** Ours is at most, or at least, so many times theirs. */
+  most?: Target
+  least?: Target
 }
 
 const CPU = { unit: 'µs', digits: 1, most: { bare: 1.25, stock: 1 / 5 } }
@@ -28,16 +31,16 @@ export const METRICS = {
 } satisfies Record<string, Metric>
 export type MetricName = keyof typeof METRICS
 
-export interface Results {
-  add(metric: MetricName, name: Name, value: number): void
-  median(metric: MetricName, name: Name): number
+export interface Results<Measured = MetricName> {
+  add(metric: Measured, name: Name, value: number): void
+  median(metric: Measured, name: Name): number
   /** Ours to theirs. */
-  ratio(metric: MetricName, to: Name): { median: number; least: number; most: number }
+  ratio(metric: Measured, to: Name): { median: number; least: number; most: number }
 }
 
-export function createResults(): Results {
+export function createResults<Measured extends string = MetricName>(): Results<Measured> {
   const samples = new Map<string, number[]>()
-  const of = (metric: MetricName, name: Name): number[] => {
+  const of = (metric: Measured, name: Name): number[] => {
     const key = `${metric} ${name}`
     const known = samples.get(key) ?? []
     samples.set(key, known)

@@ -1,0 +1,73 @@
+/**
+ * What the same answers cost at the least: `node:http`, JSON in, a statement, JSON out. No document is looked at. What is
+ * submitted stays in memory.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { v7 as uuidv7 } from 'uuid'
+import { decodeIdOf, encodeId } from '../../../src/graphql/id.ts'
+import { MICRO_USD } from '../../../src/models.ts'
+import { type Contender, FILE } from './contender.ts'
+import type { Operation } from './questions.ts'
+import { cursorOf, openRows, type Row } from './rows.ts'
+
+const AUTHORIZATION = 'Bearer bench'
+
+interface Question {
+  operationName: Operation
+  variables: { id: string; first: number; after: string | null; input: object }
+}
+
+export async function start(folder: string): Promise<Contender> {
+  const rows = openRows(join(folder, FILE))
+  const kept = new Map<string, object>()
+
+  const answers: Record<Operation, (given: Question['variables']) => object> = {
+    Read({ id }) {
+      const row = rows.get(decodeIdOf('Prediction', id))
+      return { prediction: row && told(row) }
+    },
+    Page({ first, after }) {
+      const found = rows.page(first, after)
+      const edges = found.slice(0, first).map(row => ({ cursor: cursorOf(row), node: told(row) }))
+      const pageInfo = { hasNextPage: found.length > first, endCursor: edges.at(-1)?.cursor ?? null }
+      return { predictions: { edges, pageInfo } }
+    },
+    Submit({ input }) {
+      const id = uuidv7()
+      kept.set(id, { ...input, id, status: 'QUEUED', createdAt: Date.now() })
+      return { submitVideo: { prediction: { id: encodeId('Prediction', id), status: 'QUEUED' } } }
+    },
+  }
+
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', chunk => chunks.push(chunk))
+    request.on('end', () => {
+      if (request.headers.authorization !== AUTHORIZATION) return response.writeHead(401).end()
+      const { operationName, variables }: Question = JSON.parse(Buffer.concat(chunks).toString())
+      const body = Buffer.from(JSON.stringify({ data: answers[operationName](variables) }))
+      response
+        .writeHead(200, {
+          'content-type': 'application/json; charset=utf-8',
+          'content-length': body.length,
+        })
+        .end(body)
+    })
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return { port: (server.address() as AddressInfo).port, authorization: AUTHORIZATION, image: '' }
+}
+
+const told = ({ id, status, model, createdAt, updatedAt, tags, cost, outputs }: Row) => ({
+  id: encodeId('Prediction', id),
+  status,
+  model,
+  createdAt: new Date(createdAt).toISOString(),
+  updatedAt: new Date(updatedAt).toISOString(),
+  tags,
+  cost: { amount: cost / MICRO_USD, currency: 'USD' },
+  outputs: outputs.map(({ url }) => ({ url })),
+})

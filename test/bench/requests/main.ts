@@ -1,0 +1,9 @@
+/**
+ * `node test/bench/requests/main.ts`: requests to bare `node:http`, to stock yoga and to this gateway. Some 80 seconds;
+ * `--quick` takes a third of it.
+ */
+import { measureRequests } from './measure.ts'
+import { requestSizes } from './sizes.ts'
+import { requestsTableOf } from './table.ts'
+
+console.log(requestsTableOf(await measureRequests(requestSizes(process.argv.includes('--quick')))))

@@ -1,0 +1,39 @@
+/**
+ * This gateway, whole, on a database file and its simulator, as it is started but for the limits of rates.
+ * Invariant: the workers rest. The simulator refuses the first submit, of another app, as an account without credit does,
+ * and the gateway itself holds back all others; of the images the first hundred are looked at, and no more.
+ */
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { loadConfig } from '../../../src/config.ts'
+import { createGateway } from '../../../src/gateway.ts'
+import { APP, type Contender, FILE } from './contender.ts'
+import { ask } from './questions.ts'
+
+const NO_CREDIT = { status: 402, body: '{"code":402,"message":"insufficient credits","data":null}' }
+const HOUR = 60 * 60 * 1000
+
+export async function start(folder: string): Promise<Contender> {
+  const config = loadConfig({
+    PORT: '0',
+    DATABASE_URL: `file:${join(folder, FILE)}`,
+    LOG_LEVEL: 'silent',
+    MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: '10000000',
+    MAX_REQUESTS_PER_MINUTE_PER_KEY: '10000000',
+  })
+  const silent = () => {}
+  const log = { debug: silent, info: silent, warn: silent, error: silent }
+  const gateway = await createGateway(config, log, { simulator: { fault: () => NO_CREDIT } })
+  const { sampleImage: image } = gateway.simulator!
+
+  const other = await gateway.issueKey('other', HOUR)
+  await fetch(gateway.endpoint, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${other}`, 'content-type': 'application/json' },
+    body: ask({ name: 'Submit', image }, 0).body,
+  })
+  while ((await gateway.store.paused()) === null) await pause(5)
+
+  const authorization = `Bearer ${await gateway.issueKey(APP, HOUR)}`
+  return { port: Number(new URL(gateway.url).port), authorization, image }
+}

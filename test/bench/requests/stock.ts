@@ -1,0 +1,107 @@
+/**
+ * The stock wiring, as yoga's documentation has it: a schema of type definitions and resolvers, all settings as they come.
+ * It asks nobody who they are, and reads the same rows with the same statements as the bare server; what is submitted
+ * stays in memory.
+ */
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { GraphQLScalarType } from 'graphql'
+import { createSchema, createYoga } from 'graphql-yoga'
+import { v7 as uuidv7 } from 'uuid'
+import { decodeIdOf, encodeId } from '../../../src/graphql/id.ts'
+import { MICRO_USD } from '../../../src/models.ts'
+import { type Contender, FILE } from './contender.ts'
+import { cursorOf, openRows, type Row } from './rows.ts'
+
+const typeDefs = `
+  scalar DateTime
+  scalar URL
+  enum PredictionStatus { QUEUED CREATED PROCESSING COMPLETED FAILED CANCELED }
+  enum VideoModel { WAN_2_2_I2V_PLUS_1080P WAN_2_2_I2V_PLUS_480P }
+  type Cost { amount: Float! currency: String! }
+  type VideoOutput { url: URL! }
+  type Prediction {
+    id: ID!
+    status: PredictionStatus!
+    model: VideoModel!
+    createdAt: DateTime!
+    updatedAt: DateTime!
+    tags: [String!]!
+    cost: Cost!
+    outputs: [VideoOutput!]!
+  }
+  type PredictionEdge { cursor: String! node: Prediction! }
+  type PageInfo { hasNextPage: Boolean! endCursor: String }
+  type PredictionConnection { edges: [PredictionEdge!]! pageInfo: PageInfo! }
+  type Query {
+    prediction(id: ID!): Prediction
+    predictions(first: Int, after: String): PredictionConnection!
+  }
+  input ImageInput { url: URL }
+  input SubmitVideoInput {
+    model: VideoModel! = WAN_2_2_I2V_PLUS_1080P
+    image: ImageInput!
+    prompt: String!
+    duration: Int! = 5
+    tags: [String!]
+  }
+  interface Error { code: String! message: String! }
+  type InvalidInputError implements Error { code: String! message: String! }
+  type SubmitVideoPayload { prediction: Prediction! }
+  union SubmitVideoResult = SubmitVideoPayload | InvalidInputError
+  type Mutation { submitVideo(input: SubmitVideoInput!): SubmitVideoResult! }
+`
+
+interface Submission {
+  model: string
+  prompt: string
+  tags?: string[] | null
+}
+
+export async function start(folder: string): Promise<Contender> {
+  const rows = openRows(join(folder, FILE))
+  const kept = new Map<string, Row & Submission>()
+
+  const yoga = createYoga({
+    schema: createSchema({
+      typeDefs,
+      resolvers: {
+        DateTime: new GraphQLScalarType<number, string>({
+          name: 'DateTime',
+          serialize: ms => new Date(ms as number).toISOString(),
+        }),
+        Query: {
+          prediction: (_root, { id }: { id: string }) => rows.get(decodeIdOf('Prediction', id)),
+          predictions(_root, { first, after }: { first: number; after: string | null }) {
+            const found = rows.page(first, after)
+            const edges = found.slice(0, first).map(row => ({ cursor: cursorOf(row), node: row }))
+            const pageInfo = { hasNextPage: found.length > first, endCursor: edges.at(-1)?.cursor ?? null }
+            return { edges, pageInfo }
+          },
+        },
+        Prediction: {
+          id: ({ id }: Row) => encodeId('Prediction', id),
+          cost: ({ cost }: Row) => ({ amount: cost / MICRO_USD, currency: 'USD' }),
+        },
+        Mutation: {
+          submitVideo(_root, { input }: { input: Submission }) {
+            if (input.prompt.trim() === '')
+              return { __typename: 'InvalidInputError', code: 'INVALID_INPUT', message: 'expected some text' }
+            const now = Date.now()
+            const id = uuidv7()
+            const moments = { createdAt: now, updatedAt: now }
+            const row = { ...input, id, status: 'QUEUED', ...moments, cost: 800_000, outputs: [] }
+            const prediction = { ...row, tags: input.tags ?? [] }
+            kept.set(id, prediction)
+            return { __typename: 'SubmitVideoPayload', prediction }
+          },
+        },
+      },
+    }),
+  })
+  const server = createServer(yoga)
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return { port: (server.address() as AddressInfo).port, authorization: 'Bearer bench', image: '' }
+}
