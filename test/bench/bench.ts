@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: bare `ws`, the stock wiring and this gateway side by side, in one tree of processes, and a table of it.
- * `-- --quick` takes two minutes, `-- --only requests` measures that part alone. Ratios count; absolute times are this machine's.
+ * `-- --quick` takes two and a half minutes, `-- --only requests` measures that part alone. Ratios count; absolute times are this machine's.
  * Exit code 0 whatever the targets say; 1 if the three did not do the same work, or it took too long.
  */
 import { fairTable } from './fair/table.ts'
