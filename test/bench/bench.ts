@@ -1,23 +1,28 @@
 /**
  * `npm run bench`: bare `ws`, the stock wiring and this gateway side by side, in one tree of processes, and a table of it.
- * `-- --quick` takes a minute and a half. Ratios count; absolute times are this machine's.
+ * `-- --quick` takes two and a half minutes, `-- --only requests` measures that part alone. Ratios count; absolute times are this machine's.
  * Exit code 0 whatever the targets say; 1 if the three did not do the same work, or it took too long.
  */
 import { fairTable } from './fair/table.ts'
 import { pollingTables } from './polling/table.ts'
 import { measureReplay } from './replay.ts'
+import { measureRequests } from './requests/measure.ts'
+import { requestSizes } from './requests/sizes.ts'
+import { requestsTableOf } from './requests/table.ts'
 import { createResults } from './results.ts'
 import { playRound } from './round.ts'
 import { measureScale } from './scale/measure.ts'
 import { scaleSizes } from './scale/sizes.ts'
 import { scaleTableOf } from './scale/table.ts'
-import { sizesOf } from './sizes.ts'
+import { partOf, sizesOf } from './sizes.ts'
 import { measureStalled } from './stalled.ts'
 import { figure, stalledTableOf, tableOf } from './table.ts'
 
 const LONGEST_MS = 600_000
 
-const sizes = sizesOf(process.argv.slice(2))
+const args = process.argv.slice(2)
+const sizes = sizesOf(args)
+const part = partOf(args)
 const begun = Date.now()
 const spent = () => Date.now() - begun
 // The processes it started see it go, and go too.
@@ -25,6 +30,11 @@ setTimeout(() => {
   console.error('bench: it took too long')
   process.exit(1)
 }, LONGEST_MS).unref()
+
+if (part !== null) {
+  await import(`./${part}/main.ts`)
+  process.exit()
+}
 
 const results = createResults()
 let rounds = 0
@@ -43,7 +53,10 @@ const polling = pollingTables()
 console.log('places in simulated time …')
 const fair = await fairTable()
 console.log('jobs in flight …')
-const scale = await measureScale(scaleSizes(process.argv.includes('--quick')))
+const isQuick = args.includes('--quick')
+const scale = await measureScale(scaleSizes(isQuick))
+console.log('requests …')
+const requests = await measureRequests(requestSizes(isQuick))
 console.log(`
 ${tableOf(results)}
 
@@ -57,6 +70,8 @@ ${polling}
 ${fair}
 
 ${scaleTableOf(scale)}
+
+${requestsTableOf(requests)}
 
 The live client has every event, in order.
 Replay of ${figure(sizes.replayed)} missed events to one client: ${figure(replay)} events a second.

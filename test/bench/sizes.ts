@@ -1,5 +1,6 @@
 /**
- * How much is measured: as `npm run bench` does it, and with `--quick`. `--events N` is for the stalled clients' part.
+ * How much is measured: as `npm run bench` does it, and with `--quick`. `--events N` is for the stalled clients' part;
+ * `--only PART` leaves out all others.
  */
 import { parseArgs } from 'node:util'
 
@@ -60,10 +61,27 @@ const QUICK: Sizes = {
   stalledMs: 8000,
 }
 
+/** Parts that can be measured alone. */
+const PARTS = ['fair', 'polling', 'requests', 'scale']
+
+/** Null: all is measured. */
+export function partOf(args: string[]): string | null {
+  const { only = null } = optionsOf(args)
+  if (only !== null && !PARTS.includes(only))
+    throw new Error(`--only ${only}: expected one of ${PARTS.join(', ')}`)
+  return only
+}
+
 export function sizesOf(args: string[]): Sizes {
-  const { values } = parseArgs({ args, options: { quick: { type: 'boolean' }, events: { type: 'string' } } })
+  const values = optionsOf(args)
   const sizes = values.quick ? QUICK : FULL
   const stalledEvents = Number(values.events ?? sizes.stalledEvents)
   if (!Number.isInteger(stalledEvents)) throw new Error(`--events ${values.events}: expected a whole number`)
   return { ...sizes, stalledEvents }
 }
+
+const optionsOf = (args: string[]) =>
+  parseArgs({
+    args,
+    options: { quick: { type: 'boolean' }, events: { type: 'string' }, only: { type: 'string' } },
+  }).values

@@ -1,5 +1,5 @@
 /**
- * `node test/bench/requests/main.ts`: requests to bare `node:http`, to stock yoga and to this gateway. Some 80 seconds;
+ * `node test/bench/requests/main.ts`: requests to bare `node:http`, to stock yoga and to this gateway. Some 75 seconds;
  * `--quick` takes a third of it.
  */
 import { measureRequests } from './measure.ts'

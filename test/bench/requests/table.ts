@@ -13,7 +13,7 @@ const MOST_GROWTH = 1.15
 export function requestsTableOf({ sideBySide, pages }: Requests): string {
   return `${comparisonOf(sideBySide, REQUEST_METRICS, 'bare http')}
 
-${IN_FLIGHT} requests in flight. All read the same rows of SQLite; what bare http and stock are told stays in memory, here it is on disk.
+${IN_FLIGHT} requests in flight where it says nothing else. All three read the same rows of SQLite and give the same bytes; a submit stays in memory with bare http and stock, here it is on disk. Medians; ratios are of samples taken one after the other, (least–greatest).
 
 ${pagesTableOf(pages)}`
 }
