@@ -2,7 +2,7 @@
  * The form of an app's key: `rsh_`, eight characters that are its visible name, 32 that are its secret. Pure but for
  * the random source. Only the hash of the whole is kept; 190 bits of chance need no salt.
  */
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /** The characters of a key that may be seen. */
 export const PREFIX = 12
@@ -32,4 +32,5 @@ export const readKey = (key: string): { prefix: string; hash: string } | null =>
 export const sameHash = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 
-const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex')
+/** Of a key, or of whatever else is shown in its place. */
+export const hashOf = (key: string): string => hash('sha256', key)

@@ -11,6 +11,15 @@ import './submission.ts'
 import './cancellation.ts'
 import './retry.ts'
 import './access-token.ts'
+import type { GraphQLInterfaceType, GraphQLSchema } from 'graphql'
 import { builder } from './builder.ts'
+import { encodeId } from './id.ts'
 
-export const schema = builder.toSchema()
+export const schema = withIdsAtOnce(builder.toSchema())
+
+/** Relay's plugin makes a promise of each id, and so of each page and each event. */
+function withIdsAtOnce(schema: GraphQLSchema): GraphQLSchema {
+  for (const type of schema.getPossibleTypes(schema.getType('Node') as GraphQLInterfaceType))
+    type.getFields().id!.resolve = ({ id }: { id: string }) => encodeId(type.name, id)
+  return schema
+}

@@ -3,9 +3,8 @@
  * Invariant: unknown, expired and malformed get the same answer. A key that was taken back is good for no longer than
  * FRESH_MS, and neither is a token of it.
  */
-import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { bearerIn, readKey, sameHash } from '../key.ts'
+import { bearerIn, hashOf, readKey, sameHash } from '../key.ts'
 import { type Access, wholeOf } from '../scope.ts'
 import type { Names } from '../store/names.ts'
 import type { Key, Store } from '../store/store.ts'
@@ -78,7 +77,7 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   return {
     async who(authorization, address) {
       const bearer = bearerIn(authorization)
-      const hash = createHash('sha256').update(bearer).digest('hex')
+      const hash = hashOf(bearer)
       const known = callers.get(hash)
       const guesser = authorization && known === undefined ? address : undefined
       const slowed = guesser === undefined ? null : await wrongKeys.slow(guesser)

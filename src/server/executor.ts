@@ -37,6 +37,8 @@ export interface Executor {
 /** It becomes the operation's context. */
 export interface Asked extends Door {
   params: Params
+  /** Where it came through yoga's HTTP. */
+  request?: Request
 }
 
 /** As they came: of the right types. */
@@ -77,6 +79,9 @@ const CACHED_CHARACTERS = 512 * 1024
 export function createExecutor(options: ExecutorOptions): Executor {
   const { services, broadcast, authenticate, rates, mostBytes, limits, allowIntrospection, log } = options
 
+  const documentCache = createCache<DocumentNode>()
+  const valid = new WeakSet<DocumentNode>()
+
   const yoga: Yoga = createYoga<Door, Context>({
     schema,
     graphqlEndpoint: GRAPHQL_PATH,
@@ -96,7 +101,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       useBroadcast(broadcast),
       useEventStream(),
     ],
-    parserAndValidationCache: { documentCache: createCache(), errorCache: createCache() },
+    parserAndValidationCache: { documentCache, errorCache: createCache() },
     maskedErrors: { maskError: error => mask(error, log) },
     cors: false,
     batching: false,
@@ -112,9 +117,14 @@ export function createExecutor(options: ExecutorOptions): Executor {
     const { params } = asked
     const { schema, parse, validate, contextFactory, execute, subscribe } = yoga.getEnveloped(asked)
     try {
-      const document: DocumentNode = parse(params.query)
-      const errors = validate(schema, document)
-      if (errors.length > 0) return { errors }
+      // Yoga's own rules look at the request itself each time.
+      const known = asked.request ? undefined : documentCache.get(params.query ?? '')
+      const document: DocumentNode = known && valid.has(known) ? known : parse(params.query)
+      if (document !== known) {
+        const errors = validate(schema, document)
+        if (errors.length > 0) return { errors }
+        valid.add(document)
+      }
       const kind = getOperationAST(document, params.operationName)?.operation ?? null
       const args: ExecutionArgs = {
         schema,

@@ -82,7 +82,6 @@ export function createHttp(doors: Doors): Server {
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     setHeaders(response)
-    hurry(request, response)
     // What of a file nobody has asked for would be read to its end, for the next request behind it.
     if (isUpload(request) && !isShort(request)) response.setHeader('connection', 'close')
     const path = pathOf(request)
@@ -92,6 +91,8 @@ export function createHttp(doors: Doors): Server {
     const address = addresses.of(request)
     // Whoever looks whether it lives is told so, whatever comes from there.
     const slowed = path.startsWith('/health/') ? null : await rates.ofAddress(address)
+    // Behind that, for by then a short body has come with its head.
+    hurry(request, response)
     if (slowed !== null) return answerRefused(response, slowedDown(slowed))
     if (path === GRAPHQL_PATH && graphiql.isWanted(request)) return graphiql.page(request, response)
     if (path === GRAPHQL_PATH) return answerGraphql(request, response, address)
@@ -141,7 +142,7 @@ export function createHttp(doors: Doors): Server {
 
   /** Node has one patience for the bodies of all. */
   function hurry(request: IncomingMessage, response: ServerResponse): void {
-    if (isUpload(request) || !hasBody(request)) return
+    if (request.complete || isUpload(request) || !hasBody(request)) return
     const late = setTimeout(() => {
       if (request.complete) return
       // As Node does: past the response, which waits for the body.
