@@ -34,10 +34,17 @@ async function lose(faults: Fault[], listed?: () => object[] | Fault | null) {
 const isUnknown = (world: World, prompt: string) => until(() => world.row(prompt).submission === 'unknown')
 /** Searches that were made. */
 const searches = (world: World) => world.calls.filter(isList).length
-/** A search that began after this has been answered. */
-const searched = async (world: World) => {
-  const before = searches(world)
-  await until(() => searches(world) > before)
+/** So many that began after this have been answered, and what came of them is written down. */
+const searched = async ({ store }: World, count = 1) => {
+  const { change } = store
+  let written = 0
+  store.change = async (...asked) => {
+    const job = await change(...asked)
+    written++
+    return job
+  }
+  await until(() => written >= count)
+  store.change = change
 }
 const item = (over: object = {}) => ({
   id: 'f'.repeat(32),
@@ -87,7 +94,7 @@ test("two apps' lost submits and one match: neither is handed the other's video"
   await until(() => [mine, theirs].every(({ prompt }) => world.row(prompt).status === 'FAILED'))
   for (const _ of [1, 2]) {
     world.leap(PATIENCE)
-    await searched(world)
+    await searched(world, 2)
   }
   for (const { prompt } of [mine, theirs])
     expect(world.row(prompt)).toMatchObject({

@@ -4,10 +4,10 @@
  * Invariant: it comes back to a state as that was: savepoints, under which the store's own transactions are nested, hold the
  * store's part of it.
  */
-import type { Database } from 'better-sqlite3'
 import { createApps } from '../../src/store/sqlite/apps.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
 import { createEvents } from '../../src/store/sqlite/events.ts'
+import { createGroup } from '../../src/store/sqlite/group.ts'
 import { createPredictions } from '../../src/store/sqlite/predictions.ts'
 import { createQueue } from '../../src/store/sqlite/queue.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -20,9 +20,13 @@ export type Walk = Omit<Options, 'rows' | 'concurrency' | 'from'>
 /** @returns what the app may be told, from first to last */
 export async function walk(options: Walk): Promise<Set<string>> {
   const { db, close } = openDatabase(':memory:', { alone: false })
-  const { $client: client } = db as typeof db & { $client: Database }
+  const { $client: client } = db
   const ring = () => {}
-  const parts = { ...createPredictions(db, ring), ...createQueue(db, ring), ...createEvents(db) }
+  const parts = {
+    ...createPredictions(db, createGroup(db, ring)),
+    ...createQueue(db, ring),
+    ...createEvents(db),
+  }
   const store = { ...parts, ...createApps(db) } as Store
   const world = await createWorld(store, { ...options, rows: 1, concurrency: 1, from: T })
   const known = new Set<string>()

@@ -1,10 +1,12 @@
 /**
  * The store's rows, and a second hand on them: for what would take hours to come about, and an operator's changes.
  */
+
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../src/prediction.ts'
 import { openDatabase } from '../../src/store/sqlite/database.ts'
 import { and, eq } from '../../src/store/sqlite/drizzle.ts'
+import { createGroup } from '../../src/store/sqlite/group.ts'
 import { countOf } from '../../src/store/sqlite/pace.ts'
 import { createPredictions } from '../../src/store/sqlite/predictions.ts'
 import { createQueue } from '../../src/store/sqlite/queue.ts'
@@ -21,7 +23,13 @@ const CHUNK = 500
 /** @param file a path for tests that open it again; it stays */
 export function shared(file = ':memory:') {
   const { db, close } = openDatabase(file, { alone: false })
-  const store = { ...createPredictions(db, () => {}), ...createQueue(db, () => {}) }
+  const store = {
+    ...createPredictions(
+      db,
+      createGroup(db, () => {}),
+    ),
+    ...createQueue(db, () => {}),
+  }
   let names = 0
   return {
     store,

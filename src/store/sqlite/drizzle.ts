@@ -5,7 +5,7 @@
  */
 import { createRequire } from 'node:module'
 
-export type { SQL } from 'drizzle-orm'
+export type { Column, Placeholder, SQL } from 'drizzle-orm'
 export type { BetterSQLite3Database } from 'drizzle-orm/better-sqlite3'
 
 const require = createRequire(import.meta.url)
@@ -17,6 +17,7 @@ export const {
   DrizzleError,
   desc,
   eq,
+  getTableColumns,
   gt,
   gte,
   inArray,
@@ -29,7 +30,7 @@ export const {
   sql,
 } = require('drizzle-orm') as typeof import('drizzle-orm')
 
-export const { blob, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } =
+export const { blob, index, integer, primaryKey, real, SQLiteSyncDialect, sqliteTable, text, uniqueIndex } =
   require('drizzle-orm/sqlite-core') as typeof import('drizzle-orm/sqlite-core')
 
 export const { drizzle } =

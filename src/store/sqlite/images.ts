@@ -7,14 +7,15 @@ import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'
 import { and, inArray, isNull, lte, notInArray, or, type SQL, sql } from './drizzle.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
-import { exists, pauseOf } from './pace.ts'
+import { createPace, exists } from './pace.ts'
 import { toJob } from './rows.ts'
 import { predictions, WAITING } from './tables.ts'
 
 export function createImages(db: Db): Pick<Queue, 'claimImages'> {
+  const paces = createPace(db)
   return {
     async claimImages({ now, leaseUntil, limit, imagesSince, stock, exceptApps = [] }) {
-      const standing = pauseOf(db)
+      const standing = paces.pause()
       // While nothing may be sent, what was seen is not looked at again: a host that fails meanwhile would end the job.
       const since = standing !== null && !standing.trial ? 0 : imagesSince
       const unseen = or(isNull(predictions.imageSeenAt), lte(predictions.imageSeenAt, since))

@@ -7,6 +7,7 @@ import { createApps } from './apps.ts'
 import { type Db, inSentences, openDatabase } from './database.ts'
 import { and, eq, gt, or, sql } from './drizzle.ts'
 import { createEvents } from './events.ts'
+import { createGroup } from './group.ts'
 import { createPredictions } from './predictions.ts'
 import { createQueue } from './queue.ts'
 import { BEGUN, IN_FLIGHT, meta, predictions, WAITING } from './tables.ts'
@@ -40,16 +41,20 @@ export function openSqlite(file: string, ring: () => void, options: SqliteOption
           .where(or(BEGUN, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))))
           .run(),
       )
+    const group = createGroup(db, ring)
     return {
       ...createFacts(db, file),
-      ...createPredictions(db, ring),
+      ...createPredictions(db, group),
       ...createQueue(db, ring),
       ...createEvents(db),
       ...createApps(db),
       ...createUploads(db),
       usage: createUsage(db),
       ping: async () => void db.get(sql`select 1`),
-      close: async () => close(),
+      async close() {
+        group.flush()
+        close()
+      },
     }
   } catch (error) {
     close()

@@ -3,10 +3,12 @@
  * Invariant: `turn` moves when a job gives its place back and when an app's queue begins, in that very transaction, and
  * never when a place is taken.
  */
+
 import { LONGEST_JOB_MS, MOST_OWED_MS, type Stand, SWING_MS } from '../../fairness.ts'
-import type { Db, Tx } from './database.ts'
+import type { Db } from './database.ts'
 import { sql } from './drizzle.ts'
 import type { Row } from './rows.ts'
+import { prepare } from './statement.ts'
 import { BEGUN, IN_FLIGHT, WAITING } from './tables.ts'
 
 const runs = sql`(exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
@@ -42,45 +44,63 @@ export const STANDS = sql`${MIDDLE},
 export const IN_ORDER = sql`iif(is_new and n = 0 and k = 1, 0, (n + k - 1 + rounding) / weight), turn, queued_since, app_id, k`
 export const IS_HELD = sql`n + k > most`
 
-/**
- * Before a row is added. An app that has nothing here any more is owed nothing for the time that it was away, and goes on
- * owing what it had beyond its share, or whoever keeps its queue short would have more. If it owes nothing, its first job
- * is next.
- */
-export function joinQueue(tx: Tx, appId: string, now: number): void {
-  tx.run(sql`
+export interface Order {
+  /**
+   * Before a row is added. An app that has nothing here any more is owed nothing for the time that it was away, and goes on
+   * owing what it had beyond its share, or whoever keeps its queue short would have more. If it owes nothing, its first job
+   * is next.
+   */
+  join(appId: string, now: number): void
+  /** After a job gave its place back: its time is its app's, and who is owed too much is owed no more than that. */
+  leave(row: Row, now: number): void
+  stands(): Stand[]
+}
+
+export function createOrder(db: Db): Order {
+  const join = prepare(
+    db,
+    sql`
     with ${MIDDLE}
     update apps set
-      queued_since = ${now},
+      queued_since = @now,
       is_new = apps.turn <= coalesce((select turn from middle), apps.turn),
       turn = coalesce(
         (select min(max(apps.turn, middle.turn), middle.turn + ${MOST_OWED_MS} * 1.0 / weight) from middle),
         (select max(turn) from apps)
       )
-    where id = ${appId} and not ${waits} and not ${runs}`)
-}
-
-/** After a job gave its place back: its time is its app's, and who is owed too much is owed no more than that. */
-export function leavePlace(tx: Tx, { appId, begunAt }: Row, now: number): void {
-  const ms = Math.min(Math.max(now - (begunAt ?? now), 0), LONGEST_JOB_MS)
-  tx.run(sql`update apps set turn = turn + ${ms} * 1.0 / weight, is_new = 0 where id = ${appId}`)
+    where id = @appId and not ${waits} and not ${runs}`,
+  )
+  const add = prepare(db, sql`update apps set turn = turn + @ms * 1.0 / weight, is_new = 0 where id = @appId`)
   // An app that its own limit holds back wants no more than it has.
-  tx.run(sql`
+  const forgive = prepare(
+    db,
+    sql`
     with ${MIDDLE},
     least (app_id, turn) as materialized (
       select app_id, middle.turn - iif(
         max_in_flight is not null and ${PLACES} >= max_in_flight, 0, ${MOST_OWED_MS} * 1.0 / weight
       ) from active cross join middle
     )
-    update apps set turn = least.turn from least where least.app_id = apps.id and apps.turn < least.turn`)
+    update apps set turn = least.turn from least where least.app_id = apps.id and apps.turn < least.turn`,
+  )
+  const stands = prepare<Stand>(
+    db,
+    sql`
+    with ${STANDS}
+    select app_id as appId, weight, n, most, rounding, turn, queued_since as queuedSince, is_new as isNew,
+      (select count(*) from predictions where app_id = stands.app_id and ${WAITING}) as waiting
+    from stands`,
+  )
+
+  return {
+    join: (appId, now) => void join.run({ appId, now }),
+    leave({ appId, begunAt }, now) {
+      add.run({ appId, ms: Math.min(Math.max(now - (begunAt ?? now), 0), LONGEST_JOB_MS) })
+      forgive.run()
+    },
+    stands: () => stands.all(),
+  }
 }
 
 export const hasPlace = ({ submission, following }: Row): boolean =>
   submission === 'begun' || following === 'closely'
-
-export const readStands = (db: Db): Stand[] =>
-  db.all<Stand>(sql`
-    with ${STANDS}
-    select app_id as appId, weight, n, most, rounding, turn, queued_since as queuedSince, is_new as isNew,
-      (select count(*) from predictions where app_id = stands.app_id and ${WAITING}) as waiting
-    from stands`)

@@ -3,29 +3,77 @@
  * Invariant: `create` and `change` write row, event and spending in one transaction; no callback of a transaction is async
  * (drizzle on better-sqlite3 would commit what follows the first await outside of it).
  */
+
 import { v7 as uuidv7 } from 'uuid'
-import { type AppId, isLegal } from '../../prediction.ts'
+import { type AppId, type Decide, type Draft, isLegal, type Job } from '../../prediction.ts'
 import { sees } from '../../scope.ts'
-import type { Creation, Idempotency, Predictions } from '../store.ts'
-import type { Db, Tx } from './database.ts'
-import { and, asc, desc, eq, inArray, lte, sql } from './drizzle.ts'
-import { hasPlace, joinQueue, leavePlace } from './order.ts'
-import { hold, release } from './pace.ts'
-import { type Row, toJob, toPrediction, toStanding } from './rows.ts'
+import type { Bounds, Creation, Idempotency, Predictions } from '../store.ts'
+import type { Db } from './database.ts'
+import { and, asc, desc, eq, inArray, lte, type Placeholder, sql } from './drizzle.ts'
+import type { Group } from './group.ts'
+import { createOrder, hasPlace } from './order.ts'
+import { createPace } from './pace.ts'
+import { decoded, type Raw, type Row, toJob, toPrediction, toStanding, WHOLE } from './rows.ts'
 import { at, passes, place, visible } from './selection.ts'
-import { spend } from './spending.ts'
-import { COMPLETED, events, posts, predictions } from './tables.ts'
-import { refusalOf } from './use.ts'
+import { createSpending } from './spending.ts'
+import { prepare } from './statement.ts'
+import { COMPLETED, events, predictions } from './tables.ts'
+import { createRefusals } from './use.ts'
 
 const IDEMPOTENCY_LIFE = 24 * 60 * 60 * 1000
 /** Jobs the usual duration is learned from. */
 const SAMPLE = 101
 
-export function createPredictions(db: Db, ring: () => void): Predictions {
-  const byId = db
-    .select()
-    .from(predictions)
-    .where(eq(predictions.id, sql.placeholder('id')))
+export function createPredictions(db: Db, group: Group): Predictions {
+  const spending = createSpending(db)
+  const order = createOrder(db)
+  const pace = createPace(db)
+  const refusalOf = createRefusals(db, spending)
+  const record = createRecord(db)
+  const update = createUpdate(db)
+  const byId = prepare<Raw<Row>>(db, sql`select ${WHOLE} from predictions where id = @id`)
+  const byKey = prepare<Raw<Row>>(
+    db,
+    sql`
+    select ${WHOLE} from predictions
+    where app_id = @appId and space = @space and idempotency_key = @key`,
+  )
+  const forget = prepare(
+    db,
+    sql`update predictions set idempotency_key = null, fingerprint = null where id = @id`,
+  )
+  const forgetPost = prepare(db, sql`delete from posts where prediction_id = @id and attempt = @attempts`)
+  const insert = db
+    .insert(predictions)
+    .values({
+      ...placeholders(
+        'id',
+        'appId',
+        'model',
+        'imageUrl',
+        'uploadId',
+        'prompt',
+        'negativePrompt',
+        'duration',
+        'enablePromptExpansion',
+        'seed',
+        'tags',
+        'retryOf',
+        'space',
+        'token',
+        'idempotencyKey',
+        'fingerprint',
+        'cost',
+      ),
+      // Drizzle would write JSON's null.
+      metadata: sql`${sql.placeholder('metadata')}`,
+      status: 'QUEUED',
+      outputs: [],
+      createdAt: sql.placeholder('now'),
+      updatedAt: sql.placeholder('now'),
+      dueAt: sql.placeholder('now'),
+    })
+    .returning()
     .prepare()
   const owned = db
     .select()
@@ -33,52 +81,76 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
     .where(and(eq(predictions.id, sql.placeholder('id')), eq(predictions.appId, sql.placeholder('appId'))))
     .prepare()
 
+  const holder = (appId: AppId, { space, key }: Idempotency): Row | undefined => {
+    const raw = byKey.get({ appId, space, key })
+    return raw && decoded(raw)
+  }
+
+  function create(
+    { appId, input, metadata, cost, ...rest }: Draft & { cost: number },
+    idempotency: Idempotency | null,
+    now: number,
+    bounds: Bounds | undefined,
+  ): Creation {
+    const held = idempotency && holder(appId, idempotency)
+    if (held && isCurrent(held, now))
+      return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
+    const refusal = refusalOf({ appId, token: rest.token, cost }, bounds, now)
+    if (refusal !== null) return { kind: 'refused', refusal }
+    if (held) forget.run({ id: held.id })
+    order.join(appId, now)
+    const row = insert.get({
+      id: uuidv7(),
+      appId,
+      ...rest,
+      ...input,
+      metadata: metadata === null ? null : JSON.stringify(metadata),
+      cost,
+      idempotencyKey: idempotency?.key ?? null,
+      fingerprint: idempotency?.fingerprint ?? null,
+      now,
+    })
+    spending.add(appId, now, cost)
+    record(row, null, now)
+    return { kind: 'created', prediction: toPrediction(row) }
+  }
+
+  function change(id: string, decide: Decide, now: number, fence: number | undefined): Job | null {
+    const raw = byId.get({ id })
+    if (raw === undefined || (fence !== undefined && raw.fence !== fence)) return null
+    const row = decoded(raw)
+    const decided = decide(toJob(row))
+    if (decided === null) return null
+    const { pause, ...fields } = decided
+    const { status = row.status, error = row.error, cost = row.cost } = fields
+    if (status !== row.status && !isLegal(row.status, status, row.error))
+      throw new Error(`illegal transition of ${id}: ${row.status} to ${status}`)
+    const moved = status !== row.status || error !== row.error || cost !== row.cost
+    const next = update(id, { ...fields, updatedAt: moved ? now : row.updatedAt })
+    if (moved) record(next, row, now)
+    spending.add(row.appId, row.createdAt, cost - row.cost)
+    if (hasPlace(row) && !hasPlace(next)) order.leave(row, now)
+    if (fields.begunAt === null) forgetPost.run({ id, attempts: row.attempts })
+    if (pause) pace.hold(pause, row.begunAt ?? now, now)
+    if (pause === null) pace.release(id, fields.submission === 'accepted')
+    return toJob(next)
+  }
+
   return {
-    async create(draft, idempotency, now, bounds) {
-      const { appId, input, cost, ...rest } = draft
-      const creation = db.transaction(
-        (tx): Creation => {
-          const held = idempotency && holder(tx, appId, idempotency)
-          if (held && isCurrent(held, now))
-            return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
-          const refusal = refusalOf(tx, draft, bounds, now)
-          if (refusal !== null) return { kind: 'refused', refusal }
-          if (held)
-            tx.update(predictions)
-              .set({ idempotencyKey: null, fingerprint: null })
-              .where(eq(predictions.id, held.id))
-              .run()
-          joinQueue(tx, appId, now)
-          const row = tx
-            .insert(predictions)
-            .values({
-              id: uuidv7(),
-              appId,
-              ...rest,
-              ...input,
-              cost,
-              idempotencyKey: idempotency?.key ?? null,
-              fingerprint: idempotency?.fingerprint ?? null,
-              status: 'QUEUED',
-              outputs: [],
-              createdAt: now,
-              updatedAt: now,
-              dueAt: now,
-            })
-            .returning()
-            .get()
-          spend(tx, appId, now, cost)
-          record(tx, row, null, now)
-          return { kind: 'created', prediction: toPrediction(row) }
-        },
-        { behavior: 'immediate' },
-      )
-      if (creation.kind === 'created') ring()
-      return creation
-    },
+    create: (draft, idempotency, now, bounds) =>
+      group.write(
+        () => create(draft, idempotency, now, bounds),
+        ({ kind }) => kind === 'created',
+      ),
+
+    change: (id, decide, now, fence) =>
+      group.write(
+        () => change(id, decide, now, fence),
+        job => job !== null,
+      ),
 
     async repeated(appId, idempotency, now) {
-      const held = holder(db, appId, idempotency)
+      const held = holder(appId, idempotency)
       if (held === undefined || !isCurrent(held, now)) return null
       return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
     },
@@ -151,39 +223,6 @@ export function createPredictions(db: Db, ring: () => void): Predictions {
         .limit(limit)
         .all()
     },
-
-    async change(id, decide, now, fence) {
-      const changed = db.transaction(
-        tx => {
-          const row = byId.get({ id })
-          if (row === undefined || (fence !== undefined && row.fence !== fence)) return null
-          const decided = decide(toJob(row))
-          if (decided === null) return null
-          const { pause: toPause, ...fields } = decided
-          const { status = row.status, error = row.error, cost = row.cost } = fields
-          if (status !== row.status && !isLegal(row.status, status, row.error))
-            throw new Error(`illegal transition of ${id}: ${row.status} to ${status}`)
-          const moved = status !== row.status || error !== row.error || cost !== row.cost
-          const next = tx
-            .update(predictions)
-            .set({ ...fields, updatedAt: moved ? now : row.updatedAt })
-            .where(eq(predictions.id, id))
-            .returning()
-            .get()
-          if (moved) record(tx, next, row, now)
-          spend(tx, row.appId, row.createdAt, cost - row.cost)
-          if (hasPlace(row) && !hasPlace(next)) leavePlace(tx, row, now)
-          if (fields.begunAt === null) tx.delete(posts).where(isPost(row)).run()
-          if (toPause) hold(tx, toPause, row.begunAt ?? now, now)
-          if (toPause === null) release(tx, id, fields.submission === 'accepted')
-          return next
-        },
-        { behavior: 'immediate' },
-      )
-      if (changed === null) return null
-      ring()
-      return toJob(changed)
-    },
   }
 }
 
@@ -192,18 +231,17 @@ const isCurrent = ({ createdAt }: Row, now: number) => createdAt > now - IDEMPOT
 const useOf = ({ fingerprint }: Row, asked: Idempotency) =>
   fingerprint === asked.fingerprint ? ('repeated' as const) : ('conflict' as const)
 
-const holder = (tx: Tx | Db, appId: AppId, { space, key }: Idempotency): Row | undefined =>
-  tx
-    .select()
-    .from(predictions)
-    .where(
-      and(eq(predictions.appId, appId), eq(predictions.space, space), eq(predictions.idempotencyKey, key)),
-    )
-    .get()
+const placeholders = <Name extends string>(...names: Name[]) =>
+  Object.fromEntries(names.map(name => [name, sql.placeholder(name)])) as unknown as Record<Name, Placeholder>
 
-function record(tx: Tx, row: Row, before: Row | null, now: number): void {
-  tx.insert(events)
-    .values({
+function createRecord(db: Db) {
+  const insert = db
+    .insert(events)
+    .values(placeholders('appId', 'predictionId', 'type', 'previousStatus', 'occurredAt', 'standing'))
+    .prepare()
+
+  return (row: Row, before: Row | null, now: number): void =>
+    void insert.run({
       appId: row.appId,
       predictionId: row.id,
       type: before === null ? 'QUEUED' : 'STATUS_CHANGED',
@@ -211,7 +249,25 @@ function record(tx: Tx, row: Row, before: Row | null, now: number): void {
       occurredAt: now,
       standing: toStanding(row),
     })
-    .run()
 }
 
-const isPost = ({ id, attempts }: Row) => and(eq(posts.predictionId, id), eq(posts.attempt, attempts))
+/** One statement for each set of columns: what is decided knows a score of them. */
+function createUpdate(db: Db) {
+  const settingEach = (names: string[]) =>
+    db
+      .update(predictions)
+      .set(Object.fromEntries(names.map(name => [name, given(name as keyof Row)])))
+      .where(eq(predictions.id, sql.placeholder('id')))
+      .returning()
+      .prepare()
+  const given = (name: keyof Row) => sql`${sql.param(sql.placeholder(name), predictions[name])}`
+  const known = new Map<string, ReturnType<typeof settingEach>>()
+
+  return (id: string, fields: Partial<Row>): Row => {
+    const names = Object.keys(fields)
+    const shape = names.join()
+    const update = known.get(shape) ?? settingEach(names)
+    known.set(shape, update)
+    return update.get({ ...fields, id })
+  }
+}

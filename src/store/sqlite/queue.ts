@@ -7,7 +7,7 @@ import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'
 import { and, asc, eq, gt, gte, inArray, lte, ne, notInArray, or, type SQL, sql } from './drizzle.ts'
 import { createImages } from './images.ts'
-import { countOf, exists, paceOf, pauseOf } from './pace.ts'
+import { countOf, createPace, exists } from './pace.ts'
 import { createPositions } from './positions.ts'
 import { toJob } from './rows.ts'
 import { createSubmits } from './submits.ts'
@@ -30,6 +30,7 @@ const HOUR = 60 * 60 * 1000
 const LONGEST_PAUSE = 2 * HOUR
 
 export function createQueue(db: Db, ring: () => void): Queue {
+  const standing = createPace(db)
   const due = (where: SQL, ...first: SQL[]) =>
     db
       .select({ id: predictions.id })
@@ -101,25 +102,25 @@ export function createQueue(db: Db, ring: () => void): Queue {
         )!,
       ),
 
-    paused: async () => pauseOf(db),
-    pace: async () => paceOf(db),
+    paused: async () => standing.pause(),
+    pace: async () => standing.pace(),
 
     async claimProbe(now, next) {
       return db.transaction(
         tx => {
-          const standing = tx
+          const paused = tx
             .select()
             .from(pause)
             .where(
               and(or(lte(pause.until, now), gt(pause.until, now + LONGEST_PAUSE)), eq(pause.trial, false)),
             )
             .get()
-          if (standing === undefined) return null
+          if (paused === undefined) return null
           tx.update(pause)
-            .set({ until: next(standing) })
-            .where(eq(pause.version, standing.version))
+            .set({ until: next(paused) })
+            .where(eq(pause.version, paused.version))
             .run()
-          return standing
+          return paused
         },
         { behavior: 'immediate' },
       )

@@ -3,28 +3,42 @@
  * Invariant: an app's spending of a month is the sum of the costs of its predictions created in it: whoever changes a
  * cost changes it in the same transaction.
  */
+
 import { monthOf } from '../../limits.ts'
-import type { AppId } from '../../prediction.ts'
-import type { Db, Tx } from './database.ts'
-import { and, eq, sql } from './drizzle.ts'
+import type { Db } from './database.ts'
+import { sql } from './drizzle.ts'
+import { prepare } from './statement.ts'
 import { spending } from './tables.ts'
 
-/** @param by micro-USD; less than 0 where it is given back */
-export function spend(tx: Tx, appId: string, createdAt: number, by: number): void {
-  if (by === 0) return
-  tx.insert(spending)
-    .values({ appId, month: monthOf(createdAt), spent: by })
-    .onConflictDoUpdate({
-      target: [spending.appId, spending.month],
-      set: { spent: sql`${spending.spent} + ${by}` },
-    })
-    .run()
+export interface Spending {
+  /** @param by micro-USD; less than 0 where it is given back */
+  add(appId: string, createdAt: number, by: number): void
+  /** In the UTC month of `moment`. */
+  of(appId: string, moment: number): number
 }
 
-/** In the UTC month of `moment`. */
-export const spentIn = (db: Db | Tx, appId: AppId, moment: number): number =>
-  db
-    .select({ spent: spending.spent })
-    .from(spending)
-    .where(and(eq(spending.appId, appId), eq(spending.month, monthOf(moment))))
-    .get()?.spent ?? 0
+export function createSpending(db: Db): Spending {
+  const add = db
+    .insert(spending)
+    .values({
+      appId: sql.placeholder('appId'),
+      month: sql.placeholder('month'),
+      spent: sql.placeholder('by'),
+    })
+    .onConflictDoUpdate({
+      target: [spending.appId, spending.month],
+      set: { spent: sql`${spending.spent} + excluded.spent` },
+    })
+    .prepare()
+  const of = prepare<number>(
+    db,
+    sql`select spent from spending where app_id = @appId and month = @month`,
+  ).pluck()
+
+  return {
+    add(appId, createdAt, by) {
+      if (by !== 0) add.run({ appId, month: monthOf(createdAt), by })
+    },
+    of: (appId, moment) => of.get({ appId, month: monthOf(moment) }) ?? 0,
+  }
+}

@@ -8,7 +8,7 @@ import type { Queue, SubmitClaim } from '../store.ts'
 import type { Db } from './database.ts'
 import { and, count, gt, inArray, lte, type SQL, sql } from './drizzle.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
-import { countOf, exists, inUse, paceOf, pauseOf } from './pace.ts'
+import { countOf, createPace, exists } from './pace.ts'
 import { toJob } from './rows.ts'
 import { BEGUN, pause, posts, predictions, WAITING } from './tables.ts'
 
@@ -16,6 +16,7 @@ const MINUTE = 60 * 1000
 const HOUR = 60 * MINUTE
 
 export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
+  const paces = createPace(db)
   /** How many may be begun now. Asked under the write lock, so it stays true until they are. */
   function roomFor(
     { now, limit, concurrency, perMinute }: SubmitClaim,
@@ -26,8 +27,8 @@ export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
     if (begun > 0 && countOf(db, and(BEGUN, lte(predictions.dueAt, now))!) > 0) return 0
     // On trial: one, and only when nobody else's is under way.
     const trial = standing === null ? limit : standing.trial ? 1 - begun : 0
-    const places = Math.min(concurrency ?? Infinity, paceOf(db)?.concurrency ?? Infinity)
-    const slots = places === Infinity ? limit : places - inUse(db)
+    const places = Math.min(concurrency ?? Infinity, paces.pace()?.concurrency ?? Infinity)
+    const slots = places === Infinity ? limit : places - paces.inUse()
     // A post ahead of the clock was made before the clock was put back.
     const recent = and(gt(posts.begunAt, now - MINUTE), lte(posts.begunAt, now + MINUTE))
     const rate =
@@ -55,10 +56,10 @@ export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
       const { now, leaseUntil, imagesSince } = request
       const isReady = and(WAITING, gt(predictions.imageSeenAt, imagesSince), lte(predictions.dueAt, now))!
       // Most rings are not about a row that could be sent: no write lock, and nothing counted, for those.
-      if (!exists(db, isReady) || pauseOf(db)?.trial === false) return []
+      if (!exists(db, isReady) || paces.pause()?.trial === false) return []
       const claimed = db.transaction(
         tx => {
-          const standing = pauseOf(tx)
+          const standing = paces.pause()
           const room = roomFor(request, standing)
           if (room === 0) return []
           // A job that upstream alone refuses must not be every trial's, nor the first after each.

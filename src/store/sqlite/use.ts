@@ -3,15 +3,16 @@
  * Invariant: a submit is measured under the write lock that it is written under, from the rows themselves, so that no
  * number of concurrent ones gets past a limit.
  */
-import { excessOf, monthOf, type Use } from '../../limits.ts'
+
+import { excessOf, type Limits, monthOf, type Use } from '../../limits.ts'
 import type { AppId } from '../../prediction.ts'
 import type { Apps, Bounds, Creation } from '../store.ts'
-import type { Db, Tx } from './database.ts'
-import { and, count, desc, eq, gt, gte, lt, lte, type SQL, sql } from './drizzle.ts'
-import { countOf } from './pace.ts'
+import type { Db } from './database.ts'
+import { and, eq, gte, lt, type SQL, sql } from './drizzle.ts'
 import { visible } from './selection.ts'
-import { spentIn } from './spending.ts'
-import { apps, BEGUN, IN_FLIGHT, predictions, SOUGHT, WAITING } from './tables.ts'
+import { createSpending, type Spending } from './spending.ts'
+import { prepare } from './statement.ts'
+import { BEGUN, IN_FLIGHT, predictions, SOUGHT, WAITING } from './tables.ts'
 
 type Refusal = Extract<Creation, { kind: 'refused' }>['refusal']
 
@@ -20,9 +21,9 @@ const AHEAD_MS = 60_000
 /** From the beginning of any month into the next. */
 const LONGEST_MONTH_MS = 31 * 24 * 60 * 60 * 1000
 
-export const createUsage =
-  (db: Db): Apps['usage'] =>
-  async (scope, now) => {
+export function createUsage(db: Db): Apps['usage'] {
+  const spending = createSpending(db)
+  return async (scope, now) => {
     const mine = visible(scope)
     /** The planner would take the index of all rows that the app ever had. */
     const mineOf = (where: SQL, index: SQL) =>
@@ -38,9 +39,10 @@ export const createUsage =
           sql`predictions_sought`,
         ),
       queued: mineOf(WAITING, sql`predictions_waiting`),
-      spent: scope.only === null ? spentIn(db, scope.appId, now) : costOf(db, and(mine, inMonth(now))!),
+      spent: scope.only === null ? spending.of(scope.appId, now) : costOf(db, and(mine, inMonth(now))!),
     }
   }
+}
 
 /** Rows ahead of it may be there: the clock was put back. */
 const inMonth = (moment: number) =>
@@ -56,39 +58,42 @@ const costOf = (db: Db, where: SQL): number =>
     .where(where)
     .get()!.sum
 
-/** Why one more would be too much, or null. */
-export function refusalOf(
-  tx: Tx,
-  draft: { appId: AppId; token: string | null; cost: number },
-  bounds: Bounds | undefined,
-  now: number,
-): Refusal | null {
-  const { appId, token, cost } = draft
-  if (bounds !== undefined && token !== null && madeBy(tx, token) >= bounds.maxSubmits)
-    return { code: 'FORBIDDEN' }
-  const limits = tx.select().from(apps).where(eq(apps.id, appId)).get()
-  return limits === undefined ? null : excessOf(limits, useOf(tx, appId, now), cost, now)
+/** Why one more would be too much, or null. Asked under the write lock. */
+export function createRefusals(db: Db, spending: Spending) {
+  const limitsOf = prepare<Limits>(
+    db,
+    sql`
+    select max_in_flight as maxInFlight, max_queued as maxQueued, submits_per_minute as submitsPerMinute,
+      monthly_budget as monthlyBudget, weight
+    from apps where id = @appId`,
+  )
+  const madeBy = prepare<number>(db, sql`select count(*) from predictions where token = @token`).pluck()
+  const queued = prepare<number>(
+    db,
+    sql`select count(*) from predictions where app_id = @appId and ${WAITING}`,
+  ).pluck()
+  const submitAfter = prepare<number>(
+    db,
+    sql`
+    select created_at from predictions
+    where app_id = @appId and created_at > @moment and created_at <= @latest
+    order by created_at desc limit 1 offset @n`,
+  ).pluck()
+
+  const useOf = (appId: AppId, now: number): Use => ({
+    queued: () => queued.get({ appId })!,
+    spent: () => spending.of(appId, now),
+    submitAfter: (moment, n) => submitAfter.get({ appId, moment, n, latest: now + AHEAD_MS }) ?? null,
+  })
+
+  return (
+    { appId, token, cost }: { appId: AppId; token: string | null; cost: number },
+    bounds: Bounds | undefined,
+    now: number,
+  ): Refusal | null => {
+    if (bounds !== undefined && token !== null && madeBy.get({ token })! >= bounds.maxSubmits)
+      return { code: 'FORBIDDEN' }
+    const limits = limitsOf.get({ appId })
+    return limits === undefined ? null : excessOf(limits, useOf(appId, now), cost, now)
+  }
 }
-
-const madeBy = (tx: Tx, token: string): number =>
-  tx.select({ n: count() }).from(predictions).where(eq(predictions.token, token)).get()!.n
-
-const useOf = (tx: Tx, appId: AppId, now: number): Use => ({
-  queued: () => countOf(tx, and(eq(predictions.appId, appId), WAITING)!),
-  spent: () => spentIn(tx, appId, now),
-  submitAfter: (moment, n) =>
-    tx
-      .select({ at: predictions.createdAt })
-      .from(predictions)
-      .where(
-        and(
-          eq(predictions.appId, appId),
-          gt(predictions.createdAt, moment),
-          lte(predictions.createdAt, now + AHEAD_MS),
-        ),
-      )
-      .orderBy(desc(predictions.createdAt))
-      .limit(1)
-      .offset(n)
-      .get()?.at ?? null,
-})

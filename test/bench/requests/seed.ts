@@ -2,9 +2,10 @@
  * A database as the gateway itself would have left it: an app whose predictions have all ended, a second apart. Nothing in it
  * is left to do, so that a server works for requests alone.
  */
-import { sql } from 'drizzle-orm'
+
 import { v7 as uuidv7 } from 'uuid'
 import { openDatabase } from '../../../src/store/sqlite/database.ts'
+import { sql } from '../../../src/store/sqlite/drizzle.ts'
 import { openSqlite } from '../../../src/store/sqlite/open.ts'
 import { predictions } from '../../../src/store/sqlite/tables.ts'
 import type { Place } from '../../../src/store/store.ts'
