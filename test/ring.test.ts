@@ -2,8 +2,15 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createRing } from '../src/events/ring.ts'
 import type { PredictionEvent } from '../src/prediction.ts'
+import { fresh, INPUT } from './support/store.ts'
 
-const event = (seq: number, text = '') => ({ seq, text }) as unknown as PredictionEvent
+const event = (seq: number, text = ''): PredictionEvent => ({
+  seq,
+  type: 'QUEUED',
+  previousStatus: null,
+  occurredAt: 1,
+  prediction: fresh({ metadata: text, input: { ...INPUT, prompt: text } }),
+})
 
 test('has every event behind its floor, in order, within its bytes', () => {
   const sizes = fc.array(fc.integer({ min: 0, max: 3000 }), { minLength: 1, maxLength: 60 })

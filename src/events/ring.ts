@@ -20,8 +20,8 @@ export interface Found {
   through: number
 }
 
-/** What an event takes beside its text, roughly. */
-const OVERHEAD = 512
+/** What an event takes beside its texts, roughly. */
+const OVERHEAD = 1200
 
 export function createRing(head: number, mostBytes: number): Ring {
   let held: { event: PredictionEvent; bytes: number }[] = []
@@ -37,7 +37,7 @@ export function createRing(head: number, mostBytes: number): Ring {
     },
 
     push(event) {
-      const entry = { event, bytes: JSON.stringify(event).length + OVERHEAD }
+      const entry = { event, bytes: textOf(event) + OVERHEAD }
       held.push(entry)
       bytes += entry.bytes
       let out = 0
@@ -63,4 +63,12 @@ export function createRing(head: number, mostBytes: number): Ring {
       bytes = 0
     },
   }
+}
+
+/** As long as the app and upstream made it. */
+function textOf({ prediction: { input, tags, metadata, outputs } }: PredictionEvent): number {
+  const { imageUrl, prompt, negativePrompt } = input
+  const whole = metadata === null && outputs.length === 0 ? 0 : JSON.stringify([metadata, outputs]).length
+  const tagged = tags.reduce((sum, tag) => sum + tag.length, 0)
+  return imageUrl.length + prompt.length + (negativePrompt?.length ?? 0) + tagged + whole
 }

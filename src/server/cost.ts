@@ -176,13 +176,13 @@ const META: Readonly<Record<string, GraphQLSchema>> = {
 
 /** Of variables as they came, whether or not anybody has declared them. */
 function faultOf(variables: object): GraphQLError | null {
-  const values: unknown[] = [variables]
-  for (const value of values) {
-    if (typeof value !== 'object' || value === null) continue
-    for (const key in value) {
-      if (values.length > MOST_VALUES) return badArgument('variables', `at most ${MOST_VALUES} values`)
-      values.push((value as Record<string, unknown>)[key])
-    }
+  const open = [variables]
+  let count = 0
+  for (const each of open) {
+    const values: unknown[] = Array.isArray(each) ? each : Object.values(each)
+    count += values.length
+    if (count > MOST_VALUES) return badArgument('variables', `at most ${MOST_VALUES} values`)
+    for (const value of values) if (typeof value === 'object' && value !== null) open.push(value)
   }
   return null
 }

@@ -117,10 +117,11 @@ export function createExecutor(options: ExecutorOptions): Executor {
     const { params } = asked
     const { schema, parse, validate, contextFactory, execute, subscribe } = yoga.getEnveloped(asked)
     try {
+      const known = documentCache.get(params.query ?? '')
       // Yoga's own rules look at the request itself each time.
-      const known = asked.request ? undefined : documentCache.get(params.query ?? '')
-      const document: DocumentNode = known && valid.has(known) ? known : parse(params.query)
-      if (document !== known) {
+      const isValid = known !== undefined && valid.has(known) && !asked.request
+      const document: DocumentNode = isValid ? known : parse(params.query)
+      if (!isValid) {
         const errors = validate(schema, document)
         if (errors.length > 0) return { errors }
         valid.add(document)

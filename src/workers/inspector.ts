@@ -34,6 +34,8 @@ const KEPT = 8
 const SPARE = 2
 const MOST_STOCK = 100
 const INTERVAL_MS = 500
+/** A claim takes 2 ms where much waits, and each submit rings. */
+const REST_MS = 50
 /** What was seen longer ago is looked at again before it is sent. */
 export const IMAGE_FRESH_MS = 5 * 60_000
 const RETRIES_MS = [2000, 15_000]
@@ -118,6 +120,7 @@ export function createInspector(options: InspectorOptions): Loop {
     },
     bell,
     capacity: CAPACITY,
+    restMs: REST_MS,
     intervalMs: INTERVAL_MS,
     log,
   })

@@ -3,6 +3,7 @@
  * Invariant: a claimed job is performed exactly once here, whatever another one does; a throw is a bug, logged once,
  * and the job's lease brings it back.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { type Bell, createBell } from '../events/bell.ts'
 
 export interface LoopOptions<Job> {
@@ -21,6 +22,8 @@ export interface LoopOptions<Job> {
    * a claim that did not fill the room leaves nothing worth another before a ring or the interval. Default 1.
    */
   batch?: number
+  /** After a claim that brought nothing the next comes no sooner, ms: one may cost more than a job. Default 0. */
+  restMs?: number
   /** It looks at least this often, ms. */
   intervalMs: number
   log: Log
@@ -40,7 +43,8 @@ export interface Loop {
 }
 
 export function createLoop<Job>(options: LoopOptions<Job>): Loop {
-  const { name, claim, perform, about, bell = createBell(), capacity, batch = 1, intervalMs, log } = options
+  const { name, claim, perform, about, bell = createBell(), capacity, batch = 1, restMs = 0 } = options
+  const { intervalMs, log } = options
   const stopping = new AbortController()
   const cutting = new AbortController()
   const running = new Set<Promise<void>>()
@@ -50,9 +54,10 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
   /** The last claim left room, and is over: an end makes no difference. */
   let isDry = false
 
-  async function turn(): Promise<void> {
+  /** Whether there was nothing to claim. */
+  async function turn(): Promise<boolean> {
     const room = capacity - running.size
-    if (room <= 0) return
+    if (room <= 0) return false
     isDry = false
     const jobs = await claim(room)
     isDry = batch > 1 && jobs.length < room
@@ -68,17 +73,21 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
         })
       running.add(done)
     }
+    return jobs.length === 0
   }
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       const armed = bell.arm()
       woken = new AbortController()
+      let isEmpty = false
       try {
-        await turn()
+        isEmpty = await turn()
       } catch (error) {
         log.error({ err: error, worker: name }, 'a claim failed')
       }
+      // What rings meanwhile is heard behind it.
+      if (isEmpty && restMs > 0) await pause(restMs, undefined, { signal: stopping.signal }).catch(() => {})
       await armed.rung(intervalMs, AbortSignal.any([stopping.signal, woken.signal]))
     }
   }
