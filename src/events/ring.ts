@@ -20,11 +20,18 @@ export interface Found {
   through: number
 }
 
+interface Entry {
+  event: PredictionEvent
+  bytes: number
+}
+
 /** What an event takes beside its texts, roughly. */
 const OVERHEAD = 1200
 
 export function createRing(head: number, mostBytes: number): Ring {
-  let held: { event: PredictionEvent; bytes: number }[] = []
+  let held: (Entry | undefined)[] = []
+  /** Those before it have been let go of: to move all others up for each takes long. */
+  let first = 0
   let floor = head
   let bytes = 0
 
@@ -33,32 +40,36 @@ export function createRing(head: number, mostBytes: number): Ring {
       return floor
     },
     get head() {
-      return floor + held.length
+      return floor + held.length - first
     },
 
     push(event) {
       const entry = { event, bytes: textOf(event) + OVERHEAD }
       held.push(entry)
       bytes += entry.bytes
-      let out = 0
-      while (bytes > mostBytes) bytes -= held[out++]!.bytes
-      if (out > 0) held.splice(0, out)
-      floor += out
+      for (; bytes > mostBytes; floor++) {
+        bytes -= held[first]!.bytes
+        held[first++] = undefined
+      }
+      if (first <= held.length / 2) return
+      held = held.slice(first)
+      first = 0
     },
 
     after(after, limit, passes) {
       const events: PredictionEvent[] = []
-      for (let i = after - floor; i < held.length; i++) {
+      for (let i = first + after - floor; i < held.length; i++) {
         const { event } = held[i]!
         if (!passes(event)) continue
         events.push(event)
         if (events.length === limit) return { events, through: event.seq }
       }
-      return { events, through: Math.max(after, floor + held.length) }
+      return { events, through: Math.max(after, floor + held.length - first) }
     },
 
     reset(to) {
       held = []
+      first = 0
       floor = to
       bytes = 0
     },

@@ -8,8 +8,9 @@ import type { Queue, SubmitClaim } from '../store.ts'
 import type { Db } from './database.ts'
 import { and, count, gt, inArray, lte, type SQL, sql } from './drizzle.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
-import { countOf, createPace, exists } from './pace.ts'
+import { countOf, createPace } from './pace.ts'
 import { toJob } from './rows.ts'
+import { prepare } from './statement.ts'
 import { BEGUN, pause, posts, predictions, WAITING } from './tables.ts'
 
 const MINUTE = 60 * 1000
@@ -17,6 +18,13 @@ const HOUR = 60 * MINUTE
 
 export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
   const paces = createPace(db)
+  const anyReady = prepare<number>(
+    db,
+    sql`select exists (
+      select 1 from predictions where ${WAITING} and image_seen_at > @imagesSince and due_at <= @now
+    )`,
+  ).pluck()
+
   /** How many may be begun now. Asked under the write lock, so it stays true until they are. */
   function roomFor(
     { now, limit, concurrency, perMinute }: SubmitClaim,
@@ -54,9 +62,8 @@ export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
   return {
     async claimSubmits(request) {
       const { now, leaseUntil, imagesSince } = request
-      const isReady = and(WAITING, gt(predictions.imageSeenAt, imagesSince), lte(predictions.dueAt, now))!
       // Most rings are not about a row that could be sent: no write lock, and nothing counted, for those.
-      if (!exists(db, isReady) || paces.pause()?.trial === false) return []
+      if (anyReady.get({ imagesSince, now }) === 0 || paces.pause()?.trial === false) return []
       const claimed = db.transaction(
         tx => {
           const standing = paces.pause()
