@@ -27,10 +27,17 @@ const NONCE = 4
  * @param key 16 bytes
  * @param epoch at least 6 bytes
  */
-export const createCursors =
-  (key: Buffer, epoch: Buffer): CursorsOf =>
-  appId =>
-    cursorsWith(key, createHash('sha256').update(epoch).update(appId).digest().subarray(0, EPOCH))
+export function createCursors(key: Buffer, epoch: Buffer): CursorsOf {
+  const known = new Map<AppId, Cursors>()
+
+  return appId => {
+    const cursors =
+      known.get(appId) ??
+      cursorsWith(key, createHash('sha256').update(epoch).update(appId).digest().subarray(0, EPOCH))
+    known.set(appId, cursors)
+    return cursors
+  }
+}
 
 function cursorsWith(key: Buffer, prefix: Buffer): Cursors {
   function seal(seq: number, nonce: Buffer): string {
