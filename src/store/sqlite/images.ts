@@ -5,30 +5,31 @@
  */
 import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'
-import { and, inArray, isNull, lte, notInArray, or, type SQL, sql } from './drizzle.ts'
+import { and, inArray, isNull, lte, or, type Placeholder, type SQL, sql } from './drizzle.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
-import { exists, pauseOf } from './pace.ts'
+import { pauseOf } from './pace.ts'
 import { toJob } from './rows.ts'
 import { predictions, WAITING } from './tables.ts'
 
 export function createImages(db: Db): Pick<Queue, 'claimImages'> {
+  const some = db
+    .select({ id: predictions.id })
+    .from(predictions)
+    .where(unseen(sql.placeholder('since'), sql.placeholder('now'), sql.placeholder('except')))
+    .limit(1)
+    .prepare()
+
   return {
     async claimImages({ now, leaseUntil, limit, imagesSince, stock, exceptApps = [] }) {
       const standing = pauseOf(db)
       // While nothing may be sent, what was seen is not looked at again: a host that fails meanwhile would end the job.
       const since = standing !== null && !standing.trial ? 0 : imagesSince
-      const unseen = or(isNull(predictions.imageSeenAt), lte(predictions.imageSeenAt, since))
-      const except = [...exceptApps]
-      const which = and(WAITING, unseen, lte(predictions.dueAt, now), notInArray(predictions.appId, except))!
-      if (!exists(db, which)) return []
-      const others = sql`app_id not in (${sql.join(
-        except.map(app => sql`${app}`),
-        sql`, `,
-      )})`
+      const except = JSON.stringify([...exceptApps])
+      if (some.get({ since, now, except }) === undefined) return []
       /** No app needs more than the stock of either half: the index has them in order. */
       const wanted = (half: SQL) => sql`
         select 1 as wanted, predictions.id, app_id, created_at, image_tries
-        from (select app_id as app from stands where ${others}) cross join predictions
+        from (select app_id as app from stands where ${isOther(except)}) cross join predictions
         where predictions.rowid in (
           select rowid from predictions indexed by predictions_waiting
           where app_id = app and ${WAITING} and ("image_tries" > 0) = ${half}
@@ -62,10 +63,21 @@ export function createImages(db: Db): Pick<Queue, 'claimImages'> {
       return db
         .update(predictions)
         .set({ fence: sql`${predictions.fence} + 1`, dueAt: leaseUntil })
-        .where(and(inArray(predictions.id, ids), which))
+        .where(and(inArray(predictions.id, ids), unseen(since, now, except)))
         .returning()
         .all()
         .map(toJob)
     },
   }
 }
+
+/** @param except app ids, as JSON */
+const isOther = (except: string | Placeholder) => sql`app_id not in (select value from json_each(${except}))`
+
+const unseen = (since: number | Placeholder, now: number | Placeholder, except: string | Placeholder) =>
+  and(
+    WAITING,
+    or(isNull(predictions.imageSeenAt), lte(predictions.imageSeenAt, since)),
+    lte(predictions.dueAt, now),
+    isOther(except),
+  )

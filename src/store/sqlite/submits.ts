@@ -8,7 +8,7 @@ import type { Queue, SubmitClaim } from '../store.ts'
 import type { Db } from './database.ts'
 import { and, count, gt, inArray, lte, type SQL, sql } from './drizzle.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
-import { countOf, exists, inUse, paceOf, pauseOf } from './pace.ts'
+import { countOf, inUse, paceOf, pauseOf } from './pace.ts'
 import { toJob } from './rows.ts'
 import { BEGUN, pause, posts, predictions, WAITING } from './tables.ts'
 
@@ -50,12 +50,24 @@ export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
     select id from ready where not ${IS_HELD} order by last, ${IN_ORDER} limit ${room}
   )`
 
+  const ready = db
+    .select({ id: predictions.id })
+    .from(predictions)
+    .where(
+      and(
+        WAITING,
+        gt(predictions.imageSeenAt, sql.placeholder('imagesSince')),
+        lte(predictions.dueAt, sql.placeholder('now')),
+      ),
+    )
+    .limit(1)
+    .prepare()
+
   return {
     async claimSubmits(request) {
       const { now, leaseUntil, imagesSince } = request
-      const isReady = and(WAITING, gt(predictions.imageSeenAt, imagesSince), lte(predictions.dueAt, now))!
       // Most rings are not about a row that could be sent: no write lock, and nothing counted, for those.
-      if (!exists(db, isReady) || pauseOf(db)?.trial === false) return []
+      if (ready.get({ now, imagesSince }) === undefined || pauseOf(db)?.trial === false) return []
       const claimed = db.transaction(
         tx => {
           const standing = pauseOf(tx)
