@@ -33,7 +33,7 @@ import { createTurns } from './server/turns.ts'
 import { createPreviews } from './server/uploads.ts'
 import { createWebhook } from './server/webhook.ts'
 import { createWebSockets } from './server/websocket.ts'
-import { createSimulator, type Simulator, type SimulatorOptions } from './simulator/simulator.ts'
+import type { Simulator, SimulatorOptions } from './simulator/simulator.ts'
 import { createNames, withNames } from './store/names.ts'
 import { openSqlite } from './store/sqlite/open.ts'
 import type { Store } from './store/store.ts'
@@ -335,6 +335,7 @@ async function belong(store: Store, config: Config): Promise<void> {
 async function startSimulator(config: Config, overrides: Overrides): Promise<Simulator> {
   const file =
     config.databaseFile === ':memory:' ? ':memory:' : join(dirname(config.databaseFile), 'simulator.db')
+  const { createSimulator } = await import('./simulator/simulator.ts')
   try {
     const webhookSecret = config.webhookSecrets[0]
     return await createSimulator({ file, key: SIMULATOR_KEY, webhookSecret, ...overrides.simulator })

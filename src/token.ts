@@ -3,7 +3,8 @@
  * database, and no row: it stands as long as the key that minted it does.
  * Invariant: nothing in one is believed before its signature holds, and no algorithm but our own is read.
  */
-import { jwtVerify, SignJWT } from 'jose'
+import { SignJWT } from 'jose/jwt/sign'
+import { jwtVerify } from 'jose/jwt/verify'
 import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
 import type { AppId } from './prediction.ts'

@@ -44,7 +44,7 @@ const statusesOf = (answer: Record<string, unknown>): string[] =>
 describe('npm start', () => {
   test('in an empty folder gives a gateway, a simulator, a key and a request that works as it is pasted', async () => {
     await using folder = await emptyFolder()
-    await using gateway = run('main.ts', folder.path, { PORT })
+    await using gateway = run('start.js', folder.path, { PORT })
     await gateway.printed(/SIMULATOR at/)
     expect(gateway.out).toContain('nothing is charged')
     const [, url, key, body] = await gateway.printed(
@@ -65,7 +65,7 @@ describe('npm start', () => {
     await using folder = await emptyFolder()
     const keys: string[] = []
     for (let i = 0; i < 2; i++) {
-      await using gateway = run('main.ts', folder.path, { PORT })
+      await using gateway = run('start.js', folder.path, { PORT })
       const [, url] = await gateway.printed(/GraphQL +(\S+)/)
       const [, key] = await gateway.printed(/Key +(rsh_\S+)/)
       keys.push(key!)
@@ -80,12 +80,12 @@ describe('npm start', () => {
   test('after SIGKILL finds its jobs and the simulator its own, and goes on', async () => {
     await using folder = await emptyFolder()
     {
-      await using gateway = run('main.ts', folder.path, { PORT })
+      await using gateway = run('start.js', folder.path, { PORT })
       const [, simulator] = await gateway.printed(/SIMULATOR at (\S+)/)
       for (let i = 0; i < 3; i++) await ask(gateway, SUBMIT(`${simulator}/files/sample.jpg`, 'sim:seconds=2'))
       await until(async () => statusesOf(await ask(gateway, STATUSES)).every(status => status !== 'QUEUED'))
     }
-    await using gateway = run('main.ts', folder.path, { PORT })
+    await using gateway = run('start.js', folder.path, { PORT })
     await until(async () => statusesOf(await ask(gateway, STATUSES)).every(status => status === 'COMPLETED'))
     expect(statusesOf(await ask(gateway, STATUSES))).toHaveLength(3)
   })
@@ -93,7 +93,7 @@ describe('npm start', () => {
   test('with a key and no app says how to make one, and makes none itself', async () => {
     await using folder = await emptyFolder()
     const env = { PORT, WAVESPEED_API_KEY: 'k', WAVESPEED_BASE_URL: 'http://127.0.0.1:9' }
-    await using gateway = run('main.ts', folder.path, env)
+    await using gateway = run('start.js', folder.path, env)
     await gateway.printed(/npm run app -- create NAME/)
     expect(gateway.out).toContain('http://127.0.0.1:9')
     expect(gateway.out).not.toMatch(/SIMULATOR|rsh_/)
@@ -113,7 +113,7 @@ describe('npm start', () => {
         WAVESPEED_BASE_URL: simulator.origin,
         ALLOW_PRIVATE_IMAGE_HOSTS: '1',
       }
-      await using gateway = run('main.ts', folder.path, env)
+      await using gateway = run('start.js', folder.path, env)
       const [, url] = await gateway.printed(/GraphQL +(\S+)/)
       await using app = run('cli/app.ts', folder.path, env, ['create', 'web', '--json'])
       await app.ended()
@@ -149,13 +149,13 @@ describe('npm start', () => {
 
   test('a second one on the same database is refused', async () => {
     await using folder = await emptyFolder()
-    await using first = run('main.ts', folder.path, { PORT })
+    await using first = run('start.js', folder.path, { PORT })
     await first.printed(/listening/)
     expect(await failing(folder.path, {})).toMatch(/another gateway runs on data\/rushes.db/)
   })
 
   const failing = async (cwd: string, env: Record<string, string>): Promise<string> => {
-    await using gateway = run('main.ts', cwd, { PORT, ...env })
+    await using gateway = run('start.js', cwd, { PORT, ...env })
     const { code } = await gateway.ended()
     expect(code).toBe(1)
     expect(gateway.err).toMatch(/^rushes: /)
@@ -205,7 +205,7 @@ describe('npm start', () => {
       [{}, real],
       [{ DATABASE_URL: 'file:data/real.db', ...real }, { DATABASE_URL: 'file:data/real.db' }],
     ] as const) {
-      await using gateway = run('main.ts', folder.path, { PORT, ...mine })
+      await using gateway = run('start.js', folder.path, { PORT, ...mine })
       await gateway.printed(/listening/)
       gateway.child.kill('SIGTERM')
       await gateway.ended()

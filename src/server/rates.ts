@@ -3,10 +3,15 @@
  * Invariant: however many addresses come, a bounded number is remembered; beyond it those of one large network count as
  * one.
  */
+import { createRequire } from 'node:module'
 import { setTimeout } from 'node:timers/promises'
-import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
+import type { RateLimiterMemory as Limiter, RateLimiterRes } from 'rate-limiter-flexible'
 import { networkOf } from './address.ts'
 import type { Caller } from './auth.ts'
+
+// As its README has it: the index loads a client of every store there is, 3 MB and 20 ms.
+const path = 'rate-limiter-flexible/lib/RateLimiterMemory.js'
+const RateLimiterMemory: typeof Limiter = createRequire(import.meta.url)(path)
 
 /** Each takes one, and answers with null or with the time to wait, ms. */
 export interface Rates {
@@ -101,7 +106,7 @@ export function createRates(options: RatesOptions): Rates {
   }
 }
 
-const take = (limiter: RateLimiterMemory, name: string, points = 1): Promise<number | null> =>
+const take = (limiter: Limiter, name: string, points = 1): Promise<number | null> =>
   limiter.consume(name, points).then(() => null, waitOf)
 
 /** It may have passed meanwhile. */

@@ -3,7 +3,7 @@
  * Invariant: what is owed stands in the ledger until it was answered 2xx or tried four times, so a restart goes on with it;
  * after `close` nothing runs.
  */
-import { Agent, request } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { SimulatedJob } from './job.ts'
 import type { Ledger, Webhook } from './ledger.ts'
 import { signed } from './signature.ts'
@@ -47,13 +47,7 @@ export function createAnnouncer(
   { ledger, now, secret, prediction, fault }: AnnouncerOptions,
   deliveries: (delivery: Delivery) => void,
 ): Announcer {
-  const agent = new Agent({
-    pipelining: 0,
-    connections: 32,
-    connect: { timeout: ANSWER_MS },
-    headersTimeout: ANSWER_MS,
-    bodyTimeout: ANSWER_MS,
-  })
+  let sender: ReturnType<typeof createSender> | undefined
   const closing = new AbortController()
   const underway = new Set<Promise<void>>()
   const awaited = new Map<string, PromiseWithResolvers<void>>()
@@ -71,8 +65,9 @@ export function createAnnouncer(
     const headers = signed(secret, id, now(), body)
     let status: number | null = null
     try {
-      const options = { dispatcher: agent, headers, body, signal: closing.signal }
-      const answer = await request(url, { method: 'POST', ...options })
+      sender ??= createSender()
+      const { post } = await sender
+      const answer = await post(url, { headers, body, signal: closing.signal })
       status = answer.statusCode
       await answer.body.dump()
     } catch {}
@@ -126,8 +121,25 @@ export function createAnnouncer(
       clearTimeout(timer)
       await Promise.all(underway)
       for (const id of awaited.keys()) over(id)
-      await agent.destroy()
+      await (await sender)?.close()
     },
   }
   return announcer
+}
+
+/** undici is loaded with the first webhook: where none is asked for, nobody needs it here. */
+async function createSender() {
+  const { Agent, request } = await import('undici')
+  const dispatcher = new Agent({
+    pipelining: 0,
+    connections: 32,
+    connect: { timeout: ANSWER_MS },
+    headersTimeout: ANSWER_MS,
+    bodyTimeout: ANSWER_MS,
+  })
+  return {
+    post: (url: string, options: Pick<Dispatcher.RequestOptions, 'headers' | 'body' | 'signal'>) =>
+      request(url, { dispatcher, method: 'POST', ...options }),
+    close: () => dispatcher.destroy(),
+  }
 }

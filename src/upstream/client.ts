@@ -4,7 +4,7 @@
  * connection of its own, for a kept-alive one may die with the request on it and leave the outcome unknown for nothing.
  */
 import { Readable } from 'node:stream'
-import { Agent, type Dispatcher, request } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { Input, Observation, SubmitOutcome } from '../prediction.ts'
 import type { Image } from '../upload.ts'
 import { backoff, outcomeOf, saysNoCredit } from './outcome.ts'
@@ -12,6 +12,7 @@ import { parameters, quotable } from './parameters.ts'
 import { itemsOf, observe, prediction, readEnvelope } from './payload.ts'
 import { NO_CREDIT, REFUSED_UPLOADS } from './table.ts'
 import { readTicket } from './ticket.ts'
+import { Agent, request } from './undici.ts'
 
 export interface Upstream {
   /**
@@ -107,8 +108,7 @@ export function createUpstream({
     body: object | null,
     signal: AbortSignal,
   ) {
-    const response = await request(`${baseUrl}/api/v3${path}`, {
-      dispatcher,
+    const response = await request(dispatcher, `${baseUrl}/api/v3${path}`, {
       method,
       headers,
       body: body && JSON.stringify(body),
@@ -156,7 +156,7 @@ export function createUpstream({
     try {
       const signal = AbortSignal.any([stop, AbortSignal.timeout(UPLOAD_TIMEOUT_MS)])
       const body = Readable.from(data, { highWaterMark: 1 })
-      const answer = await request(url, { dispatcher: uploads, method: 'PUT', headers, body, signal })
+      const answer = await request(uploads, url, { method: 'PUT', headers, body, signal })
       await answer.body.dump()
       return answer.statusCode
     } catch {

@@ -6,14 +6,15 @@
  */
 import type { LookupAddress } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
-import { buildConnector } from 'undici'
+import type { buildConnector as BuildConnector } from 'undici'
+import { buildConnector } from './undici.ts'
 
 /** `signal` ends its connections, and those that do not stand yet. */
 export function guarded(
   isAllowed: (address: string) => boolean,
   lookup: LookupFunction,
   signal: AbortSignal,
-): buildConnector.connector {
+): BuildConnector.connector {
   const connect = buildConnector({
     signal,
     allowH2: false,

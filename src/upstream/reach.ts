@@ -8,11 +8,12 @@ import { lookup as resolve } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import { pipeline, type Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
-import { Client, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { type ImageHead, MOST_IMAGE_BYTES, readImage } from '../image.ts'
 import { isPublic } from './address.ts'
 import { guarded } from './guard.ts'
 import { createLookup } from './lookup.ts'
+import { Client, request } from './undici.ts'
 
 export interface Reach {
   /** Never throws. A look that `signal` cut off is unreachable too, and says nothing of the image: look at the signal. */
@@ -80,8 +81,7 @@ export function createReach({
         maxResponseSize: MOST_BYTES_READ,
       })
       try {
-        const path = target.pathname + target.search
-        const response = await client.request({ method: 'GET', path, headers: HEADERS, signal })
+        const response = await request(client, target, { method: 'GET', headers: HEADERS, signal })
         if (!REDIRECTS.has(response.statusCode)) return await judge(response)
         const { location } = response.headers
         // Bytes beyond ASCII are UTF-8 to every browser.

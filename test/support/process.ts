@@ -19,7 +19,7 @@ export interface Run extends AsyncDisposable {
   ended(): Promise<{ code: number | null; signal: string | null; ms: number }>
 }
 
-/** @param script below src, as in `main.ts`. Only `env` and PATH are in its environment. */
+/** @param script below src, as in `start.js`. Only `env` and PATH are in its environment. */
 export function run(script: string, cwd: string, env: Record<string, string> = {}, args: string[] = []): Run {
   const child = spawn(process.execPath, [resolve('src', script), ...args], {
     cwd,

@@ -5,7 +5,7 @@
  */
 import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'
-import { and, asc, eq, gt, gte, inArray, lte, ne, notInArray, or, type SQL, sql } from './drizzle.ts'
+import { and, asc, eq, gt, gte, inArray, lte, ne, or, type SQL, sql } from './drizzle.ts'
 import { createImages } from './images.ts'
 import { countOf, createPace, exists } from './pace.ts'
 import { createPositions } from './positions.ts'
@@ -49,6 +49,19 @@ export function createQueue(db: Db, ring: () => void): Queue {
   const followed = claiming(due(FOLLOWED))
   // Whoever still waits goes before what was given up, of which a week may have left hundreds.
   const sought = claiming(due(SOUGHT, asc(TOLD)))
+  const others = sql`${predictions.id} not in (select value from json_each(${sql.placeholder('except')}))`
+  const abandoned = claiming(due(and(BEGUN, others)!))
+
+  const ripe = db
+    .select()
+    .from(pause)
+    .where(
+      and(
+        or(lte(pause.until, sql.placeholder('now')), gt(pause.until, sql.placeholder('latest'))),
+        eq(pause.trial, false),
+      ),
+    )
+    .prepare()
 
   const nextLook = db
     .update(predictions)
@@ -68,12 +81,8 @@ export function createQueue(db: Db, ring: () => void): Queue {
     ...createPositions(db),
     claimPolls: async request => followed.all({ ...request }).map(toJob),
     claimSought: async request => sought.all({ ...request }).map(toJob),
-    async claimAbandoned({ except = [], ...request }) {
-      const left = and(BEGUN, notInArray(predictions.id, [...except]))!
-      return claiming(due(left))
-        .all({ ...request })
-        .map(toJob)
-    },
+    claimAbandoned: async ({ except = [], ...request }) =>
+      abandoned.all({ ...request, except: JSON.stringify([...except]) }).map(toJob),
 
     async putOff(looks) {
       db.transaction(() => {
@@ -108,13 +117,7 @@ export function createQueue(db: Db, ring: () => void): Queue {
     async claimProbe(now, next) {
       return db.transaction(
         tx => {
-          const paused = tx
-            .select()
-            .from(pause)
-            .where(
-              and(or(lte(pause.until, now), gt(pause.until, now + LONGEST_PAUSE)), eq(pause.trial, false)),
-            )
-            .get()
+          const paused = ripe.get({ now, latest: now + LONGEST_PAUSE })
           if (paused === undefined) return null
           tx.update(pause)
             .set({ until: next(paused) })
