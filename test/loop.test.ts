@@ -122,6 +122,19 @@ describe('what there is to do', () => {
     await until(() => f.running.includes(7))
   })
 
+  test('is looked for once after a rest, however often it rang in it, where a claim brought nothing', async () => {
+    await using f = startLoop([], { restMs: 20 })
+    await until(() => f.asked.length === 1)
+    for (let rings = 0; rings < 2000; rings++) {
+      f.bell.ring()
+      await turn()
+    }
+    expect(f.asked.length).toBeLessThan(500)
+    f.queue.push(1)
+    f.bell.ring()
+    await until(() => f.running.length === 1)
+  })
+
   test('is looked for every so often without a bell', async () => {
     const looks: number[] = []
     const claim = async (limit: number) => {
