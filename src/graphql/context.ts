@@ -6,7 +6,7 @@ import DataLoader from 'dataloader'
 import type { RefusalCode, RequestErrorCode } from '../errors.ts'
 import type { CursorsOf } from '../events/cursor.ts'
 import type { Sources } from '../events/source.ts'
-import type { AppId, Prediction } from '../prediction.ts'
+import type { AppId, Prediction, PredictionEvent } from '../prediction.ts'
 import type { Access, Scope } from '../scope.ts'
 import type { Store, Usage } from '../store/store.ts'
 import type { Tokens } from '../token.ts'
@@ -34,7 +34,12 @@ export interface Loaders {
   readonly predictions: DataLoader<string, Prediction | null>
   readonly queuePositions: DataLoader<string, number | null>
   readonly usage: Promise<Usage>
+  /** The first `limit` events of a prediction behind `after`. */
+  history(after: number, limit: number): DataLoader<string, PredictionEvent[]>
 }
+
+/** As many are read in one turn, some 3 ms. */
+const MOST_EVENTS = 500
 
 export interface Context extends Services {
   access: Access
@@ -68,6 +73,7 @@ function createLoaders({ store, turn, now }: Services, scope: Scope): Loaders {
   let predictions: Loaders['predictions'] | null = null
   let queuePositions: Loaders['queuePositions'] | null = null
   let usage: Loaders['usage'] | null = null
+  const histories = new Map<string, ReturnType<Loaders['history']>>()
   return {
     get predictions() {
       predictions ??= new DataLoader(ids => turn(appId).then(() => store.getMany(scope, ids)))
@@ -82,6 +88,17 @@ function createLoaders({ store, turn, now }: Services, scope: Scope): Loaders {
     get usage() {
       usage ??= turn(appId).then(() => store.usage(scope, now()))
       return usage
+    },
+    history(after, limit) {
+      const asked = `${after} ${limit}`
+      const known =
+        histories.get(asked) ??
+        new DataLoader(ids => turn(appId).then(() => store.histories(scope, ids, after, limit)), {
+          cache: false,
+          maxBatchSize: Math.max(1, Math.floor(MOST_EVENTS / limit)),
+        })
+      histories.set(asked, known)
+      return known
     },
   }
 }

@@ -41,13 +41,12 @@ builder.objectField(PredictionType, 'history', t =>
     args: { first: t.arg.int(), after: t.arg.string() },
     complexity: pageCost,
     extensions: { [OWN]: true },
-    resolve: async ({ id }, { first, after }, { scope, store, cursorsOf, turn }) => {
+    resolve: async ({ id }, { first, after }, { scope, loaders, cursorsOf }) => {
       const cursors = cursorsOf(scope.appId)
       const limit = limitOf('first', first)
       const place = typeof after === 'string' ? cursors.open(after) : 0
       if (place === null) throw badArgument('after', 'a cursor of this history')
-      await turn(scope.appId)
-      const { events } = await store.eventsAfter({ scope, after: place, limit: limit + 1, predictionId: id })
+      const events = await loaders.history(place, limit + 1).load(id)
       const edges = events.slice(0, limit).map(event => ({ cursor: cursors.seal(event.seq), node: event }))
       return connectionOf(edges, { hasNextPage: events.length > limit, hasPreviousPage: place > 0 })
     },

@@ -218,6 +218,8 @@ export interface Events {
   /** The newest event's `seq`, and the last pruned one's; 0 where there is none. */
   eventBounds(): Promise<{ head: number; floor: number }>
   eventsAfter(request: EventsRequest): Promise<EventsAnswer>
+  /** The first `limit` events of each, behind `after` and oldest first; in the order of `ids`. */
+  histories(scope: Scope, ids: readonly string[], after: number, limit: number): Promise<PredictionEvent[][]>
   /** The events of all apps: for the feed's tail alone, which hands each to its own app. */
   logAfter(after: number, limit: number): Promise<EventsAnswer>
   /** The prediction and the log's head at one moment: what is newer than `head` is not yet in it. */

@@ -24,6 +24,12 @@ export function createApps(db: Db): Omit<Apps, 'usage'> {
     .where(eq(keys.prefix, sql.placeholder('prefix')))
     .prepare()
 
+  const byId = db
+    .select()
+    .from(apps)
+    .where(eq(apps.id, sql.placeholder('id')))
+    .prepare()
+
   const keysOf = (from: Db | Tx, appId: AppId) =>
     from
       .select(VISIBLE)
@@ -54,7 +60,7 @@ export function createApps(db: Db): Omit<Apps, 'usage'> {
     },
 
     async app(id) {
-      const row = db.select().from(apps).where(eq(apps.id, id)).get()
+      const row = byId.get({ id })
       return row ? toApp(row) : null
     },
 

@@ -2,69 +2,82 @@
  * What has happened, in SQLite: the log's ends, what came after a cursor, and its pruning.
  * Invariant: each answer is read in one transaction, so no event can fall between the parts of an answer.
  */
+
+import type { PredictionEvent } from '../../prediction.ts'
 import { type Scope, sees } from '../../scope.ts'
 import type { Events, EventsAnswer } from '../store.ts'
 import type { Db } from './database.ts'
-import { and, asc, eq, gt, lte, type SQL, sql } from './drizzle.ts'
-import { toPrediction } from './rows.ts'
-import { events, predictions } from './tables.ts'
+import { asc, lte, type SQL, sql } from './drizzle.ts'
+import { decoded, type Raw, SAID, type Said, toPrediction } from './rows.ts'
+import { prepare } from './statement.ts'
+import { events } from './tables.ts'
+
+const EVENT = sql`${events.seq} as seq, ${events.type} as type, ${events.previousStatus} as previousStatus,
+  ${events.occurredAt} as occurredAt, ${events.standing} as standing, ${SAID}`
+
+type EventRow = Omit<PredictionEvent, 'prediction'> & { standing: string } & Raw
+
+const toEvent = (row: EventRow): PredictionEvent => ({
+  seq: row.seq,
+  type: row.type,
+  previousStatus: row.previousStatus,
+  occurredAt: row.occurredAt,
+  prediction: toPrediction(decoded<Said>(row), JSON.parse(row.standing)),
+})
 
 export function createEvents(db: Db): Events {
-  const head = db
-    .select({ seq: sql<number>`seq` })
-    .from(sql`sqlite_sequence`)
-    .where(sql`name = 'events'`)
-    .prepare()
-  const oldest = db.select({ seq: events.seq }).from(events).orderBy(asc(events.seq)).limit(1).prepare()
+  const newest = prepare<number>(db, sql`select seq from sqlite_sequence where name = 'events'`).pluck()
+  const oldest = prepare<number>(db, sql`select seq from events order by seq limit 1`).pluck()
 
   const bounds = () => {
-    const newest = head.get()?.seq ?? 0
-    return { head: newest, floor: (oldest.get()?.seq ?? newest + 1) - 1 }
+    const head = newest.get() ?? 0
+    return { head, floor: (oldest.get() ?? head + 1) - 1 }
   }
 
   const behind = (...which: SQL[]) =>
-    db
-      .select()
-      .from(events)
-      .innerJoin(predictions, eq(predictions.id, events.predictionId))
-      .where(and(...which, gt(events.seq, sql.placeholder('after'))))
-      .orderBy(asc(events.seq))
-      .limit(sql.placeholder('limit'))
-      .prepare()
+    prepare<EventRow>(
+      db,
+      sql`
+      select ${EVENT} from events join predictions on predictions.id = events.prediction_id
+      where ${sql.join([...which, sql`events.seq > @after`], sql` and `)}
+      order by events.seq limit @limit`,
+    )
   const ofAll = behind()
-  const ofApp = behind(eq(events.appId, sql.placeholder('appId')))
-  const ofPrediction = behind(
-    eq(events.appId, sql.placeholder('appId')),
-    eq(events.predictionId, sql.placeholder('predictionId')),
+  const ofApp = behind(sql`events.app_id = @appId`)
+  const ofPrediction = behind(sql`events.app_id = @appId`, sql`events.prediction_id = @predictionId`)
+  /** Of each no more than it needs, by the index. */
+  const ofEach = prepare<EventRow>(
+    db,
+    sql`
+    select ${EVENT} from json_each(@ids) asked
+      cross join events on events.seq in (
+        select seq from events where prediction_id = asked.value and app_id = @appId and seq > @after
+        order by seq limit @limit
+      )
+      cross join predictions on predictions.id = asked.value
+    order by events.seq`,
   )
+  const snapshot = prepare<Raw>(db, sql`select ${SAID} from predictions where id = @id and app_id = @appId`)
+  const atOneMoment = db.$client.transaction((read: () => unknown) => read()) as <Read>(
+    read: () => Read,
+  ) => Read
 
   /** In the transaction that read the rows. */
-  function answer(
-    rows: ReturnType<typeof ofAll.all>,
-    after: number,
-    limit: number,
-    scope: Scope | null,
-  ): EventsAnswer {
+  function answer(rows: EventRow[], after: number, limit: number, scope: Scope | null): EventsAnswer {
     const { head, floor } = bounds()
-    const all = rows.map(({ events: event, predictions: row }) => ({
-      seq: event.seq,
-      type: event.type,
-      previousStatus: event.previousStatus,
-      occurredAt: event.occurredAt,
-      prediction: toPrediction(row, event.standing),
-    }))
+    const all = rows.map(toEvent)
     return {
       events: scope === null ? all : all.filter(({ prediction }) => sees(scope, prediction)),
-      through: rows.length < limit ? Math.max(after, head) : rows.at(-1)!.events.seq,
+      through: rows.length < limit ? Math.max(after, head) : rows.at(-1)!.seq,
       floor,
     }
   }
 
   return {
-    eventBounds: async () => db.transaction(bounds),
+    eventBounds: async () => atOneMoment(bounds),
 
     eventsAfter: async ({ scope, after, limit, predictionId }) =>
-      db.transaction(() => {
+      atOneMoment(() => {
         const { appId } = scope
         const rows =
           predictionId === undefined
@@ -73,21 +86,25 @@ export function createEvents(db: Db): Events {
         return answer(rows, after, limit, scope)
       }),
 
-    logAfter: async (after, limit) =>
-      db.transaction(() => answer(ofAll.all({ after, limit }), after, limit, null)),
-
-    async snapshot(scope, id) {
-      return db.transaction(tx => {
-        const row = tx
-          .select()
-          .from(predictions)
-          .where(and(eq(predictions.id, id), eq(predictions.appId, scope.appId)))
-          .get()
-        return row && sees(scope, toPrediction(row))
-          ? { prediction: toPrediction(row), head: bounds().head }
-          : null
-      })
+    async histories(scope, ids, after, limit) {
+      const found = new Map<string, PredictionEvent[]>(ids.map(id => [id, []]))
+      const rows = ofEach.all({ appId: scope.appId, ids: JSON.stringify([...found.keys()]), after, limit })
+      for (const row of rows) {
+        const event = toEvent(row)
+        if (sees(scope, event.prediction)) found.get(event.prediction.id)!.push(event)
+      }
+      return ids.map(id => found.get(id)!)
     },
+
+    logAfter: async (after, limit) =>
+      atOneMoment(() => answer(ofAll.all({ after, limit }), after, limit, null)),
+
+    snapshot: async (scope, id) =>
+      atOneMoment(() => {
+        const raw = snapshot.get({ id, appId: scope.appId })
+        const prediction = raw ? toPrediction(decoded(raw)) : null
+        return prediction && sees(scope, prediction) ? { prediction, head: bounds().head } : null
+      }),
 
     async pruneEvents(before, limit, last = Number.MAX_SAFE_INTEGER) {
       return db.transaction(

@@ -1,28 +1,25 @@
 /**
- * Predictions in SQLite: made once, changed in one place, read by their app.
+ * Predictions in SQLite: made once, and changed in one place.
  * Invariant: `create` and `change` write row, event and spending in one transaction; no callback of a transaction is async
  * (drizzle on better-sqlite3 would commit what follows the first await outside of it).
  */
 
 import { v7 as uuidv7 } from 'uuid'
 import { type AppId, type Decide, type Draft, isLegal, type Job } from '../../prediction.ts'
-import { sees } from '../../scope.ts'
 import type { Bounds, Creation, Idempotency, Predictions } from '../store.ts'
 import type { Db } from './database.ts'
-import { and, asc, desc, eq, inArray, lte, type Placeholder, sql } from './drizzle.ts'
+import { eq, type Placeholder, sql } from './drizzle.ts'
 import type { Group } from './group.ts'
 import { createOrder, hasPlace } from './order.ts'
 import { createPace } from './pace.ts'
+import { createReads } from './reads.ts'
 import { decoded, type Raw, type Row, toJob, toPrediction, toStanding, WHOLE } from './rows.ts'
-import { at, passes, place, visible } from './selection.ts'
 import { createSpending } from './spending.ts'
 import { prepare } from './statement.ts'
-import { COMPLETED, events, predictions } from './tables.ts'
+import { events, predictions } from './tables.ts'
 import { createRefusals } from './use.ts'
 
 const IDEMPOTENCY_LIFE = 24 * 60 * 60 * 1000
-/** Jobs the usual duration is learned from. */
-const SAMPLE = 101
 
 export function createPredictions(db: Db, group: Group): Predictions {
   const spending = createSpending(db)
@@ -74,11 +71,6 @@ export function createPredictions(db: Db, group: Group): Predictions {
       dueAt: sql.placeholder('now'),
     })
     .returning()
-    .prepare()
-  const owned = db
-    .select()
-    .from(predictions)
-    .where(and(eq(predictions.id, sql.placeholder('id')), eq(predictions.appId, sql.placeholder('appId'))))
     .prepare()
 
   const holder = (appId: AppId, { space, key }: Idempotency): Row | undefined => {
@@ -137,6 +129,8 @@ export function createPredictions(db: Db, group: Group): Predictions {
   }
 
   return {
+    ...createReads(db),
+
     create: (draft, idempotency, now, bounds) =>
       group.write(
         () => create(draft, idempotency, now, bounds),
@@ -153,75 +147,6 @@ export function createPredictions(db: Db, group: Group): Predictions {
       const held = holder(appId, idempotency)
       if (held === undefined || !isCurrent(held, now)) return null
       return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
-    },
-
-    async get(scope, id) {
-      const row = owned.get({ id, appId: scope.appId })
-      const prediction = row ? toPrediction(row) : null
-      return prediction && sees(scope, prediction) ? prediction : null
-    },
-
-    async getMany(scope, ids) {
-      const rows = db
-        .select()
-        .from(predictions)
-        .where(and(visible(scope), inArray(predictions.id, [...ids])))
-        .all()
-      const found = new Map(rows.map(row => [row.id, toPrediction(row)]))
-      return ids.map(id => found.get(id) ?? null)
-    },
-
-    async list(scope, { limit, backward, after, before, filter }) {
-      const direction = backward ? asc : desc
-      const rows = db
-        .select()
-        .from(predictions)
-        .where(
-          and(
-            visible(scope),
-            after ? sql`${place} < ${at(after)}` : undefined,
-            before ? sql`${place} > ${at(before)}` : undefined,
-            passes(filter),
-          ),
-        )
-        .orderBy(direction(predictions.createdAt), direction(predictions.id))
-        .limit(limit + 1)
-        .all()
-      const more = rows.length > limit
-      const page = rows.slice(0, limit).map(row => toPrediction(row))
-      return {
-        predictions: backward ? page.reverse() : page,
-        hasNextPage: backward ? before !== null : more,
-        hasPreviousPage: backward ? more : after !== null,
-      }
-    },
-
-    async usualDuration(model) {
-      const durations = db
-        .select({ ms: sql<number>`${predictions.finishedAt} - ${predictions.submittedAt}` })
-        .from(predictions)
-        .where(and(eq(predictions.model, model), COMPLETED))
-        .orderBy(desc(predictions.finishedAt))
-        .limit(SAMPLE)
-        .all()
-        .map(row => row.ms)
-        .sort((a, b) => a - b)
-      return durations[durations.length >> 1] ?? null
-    },
-
-    async spans(model, limit, longestMs) {
-      const sent = sql<number>`coalesce(${predictions.submittedAt}, ${predictions.createdAt})`
-      const took = sql<number>`${predictions.finishedAt} - ${sent}`
-      return db
-        .select({
-          from: sql<number>`coalesce(${predictions.runningAt}, ${sent}) - ${sent}`,
-          to: took,
-        })
-        .from(predictions)
-        .where(and(eq(predictions.model, model), COMPLETED, lte(took, longestMs)))
-        .orderBy(desc(predictions.finishedAt))
-        .limit(limit)
-        .all()
     },
   }
 }

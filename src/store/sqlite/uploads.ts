@@ -7,12 +7,13 @@
 import { setImmediate } from 'node:timers/promises'
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../prediction.ts'
-import { type Scope, spaceOf } from '../../scope.ts'
+import { spaceOf } from '../../scope.ts'
 import { type Image, UPLOAD_LIFE_MS, type Upload } from '../../upload.ts'
 import { newAddress } from '../../upload-address.ts'
 import type { Keeping, Uploads } from '../store.ts'
 import type { Db, Tx } from './database.ts'
-import { and, asc, eq, gt, inArray, lte, ne, type SQL, sql } from './drizzle.ts'
+import { and, asc, eq, inArray, lte, ne, type SQL, sql } from './drizzle.ts'
+import { prepare, valuesOf } from './statement.ts'
 import { images, OF_UPLOAD, PARTIAL, parts, uploads } from './tables.ts'
 
 /** Read while somebody waits, so little; and not so little that an image is hundreds of rows. */
@@ -39,14 +40,19 @@ export function createUploads(db: Db): Uploads {
       ),
     )
     .prepare()
-  const find = (where: SQL | undefined): Upload[] =>
-    db
-      .select()
-      .from(uploads)
-      .innerJoin(images, and(eq(images.appId, uploads.appId), eq(images.hash, uploads.hash)))
-      .where(where)
-      .all()
-      .map(({ uploads: upload, images: image }) => toUpload(upload, image))
+  const found = (which: SQL) =>
+    prepare<Upload>(
+      db,
+      sql`
+      select uploads.id, uploads.space, uploads.address, uploads.expires_at as expiresAt, images.app_id as appId,
+        images.hash, images.content_type as contentType, images.width, images.height, images.bytes
+      from uploads join images on images.app_id = uploads.app_id and images.hash = uploads.hash
+      where ${which}`,
+    )
+  const byId = found(sql`
+    uploads.id in ${valuesOf('@ids')} and uploads.expires_at > @now
+      and uploads.app_id = @appId and (@space is null or uploads.space = @space)`)
+  const byAddress = found(sql`uploads.address = @address`)
 
   /** Its bytes may be written: they are counted from now on. */
   function reserve(tx: Tx, image: Image, most: number, now: number): Keeping | null {
@@ -151,12 +157,14 @@ export function createUploads(db: Db): Uploads {
     },
 
     async uploads(scope, ids, now) {
-      const found = find(and(visible(scope), inArray(uploads.id, [...ids]), gt(uploads.expiresAt, now)))
-      const byId = new Map(found.map(upload => [upload.id, upload]))
-      return ids.map(id => byId.get(id) ?? null)
+      const { appId, only } = scope
+      const space = only && spaceOf(scope)
+      const rows = byId.all({ appId, space, ids: JSON.stringify(ids), now })
+      const found = new Map(rows.map(upload => [upload.id, upload]))
+      return ids.map(id => found.get(id) ?? null)
     },
 
-    uploadAt: async address => find(eq(uploads.address, address))[0] ?? null,
+    uploadAt: async address => byAddress.get({ address }) ?? null,
 
     async imageOf(uploadId, now) {
       const row = db
@@ -217,9 +225,6 @@ const isOf = (
   appId: string,
   hash: string,
 ): SQL | undefined => and(eq(table.appId, appId), eq(table.hash, hash))
-
-const visible = (scope: Scope): SQL | undefined =>
-  and(eq(uploads.appId, scope.appId), scope.only === null ? undefined : eq(uploads.space, spaceOf(scope)))
 
 const toImage = (row: typeof images.$inferSelect): Image => ({
   appId: row.appId as AppId,

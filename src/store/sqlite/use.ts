@@ -6,13 +6,13 @@
 
 import { excessOf, type Limits, monthOf, type Use } from '../../limits.ts'
 import type { AppId } from '../../prediction.ts'
-import type { Apps, Bounds, Creation } from '../store.ts'
+import type { Apps, Bounds, Creation, Usage } from '../store.ts'
 import type { Db } from './database.ts'
-import { and, eq, gte, lt, type SQL, sql } from './drizzle.ts'
-import { visible } from './selection.ts'
+import { type SQL, sql } from './drizzle.ts'
+import { scoped, VISIBLE } from './selection.ts'
 import { createSpending, type Spending } from './spending.ts'
 import { prepare } from './statement.ts'
-import { BEGUN, IN_FLIGHT, predictions, SOUGHT, WAITING } from './tables.ts'
+import { BEGUN, IN_FLIGHT, SOUGHT, WAITING } from './tables.ts'
 
 type Refusal = Extract<Creation, { kind: 'refused' }>['refusal']
 
@@ -23,40 +23,35 @@ const LONGEST_MONTH_MS = 31 * 24 * 60 * 60 * 1000
 
 export function createUsage(db: Db): Apps['usage'] {
   const spending = createSpending(db)
+  /** The planner would take the index of all rows that the app ever had. */
+  const mineOf = (where: SQL, index: SQL) =>
+    sql`(select count(*) from predictions indexed by ${index} where ${where} and ${VISIBLE})`
+  const counts = prepare<Omit<Usage, 'spent'>>(
+    db,
+    sql`
+    select ${mineOf(BEGUN, sql`predictions_begun`)} + ${mineOf(IN_FLIGHT, sql`predictions_in_flight`)}
+        + ${mineOf(sql`${SOUGHT} and status = 'QUEUED' and following = 'late'`, sql`predictions_sought`)} as inFlight,
+      ${mineOf(WAITING, sql`predictions_waiting`)} as queued`,
+  )
+  // Rows ahead of the month may be there: the clock was put back.
+  const cost = prepare<number>(
+    db,
+    sql`
+    select coalesce(sum(cost), 0) from predictions
+    where ${VISIBLE} and created_at >= @month and created_at < @next`,
+  ).pluck()
+
   return async (scope, now) => {
-    const mine = visible(scope)
-    /** The planner would take the index of all rows that the app ever had. */
-    const mineOf = (where: SQL, index: SQL) =>
-      db.get<{ n: number }>(
-        sql`select count(*) as n from predictions indexed by ${index} where ${and(where, mine)}`,
-      ).n
+    const month = monthOf(now)
     return {
-      inFlight:
-        mineOf(BEGUN, sql`predictions_begun`) +
-        mineOf(IN_FLIGHT, sql`predictions_in_flight`) +
-        mineOf(
-          and(SOUGHT, eq(predictions.status, 'QUEUED'), eq(predictions.following, 'late'))!,
-          sql`predictions_sought`,
-        ),
-      queued: mineOf(WAITING, sql`predictions_waiting`),
-      spent: scope.only === null ? spending.of(scope.appId, now) : costOf(db, and(mine, inMonth(now))!),
+      ...counts.get(scoped(scope))!,
+      spent:
+        scope.only === null
+          ? spending.of(scope.appId, now)
+          : cost.get({ ...scoped(scope), month, next: monthOf(month + LONGEST_MONTH_MS) })!,
     }
   }
 }
-
-/** Rows ahead of it may be there: the clock was put back. */
-const inMonth = (moment: number) =>
-  and(
-    gte(predictions.createdAt, monthOf(moment)),
-    lt(predictions.createdAt, monthOf(monthOf(moment) + LONGEST_MONTH_MS)),
-  )
-
-const costOf = (db: Db, where: SQL): number =>
-  db
-    .select({ sum: sql<number>`coalesce(sum(${predictions.cost}), 0)` })
-    .from(predictions)
-    .where(where)
-    .get()!.sum
 
 /** Why one more would be too much, or null. Asked under the write lock. */
 export function createRefusals(db: Db, spending: Spending) {

@@ -1,0 +1,97 @@
+/**
+ * Predictions as they are read, in SQLite: by their app, one, many, or a page of them; and what finished ones tell.
+ * Invariant: whatever an app asks for is one statement, however many rows answer it.
+ */
+
+import { sees } from '../../scope.ts'
+import type { Predictions } from '../store.ts'
+import type { Db } from './database.ts'
+import { and, desc, eq, lte, type SQL, sql } from './drizzle.ts'
+import { decoded, type Raw, SAID, toPrediction } from './rows.ts'
+import { BETWEEN, PASSES, passing, scoped, VISIBLE, VISIBLE_BY_ID } from './selection.ts'
+import { prepare, valuesOf } from './statement.ts'
+import { COMPLETED, predictions } from './tables.ts'
+
+/** Jobs the usual duration is learned from. */
+const SAMPLE = 101
+
+export function createReads(
+  db: Db,
+): Pick<Predictions, 'get' | 'getMany' | 'list' | 'usualDuration' | 'spans'> {
+  const owned = prepare<Raw>(db, sql`select ${SAID} from predictions where id = @id and app_id = @appId`)
+  const asked = sql`${predictions.id} in ${valuesOf('@ids')}`
+  const many = prepare<Raw>(db, sql`select ${SAID} from predictions where ${asked} and ${VISIBLE_BY_ID}`)
+
+  const page = (which: SQL, direction: SQL) =>
+    prepare<Raw>(
+      db,
+      sql`
+      select ${SAID} from predictions where ${which} and ${BETWEEN}
+      order by ${predictions.createdAt} ${direction}, ${predictions.id} ${direction} limit @limit`,
+    )
+  const paging = (which: SQL) => ({ forward: page(which, sql`desc`), backward: page(which, sql`asc`) })
+  // What is asked most; to ask of each row for what is not limited would be a third of its time.
+  const whole = paging(sql`${predictions.appId} = @appId`)
+  const some = paging(sql`${VISIBLE} and ${PASSES}`)
+  const byIds = paging(sql`${asked} and ${VISIBLE_BY_ID} and ${PASSES}`)
+
+  return {
+    async get(scope, id) {
+      const raw = owned.get({ id, appId: scope.appId })
+      const prediction = raw ? toPrediction(decoded(raw)) : null
+      return prediction && sees(scope, prediction) ? prediction : null
+    },
+
+    async getMany(scope, ids) {
+      const rows = many.all({ ...scoped(scope), ids: JSON.stringify(ids) })
+      const found = new Map(rows.map(raw => [raw.id, toPrediction(decoded(raw))]))
+      return ids.map(id => found.get(id) ?? null)
+    },
+
+    async list(scope, { limit, backward, after, before, filter }) {
+      const { ids, statuses, models, tags } = filter
+      const isWhole = scope.only === null && !(statuses ?? models ?? tags)
+      const { [backward ? 'backward' : 'forward']: page } = ids ? byIds : isWhole ? whole : some
+      const rows = page.all({
+        ...scoped(scope),
+        ...passing({ after, before, filter }),
+        limit: limit + 1,
+      })
+      const more = rows.length > limit
+      const predictions = rows.slice(0, limit).map(raw => toPrediction(decoded(raw)))
+      return {
+        predictions: backward ? predictions.reverse() : predictions,
+        hasNextPage: backward ? before !== null : more,
+        hasPreviousPage: backward ? more : after !== null,
+      }
+    },
+
+    async usualDuration(model) {
+      const durations = db
+        .select({ ms: sql<number>`${predictions.finishedAt} - ${predictions.submittedAt}` })
+        .from(predictions)
+        .where(and(eq(predictions.model, model), COMPLETED))
+        .orderBy(desc(predictions.finishedAt))
+        .limit(SAMPLE)
+        .all()
+        .map(row => row.ms)
+        .sort((a, b) => a - b)
+      return durations[durations.length >> 1] ?? null
+    },
+
+    async spans(model, limit, longestMs) {
+      const sent = sql<number>`coalesce(${predictions.submittedAt}, ${predictions.createdAt})`
+      const took = sql<number>`${predictions.finishedAt} - ${sent}`
+      return db
+        .select({
+          from: sql<number>`coalesce(${predictions.runningAt}, ${sent}) - ${sent}`,
+          to: took,
+        })
+        .from(predictions)
+        .where(and(eq(predictions.model, model), COMPLETED, lte(took, longestMs)))
+        .orderBy(desc(predictions.finishedAt))
+        .limit(limit)
+        .all()
+    },
+  }
+}
