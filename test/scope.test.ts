@@ -12,6 +12,7 @@ import { drain, type Harness, type Stream, startGateway, TRANSPORTS, take } from
 import { selectionOf } from './support/selection.ts'
 import { add, MINUTE, newApp, PRICE, T } from './support/store.ts'
 import { mint, STILL } from './support/token.ts'
+import { until } from './support/until.ts'
 
 const UNKNOWN = encodeId('Prediction', '018f0000-0000-7000-8000-000000000000')
 const P = selectionOf('Prediction')
@@ -76,6 +77,8 @@ async function open(): Promise<AsyncDisposable> {
   start = (await harness.query('{ feedCursor }')).data.feedCursor
   for (const [name, tags, retryOf] of TAGS) await make(name, tags, retryOf)
   await make('theirs', ['a', 'b', 'c'], undefined, other)
+  // What was on its way when the first was refused comes back.
+  await until(async () => (await store.paused()) !== null && (await store.tally()).begun === 0)
 
   const names = TAGS.map(([name]) => name)
   const tagged = (...some: string[]) =>

@@ -79,7 +79,6 @@ export function createRing(head: number, mostBytes: number): Ring {
 /** As long as the app and upstream made it. */
 function textOf({ prediction: { input, tags, metadata, outputs } }: PredictionEvent): number {
   const { imageUrl, prompt, negativePrompt } = input
-  const whole = metadata === null && outputs.length === 0 ? 0 : JSON.stringify([metadata, outputs]).length
-  const tagged = tags.reduce((sum, tag) => sum + tag.length, 0)
-  return imageUrl.length + prompt.length + (negativePrompt?.length ?? 0) + tagged + whole
+  const others = JSON.stringify([tags, metadata, outputs])
+  return imageUrl.length + prompt.length + (negativePrompt?.length ?? 0) + others.length
 }

@@ -34,7 +34,7 @@ const KEPT = 8
 const SPARE = 2
 const MOST_STOCK = 100
 const INTERVAL_MS = 500
-/** A claim takes 2 ms where much waits, and each submit rings. */
+/** A claim takes 2 ms where much waits, and each submit rings; and what is in hand by then is ready, and counts. */
 const REST_MS = 50
 /** What was seen longer ago is looked at again before it is sent. */
 export const IMAGE_FRESH_MS = 5 * 60_000
@@ -120,7 +120,7 @@ export function createInspector(options: InspectorOptions): Loop {
     },
     bell,
     capacity: CAPACITY,
-    restMs: REST_MS,
+    rest: claimed => (claimed < SHARE ? REST_MS : 0),
     intervalMs: INTERVAL_MS,
     log,
   })

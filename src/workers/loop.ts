@@ -22,8 +22,8 @@ export interface LoopOptions<Job> {
    * a claim that did not fill the room leaves nothing worth another before a ring or the interval. Default 1.
    */
   batch?: number
-  /** After a claim that brought nothing the next comes no sooner, ms: one may cost more than a job. Default 0. */
-  restMs?: number
+  /** After a claim that brought so many the next comes no sooner, ms: one may cost more than a job. Default 0. */
+  rest?(claimed: number): number
   /** It looks at least this often, ms. */
   intervalMs: number
   log: Log
@@ -43,7 +43,7 @@ export interface Loop {
 }
 
 export function createLoop<Job>(options: LoopOptions<Job>): Loop {
-  const { name, claim, perform, about, bell = createBell(), capacity, batch = 1, restMs = 0 } = options
+  const { name, claim, perform, about, bell = createBell(), capacity, batch = 1, rest = () => 0 } = options
   const { intervalMs, log } = options
   const stopping = new AbortController()
   const cutting = new AbortController()
@@ -54,10 +54,10 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
   /** The last claim left room, and is over: an end makes no difference. */
   let isDry = false
 
-  /** Whether there was nothing to claim. */
-  async function turn(): Promise<boolean> {
+  /** Answers with how many were claimed; null: there was no room. */
+  async function turn(): Promise<number | null> {
     const room = capacity - running.size
-    if (room <= 0) return false
+    if (room <= 0) return null
     isDry = false
     const jobs = await claim(room)
     isDry = batch > 1 && jobs.length < room
@@ -73,21 +73,22 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
         })
       running.add(done)
     }
-    return jobs.length === 0
+    return jobs.length
   }
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       const armed = bell.arm()
       woken = new AbortController()
-      let isEmpty = false
+      let restMs = 0
       try {
-        isEmpty = await turn()
+        const claimed = await turn()
+        if (claimed !== null) restMs = rest(claimed)
       } catch (error) {
         log.error({ err: error, worker: name }, 'a claim failed')
       }
       // What rings meanwhile is heard behind it.
-      if (isEmpty && restMs > 0) await pause(restMs, undefined, { signal: stopping.signal }).catch(() => {})
+      if (restMs > 0) await pause(restMs, undefined, { signal: stopping.signal }).catch(() => {})
       await armed.rung(intervalMs, AbortSignal.any([stopping.signal, woken.signal]))
     }
   }
