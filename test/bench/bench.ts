@@ -13,6 +13,9 @@ import { scaleSizes } from './scale/sizes.ts'
 import { scaleTableOf } from './scale/table.ts'
 import { sizesOf } from './sizes.ts'
 import { measureStalled } from './stalled.ts'
+import { measureStart } from './start/measure.ts'
+import { startSizes } from './start/sizes.ts'
+import { startTableOf } from './start/table.ts'
 import { figure, stalledTableOf, tableOf } from './table.ts'
 
 const LONGEST_MS = 600_000
@@ -44,6 +47,8 @@ console.log('places in simulated time …')
 const fair = await fairTable()
 console.log('jobs in flight …')
 const scale = await measureScale(scaleSizes(process.argv.includes('--quick')))
+console.log('starts …')
+const starts = await measureStart(startSizes(process.argv.includes('--quick')))
 console.log(`
 ${tableOf(results)}
 
@@ -57,6 +62,8 @@ ${polling}
 ${fair}
 
 ${scaleTableOf(scale)}
+
+${startTableOf(starts)}
 
 The live client has every event, in order.
 Replay of ${figure(sizes.replayed)} missed events to one client: ${figure(replay)} events a second.
