@@ -178,7 +178,7 @@ test('the package is for the process that packs alone, and nobody imports that',
 test('a gateway that has served it has said nothing of it', async () => {
   await using folder = await emptyFolder()
   const env = { PORT: '0', DATABASE_URL: `file:${folder.path}/rushes.db` }
-  await using gateway = run('main.ts', folder.path, env)
+  await using gateway = run('start.js', folder.path, env)
   const [, endpoint] = await gateway.printed(/GraphQL +(\S+)/)
   const page = await request(endpoint!, accept(BROWSER))
   expect(await page.body.text()).toContain('GraphiQL')

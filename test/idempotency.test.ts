@@ -338,7 +338,7 @@ describe('across a SIGKILL', () => {
     const killed: { input: typeof VIDEO & { idempotencyKey: string }; row: string; answer: string }[] = []
     // Until one was killed before it could answer, which on a busy machine need not be the first.
     for (let round = 0; round < 5 && killed.every(({ answer }) => answer !== ''); round++) {
-      await using gateway = run('main.ts', folder.path, env)
+      await using gateway = run('start.js', folder.path, env)
       const address = await addressOf(gateway)
       // An earlier one's POST must not be what is cut off.
       await until(() => waiting(file('rushes.db')).length === 0)
@@ -348,7 +348,7 @@ describe('across a SIGKILL', () => {
     }
     expect(killed.map(({ answer }) => answer)).toContain('')
 
-    await using gateway = run('main.ts', folder.path, env)
+    await using gateway = run('start.js', folder.path, env)
     const address = await addressOf(gateway)
     for (const { input, row } of killed) {
       const again = { ...input, image: { url: input.image.url } }

@@ -9,9 +9,9 @@ import type { RateLimiterMemory as Limiter, RateLimiterRes } from 'rate-limiter-
 import { networkOf } from './address.ts'
 import type { Caller } from './auth.ts'
 
-// As its README has it: the index loads a client of every store there is, 3 MB and 20 ms.
-const path = 'rate-limiter-flexible/lib/RateLimiterMemory.js'
-const RateLimiterMemory: typeof Limiter = createRequire(import.meta.url)(path)
+const require = createRequire(import.meta.url)
+// Its index loads a client for every store there is: 3 MB and 20 ms.
+const RateLimiterMemory: typeof Limiter = require('rate-limiter-flexible/lib/RateLimiterMemory.js')
 
 /** Each takes one, and answers with null or with the time to wait, ms. */
 export interface Rates {

@@ -16,6 +16,9 @@ import { scaleSizes } from './scale/sizes.ts'
 import { scaleTableOf } from './scale/table.ts'
 import { partOf, sizesOf } from './sizes.ts'
 import { measureStalled } from './stalled.ts'
+import { measureStart } from './start/measure.ts'
+import { startSizes } from './start/sizes.ts'
+import { startTableOf } from './start/table.ts'
 import { figure, stalledTableOf, tableOf } from './table.ts'
 
 const LONGEST_MS = 600_000
@@ -57,6 +60,8 @@ const isQuick = args.includes('--quick')
 const scale = await measureScale(scaleSizes(isQuick))
 console.log('requests …')
 const requests = await measureRequests(requestSizes(isQuick))
+console.log('starts …')
+const starts = await measureStart(startSizes(isQuick))
 console.log(`
 ${tableOf(results)}
 
@@ -72,6 +77,8 @@ ${fair}
 ${scaleTableOf(scale)}
 
 ${requestsTableOf(requests)}
+
+${startTableOf(starts)}
 
 The live client has every event, in order.
 Replay of ${figure(sizes.replayed)} missed events to one client: ${figure(replay)} events a second.

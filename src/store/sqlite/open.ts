@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import type { Facts, Store } from '../store.ts'
 import { createApps } from './apps.ts'
 import { type Db, inSentences, openDatabase } from './database.ts'
-import { and, eq, gt, or, sql } from './drizzle.ts'
+import { and, eq, gt, sql } from './drizzle.ts'
 import { createEvents } from './events.ts'
 import { createGroup } from './group.ts'
 import { createPredictions } from './predictions.ts'
@@ -33,14 +33,7 @@ export function openSqlite(file: string, ring: () => void, options: SqliteOption
   const { alone = false } = options
   const { db, close } = openDatabase(file, { ...options, alone })
   try {
-    if (alone)
-      inSentences(file, () =>
-        db
-          .update(predictions)
-          .set({ dueAt: 0 })
-          .where(or(BEGUN, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))))
-          .run(),
-      )
+    if (alone) inSentences(file, () => takeOver(db))
     const group = createGroup(db, ring)
     return {
       ...createFacts(db, file),
@@ -60,6 +53,14 @@ export function openSqlite(file: string, ring: () => void, options: SqliteOption
     close()
     throw error
   }
+}
+
+/** Each by its index: one statement for all three reads every row that ever was, and keeps 16 MB of them in mind. */
+function takeOver(db: Db): void {
+  db.transaction(tx => {
+    for (const where of [BEGUN, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))])
+      tx.update(predictions).set({ dueAt: 0 }).where(where).run()
+  })
 }
 
 function createFacts(db: Db, file: string): Facts {

@@ -1,0 +1,134 @@
+/**
+ * From the moment a process is made until it is ready, and what is resident once nothing happens: of the gateway as
+ * `npm start` runs it, in turns with a Node that does nothing.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { request } from 'undici'
+import { residentOf } from './resident.ts'
+import { EVENTS, seed } from './seed.ts'
+
+export interface StartSizes {
+  predictions: number
+  /** Of each kind. */
+  starts: number
+  /** So long nothing happens before memory is read. */
+  idleMs: number
+}
+
+export interface Started {
+  /** Of each start, ms. */
+  ready: number[]
+  /** Bytes, when idle. */
+  resident: number
+}
+
+export interface Starts {
+  predictions: number
+  events: number
+  /** A Node that ends at once, ms. */
+  bare: number[]
+  empty: Started
+  many: Started
+  simulator: Started
+  /** With nothing kept of an earlier start. */
+  first: Started
+}
+
+/** Nobody listens there. */
+const UPSTREAM = 'http://127.0.0.1:9'
+const ACCOUNT = { WAVESPEED_API_KEY: 'bench', WAVESPEED_BASE_URL: UPSTREAM }
+const SCRIPT = fileURLToPath(new URL('../../../src/start.js', import.meta.url))
+
+export async function measureStart({ predictions, starts, idleMs }: StartSizes): Promise<Starts> {
+  const folder = await mkdtemp(join(tmpdir(), 'rushes-start-'))
+  let folders = 0
+  const fresh = async () => {
+    const path = join(folder, String(folders++))
+    await mkdir(path)
+    return path
+  }
+  try {
+    const full = await fresh()
+    await seed(join(full, DATABASE), UPSTREAM, predictions)
+    const kept = await fresh()
+    const kinds = {
+      empty: async (idle: number) => start(await fresh(), kept, ACCOUNT, idle),
+      many: async (idle: number) => start(full, kept, ACCOUNT, idle),
+      simulator: async (idle: number) => start(await fresh(), kept, {}, idle),
+      first: async (idle: number) => start(await fresh(), await fresh(), ACCOUNT, idle),
+    }
+    // What these keep is read by those that are measured.
+    await kinds.empty(0)
+    await kinds.simulator(0)
+
+    const measured = (): Started => ({ ready: [], resident: 0 })
+    const started = { empty: measured(), many: measured(), simulator: measured(), first: measured() }
+    const bare: number[] = []
+    for (let i = 1; i <= starts; i++) {
+      bare.push(await startBare())
+      for (const kind of ['empty', 'many', 'simulator', 'first'] as const) {
+        const { ready, resident } = await kinds[kind](i === starts ? idleMs : 0)
+        started[kind].ready.push(ready)
+        started[kind].resident = resident
+      }
+    }
+    return { predictions, events: predictions * EVENTS, bare, ...started }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+const DATABASE = 'bench.db'
+
+/** @param kept where it keeps what it compiles */
+async function start(folder: string, kept: string, env: Record<string, string>, idleMs: number) {
+  const begun = performance.now()
+  const gateway = spawn(process.execPath, [SCRIPT], {
+    env: {
+      PORT: '0',
+      DATABASE_URL: `file:${join(folder, DATABASE)}`,
+      LOG_LEVEL: 'silent',
+      NODE_COMPILE_CACHE: kept,
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const ended = once(gateway, 'exit')
+  try {
+    const url = await healthOf(gateway.stdout)
+    while (!(await isReady(url))) await pause(1)
+    const ready = performance.now() - begun
+    await pause(idleMs)
+    return { ready, resident: await residentOf(gateway.pid!) }
+  } finally {
+    gateway.kill('SIGTERM')
+    await ended
+  }
+}
+
+async function healthOf(out: NodeJS.ReadableStream): Promise<string> {
+  for await (const line of createInterface(out)) {
+    const url = /^ +Health +(\S+)/.exec(line)?.[1]
+    if (url !== undefined) return url
+  }
+  throw new Error('the gateway did not start')
+}
+
+async function isReady(url: string): Promise<boolean> {
+  const { statusCode, body } = await request(url, { reset: true })
+  await body.dump()
+  return statusCode === 200
+}
+
+async function startBare(): Promise<number> {
+  const begun = performance.now()
+  await once(spawn(process.execPath, ['--eval', ''], { stdio: 'ignore' }), 'exit')
+  return performance.now() - begun
+}
