@@ -3,70 +3,84 @@
  * Invariant: what counts is the first `stock` of the queue's order. Whatever else an app has waiting, or ready, keeps no
  * other app's job from being made ready.
  */
-import { and, inArray, isNull, lte, notInArray, or, type SQL, sql } from 'drizzle-orm'
+import { and, isNull, lte, or, type SQL, sql } from 'drizzle-orm'
 import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
-import { createPace, exists } from './pace.ts'
+import { createPace } from './pace.ts'
 import { toJob } from './rows.ts'
+import { prepare, valuesOf } from './statement.ts'
 import { predictions, WAITING } from './tables.ts'
 
 export function createImages(db: Db): Pick<Queue, 'claimImages'> {
   const paces = createPace(db)
+  const others = sql`app_id not in ${valuesOf('@except')}`
+  const unseen = sql`(image_seen_at is null or image_seen_at <= @since)`
+  const isAny = prepare(
+    db,
+    sql`
+    select 1 from predictions
+    where ${WAITING} and ${unseen} and due_at <= @now and ${others} limit 1`,
+  )
+  /** No app needs more than the stock of either half: the index has them in order. */
+  const wanted = (half: SQL) => sql`
+    select 1 as wanted, predictions.id, app_id, created_at, image_tries
+    from (select app_id as app from stands where ${others}) cross join predictions
+    where predictions.rowid in (
+      select rowid from predictions indexed by predictions_waiting
+      where app_id = app and ${WAITING} and ("image_tries" > 0) = ${half} and ${unseen} and due_at <= @now
+      order by created_at, id limit @stock
+    )`
+  // What was refused once and waits again keeps nobody from being made ready: a trial may have to be another's.
+  const first = prepare<string>(
+    db,
+    sql`
+    with ${STANDS},
+    candidates as (
+      select 0 as wanted, id, app_id, created_at, image_tries
+      from predictions indexed by predictions_seen
+      where ${WAITING} and image_seen_at > @since and attempts = 0
+      union all ${wanted(sql`0`)}
+      union all ${wanted(sql`1`)}
+    ),
+    -- A first look comes before all second ones: hosts that hang hold up nobody else's.
+    ranked as (
+      select id, wanted, stands.*, row_number() over (
+        partition by candidates.app_id order by image_tries > 0, created_at, id
+      ) as k
+      from candidates cross join stands on stands.app_id = candidates.app_id
+    ),
+    placed as (
+      select id, wanted, row_number() over (order by ${IS_HELD}, ${IN_ORDER}) as place from ranked
+    )
+    select id from placed where wanted and place <= @stock order by place limit @limit`,
+  ).pluck()
+  const since = sql.placeholder('since')
+  const claim = db
+    .update(predictions)
+    .set({ fence: sql`${predictions.fence} + 1`, dueAt: sql`${sql.placeholder('leaseUntil')}` })
+    .where(
+      and(
+        sql`${predictions.id} in (select value from json_each(${sql.placeholder('ids')}))`,
+        WAITING,
+        or(isNull(predictions.imageSeenAt), lte(predictions.imageSeenAt, since)),
+        lte(predictions.dueAt, sql.placeholder('now')),
+      ),
+    )
+    .returning()
+    .prepare()
+
   return {
     async claimImages({ now, leaseUntil, limit, imagesSince, stock, exceptApps = [] }) {
       const standing = paces.pause()
       // While nothing may be sent, what was seen is not looked at again: a host that fails meanwhile would end the job.
       const since = standing !== null && !standing.trial ? 0 : imagesSince
-      const unseen = or(isNull(predictions.imageSeenAt), lte(predictions.imageSeenAt, since))
-      const except = [...exceptApps]
-      const which = and(WAITING, unseen, lte(predictions.dueAt, now), notInArray(predictions.appId, except))!
-      if (!exists(db, which)) return []
-      const others = sql`app_id not in (${sql.join(
-        except.map(app => sql`${app}`),
-        sql`, `,
-      )})`
-      /** No app needs more than the stock of either half: the index has them in order. */
-      const wanted = (half: SQL) => sql`
-        select 1 as wanted, predictions.id, app_id, created_at, image_tries
-        from (select app_id as app from stands where ${others}) cross join predictions
-        where predictions.rowid in (
-          select rowid from predictions indexed by predictions_waiting
-          where app_id = app and ${WAITING} and ("image_tries" > 0) = ${half}
-            and (image_seen_at is null or image_seen_at <= ${since}) and due_at <= ${now}
-          order by created_at, id limit ${stock}
-        )`
-      // What was refused once and waits again keeps nobody from being made ready: a trial may have to be another's.
-      const first = sql`
-        with ${STANDS},
-        candidates as (
-          select 0 as wanted, id, app_id, created_at, image_tries
-          from predictions indexed by predictions_seen
-          where ${WAITING} and image_seen_at > ${since} and attempts = 0
-          union all ${wanted(sql`0`)}
-          union all ${wanted(sql`1`)}
-        ),
-        -- A first look comes before all second ones: hosts that hang hold up nobody else's.
-        ranked as (
-          select id, wanted, stands.*, row_number() over (
-            partition by candidates.app_id order by image_tries > 0, created_at, id
-          ) as k
-          from candidates cross join stands on stands.app_id = candidates.app_id
-        ),
-        placed as (
-          select id, wanted, row_number() over (order by ${IS_HELD}, ${IN_ORDER}) as place from ranked
-        )
-        select id from placed where wanted and place <= ${stock} order by place limit ${limit}`
+      const asked = { now, since, except: JSON.stringify([...exceptApps]) }
+      if (isAny.get(asked) === undefined) return []
       // Most rings find enough images seen: no write lock for those.
-      const ids = db.all<{ id: string }>(first).map(({ id }) => id)
+      const ids = first.all({ ...asked, stock, limit })
       if (ids.length === 0) return []
-      return db
-        .update(predictions)
-        .set({ fence: sql`${predictions.fence} + 1`, dueAt: leaseUntil })
-        .where(and(inArray(predictions.id, ids), which))
-        .returning()
-        .all()
-        .map(toJob)
+      return claim.all({ now, since, leaseUntil, ids: JSON.stringify(ids) }).map(toJob)
     },
   }
 }

@@ -2,7 +2,7 @@
  * The Store over one SQLite file.
  */
 import { randomBytes } from 'node:crypto'
-import { and, eq, gt, or, sql } from 'drizzle-orm'
+import { and, eq, gt, sql } from 'drizzle-orm'
 import type { Facts, Store } from '../store.ts'
 import { createApps } from './apps.ts'
 import { type Db, inSentences, openDatabase } from './database.ts'
@@ -33,14 +33,7 @@ export function openSqlite(file: string, ring: () => void, options: SqliteOption
   const { alone = false } = options
   const { db, close } = openDatabase(file, { ...options, alone })
   try {
-    if (alone)
-      inSentences(file, () =>
-        db
-          .update(predictions)
-          .set({ dueAt: 0 })
-          .where(or(BEGUN, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))))
-          .run(),
-      )
+    if (alone) inSentences(file, () => takeOver(db))
     const group = createGroup(db, ring)
     return {
       ...createFacts(db, file),
@@ -60,6 +53,12 @@ export function openSqlite(file: string, ring: () => void, options: SqliteOption
     close()
     throw error
   }
+}
+
+function takeOver(db: Db): void {
+  const leased = and(WAITING, gt(predictions.dueAt, Date.now()))
+  // In one condition they would have every row looked at.
+  for (const held of [BEGUN, IN_FLIGHT, leased]) db.update(predictions).set({ dueAt: 0 }).where(held).run()
 }
 
 function createFacts(db: Db, file: string): Facts {

@@ -8,8 +8,9 @@ import type { StandingPause } from '../../pause.ts'
 import type { Queue, SubmitClaim } from '../store.ts'
 import type { Db } from './database.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './order.ts'
-import { countOf, createPace, exists } from './pace.ts'
+import { countOf, createPace } from './pace.ts'
 import { toJob } from './rows.ts'
+import { prepare } from './statement.ts'
 import { BEGUN, pause, posts, predictions, WAITING } from './tables.ts'
 
 const MINUTE = 60 * 1000
@@ -17,6 +18,12 @@ const HOUR = 60 * MINUTE
 
 export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
   const paces = createPace(db)
+  const isReady = prepare(
+    db,
+    sql`
+    select 1 from predictions
+    where ${WAITING} and image_seen_at > @imagesSince and due_at <= @now limit 1`,
+  )
   /** How many may be begun now. Asked under the write lock, so it stays true until they are. */
   function roomFor(
     { now, limit, concurrency, perMinute }: SubmitClaim,
@@ -54,9 +61,8 @@ export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
   return {
     async claimSubmits(request) {
       const { now, leaseUntil, imagesSince } = request
-      const isReady = and(WAITING, gt(predictions.imageSeenAt, imagesSince), lte(predictions.dueAt, now))!
       // Most rings are not about a row that could be sent: no write lock, and nothing counted, for those.
-      if (!exists(db, isReady) || paces.pause()?.trial === false) return []
+      if (isReady.get({ imagesSince, now }) === undefined || paces.pause()?.trial === false) return []
       const claimed = db.transaction(
         tx => {
           const standing = paces.pause()
