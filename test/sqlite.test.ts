@@ -327,11 +327,21 @@ describe('a SQLite file', () => {
         [/predictions_by_app \(app_id=\? AND \(created_at,id\)>\(\?,\?\) AND \(created_at,id\)<\(\?,\?\)\)/],
       ],
       [
+        'list by status',
+        store =>
+          store.list(wholeOf(app), page({ after: place, filter: { statuses: ['FAILED', 'CANCELED'] } })),
+        [
+          /predictions_by_status \(app_id=\? AND status=\? AND \(created_at,id\)>\(\?,\?\) AND \(created_at,id\)<\(\?,\?\)\)/,
+        ],
+        // Of a page's worth of each.
+        /^USE TEMP B-TREE FOR ORDER BY/,
+      ],
+      [
         'list with a filter, of a restricted token',
         store =>
           store.list(
             { appId: app, only: restrictionOf(['a'], [NOBODY]) },
-            page({ filter: { statuses: ['FAILED'], tags: ['b'] } }),
+            page({ filter: { models: ['WAN_2_2_I2V_PLUS_1080P'], tags: ['b'] } }),
           ),
         [/predictions_by_app \(app_id=\? AND/],
       ],

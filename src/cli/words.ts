@@ -2,7 +2,6 @@
  * How apps, keys, money and moments are shown by `npm run app`, for people and for machines. Pure.
  * Invariant: of a key nothing but its prefix and its dates; no row is longer than 80 columns.
  */
-
 import type { Limits } from '../limits.ts'
 import { MICRO_USD } from '../models.ts'
 import type { App, VisibleKey } from '../store/store.ts'

@@ -2,7 +2,6 @@
  * What has happened, in SQLite: the log's ends, what came after a cursor, and its pruning.
  * Invariant: each answer is read in one transaction, so no event can fall between the parts of an answer.
  */
-
 import type { PredictionEvent } from '../../prediction.ts'
 import { type Scope, sees } from '../../scope.ts'
 import type { Events, EventsAnswer } from '../store.ts'

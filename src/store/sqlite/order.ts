@@ -3,7 +3,6 @@
  * Invariant: `turn` moves when a job gives its place back and when an app's queue begins, in that very transaction, and
  * never when a place is taken.
  */
-
 import { LONGEST_JOB_MS, MOST_OWED_MS, type Stand, SWING_MS } from '../../fairness.ts'
 import type { Db } from './database.ts'
 import { sql } from './drizzle.ts'

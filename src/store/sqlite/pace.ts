@@ -1,7 +1,6 @@
 /**
  * What holds submits back, in SQLite: the pause, and the pace. Both change in the transaction that had the answer.
  */
-
 import { faster, type Pace, type Pause, pauseOn, type StandingPause, slower } from '../../pause.ts'
 import type { Db } from './database.ts'
 import { count, type SQL, sql } from './drizzle.ts'

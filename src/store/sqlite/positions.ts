@@ -3,7 +3,6 @@
  * like any other. What an app's own limit holds back stands where it would stand without.
  * Cost: every app's waiting rows are counted by index; of the app itself, for each id, or all once where many are asked.
  */
-
 import { aheadOf } from '../../fairness.ts'
 import type { Queue } from '../store.ts'
 import type { Db } from './database.ts'

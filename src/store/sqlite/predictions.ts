@@ -3,7 +3,6 @@
  * Invariant: `create` and `change` write row, event and spending in one transaction; no callback of a transaction is async
  * (drizzle on better-sqlite3 would commit what follows the first await outside of it).
  */
-
 import { v7 as uuidv7 } from 'uuid'
 import { type AppId, type Decide, type Draft, isLegal, type Job } from '../../prediction.ts'
 import type { Bounds, Creation, Idempotency, Predictions } from '../store.ts'

@@ -2,7 +2,6 @@
  * Predictions as they are read, in SQLite: by their app, one, many, or a page of them; and what finished ones tell.
  * Invariant: whatever an app asks for is one statement, however many rows answer it.
  */
-
 import { sees } from '../../scope.ts'
 import type { Predictions } from '../store.ts'
 import type { Db } from './database.ts'
@@ -22,18 +21,27 @@ export function createReads(
   const asked = sql`${predictions.id} in ${valuesOf('@ids')}`
   const many = prepare<Raw>(db, sql`select ${SAID} from predictions where ${asked} and ${VISIBLE_BY_ID}`)
 
-  const page = (which: SQL, direction: SQL) =>
-    prepare<Raw>(
-      db,
-      sql`
-      select ${SAID} from predictions where ${which} and ${BETWEEN}
-      order by ${predictions.createdAt} ${direction}, ${predictions.id} ${direction} limit @limit`,
-    )
-  const paging = (which: SQL) => ({ forward: page(which, sql`desc`), backward: page(which, sql`asc`) })
-  // What is asked most; to ask of each row for what is not limited would be a third of its time.
-  const whole = paging(sql`${predictions.appId} = @appId`)
-  const some = paging(sql`${VISIBLE} and ${PASSES}`)
-  const byIds = paging(sql`${asked} and ${VISIBLE_BY_ID} and ${PASSES}`)
+  const page = (from: SQL, direction: SQL) =>
+    prepare<Raw>(db, sql`select ${SAID} from ${from} ${first(direction)}`)
+  const first = (direction: SQL) => sql`
+    order by ${predictions.createdAt} ${direction}, ${predictions.id} ${direction} limit @limit`
+  const paging = (from: (direction: SQL) => SQL) => {
+    const [asc, desc] = [sql`asc`, sql`desc`]
+    return { forward: page(from(desc), desc), backward: page(from(asc), asc) }
+  }
+  // What is asked most: to ask of each row for what is not limited would be a third of its time.
+  const whole = paging(() => sql`predictions where ${predictions.appId} = @appId and ${BETWEEN}`)
+  const some = paging(() => sql`predictions where ${VISIBLE} and ${BETWEEN} and ${PASSES}`)
+  const byIds = paging(
+    () => sql`predictions where ${asked} and ${VISIBLE_BY_ID} and ${BETWEEN} and ${PASSES}`,
+  )
+  /** A page's worth of each: one that is rare would else be looked for in all that the app ever had. */
+  const byStatus = paging(
+    direction => sql`json_each(@statuses) asked cross join predictions on predictions.rowid in (
+      select rowid from predictions indexed by predictions_by_status
+      where ${predictions.status} = asked.value and ${VISIBLE} and ${BETWEEN} and ${PASSES} ${first(direction)}
+    )`,
+  )
 
   return {
     async get(scope, id) {
@@ -51,8 +59,8 @@ export function createReads(
     async list(scope, { limit, backward, after, before, filter }) {
       const { ids, statuses, models, tags } = filter
       const isWhole = scope.only === null && !(statuses ?? models ?? tags)
-      const { [backward ? 'backward' : 'forward']: page } = ids ? byIds : isWhole ? whole : some
-      const rows = page.all({
+      const pages = ids ? byIds : isWhole ? whole : statuses ? byStatus : some
+      const rows = pages[backward ? 'backward' : 'forward'].all({
         ...scoped(scope),
         ...passing({ after, before, filter }),
         limit: limit + 1,

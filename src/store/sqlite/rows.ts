@@ -1,7 +1,6 @@
 /**
  * A row as it lies in the table ↔ the noun.
  */
-
 import type { AppId, Job, Prediction, Standing } from '../../prediction.ts'
 import { type Column, getTableColumns, type SQL, sql } from './drizzle.ts'
 import { predictions } from './tables.ts'

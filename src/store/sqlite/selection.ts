@@ -3,8 +3,6 @@
  * filters, so that it is prepared once; what it is about comes by name.
  * Invariant: the same meaning as `sees` and `matches`; property tests hold them together.
  */
-
-import type { Filter } from '../../filter.ts'
 import type { Scope } from '../../scope.ts'
 import type { PageRequest, Place } from '../store.ts'
 import { type SQL, sql } from './drizzle.ts'
@@ -17,8 +15,8 @@ const tagged = (name: `@${string}`): SQL =>
 const IN_RESTRICTION = sql`(@only is null
   or ${predictions.space} = @only or ${predictions.id} in ${valuesOf('@onlyIds')} or ${tagged('@onlyTags')})`
 
-const listed = (values: Filter['ids']): string | null =>
-  values === undefined ? null : JSON.stringify(values)
+const listed = (values: readonly string[] | undefined): string | null =>
+  values === undefined ? null : JSON.stringify([...new Set(values)])
 
 /** What `@appId` and the rest of `scoped` see. */
 export const VISIBLE = sql`${predictions.appId} = @appId and ${IN_RESTRICTION}`

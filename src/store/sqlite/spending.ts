@@ -3,7 +3,6 @@
  * Invariant: an app's spending of a month is the sum of the costs of its predictions created in it: whoever changes a
  * cost changes it in the same transaction.
  */
-
 import { monthOf } from '../../limits.ts'
 import type { Db } from './database.ts'
 import { sql } from './drizzle.ts'

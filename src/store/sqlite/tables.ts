@@ -127,9 +127,9 @@ export const predictions = sqliteTable(
     uniqueIndex('predictions_by_idempotency_key').on(table.appId, table.space, table.idempotencyKey),
     uniqueIndex('predictions_by_upstream_id').on(table.upstreamId),
     index('predictions_by_app').on(table.appId, table.createdAt, table.id),
+    index('predictions_by_status').on(table.appId, table.status, table.createdAt, table.id),
     index('predictions_by_token').on(table.token).where(BY_TOKEN),
     index('predictions_by_upload').on(table.uploadId).where(OF_UPLOAD),
-    index('predictions_queue').on(table.createdAt, table.id).where(WAITING),
     index('predictions_waiting')
       .on(table.appId, sql`"image_tries" > 0`, table.createdAt, table.id)
       .where(WAITING),

@@ -3,7 +3,6 @@
  * Invariant: a submit is measured under the write lock that it is written under, from the rows themselves, so that no
  * number of concurrent ones gets past a limit.
  */
-
 import { excessOf, type Limits, monthOf, type Use } from '../../limits.ts'
 import type { AppId } from '../../prediction.ts'
 import type { Apps, Bounds, Creation, Usage } from '../store.ts'
