@@ -7,7 +7,10 @@
 import type { Db } from './database.ts'
 
 export interface Group {
-  /** @param isNews whether the bell rings for it, once it is on disk */
+  /**
+   * @param act may run twice, if another one throws; what it wrote the first time is gone by then
+   * @param isNews whether the bell rings for it, once it is on disk
+   */
   write<Answer>(act: () => Answer, isNews: (answer: Answer) => boolean): Promise<Answer>
   /** Whatever still waits is written before this returns. */
   flush(): void
@@ -19,14 +22,18 @@ const MOST = 64
 interface Write {
   /** Answers how to tell what came of it, which answers whether that is news. */
   run(): () => boolean
+  /** The same, and what throws is taken back and told. */
+  runApart(): () => boolean
   fail(error: unknown): void
 }
 
 export function createGroup({ $client }: Db, ring: () => void): Group {
   const waiting: Write[] = []
+  const together = $client.transaction((writes: readonly Write[], run: (write: Write) => () => boolean) =>
+    writes.map(run),
+  )
   /** In the transaction of all, a savepoint of its own. */
-  const alone = $client.transaction((act: () => unknown) => act())
-  const together = $client.transaction((writes: readonly Write[]) => writes.map(write => write.run()))
+  const apart = $client.transaction((act: () => unknown) => act())
 
   function commit(): void {
     const writes = waiting.splice(0, MOST)
@@ -34,7 +41,7 @@ export function createGroup({ $client }: Db, ring: () => void): Group {
     if (waiting.length > 0) setImmediate(commit)
     let tell: (() => boolean)[]
     try {
-      tell = together.immediate(writes)
+      tell = written(writes)
     } catch (error) {
       for (const { fail } of writes) fail(error)
       return
@@ -42,16 +49,35 @@ export function createGroup({ $client }: Db, ring: () => void): Group {
     if (tell.map(each => each()).includes(true)) ring()
   }
 
+  /** Savepoints are a fifth of a write: they are made where one has thrown, and never after a commit that failed. */
+  function written(writes: readonly Write[]): (() => boolean)[] {
+    let hasThrown = false
+    try {
+      return together.immediate(writes, write => {
+        try {
+          return write.run()
+        } catch (error) {
+          hasThrown = true
+          throw error
+        }
+      })
+    } catch (error) {
+      if (!hasThrown) throw error
+      return together.immediate(writes, write => write.runApart())
+    }
+  }
+
   return {
     write: <Answer>(act: () => Answer, isNews: (answer: Answer) => boolean) =>
       new Promise<Answer>((resolve, reject) => {
-        const run = () => {
+        const told = (answer: Answer) => () => {
+          resolve(answer)
+          return isNews(answer)
+        }
+        const run = () => told(act())
+        const runApart = () => {
           try {
-            const answer = alone(act) as Answer
-            return () => {
-              resolve(answer)
-              return isNews(answer)
-            }
+            return told(apart(act) as Answer)
           } catch (error) {
             // SQLite gives up the whole transaction where it can't write.
             if (!$client.inTransaction) throw error
@@ -62,7 +88,7 @@ export function createGroup({ $client }: Db, ring: () => void): Group {
           }
         }
         // What else has come in this turn is read before it.
-        if (waiting.push({ run, fail: reject }) === 1) setImmediate(commit)
+        if (waiting.push({ run, runApart, fail: reject }) === 1) setImmediate(commit)
       }),
 
     flush() {

@@ -7,12 +7,22 @@ import { v7 as uuidv7 } from 'uuid'
 import { type AppId, type Decide, type Draft, isLegal, type Job } from '../../prediction.ts'
 import type { Bounds, Creation, Idempotency, Predictions } from '../store.ts'
 import type { Db } from './database.ts'
-import { eq, type Placeholder, sql } from './drizzle.ts'
+import { eq, type SQL, sql } from './drizzle.ts'
 import type { Group } from './group.ts'
 import { createOrder, hasPlace } from './order.ts'
 import { createPace } from './pace.ts'
 import { createReads } from './reads.ts'
-import { decoded, type Raw, type Row, toJob, toPrediction, toStanding, WHOLE } from './rows.ts'
+import {
+  decoded,
+  type Raw,
+  type Row,
+  SAID,
+  type Said,
+  toJob,
+  toPrediction,
+  toStanding,
+  WHOLE,
+} from './rows.ts'
 import { createSpending } from './spending.ts'
 import { prepare } from './statement.ts'
 import { events, predictions } from './tables.ts'
@@ -39,38 +49,32 @@ export function createPredictions(db: Db, group: Group): Predictions {
     sql`update predictions set idempotency_key = null, fingerprint = null where id = @id`,
   )
   const forgetPost = prepare(db, sql`delete from posts where prediction_id = @id and attempt = @attempts`)
-  const insert = db
-    .insert(predictions)
-    .values({
-      ...placeholders(
-        'id',
-        'appId',
-        'model',
-        'imageUrl',
-        'uploadId',
-        'prompt',
-        'negativePrompt',
-        'duration',
-        'enablePromptExpansion',
-        'seed',
-        'tags',
-        'retryOf',
-        'space',
-        'token',
-        'idempotencyKey',
-        'fingerprint',
-        'cost',
-      ),
-      // Drizzle would write JSON's null.
-      metadata: sql`${sql.placeholder('metadata')}`,
-      status: 'QUEUED',
-      outputs: [],
-      createdAt: sql.placeholder('now'),
-      updatedAt: sql.placeholder('now'),
-      dueAt: sql.placeholder('now'),
-    })
-    .returning()
-    .prepare()
+  const words = db.insert(predictions).values({
+    ...named(
+      'id',
+      'appId',
+      'model',
+      'imageUrl',
+      'uploadId',
+      'prompt',
+      'negativePrompt',
+      'duration',
+      'enablePromptExpansion',
+      'seed',
+      'tags',
+      'metadata',
+      'retryOf',
+      'space',
+      'token',
+      'idempotencyKey',
+      'fingerprint',
+      'cost',
+    ),
+    status: 'QUEUED',
+    outputs: [],
+    ...{ createdAt: sql`@now`, updatedAt: sql`@now`, dueAt: sql`@now` },
+  })
+  const insert = prepare<Raw>(db, sql`${words.getSQL()} returning ${SAID}`)
 
   const holder = (appId: AppId, { space, key }: Idempotency): Row | undefined => {
     const raw = byKey.get({ appId, space, key })
@@ -90,17 +94,20 @@ export function createPredictions(db: Db, group: Group): Predictions {
     if (refusal !== null) return { kind: 'refused', refusal }
     if (held) forget.run({ id: held.id })
     order.join(appId, now)
-    const row = insert.get({
+    const raw = insert.get({
       id: uuidv7(),
       appId,
       ...rest,
       ...input,
+      enablePromptExpansion: Number(input.enablePromptExpansion),
+      tags: JSON.stringify(rest.tags),
       metadata: metadata === null ? null : JSON.stringify(metadata),
       cost,
       idempotencyKey: idempotency?.key ?? null,
       fingerprint: idempotency?.fingerprint ?? null,
       now,
     })
+    const row = decoded<Said>(raw!)
     spending.add(appId, now, cost)
     record(row, null, now)
     return { kind: 'created', prediction: toPrediction(row) }
@@ -155,23 +162,23 @@ const isCurrent = ({ createdAt }: Row, now: number) => createdAt > now - IDEMPOT
 const useOf = ({ fingerprint }: Row, asked: Idempotency) =>
   fingerprint === asked.fingerprint ? ('repeated' as const) : ('conflict' as const)
 
-const placeholders = <Name extends string>(...names: Name[]) =>
-  Object.fromEntries(names.map(name => [name, sql.placeholder(name)])) as unknown as Record<Name, Placeholder>
+const named = <Name extends string>(...names: Name[]) =>
+  Object.fromEntries(names.map(name => [name, sql.raw(`@${name}`)])) as Record<Name, SQL>
 
 function createRecord(db: Db) {
-  const insert = db
+  const words = db
     .insert(events)
-    .values(placeholders('appId', 'predictionId', 'type', 'previousStatus', 'occurredAt', 'standing'))
-    .prepare()
+    .values(named('appId', 'predictionId', 'type', 'previousStatus', 'occurredAt', 'standing'))
+  const insert = prepare(db, words.getSQL())
 
-  return (row: Row, before: Row | null, now: number): void =>
+  return (row: Said, before: Row | null, now: number): void =>
     void insert.run({
       appId: row.appId,
       predictionId: row.id,
       type: before === null ? 'QUEUED' : 'STATUS_CHANGED',
       previousStatus: before?.status ?? null,
       occurredAt: now,
-      standing: toStanding(row),
+      standing: JSON.stringify(toStanding(row)),
     })
 }
 
