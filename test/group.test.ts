@@ -152,16 +152,19 @@ test('where another process holds the file all of a group are told, and nothing 
   expect(f.ids()).toHaveLength(1)
 })
 
-test('where the commit itself fails all are told, and nothing is written', async () => {
+test('where the commit itself fails all are told, and it is not tried again: it may be on disk all the same', async () => {
   await using f = await onDisk()
   const { run } = Statement
+  let tries = 0
   const spy = vi.spyOn(Statement, 'run').mockImplementation(function (this: Database.Statement, ...values) {
-    if (this.source === 'COMMIT') throw new Error('no room')
-    return run.apply(this, values)
+    if (this.source !== 'COMMIT') return run.apply(this, values)
+    tries++
+    throw new Error('no room')
   })
   const answers = await Promise.allSettled(times(3, () => add(f.store, f.app))).finally(() =>
     spy.mockRestore(),
   )
+  expect(tries).toBe(1)
   expect(answers.map(answer => answer.status === 'rejected' && answer.reason.message)).toEqual(
     times(3, () => 'no room'),
   )

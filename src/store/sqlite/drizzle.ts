@@ -5,7 +5,7 @@
  */
 import { createRequire } from 'node:module'
 
-export type { Column, Placeholder, SQL } from 'drizzle-orm'
+export type { Column, SQL } from 'drizzle-orm'
 export type { BetterSQLite3Database } from 'drizzle-orm/better-sqlite3'
 
 const require = createRequire(import.meta.url)
