@@ -288,7 +288,7 @@ describe('a SQLite file', () => {
     const asked = { now: T, leaseUntil: T, limit: 3 }
     const place = { createdAt: T, id: NOBODY }
     const app = NOBODY as AppId
-    const BY_ID = /predictions USING INDEX sqlite_autoindex_predictions_1 \(id=\?\)/
+    const BY_ID = /predictions USING (COVERING )?INDEX sqlite_autoindex_predictions_1 \(id=\?\)/
     test.each<[string, (store: Store) => Promise<unknown>, RegExp[], RegExp?]>([
       [
         'claimSubmits',
@@ -344,6 +344,21 @@ describe('a SQLite file', () => {
             page({ filter: { models: ['WAN_2_2_I2V_PLUS_1080P'], tags: ['b'] } }),
           ),
         [/predictions_by_app \(app_id=\? AND/],
+      ],
+      [
+        'list and usage of a token that names predictions',
+        async store => {
+          const scope = { appId: app, only: restrictionOf([], [NOBODY]) }
+          await store.list(scope, page({ filter: { statuses: ['FAILED'] } }))
+          await store.usage(scope, T)
+        },
+        [
+          /predictions USING INTEGER PRIMARY KEY \(rowid=\?\)/,
+          BY_ID,
+          /idempotency_key \(app_id=\? AND space=\?\)/,
+        ],
+        // What is sorted is what it may see.
+        /^USE TEMP B-TREE FOR ORDER BY/,
       ],
       ['getMany', store => store.getMany(wholeOf(app), [NOBODY]), [BY_ID]],
       [

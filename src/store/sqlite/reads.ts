@@ -2,12 +2,13 @@
  * Predictions as they are read, in SQLite: by their app, one, many, or a page of them; and what finished ones tell.
  * Invariant: whatever an app asks for is one statement, however many rows answer it.
  */
-import { sees } from '../../scope.ts'
+import type { Filter } from '../../filter.ts'
+import { type Scope, sees } from '../../scope.ts'
 import type { Predictions } from '../store.ts'
 import type { Db } from './database.ts'
 import { and, desc, eq, lte, type SQL, sql } from './drizzle.ts'
 import { decoded, type Raw, SAID, toPrediction } from './rows.ts'
-import { BETWEEN, PASSES, passing, scoped, VISIBLE, VISIBLE_BY_ID } from './selection.ts'
+import { BETWEEN, isNamed, NAMED, PASSES, passing, scoped, VISIBLE, VISIBLE_BY_ID } from './selection.ts'
 import { prepare, valuesOf } from './statement.ts'
 import { COMPLETED, predictions } from './tables.ts'
 
@@ -35,6 +36,7 @@ export function createReads(
   const byIds = paging(
     () => sql`predictions where ${asked} and ${VISIBLE_BY_ID} and ${BETWEEN} and ${PASSES}`,
   )
+  const named = paging(() => sql`predictions where ${NAMED} and ${BETWEEN} and ${PASSES}`)
   /** A page's worth of each: one that is rare would else be looked for in all that the app ever had. */
   const byStatus = paging(
     direction => sql`json_each(@statuses) asked cross join predictions on predictions.rowid in (
@@ -42,6 +44,13 @@ export function createReads(
       where ${predictions.status} = asked.value and ${VISIBLE} and ${BETWEEN} and ${PASSES} ${first(direction)}
     )`,
   )
+
+  function pagesOf(scope: Scope, { ids, statuses, models, tags }: Filter) {
+    if (ids) return byIds
+    if (isNamed(scope)) return named
+    if (statuses) return byStatus
+    return scope.only === null && !models && !tags ? whole : some
+  }
 
   return {
     async get(scope, id) {
@@ -57,9 +66,7 @@ export function createReads(
     },
 
     async list(scope, { limit, backward, after, before, filter }) {
-      const { ids, statuses, models, tags } = filter
-      const isWhole = scope.only === null && !(statuses ?? models ?? tags)
-      const pages = ids ? byIds : isWhole ? whole : statuses ? byStatus : some
+      const pages = pagesOf(scope, filter)
       const rows = pages[backward ? 'backward' : 'forward'].all({
         ...scoped(scope),
         ...passing({ after, before, filter }),

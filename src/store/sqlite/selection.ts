@@ -30,6 +30,14 @@ export const scoped = ({ appId, only }: Scope) => ({
   onlyTags: listed(only?.tags),
 })
 
+/** The same of a restriction that has no tags: found, where it would else be looked for in all that the app ever had. */
+export const NAMED = sql`${VISIBLE_BY_ID} and predictions.rowid in (
+  select rowid from predictions where ${predictions.id} in ${valuesOf('@onlyIds')}
+  union all select rowid from predictions indexed by predictions_by_idempotency_key
+    where ${predictions.appId} = @appId and ${predictions.space} = @only
+)`
+export const isNamed = ({ only }: Scope): boolean => only?.tags.length === 0
+
 /** By `passing`. */
 export const BETWEEN = sql`(${predictions.createdAt}, ${predictions.id}) < (@olderThan, @beforeId)
   and (${predictions.createdAt}, ${predictions.id}) > (@newerThan, @behindId)`

@@ -8,7 +8,7 @@ import type { AppId } from '../../prediction.ts'
 import type { Apps, Bounds, Creation, Usage } from '../store.ts'
 import type { Db } from './database.ts'
 import { type SQL, sql } from './drizzle.ts'
-import { scoped, VISIBLE } from './selection.ts'
+import { isNamed, NAMED, scoped, VISIBLE } from './selection.ts'
 import { createSpending, type Spending } from './spending.ts'
 import { prepare } from './statement.ts'
 import { BEGUN, IN_FLIGHT, SOUGHT, WAITING } from './tables.ts'
@@ -33,12 +33,15 @@ export function createUsage(db: Db): Apps['usage'] {
       ${mineOf(WAITING, sql`predictions_waiting`)} as queued`,
   )
   // Rows ahead of the month may be there: the clock was put back.
-  const cost = prepare<number>(
-    db,
-    sql`
-    select coalesce(sum(cost), 0) from predictions
-    where ${VISIBLE} and created_at >= @month and created_at < @next`,
-  ).pluck()
+  const costOf = (which: SQL) =>
+    prepare<number>(
+      db,
+      sql`
+      select coalesce(sum(cost), 0) from predictions
+      where ${which} and created_at >= @month and created_at < @next`,
+    ).pluck()
+  const cost = costOf(VISIBLE)
+  const costOfNamed = costOf(NAMED)
 
   return async (scope, now) => {
     const month = monthOf(now)
@@ -47,7 +50,11 @@ export function createUsage(db: Db): Apps['usage'] {
       spent:
         scope.only === null
           ? spending.of(scope.appId, now)
-          : cost.get({ ...scoped(scope), month, next: monthOf(month + LONGEST_MONTH_MS) })!,
+          : (isNamed(scope) ? costOfNamed : cost).get({
+              ...scoped(scope),
+              month,
+              next: monthOf(month + LONGEST_MONTH_MS),
+            })!,
     }
   }
 }
