@@ -276,3 +276,29 @@ test('a mutation that brings data and an error is executed once', async () => {
   const { data } = await harness.query('{ predictions { edges { cursor } } }')
   expect(data.predictions.edges).toHaveLength(1)
 })
+
+test('through either door a fault that nobody foresaw is masked and logged once, and a refusal is counted once', async () => {
+  await using harness = await startGateway()
+  await harness.query('{ viewer { name } }')
+  const { store } = harness.gateway
+  const { app } = store
+  store.app = async () => {
+    throw new Error('the disk is on fire')
+  }
+  const costly = json(
+    '{ predictions(first: 100) { edges { node { history(first: 1000) { edges { cursor } } } } } }',
+  )
+  const told = []
+  for (const type of ['application/json', 'application/graphql+json']) {
+    const before = harness.log.length
+    const masked = await post(harness, type, { body: json('{ feedCursor viewer { name } }') })
+    expect(masked.body).not.toContain('fire')
+    expect(harness.log.slice(before)).toMatchObject([{ level: 'error' }])
+    const { status, body } = await post(harness, type, { body: costly })
+    told.push([masked.status, masked.body.replace(/"feedCursor":"[^"]+"/, ''), status, body])
+  }
+  store.app = app
+  expect(told[0]).toEqual(told[1])
+  const metrics = await (await harness.fetch('/metrics')).text()
+  expect(metrics).toMatch(/rushes_refused_total\{app="test",reason="QUERY_TOO_COMPLEX"\} 2\n/)
+})

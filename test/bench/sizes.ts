@@ -62,7 +62,7 @@ const QUICK: Sizes = {
 }
 
 /** Parts that can be measured alone. */
-const PARTS = ['fair', 'polling', 'requests', 'scale']
+const PARTS = ['fair', 'polling', 'requests', 'scale', 'start']
 
 /** Null: all is measured. */
 export function partOf(args: string[]): string | null {
