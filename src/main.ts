@@ -13,19 +13,20 @@ const DAY = 24 * 60 * 60 * 1000
 /** The gateway closes within five seconds; whatever holds on after that is let go. */
 const LAST_RESORT_MS = 4900
 
-// A terminal or a log pipe that went away must not end a process with paid jobs in hand.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
-
-try {
-  const config = loadConfig(process.env)
-  const log = await createLog(config.logLevel)
-  const gateway = await createGateway(config, log)
-  stopOnSignal(gateway)
-  console.log(await greeting(gateway, config.databaseFile, config.upstream?.baseUrl ?? null))
-} catch (error) {
-  if (!(error instanceof StartError)) throw error
-  console.error(`rushes: ${error.message}`)
-  process.exitCode = 1
+export async function main(): Promise<void> {
+  // A terminal or a log pipe that went away must not end a process with paid jobs in hand.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+  try {
+    const config = loadConfig(process.env)
+    const log = await createLog(config.logLevel)
+    const gateway = await createGateway(config, log)
+    stopOnSignal(gateway)
+    console.log(await greeting(gateway, config.databaseFile, config.upstream?.baseUrl ?? null))
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error
+    console.error(`rushes: ${error.message}`)
+    process.exitCode = 1
+  }
 }
 
 function stopOnSignal(gateway: Gateway): void {
