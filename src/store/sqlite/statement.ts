@@ -9,8 +9,14 @@ import { type SQL, SQLiteSyncDialect, sql } from './drizzle.ts'
 
 const dialect = new SQLiteSyncDialect({ casing: 'snake_case' })
 
+/**
+ * SQLite plans anew for each value of a bare parameter that it compares or limits by, some 20 to 40 µs each time; for an
+ * expression it does not.
+ */
+const planOnce = (text: string): string => text.replace(/@\w+/g, 'coalesce($&, null)')
+
 export const prepare = <Row>({ $client }: Pick<Db, '$client'>, words: SQL): Statement<[object?], Row> =>
-  $client.prepare<[object?], Row>(dialect.sqlToQuery(words.inlineParams()).sql)
+  $client.prepare<[object?], Row>(planOnce(dialect.sqlToQuery(words.inlineParams()).sql))
 
 /** Of a JSON list that was given by that name. */
 export const valuesOf = (name: `@${string}`): SQL => sql`(select value from json_each(${sql.raw(name)}))`
