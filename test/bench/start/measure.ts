@@ -37,7 +37,7 @@ export interface Starts {
   empty: Started
   many: Started
   simulator: Started
-  /** With nothing kept of an earlier start. */
+  /** With nothing compiled: npm's scripts were not run, or `node_modules` can't be written. */
   first: Started
 }
 

@@ -24,7 +24,7 @@ export function startTableOf({ predictions, events, bare, ...started }: Starts):
     row('on an empty database', started.empty),
     row(`on ${figure(predictions)} predictions, ${figure(events)} events`, started.many),
     row('on the simulator, empty', started.simulator),
-    row('for the first time, empty', started.first),
+    row('with nothing compiled beforehand, empty', started.first),
     ['Node that does nothing', figure(reference), figure(Math.max(...bare)), '1.0', '', ''],
   ])
 }
