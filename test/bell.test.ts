@@ -43,6 +43,19 @@ test('a ring between arm and rung is not lost', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
+test('one that is woken hears it alone, waiting yet or not', async () => {
+  const bell = createBell()
+  const [armed, early, other] = [bell.arm(), bell.arm(), bell.arm()]
+  early.wake()
+  const waits = [armed, early, other].map(each => waiting(each))
+  armed.wake()
+  await settle()
+  expect(waits.map(({ over }) => over)).toEqual([true, true, false])
+  bell.ring()
+  await settle()
+  expect(vi.getTimerCount()).toBe(0)
+})
+
 test('a ring before arm is not heard', async () => {
   const bell = createBell()
   bell.ring()

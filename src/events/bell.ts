@@ -12,6 +12,8 @@ export interface Bell {
 export interface Armed {
   /** Resolves at the next ring, at once if it has rung since `arm`, or after `ms`, or when `signal` aborts. One use. */
   rung(ms: number, signal?: AbortSignal): Promise<void>
+  /** As if it had rung, for this one alone. */
+  wake(): void
   disarm(): void
 }
 
@@ -47,6 +49,7 @@ export function createBell(): Bell {
             wake = done
             if (rang || signal?.aborted) done()
           }),
+        wake: hear,
         disarm: () => void armed.delete(hear),
       }
     },

@@ -4,7 +4,7 @@
  * and the job's lease brings it back.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { type Bell, createBell } from '../events/bell.ts'
+import { type Armed, type Bell, createBell } from '../events/bell.ts'
 
 export interface LoopOptions<Job> {
   name: string
@@ -50,7 +50,7 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
   const running = new Set<Promise<void>>()
   let ended: Promise<void> = Promise.resolve()
   /** A job that ends makes room; only this loop needs to know. */
-  let woken = new AbortController()
+  let armed: Armed | null = null
   /** The last claim left room, and is over: an end makes no difference. */
   let isDry = false
 
@@ -69,7 +69,7 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
         )
         .finally(() => {
           running.delete(done)
-          if (!isDry && capacity - running.size >= batch) woken.abort()
+          if (!isDry && capacity - running.size >= batch) armed?.wake()
         })
       running.add(done)
     }
@@ -78,8 +78,7 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      const armed = bell.arm()
-      woken = new AbortController()
+      armed = bell.arm()
       let restMs = 0
       try {
         const claimed = await turn()
@@ -89,7 +88,7 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
       }
       // What rings meanwhile is heard behind it.
       if (restMs > 0) await pause(restMs, undefined, { signal: stopping.signal }).catch(() => {})
-      await armed.rung(intervalMs, AbortSignal.any([stopping.signal, woken.signal]))
+      await armed.rung(intervalMs, stopping.signal)
     }
   }
 
