@@ -1,6 +1,7 @@
 /**
  * The one place that knows every part: builds them in order, and ends them in the opposite one.
  */
+import type { Server } from 'node:http'
 import { dirname, join } from 'node:path'
 import type { Config } from './config.ts'
 import { StartError } from './errors.ts'
@@ -81,12 +82,13 @@ export interface Overrides {
 const SIMULATOR_KEY = 'simulator'
 /** A POST under way has this long to be answered. */
 const DRAIN_MS = 4000
-/** A socket has this long to answer its close frame. */
+/** A socket has this long to answer its close frame, and a request that is under way to be answered. */
 const GOODBYE_MS = 500
 /** The outputs of a job that is called completed have the time of so many looks to come. */
 const OUTPUT_LOOKS = 5
 /** What a simulated job takes. */
 const SIMULATED_MS = 8000
+const IDLE_MS = 20
 const SECOND = 1000
 const HOUR = 60 * 60 * 1000
 
@@ -285,14 +287,13 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
     opened.push(async () => {
       health.drain()
       const deadline = AbortSignal.timeout(DRAIN_MS)
+      // Nobody comes back on a connection that is about to end.
+      server.prependListener('request', (_, response) => response.setHeader('Connection', 'close'))
       const stopped = Promise.all(workers.map(worker => worker.stop(deadline)))
       webSockets.refuse()
       // Until then whoever asks is told that it is not ready.
       await connections.drain(DRAIN_MS - 2 * GOODBYE_MS)
-      const closed = new Promise(resolve => server.close(resolve))
-      await webSockets.close(GOODBYE_MS)
-      server.closeAllConnections()
-      await Promise.all([stopped, closed])
+      await Promise.all([stopped, webSockets.close(GOODBYE_MS), answered(server, GOODBYE_MS)])
     })
 
     return {
@@ -313,6 +314,17 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
     await closeAll()
     throw error
   }
+}
+
+/** Closes it once all that was asked has its answer: whoever gets none asks again, and may pay again. */
+async function answered(server: Server, graceMs: number): Promise<void> {
+  const closed = new Promise(resolve => server.close(resolve))
+  const cut = setTimeout(() => server.closeAllConnections(), graceMs)
+  // Node closes those that are idle now, and not those that will be.
+  const idle = setInterval(() => server.closeIdleConnections(), IDLE_MS)
+  await closed
+  clearTimeout(cut)
+  clearInterval(idle)
 }
 
 /** The key stands behind the #: no browser sends that to any server. */

@@ -10,6 +10,10 @@ import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
+// Of graphql-js's own objects it is asked less often then whether they are.
+process.env.NODE_ENV ??= 'production'
+// What was compiled at one path is good at another: an image copies it.
+process.env.NODE_COMPILE_CACHE_PORTABLE ??= '1'
 enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/rushes'))
 const { main } = await import('./main.ts')
 

@@ -293,7 +293,7 @@ describe('rates', () => {
       ],
     })
     expect((await refusalOf(openSocket(harness))).status).toBe(429)
-    expect((await harness.fetch('/health/live')).status).toBe(200)
+    for (const path of ['/health/live', '/metrics']) expect((await harness.fetch(path)).status).toBe(200)
   })
 
   test('a key that asks too often is slowed on every transport, and no other key', async () => {

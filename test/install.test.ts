@@ -5,7 +5,7 @@ const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
   packages: Record<string, { gypfile?: boolean; resolved?: string }>
 }
 
-test('npm ci compiles nothing, with npm 10 too', () => {
+test('npm ci needs no compiler, with npm 10 too', () => {
   const buildable = globSync('node_modules/{*,@*/*}/binding.gyp').map(file =>
     file.replace('/binding.gyp', ''),
   )

@@ -2,10 +2,12 @@ import { subscribe as subscribeTo, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { inFile } from './support/file.ts'
 import { type Harness, startGateway, submit, TRANSPORTS, take } from './support/gateway.ts'
 import { add } from './support/store.ts'
 import { stream as streamOf } from './support/stream.ts'
@@ -301,6 +303,30 @@ describe('the end', () => {
     for (const { closed } of talks) expect(await closed).toEqual([1012, 'Service restart'])
     expect(moments.at(-1)! - moments[0]!).toBeGreaterThan(100)
     expect(Date.now() - begun).toBeLessThan(5000)
+  })
+
+  test('what was asked before is answered, and nothing is on disk that nobody was told of', async () => {
+    await using harness = await startGateway()
+    const { store } = harness.gateway
+    const { create } = store
+    const gate = Promise.withResolvers<void>()
+    let waiting = 0
+    store.create = async (...asked) => {
+      waiting++
+      await gate.promise
+      return create(...asked)
+    }
+    const submits = Array.from({ length: 40 }, () => submit(harness))
+    await until(() => waiting === 40)
+    const ended = harness.gateway.close()
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+    gate.resolve()
+    expect(new Set(await Promise.all(submits)).size).toBe(40)
+    await ended
+    const rows = inFile(join(harness.folder, 'rushes.db'), db =>
+      db.prepare('select count(*) from predictions').pluck().get(),
+    )
+    expect(rows).toBe(40)
   })
 
   test('whoever comes while it drains is sent away to come back', async () => {

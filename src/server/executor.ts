@@ -7,7 +7,7 @@ import {
   type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
-  type GraphQLError,
+  GraphQLError,
   getOperationAST,
   type OperationTypeNode,
 } from 'graphql'
@@ -51,9 +51,8 @@ export interface Params {
 /** An operation that may run, once. */
 export interface Operation {
   document: DocumentNode
-  /** Null: the document has none of that name, or several and no name was given. */
-  kind: OperationTypeNode | null
-  /** Masked. A subscription is there, and has not begun. */
+  kind: OperationTypeNode
+  /** Masked. A subscription is there, and has not begun; not for a door without a sink. */
   run(): Promise<ExecutionResult | Subscriber>
 }
 
@@ -74,12 +73,18 @@ export interface ExecutorOptions {
 
 export type Yoga = ReturnType<typeof createYoga<Door, Context>>
 
-const CACHED_CHARACTERS = 512 * 1024
+const CACHED_CHARACTERS = 1024 * 1024
+/** What a parsed document takes beside its text counts as so much of it, or tens of thousands of small ones would fit. */
+const OVERHEAD = 1024
 
 export function createExecutor(options: ExecutorOptions): Executor {
   const { services, broadcast, authenticate, rates, mostBytes, limits, allowIntrospection, log } = options
 
-  const documentCache = createCache<DocumentNode>()
+  /** By their text, bounded by its length: yoga's own counts entries, and a few large ones fill the heap. */
+  const documentCache = new LRUCache<string, DocumentNode>({
+    maxSize: CACHED_CHARACTERS,
+    sizeCalculation: (_, text) => text.length + OVERHEAD,
+  })
   const valid = new WeakSet<DocumentNode>()
 
   const yoga: Yoga = createYoga<Door, Context>({
@@ -101,7 +106,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       useBroadcast(broadcast),
       useEventStream(),
     ],
-    parserAndValidationCache: { documentCache, errorCache: createCache() },
+    parserAndValidationCache: { documentCache, errorCache: NOTHING_KEPT },
     maskedErrors: { maskError: error => mask(error, log) },
     cors: false,
     batching: false,
@@ -121,16 +126,21 @@ export function createExecutor(options: ExecutorOptions): Executor {
       // Yoga's own rules look at the request itself each time.
       const isValid = known !== undefined && valid.has(known) && !asked.request
       const document: DocumentNode = isValid ? known : parse(params.query)
+      const kind = getOperationAST(document, params.operationName)?.operation
+      if (kind === undefined) return { errors: [noOperation()] }
       if (!isValid) {
         const errors = validate(schema, document)
-        if (errors.length > 0) return { errors }
+        if (errors.length > 0) {
+          documentCache.delete(params.query ?? '')
+          return { errors }
+        }
         valid.add(document)
       }
-      const kind = getOperationAST(document, params.operationName)?.operation ?? null
+      const isElsewhere = kind === 'subscription' && !asked.sink
       const args: ExecutionArgs = {
         schema,
         document,
-        contextValue: await contextFactory(),
+        contextValue: isElsewhere ? null : await contextFactory(),
         variableValues: params.variables,
         operationName: params.operationName,
       }
@@ -165,11 +175,13 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
 const NOTHING: ExecutionResult = { data: null }
 
-/** Parsed documents by their text, bounded by its length: the default counts entries, and a few large ones fill the heap. */
-const createCache = <Value extends object>() =>
-  new LRUCache<string, Value>({
-    maxSize: CACHED_CHARACTERS,
-    sizeCalculation: (_value, text) => text.length + 1,
+/** An error keeps its stack, and that the whole request: 66 KB of a document of five characters. */
+const NOTHING_KEPT = { get: () => undefined, set() {} }
+
+/** In yoga's words. */
+const noOperation = (): GraphQLError =>
+  new GraphQLError('Could not determine what operation to execute.', {
+    extensions: { code: 'OPERATION_RESOLUTION_FAILURE', http: { status: 400 } },
   })
 
 /** Subscriptions of every door meet here, and go back to it past what wraps each of their values: they have none. */

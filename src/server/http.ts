@@ -89,15 +89,17 @@ export function createHttp(doors: Doors): Server {
       return plain(response, 400, 'Host: no host name')
     if (path === GRAPHQL_PATH && origins.greet(request, response)) return
     const address = addresses.of(request)
-    // Whoever looks whether it lives is told so, whatever comes from there.
-    const slowed = path.startsWith('/health/') ? null : await rates.ofAddress(address)
+    // Whoever looks whether it lives is told so, whatever comes from there; and how it fares, most of all then.
+    const isOperator = path.startsWith('/health/') || (path === '/metrics' && metrics.mayRead(request))
+    const slowed = isOperator ? null : await rates.ofAddress(address)
     // Behind that, for by then a short body has come with its head.
     hurry(request, response)
     if (slowed !== null) return answerRefused(response, slowedDown(slowed))
     if (path === GRAPHQL_PATH && graphiql.isWanted(request)) return graphiql.page(request, response)
     if (path === GRAPHQL_PATH) return answerGraphql(request, response, address)
     if (path === WEBHOOK_PATH) return webhook(request, response, tokenIn(request))
-    if (request.method !== 'GET' && request.method !== 'HEAD') return plain(response, 405, 'GET only')
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return plain(response, 405, `GET only; operations go to ${GRAPHQL_PATH}`)
     if (path.startsWith(GRAPHIQL_PARTS)) return graphiql.part(request, response, path)
     if (path.startsWith(UPLOAD_PATH)) return previews(request, response, path)
     if (path === '/health/live') return health.live(response)

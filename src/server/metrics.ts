@@ -9,6 +9,7 @@ import { PAUSES } from '../pause.ts'
 import { type AppMetrics, type AppMetricsOptions, createAppMetrics } from './app-metrics.ts'
 
 export interface Metrics extends Pick<AppMetrics, 'refused' | 'guessed' | 'submitted'> {
+  mayRead(request: IncomingMessage): boolean
   answer(request: IncomingMessage, response: ServerResponse): Promise<void>
   close(): void
 }
@@ -86,9 +87,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
     },
   })
 
+  const mayRead = (request: IncomingMessage) => isLocal(request) || hasToken(request, token)
+
   return {
+    mayRead,
     async answer(request, response) {
-      if (!isLocal(request) && !hasToken(request, token))
+      if (!mayRead(request))
         return void response
           .writeHead(403, { 'content-type': 'text/plain' })
           .end('/metrics: loopback, or METRICS_TOKEN\n')

@@ -30,7 +30,7 @@ interface Waiting {
 /** @param script beside this file */
 export function start<C extends Commands<C>>(script: string, ...args: string[]): Remote<C> {
   const child = fork(fileURLToPath(new URL(script, import.meta.url)), args, {
-    // As deployed: graphql-js checks less then.
+    // As `npm start` has it: graphql-js checks less then.
     env: { ...process.env, NODE_ENV: 'production' },
     execArgv: ['--expose-gc', '--no-warnings'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
