@@ -1,5 +1,5 @@
 /**
- * The gateway as an operator runs it: `src/main.ts`, a process, on the simulator, with a database in a folder of its own.
+ * The gateway as an operator runs it: `src/start.js`, a process, on the simulator, with a database in a folder of its own.
  * Killed and started again it is the same gateway; only its port is another each time, as behind any network.
  * Invariant: it ends when it is told to and never by itself, and it logs no error.
  */
@@ -92,7 +92,7 @@ export async function createVictim(folder: string, random: Random): Promise<Vict
 }
 
 async function start(folder: string): Promise<{ gateway: Run; port: number }> {
-  const gateway = run('main.ts', folder, ENV)
+  const gateway = run('start.js', folder, ENV)
   try {
     return { gateway, port: await listening(gateway) }
   } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * The gateway as an operator runs it with an account: `src/main.ts`, a process, pointed at an upstream of ours. Killed and
+ * The gateway as an operator runs it with an account: `src/start.js`, a process, pointed at an upstream of ours. Killed and
  * started again it is the same gateway, on the same port, for upstream knows its address.
  * Invariant: it ends when it is told to and never by itself.
  */
@@ -31,7 +31,7 @@ export async function createVictim(folder: string, env: Record<string, string>):
   let ending = false
 
   async function start(): Promise<void> {
-    const life = run('main.ts', folder, env)
+    const life = run('start.js', folder, env)
     lives.push(life)
     ending = false
     let isUp = false
