@@ -2,13 +2,15 @@ import { graphql } from 'graphql'
 import { expect, test } from 'vitest'
 import { createCursors } from '../src/events/cursor.ts'
 import { createSources } from '../src/events/source.ts'
+import type { Filter } from '../src/filter.ts'
 import { createContext } from '../src/graphql/context.ts'
 import { encodeId } from '../src/graphql/id.ts'
 import { schema } from '../src/graphql/schema.ts'
+import { type Restriction, restrictionOf } from '../src/scope.ts'
 import { openSqlite } from '../src/store/sqlite/open.ts'
 import { createTokens } from '../src/token.ts'
 import { statementsOf } from './support/statements.ts'
-import { add, keyOf, newApp, T } from './support/store.ts'
+import { add, keyOf, newApp, page, T } from './support/store.ts'
 
 /** The schema over a store, with nobody else beside who would ask SQLite for anything. */
 async function stocked() {
@@ -79,6 +81,22 @@ test.each<[fields: string, statements: number]>([
     expect(data.predictions.edges).toHaveLength(first)
     expect([first, reads.length]).toEqual([first, statements])
   }
+})
+
+test.each<[string, Restriction | null, Filter]>([
+  ['by tag', null, { tags: ['a', 'b'] }],
+  ['by tag and status', null, { tags: ['a'], statuses: ['QUEUED', 'FAILED'] }],
+  ['of a token that is limited to a tag', restrictionOf(['a'], []), {}],
+  ['of such a token, by tag', restrictionOf(['a'], []), { tags: ['a'] }],
+  ['of such a token, by tag and status', restrictionOf(['a'], []), { tags: ['a'], statuses: ['FAILED'] }],
+])('a page %s is one statement', async (_, only, filter) => {
+  await using f = await stocked()
+  let found = 0
+  const statements = await statementsOf(async () => {
+    const { predictions } = await f.store.list({ appId: f.app, only }, page({ limit: 20, filter }))
+    found = predictions.length
+  })
+  expect([found, statements.length]).toEqual([20, 1])
 })
 
 test('histories of a page are those that each would have alone', async () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, test, vi } from 'vitest'
 import { StartError } from '../src/errors.ts'
+import type { Filter } from '../src/filter.ts'
 import type { AppId, Change } from '../src/prediction.ts'
 import { restrictionOf, wholeOf } from '../src/scope.ts'
 import { openSqlite } from '../src/store/sqlite/open.ts'
@@ -284,11 +285,36 @@ describe('a SQLite file', () => {
     expect(held.filter(path => path.startsWith(f.path))).toEqual([])
   })
 
+  async function planOf(file: string, ask: () => Promise<unknown>): Promise<string[]> {
+    const statements = (await statementsOf(ask)).filter(text => /predictions|posts/.test(text))
+    return beside(file, client =>
+      statements.flatMap(text =>
+        client
+          .prepare<unknown[], { detail: string }>(`explain query plan ${text}`)
+          .all(
+            Array.from(text.matchAll(/\?/g), () => 1),
+            Object.fromEntries(Array.from(text.matchAll(/@(\w+)/g), ([, name]) => [name, null])),
+          )
+          .map(step => step.detail),
+      ),
+    )
+  }
+
+  const ranged = (index: string, id = 'id') =>
+    new RegExp(
+      `${index} AND \\(created_at,${id}\\)>\\(\\?,\\?\\) AND \\(created_at,${id}\\)<\\(\\?,\\?\\)\\)`,
+    )
+
   describe('the hot questions read an index, never the table', () => {
     const asked = { now: T, leaseUntil: T, limit: 3 }
     const place = { createdAt: T, id: NOBODY }
     const app = NOBODY as AppId
     const BY_ID = /predictions USING (COVERING )?INDEX sqlite_autoindex_predictions_1 \(id=\?\)/
+    const OF_TAG = ranged('tagged USING PRIMARY KEY \\(app_id=\\? AND tag=\\?', 'prediction_id')
+    const OF_SPACE = ranged('USING COVERING INDEX predictions_by_space \\(app_id=\\? AND space=\\?')
+    const OF_STATUS = ranged('USING COVERING INDEX predictions_by_status \\(app_id=\\? AND status=\\?')
+    /** In order already: a page's worth is read, and no more. */
+    const AS_FOUND = /^SCAN found$/
     test.each<[string, (store: Store) => Promise<unknown>, RegExp[], RegExp?]>([
       [
         'claimSubmits',
@@ -337,28 +363,52 @@ describe('a SQLite file', () => {
         /^USE TEMP B-TREE FOR ORDER BY/,
       ],
       [
-        'list with a filter, of a restricted token',
-        store =>
-          store.list(
-            { appId: app, only: restrictionOf(['a'], [NOBODY]) },
-            page({ filter: { models: ['WAN_2_2_I2V_PLUS_1080P'], tags: ['b'] } }),
-          ),
+        'list by model',
+        store => store.list(wholeOf(app), page({ filter: { models: ['WAN_2_2_I2V_PLUS_1080P'] } })),
         [/predictions_by_app \(app_id=\? AND/],
       ],
       [
-        'list and usage of a token that names predictions',
-        async store => {
-          const scope = { appId: app, only: restrictionOf([], [NOBODY]) }
-          await store.list(scope, page({ filter: { statuses: ['FAILED'] } }))
-          await store.usage(scope, T)
-        },
+        'list by tag',
+        store => store.list(wholeOf(app), page({ after: place, filter: { tags: ['a', 'b'] } })),
+        [OF_TAG, /^MERGE \(UNION\)$/m, BY_ID],
+        AS_FOUND,
+      ],
+      [
+        'list by tag and model, backward',
+        store =>
+          store.list(
+            wholeOf(app),
+            page({ backward: true, filter: { tags: ['a'], models: ['WAN_2_2_I2V_PLUS_1080P'] } }),
+          ),
+        [OF_TAG, BY_ID],
+        AS_FOUND,
+      ],
+      [
+        'list of a restricted token',
+        store => store.list({ appId: app, only: restrictionOf(['a'], [NOBODY]) }, page({ before: place })),
+        [OF_TAG, OF_SPACE, BY_ID],
+        // And what it is given by id.
+        /^SCAN found$|^USE TEMP B-TREE FOR ORDER BY$/,
+      ],
+      [
+        'list by tag and status, of a restricted token',
+        store =>
+          store.list(
+            { appId: app, only: restrictionOf(['a'], [NOBODY]) },
+            page({ filter: { statuses: ['FAILED'], tags: ['b'] } }),
+          ),
+        [OF_TAG, OF_SPACE, OF_STATUS, BY_ID],
+        // Of the ways, and of a page's worth.
+        /^SCAN (found|least|\d .+ ROWS|\d-ROW .+|\(subquery-\d+\))$|^USE TEMP B-TREE FOR ORDER BY$/,
+      ],
+      [
+        'usage of a restricted token',
+        store => store.usage({ appId: app, only: restrictionOf(['a'], [NOBODY]) }, T),
         [
-          /predictions USING INTEGER PRIMARY KEY \(rowid=\?\)/,
+          /tagged USING PRIMARY KEY \(app_id=\? AND tag=\? AND created_at>\? AND created_at<\?\)/,
+          /predictions_by_space \(app_id=\? AND space=\? AND created_at>\? AND created_at<\?\)/,
           BY_ID,
-          /idempotency_key \(app_id=\? AND space=\?\)/,
         ],
-        // What is sorted is what it may see.
-        /^USE TEMP B-TREE FOR ORDER BY/,
       ],
       ['getMany', store => store.getMany(wholeOf(app), [NOBODY]), [BY_ID]],
       [
@@ -397,23 +447,36 @@ describe('a SQLite file', () => {
     ])('%s', async (_, ask, indices, besides) => {
       await using f = await folder()
       const store = f.open()
-      const statements = (await statementsOf(() => ask(store))).filter(text => /predictions|posts/.test(text))
-      const plan = beside(f.file, client =>
-        statements.flatMap(text =>
-          client
-            .prepare<unknown[], { detail: string }>(`explain query plan ${text}`)
-            .all(
-              Array.from(text.matchAll(/\?/g), () => 1),
-              Object.fromEntries(Array.from(text.matchAll(/@(\w+)/g), ([, name]) => [name, null])),
-            )
-            .map(step => step.detail),
-        ),
-      )
+      const plan = await planOf(f.file, () => ask(store))
       for (const index of indices) expect(plan.join('\n')).toMatch(index)
       const slow = plan.filter(step => /^SCAN (?!pause|CONSTANT|.*INDEX)|TEMP B-TREE/.test(step))
       expect(slow.filter(step => !besides?.test(step))).toEqual([])
     })
   })
+
+  test.each<[string, boolean, Filter, sorts: number]>([
+    ['by tag', false, { tags: ['a', 'b'] }, 0],
+    ['by tag and model', false, { tags: ['a'], models: ['WAN_2_2_I2V_PLUS_1080P'] }, 0],
+    // What it is given by id.
+    ['of a restricted token', true, {}, 1],
+    ['of a restricted token, by model', true, { models: ['WAN_2_2_I2V_PLUS_1080P'] }, 1],
+    // Of the ways, which has least; and of each a page.
+    ['by tag and status', false, { tags: ['a'], statuses: ['FAILED'] }, 3],
+    ['of a restricted token, by tag', true, { tags: ['b'] }, 4],
+    ['of a restricted token, by tag and status', true, { tags: ['b'], statuses: ['FAILED'] }, 5],
+  ])(
+    'a list %s is read in its order, no further than the page goes',
+    async (_, isRestricted, filter, sorts) => {
+      await using f = await folder()
+      const store = f.open()
+      const scope = { appId: NOBODY as AppId, only: isRestricted ? restrictionOf(['a'], [NOBODY]) : null }
+      for (const backward of [false, true]) {
+        const plan = await planOf(f.file, () => store.list(scope, page({ backward, filter })))
+        expect(plan.filter(step => step.includes('TEMP B-TREE'))).toHaveLength(sorts)
+        expect(plan.join('\n')).toMatch(/CO-ROUTINE found/)
+      }
+    },
+  )
 
   test('held alone is refused to the next gateway until it is let go of', async () => {
     await using f = await folder()

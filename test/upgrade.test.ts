@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import type { AppId } from '../src/prediction.ts'
-import { restrictionOf, wholeOf } from '../src/scope.ts'
+import { blindOf, restrictionOf, type Scope, wholeOf } from '../src/scope.ts'
 import { drizzle, migrate } from '../src/store/sqlite/drizzle.ts'
 import { openSqlite } from '../src/store/sqlite/open.ts'
-import { draft, jobOf, MINUTE, T } from './support/store.ts'
+import { add, draft, idsOf, jobOf, MINUTE, page, T } from './support/store.ts'
 
 /** A database as the first `count` migrations leave it. */
 function older(folder: string, count: number): Database.Database {
@@ -105,6 +105,46 @@ test('what an older gateway’s apps have spent is what their predictions of eac
     expect(again).toMatchObject({ kind: 'repeated', prediction: { id: 'p3', space: '', token: null } })
     const scope = { appId: 'web' as AppId, only: restrictionOf(['a'], []) }
     expect((await store.get(scope, 'p0'))?.id).toBe('p0')
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('what an older gateway’s apps have tagged is found by tag, and for the tokens that submitted it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
+  try {
+    const old = older(folder, 6)
+    const blind = blindOf(['a'], [])
+    for (const app of ['web', 'batch'])
+      old.prepare('insert into apps (id, name, created_at) values (?, ?, ?)').run(app, app, T)
+    const insert = old.prepare(`
+      insert into predictions (id, app_id, model, image_url, prompt, duration, enable_prompt_expansion, seed, tags,
+        space, created_at, status, outputs, cost, updated_at, due_at)
+      values (?, ?, 'WAN_2_2_I2V_PLUS_1080P', 'https://images.example/cat.png', 'x', 5, 0, -1, ?,
+        ?, ?, 'QUEUED', '[]', 0, ${T}, ${T})`)
+    const rows: [id: string, app: string, tags: string[], space: string][] = [
+      ['p0', 'web', ['a', 'b'], ''],
+      ['p1', 'web', [], ''],
+      ['p2', 'web', ['b', 'a\0b', 'b'], ''],
+      ['p3', 'batch', ['a'], ''],
+      ['p4', 'web', ['ä "', 'a'], blind.name],
+    ]
+    for (const [i, [id, app, tags, space]] of rows.entries())
+      insert.run(id, app, JSON.stringify(tags), space, T + i)
+    old.close()
+
+    const store = openSqlite(join(folder, 'rushes.db'), () => {})
+    const appId = 'web' as AppId
+    const found = async (scope: Scope, tags?: string[]) =>
+      idsOf((await store.list(scope, page({ filter: { tags } }))).predictions)
+    expect(await found(wholeOf(appId), ['a'])).toEqual(['p4', 'p0'])
+    expect(await found(wholeOf(appId), ['b', 'ä "'])).toEqual(['p4', 'p2', 'p0'])
+    expect(await found(wholeOf(appId), ['a\0b'])).toEqual(['p2'])
+    expect(await found({ appId, only: restrictionOf(['b'], []) })).toEqual(['p2', 'p0'])
+    expect(await found({ appId, only: blind })).toEqual(['p4'])
+    await add(store, appId, T + 9, { tags: ['b'] })
+    expect(await found(wholeOf(appId), ['b'])).toHaveLength(3)
     await store.close()
   } finally {
     rmSync(folder, { recursive: true })

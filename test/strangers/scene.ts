@@ -130,6 +130,7 @@ export async function openScene(): Promise<Scene> {
   const rowsOf = ({ appId }: Party) =>
     JSON.stringify([
       rows('select * from predictions where app_id = ? order by rowid', appId),
+      rows('select * from tagged where app_id = ?', appId),
       rows('select * from events where app_id = ? order by seq', appId),
       rows('select * from spending where app_id = ?', appId),
       rows('select * from apps where id = ?', appId),

@@ -1,7 +1,7 @@
 /**
  * Predictions in SQLite: made once, and changed in one place.
- * Invariant: `create` and `change` write row, event and spending in one transaction; no callback of a transaction is async
- * (drizzle on better-sqlite3 would commit what follows the first await outside of it).
+ * Invariant: `create` and `change` write row, tags, event and spending in one transaction; no callback of a transaction is
+ * async (drizzle on better-sqlite3 would commit what follows the first await outside of it).
  */
 import { v7 as uuidv7 } from 'uuid'
 import { type AppId, type Decide, type Draft, isLegal, type Job } from '../../prediction.ts'
@@ -43,6 +43,10 @@ export function createPredictions(db: Db, group: Group): Predictions {
     sql`
     select ${WHOLE} from predictions
     where app_id = @appId and space = @space and idempotency_key = @key`,
+  )
+  const tag = prepare(
+    db,
+    sql`insert or ignore into tagged select @appId, value, @now, @id from json_each(@tags)`,
   )
   const forget = prepare(
     db,
@@ -94,19 +98,22 @@ export function createPredictions(db: Db, group: Group): Predictions {
     if (refusal !== null) return { kind: 'refused', refusal }
     if (held) forget.run({ id: held.id })
     order.join(appId, now)
+    const id = uuidv7()
+    const tags = JSON.stringify(rest.tags)
     const raw = insert.get({
-      id: uuidv7(),
+      id,
       appId,
       ...rest,
       ...input,
       enablePromptExpansion: Number(input.enablePromptExpansion),
-      tags: JSON.stringify(rest.tags),
+      tags,
       metadata: metadata === null ? null : JSON.stringify(metadata),
       cost,
       idempotencyKey: idempotency?.key ?? null,
       fingerprint: idempotency?.fingerprint ?? null,
       now,
     })
+    if (rest.tags.length > 0) tag.run({ appId, tags, now, id })
     const row = decoded<Said>(raw!)
     spending.add(appId, now, cost)
     record(row, null, now)

@@ -2,13 +2,13 @@
  * Predictions as they are read, in SQLite: by their app, one, many, or a page of them; and what finished ones tell.
  * Invariant: whatever an app asks for is one statement, however many rows answer it.
  */
-import type { Filter } from '../../filter.ts'
-import { type Scope, sees } from '../../scope.ts'
+import { sees } from '../../scope.ts'
 import type { Predictions } from '../store.ts'
 import type { Db } from './database.ts'
-import { and, desc, eq, lte, type SQL, sql } from './drizzle.ts'
+import { and, desc, eq, lte, sql } from './drizzle.ts'
+import { createPages } from './pages.ts'
 import { decoded, type Raw, SAID, toPrediction } from './rows.ts'
-import { BETWEEN, isNamed, NAMED, PASSES, passing, scoped, VISIBLE, VISIBLE_BY_ID } from './selection.ts'
+import { passing, scoped, VISIBLE_BY_ID } from './selection.ts'
 import { prepare, valuesOf } from './statement.ts'
 import { COMPLETED, predictions } from './tables.ts'
 
@@ -19,38 +19,11 @@ export function createReads(
   db: Db,
 ): Pick<Predictions, 'get' | 'getMany' | 'list' | 'usualDuration' | 'spans'> {
   const owned = prepare<Raw>(db, sql`select ${SAID} from predictions where id = @id and app_id = @appId`)
-  const asked = sql`${predictions.id} in ${valuesOf('@ids')}`
-  const many = prepare<Raw>(db, sql`select ${SAID} from predictions where ${asked} and ${VISIBLE_BY_ID}`)
-
-  const page = (from: SQL, direction: SQL) =>
-    prepare<Raw>(db, sql`select ${SAID} from ${from} ${first(direction)}`)
-  const first = (direction: SQL) => sql`
-    order by ${predictions.createdAt} ${direction}, ${predictions.id} ${direction} limit @limit`
-  const paging = (from: (direction: SQL) => SQL) => {
-    const [asc, desc] = [sql`asc`, sql`desc`]
-    return { forward: page(from(desc), desc), backward: page(from(asc), asc) }
-  }
-  // What is asked most: to ask of each row for what is not limited would be a third of its time.
-  const whole = paging(() => sql`predictions where ${predictions.appId} = @appId and ${BETWEEN}`)
-  const some = paging(() => sql`predictions where ${VISIBLE} and ${BETWEEN} and ${PASSES}`)
-  const byIds = paging(
-    () => sql`predictions where ${asked} and ${VISIBLE_BY_ID} and ${BETWEEN} and ${PASSES}`,
+  const many = prepare<Raw>(
+    db,
+    sql`select ${SAID} from predictions where ${predictions.id} in ${valuesOf('@ids')} and ${VISIBLE_BY_ID}`,
   )
-  const named = paging(() => sql`predictions where ${NAMED} and ${BETWEEN} and ${PASSES}`)
-  /** A page's worth of each: one that is rare would else be looked for in all that the app ever had. */
-  const byStatus = paging(
-    direction => sql`json_each(@statuses) asked cross join predictions on predictions.rowid in (
-      select rowid from predictions indexed by predictions_by_status
-      where ${predictions.status} = asked.value and ${VISIBLE} and ${BETWEEN} and ${PASSES} ${first(direction)}
-    )`,
-  )
-
-  function pagesOf(scope: Scope, { ids, statuses, models, tags }: Filter) {
-    if (ids) return byIds
-    if (isNamed(scope)) return named
-    if (statuses) return byStatus
-    return scope.only === null && !models && !tags ? whole : some
-  }
+  const pageOf = createPages(db)
 
   return {
     async get(scope, id) {
@@ -66,8 +39,7 @@ export function createReads(
     },
 
     async list(scope, { limit, backward, after, before, filter }) {
-      const pages = pagesOf(scope, filter)
-      const rows = pages[backward ? 'backward' : 'forward'].all({
+      const rows = pageOf(scope, filter, backward ? 'asc' : 'desc').all({
         ...scoped(scope),
         ...passing({ after, before, filter }),
         limit: limit + 1,

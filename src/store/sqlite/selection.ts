@@ -1,19 +1,19 @@
 /**
- * Which rows a read is about, in SQL: what its scope sees of what its filter lets through. One text for all scopes and
- * filters, so that it is prepared once; what it is about comes by name.
+ * Which rows a read is about, in SQL: what its scope sees of what its filter lets through. The text knows none of their
+ * values, so that it is prepared once; they come by name.
  * Invariant: the same meaning as `sees` and `matches`; property tests hold them together.
  */
 import type { Scope } from '../../scope.ts'
 import type { PageRequest, Place } from '../store.ts'
-import { type SQL, sql } from './drizzle.ts'
+import { type Column, type SQL, sql } from './drizzle.ts'
 import { valuesOf } from './statement.ts'
 import { predictions } from './tables.ts'
 
-const tagged = (name: `@${string}`): SQL =>
+const hasOneOf = (name: `@${string}`): SQL =>
   sql`exists (select 1 from json_each(${predictions.tags}) where value in ${valuesOf(name)})`
 
 const IN_RESTRICTION = sql`(@only is null
-  or ${predictions.space} = @only or ${predictions.id} in ${valuesOf('@onlyIds')} or ${tagged('@onlyTags')})`
+  or ${predictions.space} = @only or ${predictions.id} in ${valuesOf('@onlyIds')} or ${hasOneOf('@onlyTags')})`
 
 const listed = (values: readonly string[] | undefined): string | null =>
   values === undefined ? null : JSON.stringify([...new Set(values)])
@@ -30,22 +30,18 @@ export const scoped = ({ appId, only }: Scope) => ({
   onlyTags: listed(only?.tags),
 })
 
-/** The same of a restriction that has no tags: found, where it would else be looked for in all that the app ever had. */
-export const NAMED = sql`${VISIBLE_BY_ID} and predictions.rowid in (
-  select rowid from predictions where ${predictions.id} in ${valuesOf('@onlyIds')}
-  union all select rowid from predictions indexed by predictions_by_idempotency_key
-    where ${predictions.appId} = @appId and ${predictions.space} = @only
-)`
-export const isNamed = ({ only }: Scope): boolean => only?.tags.length === 0
-
 /** By `passing`. */
-export const BETWEEN = sql`(${predictions.createdAt}, ${predictions.id}) < (@olderThan, @beforeId)
-  and (${predictions.createdAt}, ${predictions.id}) > (@newerThan, @behindId)`
+export const between = (
+  createdAt: Column,
+  id: Column,
+): SQL => sql`(${createdAt}, ${id}) < (@olderThan, @beforeId)
+  and (${createdAt}, ${id}) > (@newerThan, @behindId)`
+export const BETWEEN = between(predictions.createdAt, predictions.id)
 
 /** But for the moments and the ids: those are ways to find a row. */
 export const PASSES = sql`(@statuses is null or ${predictions.status} in ${valuesOf('@statuses')})
   and (@models is null or ${predictions.model} in ${valuesOf('@models')})
-  and (@tags is null or ${tagged('@tags')})`
+  and (@tags is null or ${hasOneOf('@tags')})`
 
 export function passing({ after, before, filter }: Pick<PageRequest, 'after' | 'before' | 'filter'>) {
   const { createdAfter, createdBefore } = filter

@@ -34,6 +34,8 @@ export const TOLD = sql.raw(`"status" <> 'QUEUED'`)
 export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
 export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
 export const BY_TOKEN = sql.raw(`"token" is not null`)
+/** Submitted with a token that is limited to some predictions: what it sees beside its tags is found so. */
+export const IN_SPACE = sql.raw(`"space" <> ''`)
 export const OF_UPLOAD = sql.raw(`"upload_id" is not null`)
 /** An image whose bytes are still being written, or already being taken away. */
 export const PARTIAL = sql.raw(`"is_whole" = 0`)
@@ -128,6 +130,7 @@ export const predictions = sqliteTable(
     uniqueIndex('predictions_by_upstream_id').on(table.upstreamId),
     index('predictions_by_app').on(table.appId, table.createdAt, table.id),
     index('predictions_by_status').on(table.appId, table.status, table.createdAt, table.id),
+    index('predictions_by_space').on(table.appId, table.space, table.createdAt, table.id).where(IN_SPACE),
     index('predictions_by_token').on(table.token).where(BY_TOKEN),
     index('predictions_by_upload').on(table.uploadId).where(OF_UPLOAD),
     index('predictions_waiting')
@@ -142,6 +145,21 @@ export const predictions = sqliteTable(
     index('predictions_unanswered').on(table.model, table.begunAt).where(UNANSWERED),
     index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
   ],
+)
+
+/**
+ * Each tag of each prediction, in the order of the list: to find a tag in the rows themselves is to read all that an app ever
+ * had. Its migration says WITHOUT ROWID, for which Drizzle has no word: each would else be written twice.
+ */
+export const tagged = sqliteTable(
+  'tagged',
+  {
+    appId: text().notNull(),
+    tag: text().notNull(),
+    createdAt: integer().notNull(),
+    predictionId: text().notNull(),
+  },
+  table => [primaryKey({ columns: [table.appId, table.tag, table.createdAt, table.predictionId] })],
 )
 
 /** What an app's predictions of a UTC month cost, kept as their costs change: a sum over its rows would grow with it. */

@@ -8,10 +8,10 @@ import type { AppId } from '../../prediction.ts'
 import type { Apps, Bounds, Creation, Usage } from '../store.ts'
 import type { Db } from './database.ts'
 import { type SQL, sql } from './drizzle.ts'
-import { isNamed, NAMED, scoped, VISIBLE } from './selection.ts'
+import { scoped, VISIBLE } from './selection.ts'
 import { createSpending, type Spending } from './spending.ts'
-import { prepare } from './statement.ts'
-import { BEGUN, IN_FLIGHT, SOUGHT, WAITING } from './tables.ts'
+import { prepare, valuesOf } from './statement.ts'
+import { BEGUN, IN_FLIGHT, IN_SPACE, SOUGHT, WAITING } from './tables.ts'
 
 type Refusal = Extract<Creation, { kind: 'refused' }>['refusal']
 
@@ -33,15 +33,18 @@ export function createUsage(db: Db): Apps['usage'] {
       ${mineOf(WAITING, sql`predictions_waiting`)} as queued`,
   )
   // Rows ahead of the month may be there: the clock was put back.
-  const costOf = (which: SQL) =>
-    prepare<number>(
-      db,
-      sql`
-      select coalesce(sum(cost), 0) from predictions
-      where ${which} and created_at >= @month and created_at < @next`,
-    ).pluck()
-  const cost = costOf(VISIBLE)
-  const costOfNamed = costOf(NAMED)
+  const ofMonth = sql`created_at >= @month and created_at < @next`
+  const cost = prepare<number>(
+    db,
+    sql`
+    select coalesce(sum(cost), 0) from predictions where id in (
+      select prediction_id from tagged
+        where app_id = @appId and tag in ${valuesOf('@onlyTags')} and ${ofMonth}
+      union all select id from predictions indexed by predictions_by_space
+        where app_id = @appId and space = @only and ${IN_SPACE} and ${ofMonth}
+      union all select value from json_each(@onlyIds)
+    ) and +app_id = @appId and ${ofMonth}`,
+  ).pluck()
 
   return async (scope, now) => {
     const month = monthOf(now)
@@ -50,7 +53,7 @@ export function createUsage(db: Db): Apps['usage'] {
       spent:
         scope.only === null
           ? spending.of(scope.appId, now)
-          : (isNamed(scope) ? costOfNamed : cost).get({
+          : cost.get({
               ...scoped(scope),
               month,
               next: monthOf(month + LONGEST_MONTH_MS),

@@ -70,6 +70,8 @@ export async function seed(file: string, rows: number): Promise<Place[]> {
       })
       places.push({ id, createdAt })
     }
+    db.run(sql`insert into tagged select app_id, value, created_at, predictions.id
+      from predictions, json_each(tags)`)
   })
   close()
   return places

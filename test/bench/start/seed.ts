@@ -43,6 +43,8 @@ export async function seed(file: string, upstream: string, rows: number): Promis
         .values(some.flatMap(row => eventsOf(row)))
         .run()
     }
+    tx.run(sql`insert into tagged select app_id, value, created_at, predictions.id
+      from predictions, json_each(tags)`)
   })
   close()
 }
