@@ -88,6 +88,7 @@ const GOODBYE_MS = 500
 const OUTPUT_LOOKS = 5
 /** What a simulated job takes. */
 const SIMULATED_MS = 8000
+/** Between looks for connections that have become idle. */
 const IDLE_MS = 20
 const SECOND = 1000
 const HOUR = 60 * 60 * 1000
