@@ -305,6 +305,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await until(async () => (await page.locator('.card').count()) === 1)
     expect(await page.getByRole('button', { name: 'Done' }).getAttribute('aria-pressed')).toBe('true')
     await page.getByRole('button', { name: 'All' }).click()
+    await until(async () => (await page.locator('.card').count()) === 3)
     await page.getByLabel('Only with tags').fill('odd')
     await page.keyboard.press('Enter')
     await until(async () => (await page.locator('.card').count()) === 2)

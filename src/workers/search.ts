@@ -15,7 +15,7 @@ export interface SearchWindow {
   /** When a job may have been created whose POST has no answer, by upstream's clock. */
   from: number
   to: number
-  /** POSTs so near to each other that one window's jobs may be the other's. */
+  /** POSTs so near to each other that one's job may stand in the other's window, even one that was made twice as late. */
   width: number
 }
 
@@ -23,7 +23,7 @@ export interface SearchWindow {
 export const searchWindow = (begun: number, submitTimeoutMs: number): SearchWindow => ({
   from: begun - submitTimeoutMs / 2,
   to: begun + 2 * submitTimeoutMs,
-  width: 2.5 * submitTimeoutMs,
+  width: 5 * submitTimeoutMs,
 })
 
 /** Not before the window has closed. */
