@@ -43,6 +43,15 @@ async function onDisk() {
   }
 }
 
+/** Submits; SQLite itself does so with one whose metadata is "fault", once its row is written. */
+function faulty({ beside, store, app }: Awaited<ReturnType<typeof onDisk>>, how: 'abort' | 'rollback') {
+  beside.exec(`
+    create trigger faulty before insert on events
+    when (select metadata from predictions where id = new.prediction_id) = '"fault"'
+    begin select raise(${how}, 'a fault'); end`)
+  return (metadata: unknown) => store.create(draft(app, { metadata }), null, T)
+}
+
 const commits = (statements: string[]) => statements.filter(text => text === 'COMMIT').length
 
 test('what is submitted in one turn of the loop is one commit, and each is answered after it', async () => {
@@ -121,11 +130,7 @@ test('of two with one key in one group the second is the first, repeated', async
 
 test('one that throws takes back itself alone, and alone is told', async () => {
   await using f = await onDisk()
-  f.beside.exec(`
-    create trigger faulty before insert on events
-    when (select metadata from predictions where id = new.prediction_id) = '"fault"'
-    begin select raise(abort, 'a fault'); end`)
-  const of = (metadata: unknown) => f.store.create(draft(f.app, { metadata }), null, T)
+  const of = faulty(f, 'abort')
   const answers = await Promise.allSettled([of(1), of('fault'), of(2), of('fault'), of(3)])
   expect(answers.map(({ status }) => status)).toEqual([
     'fulfilled',
@@ -175,11 +180,7 @@ test('where the commit itself fails all are told, and it is not tried again: it 
 
 test('where SQLite gives the whole transaction up all are told, and those behind write nothing outside of it', async () => {
   await using f = await onDisk()
-  f.beside.exec(`
-    create trigger faulty before insert on events
-    when (select metadata from predictions where id = new.prediction_id) = '"fault"'
-    begin select raise(rollback, 'a fault'); end`)
-  const of = (metadata: unknown) => f.store.create(draft(f.app, { metadata }), null, T)
+  const of = faulty(f, 'rollback')
   const answers = await Promise.allSettled([of(1), of('fault'), of(2)])
   expect(answers.map(({ status }) => status)).toEqual(times(3, () => 'rejected'))
   expect([f.ids(), f.rings]).toEqual([[], 0])

@@ -19,18 +19,19 @@ export const createPlainPost =
     if (type === null) return false
     const body = await bodyOf(request, mostBytes)
     if (body === null) return true
-    // Where a framework would have left it: yoga looks there, for the request itself is read.
-    Object.assign(request, { body: again(body) })
-    const params = body.length > mostBytes ? null : paramsIn(body)
-    if (params === null) return false
-
-    const operation = await read({ ...door, params })
-    if ('kind' in operation && operation.kind === 'subscription') return false
-    const answer = 'errors' in operation ? operation : await operation.run()
-    if ('errors' in answer) {
-      door.answer = answer
+    const handOn = (more: Pick<Door, 'answer'> = {}) => {
+      // Where a framework would have left it: yoga looks there, for the request itself is read.
+      Object.assign(request, { body: again(body) })
+      Object.assign(door, more)
       return false
     }
+    const params = body.length > mostBytes ? null : paramsIn(body)
+    if (params === null) return handOn()
+
+    const operation = await read({ ...door, params })
+    if ('kind' in operation && operation.kind === 'subscription') return handOn()
+    const answer = 'errors' in operation ? operation : await operation.run()
+    if ('errors' in answer) return handOn({ answer })
     const text = JSON.stringify(answer)
     const headers = { 'Content-Type': type, 'content-length': Buffer.byteLength(text) }
     if (!response.destroyed) response.writeHead(200, headers).end(text)
