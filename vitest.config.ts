@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-const BROWSER = 'test/*-browser.test.ts'
+const BROWSER = 'test/browser/*.test.ts'
 
 export default defineConfig({
   // graphql 16 has two builds side by side; here, as under Node itself, everybody gets the same one.

@@ -1,11 +1,11 @@
 /**
  * Start, and stop on a signal. What keeps it from starting is one sentence and exit code 1.
  */
-import { loadConfig } from './config.ts'
-import { StartError } from './errors.ts'
-import { createGateway, dashboardLink, type Gateway } from './gateway.ts'
-import { createLog } from './log.ts'
-import { SETTINGS } from './settings.ts'
+import { loadConfig } from './config/config.ts'
+import { SETTINGS } from './config/settings.ts'
+import { StartError } from './domain/errors.ts'
+import { createGateway, dashboardLink, type Gateway } from './gateway/gateway.ts'
+import { createLog } from './observability/log.ts'
 
 /** What `npm run app` opens when it is told nothing. */
 const DEFAULT_FILE = SETTINGS.DATABASE_URL.fallback.replace('file:', '')

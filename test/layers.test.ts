@@ -2,98 +2,123 @@ import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { expect, test } from 'vitest'
 
-/** The stair: an import only steps down, and rooms on one step do not meet. */
+/** The stair: an import only steps down, and folders on one step do not import each other. */
 const STAIR = [
-  [
-    'models.ts',
-    'image.ts',
-    'errors.ts',
-    'did-you-mean.ts',
-    'fairness.ts',
-    'key.ts',
-    'log.ts',
-    'pause.ts',
-    'settings.ts',
-    'upload-address.ts',
-    'web-url.ts',
-    'webhook-address.ts',
-    'client',
-  ],
-  ['limits.ts', 'prediction.ts', 'dashboard'],
-  ['decisions.ts', 'filter.ts', 'scope.ts', 'upload.ts'],
-  ['token.ts'],
-  ['config.ts', 'upstream', 'store'],
-  ['events'],
-  ['graphql', 'workers'],
+  ['domain', 'runtime', 'client'],
+  ['config', 'store', 'upstream', 'image-fetch', 'dashboard'],
+  ['events', 'observability'],
+  ['auth', 'workers'],
+  ['graphql'],
+  ['subscriptions'],
   ['server'],
-  ['gateway.ts'],
+  ['gateway'],
   ['main.ts', 'cli'],
   ['start.js'],
 ]
-/** A house of its own: who may go in, and nothing of the gateway comes out. */
+/** The same inside src/server. */
+const SERVER_STAIR = [
+  ['limits', 'responses'],
+  ['uploads'],
+  ['operation'],
+  ['transports', 'web'],
+  ['http'],
+  ['server.ts'],
+]
+/** The simulator imports nothing of the gateway. These may import it. */
 const SIMULATOR = 'simulator'
-const SIMULATOR_GUESTS = ['start.js', 'gateway.ts', 'cli']
+const SIMULATOR_IMPORTERS = ['start.js', 'gateway', 'cli']
 
 const files = globSync('src/**/*.{ts,js}').map(normalize)
-const roomOf = (file: string) => file.split('/')[1]!
-const stepOf = (room: string) => STAIR.findIndex(step => step.includes(room))
+const partOf = (file: string, depth: number) => file.split('/')[depth]!
+const stepOf = (stair: string[][], part: string) => stair.findIndex(step => step.includes(part))
+
+/** Type imports count: a circle of types is a circle to whoever reads the files. */
 const importsOf = (file: string) =>
   [...readFileSync(file, 'utf8').matchAll(/(?:from|import|import\() ?'(\.[^']+)'/g)].map(match =>
     normalize(join(dirname(file), match[1]!)),
   )
+const imports = files.flatMap(file => importsOf(file).map(target => ({ file, target })))
 
-const crossings = files.flatMap(file =>
-  importsOf(file)
-    .filter(target => roomOf(target) !== roomOf(file))
-    .map(target => ({ file, from: roomOf(file), to: roomOf(target) })),
+/** The imports among `among` that leave their part of the tree. */
+const crossings = (among: typeof imports, depth: number) =>
+  among
+    .map(({ file, target }) => ({ file, target, from: partOf(file, depth), to: partOf(target, depth) }))
+    .filter(({ from, to }) => from !== to)
+
+const outer = crossings(imports, 1)
+const inServer = crossings(
+  imports.filter(({ file, target }) => [file, target].every(path => path.startsWith('src/server/'))),
+  2,
 )
 
-test('every room has its step', () => {
-  const rooms = new Set(files.map(roomOf))
-  expect([...rooms].filter(room => room !== SIMULATOR && stepOf(room) === -1)).toEqual([])
-  expect(crossings.length).toBeGreaterThan(50)
+test('every folder of src has its step', () => {
+  const folders = new Set(files.map(file => partOf(file, 1)))
+  expect([...folders].filter(folder => folder !== SIMULATOR && stepOf(STAIR, folder) === -1)).toEqual([])
+  const parts = files.filter(file => file.startsWith('src/server/')).map(file => partOf(file, 2))
+  expect([...new Set(parts)].filter(part => stepOf(SERVER_STAIR, part) === -1)).toEqual([])
+  expect(outer.length).toBeGreaterThan(50)
+  expect(inServer.length).toBeGreaterThan(20)
 })
 
 test('an import only steps down', () => {
-  const wrong = crossings.filter(
-    ({ from, to }) => from !== SIMULATOR && to !== SIMULATOR && stepOf(to) >= stepOf(from),
+  const wrong = outer.filter(
+    ({ from, to }) => from !== SIMULATOR && to !== SIMULATOR && stepOf(STAIR, to) >= stepOf(STAIR, from),
   )
   expect(wrong).toEqual([])
 })
 
-test('the simulator imports nothing of the gateway, and only its guests import it', () => {
-  const wrong = crossings.filter(
-    ({ from, to }) => from === SIMULATOR || (to === SIMULATOR && !SIMULATOR_GUESTS.includes(from)),
+test('an import inside src/server only steps down', () => {
+  const wrong = inServer.filter(({ from, to }) => stepOf(SERVER_STAIR, to) >= stepOf(SERVER_STAIR, from))
+  expect(wrong).toEqual([])
+})
+
+test('no file imports itself, over however many others', () => {
+  const targets = Map.groupBy(imports, ({ file }) => file)
+  const done = new Set<string>()
+  const circles: string[][] = []
+  function visit(file: string, path: string[]): void {
+    const start = path.indexOf(file)
+    if (start >= 0) circles.push([...path.slice(start), file])
+    if (start >= 0 || done.has(file)) return
+    for (const { target } of targets.get(file) ?? []) visit(target, [...path, file])
+    done.add(file)
+  }
+  for (const file of files) visit(file, [])
+  expect(circles).toEqual([])
+})
+
+test('the simulator imports nothing of the gateway, and only its users import it', () => {
+  const wrong = outer.filter(
+    ({ from, to }) => from === SIMULATOR || (to === SIMULATOR && !SIMULATOR_IMPORTERS.includes(from)),
   )
   expect(wrong).toEqual([])
 })
 
-test('graphql reaches neither workers nor upstream', () => {
-  expect(
-    crossings.filter(({ from, to }) => from === 'graphql' && ['workers', 'upstream'].includes(to)),
-  ).toEqual([])
+test('graphql imports neither workers nor upstream', () => {
+  expect(outer.filter(({ from, to }) => from === 'graphql' && ['workers', 'upstream'].includes(to))).toEqual(
+    [],
+  )
 })
 
 test('the dashboard imports of the gateway only the client, for a browser has nothing else', () => {
-  const rooms = crossings.filter(({ from }) => from === 'dashboard').map(({ to }) => to)
-  expect(rooms).toContain('client')
-  expect(new Set(rooms)).toEqual(new Set(['client']))
-  expect(crossings.filter(({ to }) => to === 'dashboard')).toEqual([])
+  const folders = outer.filter(({ from }) => from === 'dashboard').map(({ to }) => to)
+  expect(new Set(folders)).toEqual(new Set(['client']))
+  expect(outer.filter(({ to }) => to === 'dashboard')).toEqual([])
 })
 
 test('the client imports nothing, so that it can be copied', () => {
-  const client = files.filter(file => roomOf(file) === 'client')
+  const client = files.filter(file => partOf(file, 1) === 'client')
   expect(client.filter(file => /^import|\bimport\(/m.test(readFileSync(file, 'utf8')))).toEqual([])
   expect(client).toHaveLength(1)
 })
 
-test('only the engine knows its engine', () => {
-  const engine = /'(better-sqlite3|drizzle-orm[^']*)'/
-  const wrong = files.filter(file => engine.test(readFileSync(file, 'utf8')))
+test('only an engine imports its database', () => {
+  const database = /'(better-sqlite3|drizzle-orm[^']*)'/
+  const wrong = files.filter(file => database.test(readFileSync(file, 'utf8')))
   expect(wrong.filter(file => !/^src\/(store\/sqlite|simulator)\//.test(file))).toEqual([])
 })
 
-test('Drizzle is one build, and not the large one', () => {
+test('Drizzle is loaded from its CommonJS build alone', () => {
   const linked = /^import (?!type\b)[^']*'drizzle-orm[^']*'/m
   const tests = globSync('test/**/*.ts')
   expect([...files, ...tests].filter(file => linked.test(readFileSync(file, 'utf8')))).toEqual([])

@@ -3,7 +3,7 @@
  */
 import { html } from 'htm/preact'
 import type { Viewer } from './documents.ts'
-import { money } from './words.ts'
+import { money } from './format.ts'
 
 export function Account({ viewer: { limits, usage } }: { viewer: Viewer }) {
   const { maxInFlight, maxQueued, submitsPerMinute, monthlyBudget, weight } = limits

@@ -3,7 +3,7 @@
  * Invariant: nothing is said twice, and the same words twice are two sayings.
  */
 import type { Prediction } from './documents.ts'
-import { short } from './words.ts'
+import { short } from './format.ts'
 
 export interface Saying {
   id: number

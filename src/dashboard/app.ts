@@ -3,11 +3,11 @@
  */
 import { html } from 'htm/preact'
 import { useEffect, useState } from 'preact/hooks'
-import { type Board, createBoard } from './board.ts'
-import { Desk } from './desk.ts'
+import { Desk } from './dashboard-page.ts'
+import { type Board, createBoard } from './dashboard-state.ts'
 import { filterInAddress } from './filters.ts'
-import { Gate } from './gate.ts'
 import { findKey, forgetKey, keepKey } from './key.ts'
+import { Gate } from './key-prompt.ts'
 
 export function App() {
   const [key, setKey] = useState<string | null>(findKey)

@@ -3,10 +3,10 @@
  */
 import { html } from 'htm/preact'
 import { useState } from 'preact/hooks'
-import type { Board } from './board.ts'
+import type { Board } from './dashboard-state.ts'
 import type { Answer, Model, Prediction } from './documents.ts'
-import { Screen } from './screen.ts'
-import { addressOf, ago, clock, money, refusal, STATUS_WORDS, seconds } from './words.ts'
+import { addressOf, ago, clock, money, refusal, STATUS_WORDS, seconds } from './format.ts'
+import { Screen } from './media-preview.ts'
 
 export interface CardProps {
   board: Board

@@ -2,10 +2,10 @@
  * Which predictions are shown; the page's address keeps it, so that a reload shows the same.
  */
 import { html } from 'htm/preact'
-import type { Board } from './board.ts'
+import type { Board } from './dashboard-state.ts'
 import { type Filter, STATUSES, type Status } from './documents.ts'
-import type { Shelf } from './shelf.ts'
-import { STATUS_WORDS } from './words.ts'
+import { STATUS_WORDS } from './format.ts'
+import type { Shelf } from './prediction-list.ts'
 
 /** What one button shows: to whoever waits, sent and running are one. */
 const GROUPS: [name: string, statuses: readonly Status[]][] = [

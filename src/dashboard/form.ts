@@ -3,10 +3,10 @@
  */
 import { html } from 'htm/preact'
 import { useRef, useState } from 'preact/hooks'
-import type { Board } from './board.ts'
+import type { Board } from './dashboard-state.ts'
 import type { Answer, Model } from './documents.ts'
+import { fault, money, refusal, seconds } from './format.ts'
 import { type Image, ImageField } from './image-field.ts'
-import { fault, money, refusal, seconds } from './words.ts'
 
 const NO_IMAGE: Image = { url: '' }
 /** Those of the input, `input.prompt` and so on, that have a place of their own for what is wrong with them. */

@@ -3,11 +3,11 @@
  */
 import { html } from 'htm/preact'
 import { useRef } from 'preact/hooks'
-import type { Board, State } from './board.ts'
 import { Card } from './card.ts'
+import type { Board, State } from './dashboard-state.ts'
 import type { Prediction } from './documents.ts'
 import { useEvery } from './hooks.ts'
-import { narrow } from './shelf.ts'
+import { narrow } from './prediction-list.ts'
 
 const isUnderWay = ({ status }: Prediction) =>
   status === 'QUEUED' || status === 'CREATED' || status === 'PROCESSING'

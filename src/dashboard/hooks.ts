@@ -2,7 +2,7 @@
  * What makes a view look again: the board, and time.
  */
 import { useEffect, useReducer } from 'preact/hooks'
-import type { Board, State } from './board.ts'
+import type { Board, State } from './dashboard-state.ts'
 
 const useRedraw = () => useReducer<number, void>(count => count + 1, 0)[1]
 

@@ -4,10 +4,10 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
-import type { Board } from './board.ts'
+import type { Board } from './dashboard-state.ts'
+import { seconds } from './format.ts'
 import { useEvery } from './hooks.ts'
 import { type Hour, hourOf } from './hour.ts'
-import { seconds } from './words.ts'
 
 const HEIGHT = 112
 /** Where a minute's bars would be hairlines, five are taken together. */

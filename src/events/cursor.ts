@@ -6,7 +6,7 @@
  * bits of epoch make a forgery hopeless.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
-import type { AppId } from '../prediction.ts'
+import type { AppId } from '../domain/prediction.ts'
 
 export type CursorsOf = (appId: AppId) => Cursors
 

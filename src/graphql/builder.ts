@@ -5,9 +5,9 @@ import SchemaBuilder from '@pothos/core'
 import ComplexityPlugin from '@pothos/plugin-complexity'
 import RelayPlugin from '@pothos/plugin-relay'
 import type { Context } from './context.ts'
-import type { FormFile } from './file.ts'
-import { decodeId, encodeId } from './id.ts'
-import { badArgument } from './request-error.ts'
+import { decodeId, encodeId } from './global-id.ts'
+import { badArgument } from './request-errors.ts'
+import type { FormFile } from './upload-file.ts'
 
 export interface SchemaTypes {
   Context: Context

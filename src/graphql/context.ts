@@ -3,13 +3,13 @@
  * what it sees and nothing else.
  */
 import DataLoader from 'dataloader'
-import type { RefusalCode, RequestErrorCode } from '../errors.ts'
+import type { Tokens } from '../auth/access-token.ts'
+import type { Access, Scope } from '../domain/access-scope.ts'
+import type { RefusalCode, RequestErrorCode } from '../domain/errors.ts'
+import type { AppId, Prediction, PredictionEvent } from '../domain/prediction.ts'
 import type { CursorsOf } from '../events/cursor.ts'
-import type { Sources } from '../events/source.ts'
-import type { AppId, Prediction, PredictionEvent } from '../prediction.ts'
-import type { Access, Scope } from '../scope.ts'
+import type { Sources } from '../events/subscription-source.ts'
 import type { Store, Usage } from '../store/store.ts'
-import type { Tokens } from '../token.ts'
 
 export interface Services {
   store: Store

@@ -3,7 +3,7 @@
  */
 import { createHash } from 'node:crypto'
 import { stringify } from 'safe-stable-stringify'
-import { characters, text } from './text.ts'
+import { characters, text } from './input-rules.ts'
 
 export const idempotencyKey = text
   .refine(key => key !== '' && characters(key) <= 255, 'expected 1 to 255 characters')

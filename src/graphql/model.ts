@@ -1,9 +1,9 @@
 /**
  * The catalogue, as an app sees it.
  */
-import { MODELS, type ModelCard, VIDEO_MODELS } from '../models.ts'
+import { MODELS, type ModelCard, VIDEO_MODELS } from '../domain/models.ts'
 import { builder, QUERY_COST } from './builder.ts'
-import { Cost } from './money.ts'
+import { Cost } from './cost.ts'
 
 export const VideoModelEnum = builder.enumType('VideoModel', { values: VIDEO_MODELS })
 

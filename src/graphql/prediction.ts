@@ -2,14 +2,14 @@
  * The prediction as an app sees it, and the reading of one and of many.
  */
 import { GRAPHQL_MAX_INT } from 'graphql'
-import { ENDINGS, PREDICTION_ERRORS, type PredictionErrorCode } from '../errors.ts'
-import type { Input, Output, Prediction } from '../prediction.ts'
+import { ENDINGS, PREDICTION_ERRORS, type PredictionErrorCode } from '../domain/errors.ts'
+import type { Input, Output, Prediction } from '../domain/prediction.ts'
 import { builder, OWN, QUERY_COST } from './builder.ts'
-import { filterOf, PredictionFilter, PredictionStatusEnum } from './filter.ts'
-import { decodeIdOf } from './id.ts'
+import { Cost } from './cost.ts'
+import { decodeIdOf } from './global-id.ts'
 import { VideoModelEnum } from './model.ts'
-import { Cost } from './money.ts'
-import { connectionOf, pageCost, pageOf, placeCursor } from './page.ts'
+import { connectionOf, pageCost, pageOf, placeCursor } from './pagination.ts'
+import { filterOf, PredictionFilter, PredictionStatusEnum } from './prediction-filter.ts'
 
 export const PredictionType = builder.objectRef<Prediction>('Prediction')
 

@@ -4,7 +4,7 @@
 import { GraphQLError, type ValueNode, valueFromASTUntyped } from 'graphql'
 import { z } from 'zod'
 import { builder } from './builder.ts'
-import { isFormFile } from './file.ts'
+import { isFormFile } from './upload-file.ts'
 
 /** With days that exist. */
 const rfc3339 = z.iso.datetime({ offset: true })

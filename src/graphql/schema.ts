@@ -3,17 +3,17 @@
  */
 import './scalars.ts'
 import './model.ts'
-import './app.ts'
+import './viewer.ts'
 import './prediction.ts'
-import './event.ts'
-import './upload.ts'
-import './submission.ts'
-import './cancellation.ts'
-import './retry.ts'
-import './access-token.ts'
+import './prediction-events.ts'
+import './upload-image.ts'
+import './submit-video.ts'
+import './cancel-prediction.ts'
+import './retry-prediction.ts'
+import './create-access-token.ts'
 import type { GraphQLInterfaceType, GraphQLSchema } from 'graphql'
 import { builder } from './builder.ts'
-import { encodeId } from './id.ts'
+import { encodeId } from './global-id.ts'
 
 export const schema = withIdsAtOnce(builder.toSchema())
 

@@ -3,17 +3,11 @@
  * Faithful where it hurts: unknown body keys are dropped in silence, and the job runs with the defaults.
  */
 import { randomUUID } from 'node:crypto'
-import type { Account } from './account.ts'
-import type { Call } from './call.ts'
+import type { Account } from './account-limits.ts'
+import type { Call, Reply } from './call.ts'
 import { isAnnounced, isKept, planOf, predictionOf, WEEK } from './job.ts'
-import type { Ledger } from './ledger.ts'
 import type { Media } from './media.ts'
-
-export interface Reply {
-  status: number
-  headers?: Record<string, string>
-  body: object
-}
+import type { Ledger } from './simulator-store.ts'
 
 const MODELS = new Set(['alibaba/wan-2.2/i2v-plus-1080p', 'alibaba/wan-2.2/i2v-plus-480p'])
 

@@ -14,6 +14,12 @@ export interface Call {
   webhook?: string
 }
 
+export interface Reply {
+  status: number
+  headers?: Record<string, string>
+  body: object
+}
+
 /** Its body as it came. */
 export interface Delivered {
   call: Call

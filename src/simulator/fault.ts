@@ -4,7 +4,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Reply } from './api.ts'
+import type { Reply } from './call.ts'
 
 type When = 'before' | 'amid' | 'after'
 

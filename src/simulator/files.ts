@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url'
 import sendFile from 'send'
 import { send } from './fault.ts'
 import { isCompleted, isKept } from './job.ts'
-import type { Ledger } from './ledger.ts'
 import type { Media } from './media.ts'
+import type { Ledger } from './simulator-store.ts'
 
 const ASSETS = fileURLToPath(new URL('./assets', import.meta.url))
 export const SAMPLE_IMAGE = '/files/sample.jpg'

@@ -3,7 +3,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { createFaultPlan } from './faults.ts'
+import { createFaultPlan } from './fault-plan.ts'
 import { createSimulator, WEBHOOK_SECRET } from './simulator.ts'
 
 const USAGE = `npm run simulator -- [--port N] [--key KEY] [--file PATH] [--webhook-secret SECRET]

@@ -4,9 +4,9 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Reply } from './api.ts'
+import type { Reply } from './call.ts'
 import { WEEK } from './job.ts'
-import type { Ledger, StoredFile } from './ledger.ts'
+import type { Ledger, StoredFile } from './simulator-store.ts'
 
 export interface Media {
   ticket(asked: unknown): Reply

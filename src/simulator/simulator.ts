@@ -3,15 +3,15 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type AccountOptions, createAccount } from './account.ts'
-import { createAnnouncer, type Delivery, type WebhookFault } from './announcer.ts'
-import { createApi, type Reply } from './api.ts'
-import { type Call, type Delivered, fileIn, readCall } from './call.ts'
+import { type AccountOptions, createAccount } from './account-limits.ts'
+import { createApi } from './api.ts'
+import { type Call, type Delivered, fileIn, type Reply, readCall } from './call.ts'
 import { type Fault, goWrong, send } from './fault.ts'
 import { createFiles, SAMPLE_IMAGE } from './files.ts'
 import { predictionOf } from './job.ts'
-import { openLedger, type Webhook } from './ledger.ts'
 import { createMedia, PUT_PATH } from './media.ts'
+import { openLedger, type Webhook } from './simulator-store.ts'
+import { createAnnouncer, type Delivery, type WebhookFault } from './webhook-sender.ts'
 
 export type { Call, Delivery, Fault, Webhook, WebhookFault }
 

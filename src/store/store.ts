@@ -5,13 +5,14 @@
  * Invariant: a status, its row and its event change in one transaction, in `create` and `change` and nowhere else;
  * `seq` numbers events in commit order, without gaps. After such a commit the store rings.
  */
-import type { Filter } from '../filter.ts'
-import type { Excess, Limits } from '../limits.ts'
-import type { VideoModel } from '../models.ts'
-import type { Pace, StandingPause } from '../pause.ts'
-import type { AppId, Decide, Draft, Job, Prediction, PredictionEvent } from '../prediction.ts'
-import type { Scope } from '../scope.ts'
-import type { Image, Upload } from '../upload.ts'
+
+import type { Scope } from '../domain/access-scope.ts'
+import type { Excess, Limits } from '../domain/app-limits.ts'
+import type { VideoModel } from '../domain/models.ts'
+import type { AppId, Decide, Draft, Job, Prediction, PredictionEvent } from '../domain/prediction.ts'
+import type { Filter } from '../domain/prediction-filter.ts'
+import type { Pace, StandingPause } from '../domain/submit-circuit.ts'
+import type { Image, Upload } from '../domain/upload.ts'
 
 export interface Store extends Facts, Predictions, Queue, Events, Apps, Uploads {
   /** Throws if the engine does not answer. */

@@ -5,14 +5,14 @@
  */
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import type { Input, Observation, SubmitOutcome } from '../prediction.ts'
-import type { Image } from '../upload.ts'
-import { backoff, outcomeOf, saysNoCredit } from './outcome.ts'
-import { parameters, quotable } from './parameters.ts'
-import { itemsOf, observe, prediction, readEnvelope } from './payload.ts'
-import { NO_CREDIT, REFUSED_UPLOADS } from './table.ts'
-import { readTicket } from './ticket.ts'
-import { Agent, request } from './undici.ts'
+import type { Input, Observation, SubmitOutcome } from '../domain/prediction.ts'
+import type { Image } from '../domain/upload.ts'
+import { Agent, request } from '../runtime/undici.ts'
+import { parameters, quotable } from './request-body.ts'
+import { itemsOf, observe, prediction, readEnvelope } from './response-schemas.ts'
+import { NO_CREDIT, REFUSED_UPLOADS } from './status-tables.ts'
+import { backoff, outcomeOf, saysNoCredit } from './submit-outcome.ts'
+import { readTicket } from './upload-ticket.ts'
 
 export interface Upstream {
   /**

@@ -4,11 +4,11 @@
  * Invariant: no event is taken away that a reader still has before it.
  */
 import { setImmediate } from 'node:timers/promises'
-import { missed } from '../decisions.ts'
-import type { Feed } from '../events/feed.ts'
+import { missed } from '../domain/transitions.ts'
+import type { Feed } from '../events/event-log.ts'
 import type { Store } from '../store/store.ts'
-import { createLoop, type Log, type Loop } from './loop.ts'
-import { lateLook } from './search.ts'
+import { lateLook } from './reconcile-schedule.ts'
+import { createLoop, type Log, type Loop } from './worker-loop.ts'
 
 const BATCH = 500
 const INTERVAL_MS = 10_000

@@ -6,15 +6,15 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import DataLoader from 'dataloader'
-import { type Look, missed, observed } from '../decisions.ts'
-import type { Bell } from '../events/bell.ts'
-import { type Change, isFinal, type Job } from '../prediction.ts'
+import { type Change, isFinal, type Job } from '../domain/prediction.ts'
+import { type Look, missed, observed } from '../domain/transitions.ts'
+import type { Bell } from '../runtime/wake-signal.ts'
 import type { PutOff, Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
-import type { Breaker } from './breaker.ts'
-import type { Looks } from './looks.ts'
-import { createLoop, type Log, type Loop } from './loop.ts'
+import type { Breaker } from './poll-circuit.ts'
+import type { Looks } from './poll-timing.ts'
 import { createSpacing } from './spacing.ts'
+import { createLoop, type Log, type Loop } from './worker-loop.ts'
 
 export interface PollerOptions {
   store: Store

@@ -4,16 +4,17 @@
  * of its model in its window that no row has, where no other POST of that model without an answer was near. Anything
  * less could hand one app another's video.
  */
-import { abandoned, accepted, unfound } from '../decisions.ts'
-import { MODELS } from '../models.ts'
-import { inputSent, type Job } from '../prediction.ts'
+
+import { MODELS } from '../domain/models.ts'
+import { inputSent, type Job } from '../domain/prediction.ts'
+import { abandoned, accepted, unfound } from '../domain/transitions.ts'
 import type { Store } from '../store/store.ts'
 import type { Listed, Upstream } from '../upstream/client.ts'
-import { agrees } from '../upstream/parameters.ts'
-import { isPathSegment } from '../upstream/payload.ts'
-import type { Breaker } from './breaker.ts'
-import { createLoop, type Log, type Loop } from './loop.ts'
-import { nextSearch, searchWindow } from './search.ts'
+import { agrees } from '../upstream/request-body.ts'
+import { isPathSegment } from '../upstream/response-schemas.ts'
+import type { Breaker } from './poll-circuit.ts'
+import { nextSearch, searchWindow } from './reconcile-schedule.ts'
+import { createLoop, type Log, type Loop } from './worker-loop.ts'
 
 export interface ReconcilerOptions {
   store: Store

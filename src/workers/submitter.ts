@@ -4,19 +4,19 @@
  * fence, however long the database takes; a POST that is cut off at a stop leaves the row as it is.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { announced, answered } from '../decisions.ts'
-import type { Bell } from '../events/bell.ts'
-import { MODELS } from '../models.ts'
-import { type AppId, inputSent, type Job, type SubmitOutcome } from '../prediction.ts'
+import { MODELS } from '../domain/models.ts'
+import { type AppId, inputSent, type Job, type SubmitOutcome } from '../domain/prediction.ts'
+import { announced, answered } from '../domain/transitions.ts'
+import type { Bell } from '../runtime/wake-signal.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
-import type { WebhookAddresses } from '../webhook-address.ts'
-import { IMAGE_FRESH_MS } from './inspector.ts'
-import type { Looks } from './looks.ts'
-import { createLoop, type Log, type Loop } from './loop.ts'
-import type { Receiver } from './receiver.ts'
-import { searchWindow } from './search.ts'
+import type { WebhookAddresses } from '../upstream/webhook-url.ts'
+import { IMAGE_FRESH_MS } from './image-checker.ts'
+import type { Looks } from './poll-timing.ts'
+import { searchWindow } from './reconcile-schedule.ts'
 import { createSpacing } from './spacing.ts'
+import type { Receiver } from './webhook-intake.ts'
+import { createLoop, type Log, type Loop } from './worker-loop.ts'
 
 export interface SubmitterOptions {
   store: Store

@@ -1,8 +1,8 @@
 /**
  * An app with a key, written into a gateway's database from outside, whether the gateway runs or not.
  */
-import { createKey } from '../../src/key.ts'
-import { openSqlite } from '../../src/store/sqlite/open.ts'
+import { createKey } from '../../src/auth/api-key.ts'
+import { openSqlite } from '../../src/store/sqlite/sqlite-store.ts'
 
 export interface App {
   name: string

@@ -3,7 +3,7 @@
  * Invariant: whatever is thrown names the seed that draws the same chances again.
  */
 import { parseArgs } from 'node:util'
-import { createRandom, newSeed, type Random } from '../../src/simulator/random.ts'
+import { createRandom, newSeed, type Random } from '../../src/simulator/seeded-random.ts'
 
 export interface Listener {
   /** Is given a line after each restart. */

@@ -3,14 +3,14 @@
  */
 
 import { v7 as uuidv7 } from 'uuid'
-import type { AppId } from '../../src/prediction.ts'
-import { openDatabase } from '../../src/store/sqlite/database.ts'
+import type { AppId } from '../../src/domain/prediction.ts'
+import { openDatabase } from '../../src/store/sqlite/connection.ts'
 import { and, eq } from '../../src/store/sqlite/drizzle.ts'
-import { createGroup } from '../../src/store/sqlite/group.ts'
-import { countOf } from '../../src/store/sqlite/pace.ts'
-import { createPredictions } from '../../src/store/sqlite/predictions.ts'
-import { createQueue } from '../../src/store/sqlite/queue.ts'
-import { apps, predictions, WAITING } from '../../src/store/sqlite/tables.ts'
+import { createGroup } from '../../src/store/sqlite/group-commit.ts'
+import { createPredictions } from '../../src/store/sqlite/predictions/write.ts'
+import { createQueue } from '../../src/store/sqlite/queue/queue.ts'
+import { countOf } from '../../src/store/sqlite/queue/submit-circuit.ts'
+import { apps, predictions, WAITING } from '../../src/store/sqlite/schema.ts'
 import type { Claim, ImageClaim, Predictions, Queue, SubmitClaim } from '../../src/store/store.ts'
 import { HOUR, INPUT, PRICE, T } from './store.ts'
 

@@ -9,9 +9,9 @@ import { createClient as createSseClient } from 'graphql-sse'
 import { createClient as createWsClient } from 'graphql-ws'
 import { Agent, fetch, type Response } from 'undici'
 import { WebSocket } from 'ws'
-import { loadConfig } from '../../src/config.ts'
-import { createGateway, type Gateway, type Overrides } from '../../src/gateway.ts'
-import type { Reach } from '../../src/upstream/reach.ts'
+import { loadConfig } from '../../src/config/config.ts'
+import { createGateway, type Gateway, type Overrides } from '../../src/gateway/gateway.ts'
+import type { Reach } from '../../src/image-fetch/image-fetch.ts'
 
 /** What an operation brought; loose, since each test asks for other fields. */
 // biome-ignore lint/suspicious/noExplicitAny: the shape is the document's

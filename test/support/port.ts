@@ -3,7 +3,7 @@
  * test's by then.
  */
 import { createServer } from 'node:net'
-import type { Random } from '../../src/simulator/random.ts'
+import type { Random } from '../../src/simulator/seeded-random.ts'
 
 export async function freePort(random: Random): Promise<number> {
   for (;;) {

@@ -2,8 +2,7 @@
  * What the suites over the store's interface share: its engines, and rows to ask about.
  */
 import { expect } from 'vitest'
-import { answered, imageSeen, observed } from '../../src/decisions.ts'
-import type { Filter } from '../../src/filter.ts'
+import { type Access, wholeOf } from '../../src/domain/access-scope.ts'
 import type {
   AppId,
   Draft,
@@ -12,9 +11,10 @@ import type {
   Observation,
   Prediction,
   PredictionEvent,
-} from '../../src/prediction.ts'
-import { type Access, wholeOf } from '../../src/scope.ts'
-import { openSqlite } from '../../src/store/sqlite/open.ts'
+} from '../../src/domain/prediction.ts'
+import type { Filter } from '../../src/domain/prediction-filter.ts'
+import { answered, imageSeen, observed } from '../../src/domain/transitions.ts'
+import { openSqlite } from '../../src/store/sqlite/sqlite-store.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 
 /** A second engine is one more line. */

@@ -3,8 +3,8 @@
  * database, and the app.
  */
 import { writeSync } from 'node:fs'
-import type { AppId } from '../../src/prediction.ts'
-import { openSqlite } from '../../src/store/sqlite/open.ts'
+import type { AppId } from '../../src/domain/prediction.ts'
+import { openSqlite } from '../../src/store/sqlite/sqlite-store.ts'
 
 const [file, app] = process.argv.slice(2) as [string, AppId]
 const store = openSqlite(file, () => {})

@@ -3,11 +3,11 @@
  * Invariant: nothing is remembered between two questions, for another process writes here too.
  */
 import { v7 as uuidv7 } from 'uuid'
-import type { AppId } from '../../prediction.ts'
+import type { AppId } from '../../domain/prediction.ts'
 import type { App, Apps } from '../store.ts'
-import type { Db, Tx } from './database.ts'
+import type { Db, Tx } from './connection.ts'
 import { and, asc, count, eq, gt, isNull, lt, or, sql } from './drizzle.ts'
-import { apps, keys } from './tables.ts'
+import { apps, keys } from './schema.ts'
 
 const toApp = (row: typeof apps.$inferSelect): App => {
   const { maxInFlight, maxQueued, submitsPerMinute, monthlyBudget, weight } = row

@@ -2,14 +2,15 @@
  * What has happened, in SQLite: the log's ends, what came after a cursor, and its pruning.
  * Invariant: each answer is read in one transaction, so no event can fall between the parts of an answer.
  */
-import type { PredictionEvent } from '../../prediction.ts'
-import { type Scope, sees } from '../../scope.ts'
+
+import { type Scope, sees } from '../../domain/access-scope.ts'
+import type { PredictionEvent } from '../../domain/prediction.ts'
 import type { Events, EventsAnswer } from '../store.ts'
-import type { Db } from './database.ts'
+import type { Db } from './connection.ts'
 import { asc, lte, type SQL, sql } from './drizzle.ts'
-import { decoded, type Raw, SAID, type Said, toPrediction } from './rows.ts'
-import { prepare } from './statement.ts'
-import { events } from './tables.ts'
+import { prepare } from './prepare.ts'
+import { decoded, type Raw, SAID, type Said, toPrediction } from './row-mapping.ts'
+import { events } from './schema.ts'
 
 const EVENT = sql`${events.seq} as seq, ${events.type} as type, ${events.previousStatus} as previousStatus,
   ${events.occurredAt} as occurredAt, ${events.standing} as standing, ${SAID}`

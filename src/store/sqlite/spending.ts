@@ -3,11 +3,11 @@
  * Invariant: an app's spending of a month is the sum of the costs of its predictions created in it: whoever changes a
  * cost changes it in the same transaction.
  */
-import { monthOf } from '../../limits.ts'
-import type { Db } from './database.ts'
+import { monthOf } from '../../domain/app-limits.ts'
+import type { Db } from './connection.ts'
 import { sql } from './drizzle.ts'
-import { prepare } from './statement.ts'
-import { spending } from './tables.ts'
+import { prepare } from './prepare.ts'
+import { spending } from './schema.ts'
 
 export interface Spending {
   /** @param by micro-USD; less than 0 where it is given back */

@@ -6,15 +6,15 @@
  */
 import { setImmediate } from 'node:timers/promises'
 import { v7 as uuidv7 } from 'uuid'
-import type { AppId } from '../../prediction.ts'
-import { spaceOf } from '../../scope.ts'
-import { type Image, UPLOAD_LIFE_MS, type Upload } from '../../upload.ts'
-import { newAddress } from '../../upload-address.ts'
+import { spaceOf } from '../../domain/access-scope.ts'
+import type { AppId } from '../../domain/prediction.ts'
+import { type Image, UPLOAD_LIFE_MS, type Upload } from '../../domain/upload.ts'
+import { newAddress } from '../../domain/upload-address.ts'
 import type { Keeping, Uploads } from '../store.ts'
-import type { Db, Tx } from './database.ts'
+import type { Db, Tx } from './connection.ts'
 import { and, asc, eq, inArray, lte, ne, type SQL, sql } from './drizzle.ts'
-import { prepare, valuesOf } from './statement.ts'
-import { images, OF_UPLOAD, PARTIAL, parts, uploads } from './tables.ts'
+import { prepare, valuesOf } from './prepare.ts'
+import { images, OF_UPLOAD, PARTIAL, parts, uploads } from './schema.ts'
 
 /** Read while somebody waits, so little; and not so little that an image is hundreds of rows. */
 const PART_BYTES = 256 * 1024

@@ -2,8 +2,9 @@
  * Apps share places in simulated time. The store that gives them is the real one, in memory; only upstream is left out.
  * Invariant: what is counted is time in places, up to the moment at which the last job was begun.
  */
-import { imageSeen } from '../../../src/decisions.ts'
-import type { AppId, Job } from '../../../src/prediction.ts'
+
+import type { AppId, Job } from '../../../src/domain/prediction.ts'
+import { imageSeen } from '../../../src/domain/transitions.ts'
 import { claimSubmits, shared, times, waiting } from '../../support/fair.ts'
 import { create, draft, T } from '../../support/store.ts'
 import { chancesOf } from '../polling/simulate.ts'

@@ -1,7 +1,7 @@
 /**
  * A distribution's phases: nothing learned, learning, learned, each with its catalogue right or far off; and a shift.
  */
-import type { PollLimits } from '../../../src/workers/schedule.ts'
+import type { PollLimits } from '../../../src/workers/poll-schedule.ts'
 import { boundOf, type Distribution, usualOf } from './distributions.ts'
 import { everySecond, mean, type Score, scoreOf, worstOf } from './score.ts'
 import { chancesOf, evenly, type Found, type Run, simulate } from './simulate.ts'

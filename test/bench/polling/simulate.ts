@@ -3,8 +3,8 @@
  * Invariant: the schedule is told nothing of the truth but the spans its own looks have found.
  */
 import type { Span } from '../../../src/store/store.ts'
-import { type Curve, curveOf } from '../../../src/workers/curve.ts'
-import { nextLook, type PollLimits } from '../../../src/workers/schedule.ts'
+import { type Curve, curveOf } from '../../../src/workers/completion-curve.ts'
+import { nextLook, type PollLimits } from '../../../src/workers/poll-schedule.ts'
 import type { Distribution } from './distributions.ts'
 
 export interface Run {

@@ -6,7 +6,7 @@
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { encodeId } from '../../../src/graphql/id.ts'
+import { encodeId } from '../../../src/graphql/global-id.ts'
 import { type Remote, start } from '../remote.ts'
 import { createResults, NAMES, type Results } from '../results.ts'
 import { FILE } from './contender.ts'

@@ -5,8 +5,8 @@
  */
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { loadConfig } from '../../../src/config.ts'
-import { createGateway } from '../../../src/gateway.ts'
+import { loadConfig } from '../../../src/config/config.ts'
+import { createGateway } from '../../../src/gateway/gateway.ts'
 import { APP, type Contender, FILE } from './contender.ts'
 import { ask } from './questions.ts'
 

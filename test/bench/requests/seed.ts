@@ -4,10 +4,10 @@
  */
 
 import { v7 as uuidv7 } from 'uuid'
-import { openDatabase } from '../../../src/store/sqlite/database.ts'
+import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { sql } from '../../../src/store/sqlite/drizzle.ts'
-import { openSqlite } from '../../../src/store/sqlite/open.ts'
-import { predictions } from '../../../src/store/sqlite/tables.ts'
+import { predictions } from '../../../src/store/sqlite/schema.ts'
+import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
 import type { Place } from '../../../src/store/store.ts'
 import { APP } from './contender.ts'
 

@@ -3,9 +3,9 @@
  */
 import { join } from 'node:path'
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
-import { loadConfig } from '../../../src/config.ts'
-import { createGateway, type Gateway } from '../../../src/gateway.ts'
-import type { AppId, Draft } from '../../../src/prediction.ts'
+import { loadConfig } from '../../../src/config/config.ts'
+import type { AppId, Draft } from '../../../src/domain/prediction.ts'
+import { createGateway, type Gateway } from '../../../src/gateway/gateway.ts'
 import { answer } from '../remote.ts'
 import { createLateness } from './lateness.ts'
 import { seed } from './seed.ts'

@@ -4,9 +4,9 @@
  */
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
-import type { Draft, Standing } from '../../../src/prediction.ts'
-import { openDatabase } from '../../../src/store/sqlite/database.ts'
-import { events, posts, predictions } from '../../../src/store/sqlite/tables.ts'
+import type { Draft, Standing } from '../../../src/domain/prediction.ts'
+import { openDatabase } from '../../../src/store/sqlite/connection.ts'
+import { events, posts, predictions } from '../../../src/store/sqlite/schema.ts'
 
 /** What a job takes; as many a minute were sent. */
 const AGE_MS = 150_000

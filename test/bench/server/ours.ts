@@ -5,9 +5,9 @@
  * the first hundred are looked at, and no more.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { loadConfig } from '../../../src/config.ts'
-import { createGateway } from '../../../src/gateway.ts'
-import type { AppId, Draft } from '../../../src/prediction.ts'
+import { loadConfig } from '../../../src/config/config.ts'
+import type { AppId, Draft } from '../../../src/domain/prediction.ts'
+import { createGateway } from '../../../src/gateway/gateway.ts'
 import { tagsOf } from '../event.ts'
 import type { Contender } from './contender.ts'
 

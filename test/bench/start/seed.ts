@@ -4,12 +4,12 @@
  */
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
-import type { Standing } from '../../../src/prediction.ts'
-import { openDatabase } from '../../../src/store/sqlite/database.ts'
+import type { Standing } from '../../../src/domain/prediction.ts'
+import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { sql } from '../../../src/store/sqlite/drizzle.ts'
-import { openSqlite } from '../../../src/store/sqlite/open.ts'
-import { toStanding } from '../../../src/store/sqlite/rows.ts'
-import { events, predictions } from '../../../src/store/sqlite/tables.ts'
+import { toStanding } from '../../../src/store/sqlite/row-mapping.ts'
+import { events, predictions } from '../../../src/store/sqlite/schema.ts'
+import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
 
 /** Of each prediction. */
 export const EVENTS = 4

@@ -1,0 +1,124 @@
+/**
+ * Environment → one frozen Config. Every fault is found before anything starts, and all are told at once.
+ */
+import type { z } from 'zod'
+import { StartError } from '../domain/errors.ts'
+import { didYouMean } from './did-you-mean.ts'
+import { given, SETTINGS } from './settings.ts'
+
+export interface Config {
+  readonly host: string
+  readonly port: number
+  /** Where the database file is; a path, or `:memory:`. */
+  readonly databaseFile: string
+  /** Null: the simulator starts beside the gateway and is the upstream. */
+  readonly upstream: { readonly baseUrl: string; readonly apiKey: string } | null
+  /** Null: without limit. */
+  readonly upstreamConcurrency: number | null
+  readonly upstreamSubmitsPerMinute: number | null
+  /** Where upstream reaches this gateway, without a slash at its end; null: it is asked for no webhook. */
+  readonly publicUrl: string | null
+  readonly webhookSecrets: readonly string[]
+  readonly submitTimeoutMs: number
+  readonly readTimeoutMs: number
+  readonly unknownMs: number
+  readonly deadlineMs: number
+  readonly allowPrivateImageHosts: boolean
+  readonly pollMinIntervalMs: number
+  readonly pollMaxIntervalMs: number
+  readonly eventRetentionHours: number
+  readonly maxConnectionsPerApp: number
+  readonly maxSubscriptionsPerConnection: number
+  readonly maxOperationsPerSecond: number
+  readonly maxMessageBytes: number
+  readonly maxUploadBytesPerApp: number
+  readonly maxUploadsPerMinutePerApp: number
+  readonly maxQueryCost: number
+  readonly maxQueryDepth: number
+  readonly allowIntrospection: boolean
+  readonly maxConnections: number
+  readonly maxConnectionsPerAddress: number
+  readonly maxRequestsPerMinutePerAddress: number
+  readonly maxRequestsPerMinutePerKey: number
+  readonly maxWrongKeysPerMinute: number
+  readonly trustedProxies: readonly string[]
+  readonly allowedOrigins: readonly string[]
+  readonly metricsToken: string | null
+  readonly logLevel: string
+}
+
+/** An unknown name that begins like ours is a typing error that would otherwise cost money in silence. */
+const OURS = /^(WAVESPEED|UPSTREAM|POLL|EVENT)_/
+/** Read by the official upstream client, so it may well stand in the same environment. */
+const NOT_OURS = new Set(['WAVESPEED_CLIENT_NAME'])
+
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const faults: string[] = []
+  const read = <Name extends keyof typeof SETTINGS>(
+    name: Name,
+  ): z.output<(typeof SETTINGS)[Name]['read']> => {
+    const { fallback, read } = SETTINGS[name]
+    const parsed = read.safeParse(given(env[name]) ?? fallback)
+    if (!parsed.success) faults.push(`${name}: ${parsed.error.issues.map(issue => issue.message).join('; ')}`)
+    return parsed.data as z.output<(typeof SETTINGS)[Name]['read']>
+  }
+
+  const apiKey = read('WAVESPEED_API_KEY')
+  const baseUrl = read('WAVESPEED_BASE_URL')
+  const onSimulator = given(env.WAVESPEED_API_KEY) === undefined
+  const tier = (name: 'UPSTREAM_CONCURRENCY' | 'UPSTREAM_SUBMITS_PER_MINUTE') =>
+    onSimulator && given(env[name]) === undefined ? null : read(name)
+
+  const config: Config = {
+    host: read('HOST'),
+    port: read('PORT'),
+    databaseFile: read('DATABASE_URL'),
+    upstream: onSimulator ? null : Object.freeze({ baseUrl, apiKey: apiKey! }),
+    upstreamConcurrency: tier('UPSTREAM_CONCURRENCY'),
+    upstreamSubmitsPerMinute: tier('UPSTREAM_SUBMITS_PER_MINUTE'),
+    publicUrl: read('PUBLIC_URL') ?? null,
+    webhookSecrets: Object.freeze(read('WAVESPEED_WEBHOOK_SECRET') ?? []),
+    submitTimeoutMs: read('UPSTREAM_SUBMIT_TIMEOUT_MS'),
+    readTimeoutMs: read('UPSTREAM_READ_TIMEOUT_MS'),
+    unknownMs: read('UPSTREAM_UNKNOWN_MS'),
+    deadlineMs: read('UPSTREAM_DEADLINE_MS'),
+    allowPrivateImageHosts: (read('ALLOW_PRIVATE_IMAGE_HOSTS') ?? (onSimulator ? '1' : '0')) === '1',
+    pollMinIntervalMs: read('POLL_MIN_INTERVAL_MS'),
+    pollMaxIntervalMs: read('POLL_MAX_INTERVAL_MS'),
+    eventRetentionHours: read('EVENT_RETENTION_HOURS'),
+    maxConnectionsPerApp: read('MAX_CONNECTIONS_PER_APP'),
+    maxSubscriptionsPerConnection: read('MAX_SUBSCRIPTIONS_PER_CONNECTION'),
+    maxOperationsPerSecond: read('MAX_OPERATIONS_PER_SECOND'),
+    maxMessageBytes: read('MAX_MESSAGE_BYTES'),
+    maxUploadBytesPerApp: read('MAX_UPLOAD_BYTES_PER_APP'),
+    maxUploadsPerMinutePerApp: read('MAX_UPLOADS_PER_MINUTE_PER_APP'),
+    maxQueryCost: read('MAX_QUERY_COST'),
+    maxQueryDepth: read('MAX_QUERY_DEPTH'),
+    allowIntrospection: (read('ALLOW_INTROSPECTION') ?? (onSimulator ? '1' : '0')) === '1',
+    maxConnections: read('MAX_CONNECTIONS'),
+    maxConnectionsPerAddress: read('MAX_CONNECTIONS_PER_ADDRESS'),
+    maxRequestsPerMinutePerAddress: read('MAX_REQUESTS_PER_MINUTE_PER_ADDRESS'),
+    maxRequestsPerMinutePerKey: read('MAX_REQUESTS_PER_MINUTE_PER_KEY'),
+    maxWrongKeysPerMinute: read('MAX_WRONG_KEYS_PER_MINUTE'),
+    trustedProxies: Object.freeze(read('TRUSTED_PROXIES') ?? []),
+    allowedOrigins: Object.freeze(read('ALLOWED_ORIGINS') ?? []),
+    metricsToken: read('METRICS_TOKEN') ?? null,
+    logLevel: read('LOG_LEVEL'),
+  }
+
+  if (onSimulator && given(env.WAVESPEED_BASE_URL) !== undefined)
+    faults.push('WAVESPEED_BASE_URL: set without WAVESPEED_API_KEY; set both, or neither for the simulator')
+  if (config.pollMinIntervalMs > config.pollMaxIntervalMs)
+    faults.push('POLL_MIN_INTERVAL_MS: greater than POLL_MAX_INTERVAL_MS')
+  faults.push(...strangers(env))
+
+  if (faults.length > 0) throw new StartError(`The configuration is not valid:\n  ${faults.join('\n  ')}`)
+  return Object.freeze(config)
+}
+
+function strangers(env: Readonly<Record<string, string | undefined>>): string[] {
+  const known = Object.keys(SETTINGS)
+  return Object.keys(env)
+    .filter(name => OURS.test(name) && !known.includes(name) && !NOT_OURS.has(name))
+    .map(name => `${name}: no such setting${didYouMean(name, known)}`)
+}

@@ -1,0 +1,62 @@
+/**
+ * cancelPrediction: what was not sent never will be; what was, upstream goes on with, and the answer says so.
+ */
+
+import type { Prediction } from '../domain/prediction.ts'
+import { canceled } from '../domain/transitions.ts'
+import { builder, WRITE_COST } from './builder.ts'
+import type { Context } from './context.ts'
+import { forbidden } from './create-prediction.ts'
+import { decodeIdOf } from './global-id.ts'
+import { type RefusalOf, refusals } from './mutation-errors.ts'
+import { PredictionType } from './prediction.ts'
+
+interface Cancellation {
+  prediction: Prediction
+  mayStillBeCharged: boolean
+}
+
+const CancelPredictionPayload = builder.objectRef<Cancellation>('CancelPredictionPayload').implement({
+  fields: t => ({
+    prediction: t.expose('prediction', { type: PredictionType }),
+    mayStillBeCharged: t.exposeBoolean('mayStillBeCharged', {
+      description: 'It may have been sent, and upstream can stop nothing.',
+    }),
+  }),
+})
+
+const CancelPredictionResult = builder.unionType('CancelPredictionResult', {
+  types: [CancelPredictionPayload, refusals.NOT_FOUND, refusals.ALREADY_FINISHED, refusals.FORBIDDEN],
+  resolveType: result => ('code' in result ? refusals[result.code] : CancelPredictionPayload),
+})
+
+const CancelPredictionInput = builder.inputType('CancelPredictionInput', {
+  fields: t => ({ id: t.id({ required: true }) }),
+})
+
+builder.mutationField('cancelPrediction', t =>
+  t.field({
+    type: CancelPredictionResult,
+    description:
+      'While it waits: it is never sent. Later: it is no longer followed, and may still be charged.',
+    complexity: WRITE_COST,
+    args: { input: t.arg({ type: CancelPredictionInput, required: true }) },
+    resolve: (_root, { input }, context) =>
+      context.told(cancelPrediction(decodeIdOf('Prediction', input.id), context)),
+  }),
+)
+
+async function cancelPrediction(
+  id: string,
+  context: Context,
+): Promise<Cancellation | RefusalOf<'NOT_FOUND' | 'ALREADY_FINISHED' | 'FORBIDDEN'>> {
+  const { scope, store, now } = context
+  const barred = forbidden(context)
+  if (barred !== null) return barred
+  if ((await store.get(scope, id)) === null) return { code: 'NOT_FOUND' }
+  const at = now()
+  const changed = await store.change(id, canceled(at), at)
+  if (changed !== null) return { prediction: changed, mayStillBeCharged: changed.submission !== 'none' }
+  const prediction = await store.get(scope, id)
+  return prediction === null ? { code: 'NOT_FOUND' } : { code: 'ALREADY_FINISHED', prediction }
+}

@@ -1,0 +1,106 @@
+/**
+ * createAccessToken: an app's server, with its key, mints what a browser may have.
+ * Invariant: a token gives no more than was asked for, outlives neither its time nor its key, and mints no other.
+ */
+import { z } from 'zod'
+import { PERMISSIONS } from '../domain/access-scope.ts'
+import { builder, WRITE_COST } from './builder.ts'
+import type { Context } from './context.ts'
+import { decodeIdOf } from './global-id.ts'
+import { tagList } from './input-rules.ts'
+import { issuesOf, type RefusalOf, refusals } from './mutation-errors.ts'
+
+const PermissionEnum = builder.enumType('Permission', {
+  values: {
+    READ: {},
+    SUBMIT: { description: 'With cancel and retry of what it sees, and uploads of its own.' },
+  } satisfies Record<(typeof PERMISSIONS)[number], object>,
+})
+
+const CreateAccessTokenInput = builder.inputType('CreateAccessTokenInput', {
+  description:
+    'With tags or predictionIds the token sees what has one of the tags or ids, and what was submitted with a token of just the same ones.',
+  fields: t => ({
+    permissions: t.field({ type: [PermissionEnum], required: true }),
+    tags: t.stringList({ description: 'What it submits carries them. At most 10, 64 characters each.' }),
+    predictionIds: t.idList({ description: 'At most 100.' }),
+    maxSubmits: t.int({
+      required: true,
+      defaultValue: 1,
+      description: '0 to 10000 predictions, retries too.',
+    }),
+    expiresInSeconds: t.int({
+      required: true,
+      defaultValue: 900,
+      description: '1 to 86400; it ends with its key, if that ends sooner.',
+    }),
+  }),
+})
+type CreateAccessTokenInput = typeof CreateAccessTokenInput.$inferInput
+
+interface Minted {
+  token: string
+  expiresAt: number
+}
+
+const CreateAccessTokenPayload = builder.objectRef<Minted>('CreateAccessTokenPayload').implement({
+  fields: t => ({
+    token: t.exposeString('token', { description: 'Used like a key: `Authorization: Bearer …`.' }),
+    expiresAt: t.expose('expiresAt', { type: 'DateTime' }),
+  }),
+})
+
+const CreateAccessTokenResult = builder.unionType('CreateAccessTokenResult', {
+  types: [CreateAccessTokenPayload, refusals.INVALID_INPUT, refusals.FORBIDDEN],
+  resolveType: result => ('code' in result ? refusals[result.code] : CreateAccessTokenPayload),
+})
+
+builder.mutationField('createAccessToken', t =>
+  t.field({
+    type: CreateAccessTokenResult,
+    complexity: WRITE_COST,
+    description:
+      "A short-lived token for a browser, minted by the app's own server with its key: that key never leaves the server.",
+    args: { input: t.arg({ type: CreateAccessTokenInput, required: true }) },
+    resolve: (_root, { input }, context) => context.told(createAccessToken(input, context)),
+  }),
+)
+
+const SECOND = 1000
+
+const request = z.object({
+  permissions: z.array(z.enum(PERMISSIONS)).min(1, 'expected at least one permission'),
+  // An empty list might be meant for "none of them" or for "all of them".
+  tags: tagList.min(1, 'expected at least one tag, or none of this field').nullish(),
+  predictionIds: z
+    .array(z.string().transform(id => decodeIdOf('Prediction', id)))
+    .min(1, 'expected at least one id, or none of this field')
+    .max(100, 'expected at most 100 ids')
+    .nullish(),
+  maxSubmits: z.number().refine(count => count >= 0 && count <= 10_000, 'expected 0 to 10000'),
+  expiresInSeconds: z.number().refine(s => s >= 1 && s <= 86_400, 'expected 1 to 86400 seconds'),
+})
+
+async function createAccessToken(
+  input: CreateAccessTokenInput,
+  { access, scope, store, tokens, now }: Context,
+): Promise<Minted | RefusalOf<'INVALID_INPUT' | 'FORBIDDEN'>> {
+  if (access.grant !== null) return { code: 'FORBIDDEN' }
+  const judged = request.safeParse(input)
+  if (!judged.success) return { code: 'INVALID_INPUT', issues: issuesOf(judged.error) }
+  const { permissions, tags, predictionIds, maxSubmits, expiresInSeconds } = judged.data
+  // As it is now: its end may have been changed since it came.
+  const key = await store.findKey(access.key)
+  if (key === null) return { code: 'FORBIDDEN' }
+  const end = Math.floor((key.expiresAt ?? Number.POSITIVE_INFINITY) / SECOND)
+  const expiresAt = Math.min(Math.ceil(now() / SECOND) + expiresInSeconds, end) * SECOND
+  const token = await tokens.mint({
+    appId: scope.appId,
+    key: access.key,
+    permissions: [...new Set(permissions)],
+    only: tags || predictionIds ? { tags: tags ?? [], ids: predictionIds ?? [] } : null,
+    maxSubmits,
+    expiresAt,
+  })
+  return { token, expiresAt }
+}

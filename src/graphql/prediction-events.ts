@@ -1,0 +1,120 @@
+/**
+ * What has happened: a prediction's history, the feed, and one prediction watched.
+ */
+
+import { EVENT_TYPES, type Prediction, type PredictionEvent } from '../domain/prediction.ts'
+import { type FeedItem, GAP_REASONS, type GapReason, type Source } from '../events/subscription-source.ts'
+import { builder, OWN } from './builder.ts'
+import { decodeIdOf } from './global-id.ts'
+import { connectionOf, limitOf, pageCost } from './pagination.ts'
+import { PredictionType } from './prediction.ts'
+import { filterOf, PredictionFilter, PredictionStatusEnum } from './prediction-filter.ts'
+import { badArgument, requestError } from './request-errors.ts'
+
+const PredictionEventTypeEnum = builder.enumType('PredictionEventType', { values: EVENT_TYPES })
+
+const PredictionEventType = builder.objectRef<PredictionEvent>('PredictionEvent').implement({
+  fields: t => ({
+    cursor: t.string({
+      resolve: (event, _args, { cursorsOf }) => cursorsOf(event.prediction.appId).seal(event.seq),
+    }),
+    type: t.expose('type', { type: PredictionEventTypeEnum }),
+    prediction: t.expose('prediction', {
+      type: PredictionType,
+      description: 'As it was right after this event.',
+    }),
+    previousStatus: t.expose('previousStatus', { type: PredictionStatusEnum, nullable: true }),
+    occurredAt: t.expose('occurredAt', { type: 'DateTime' }),
+  }),
+})
+
+const PredictionEventEdge = builder.edgeObject({ name: 'PredictionEventEdge', type: PredictionEventType })
+const PredictionEventConnection = builder.connectionObject(
+  { name: 'PredictionEventConnection', type: PredictionEventType },
+  PredictionEventEdge,
+)
+
+builder.objectField(PredictionType, 'history', t =>
+  t.field({
+    type: PredictionEventConnection,
+    description:
+      'Its events, oldest first, as far back as events are kept. 20 a page unless `first` says otherwise.',
+    args: { first: t.arg.int(), after: t.arg.string() },
+    complexity: pageCost,
+    extensions: { [OWN]: true },
+    resolve: async ({ id }, { first, after }, { scope, loaders, cursorsOf }) => {
+      const cursors = cursorsOf(scope.appId)
+      const limit = limitOf('first', first)
+      const place = typeof after === 'string' ? cursors.open(after) : 0
+      if (place === null) throw badArgument('after', 'a cursor of this history')
+      const events = await loaders.history(place, limit + 1).load(id)
+      const edges = events.slice(0, limit).map(event => ({ cursor: cursors.seal(event.seq), node: event }))
+      return connectionOf(edges, { hasNextPage: events.length > limit, hasPreviousPage: place > 0 })
+    },
+  }),
+)
+
+const FeedCaughtUp = builder.objectRef<{ cursor: string }>('FeedCaughtUp').implement({
+  description: 'What was asked for with `after` has been sent; from here on it is live.',
+  fields: t => ({ cursor: t.exposeString('cursor') }),
+})
+
+const FeedGap = builder.objectRef<{ reason: GapReason; cursor: string }>('FeedGap').implement({
+  description:
+    "The cursor can't be honoured: read the list again, then follow from this cursor. The stream goes on from it, live.",
+  fields: t => ({
+    reason: t.expose('reason', { type: builder.enumType('FeedGapReason', { values: GAP_REASONS }) }),
+    cursor: t.exposeString('cursor'),
+  }),
+})
+
+const PredictionFeedItem = builder.unionType('PredictionFeedItem', {
+  types: [PredictionEventType, FeedCaughtUp, FeedGap],
+  resolveType: item =>
+    'prediction' in item ? PredictionEventType : 'reason' in item ? FeedGap : FeedCaughtUp,
+})
+
+builder.queryField('feedCursor', t =>
+  t.string({
+    description:
+      "The feed's head, read before any other field of its operation: a list read beside it, then predictionFeed(after: it), together miss nothing.",
+    resolve: async (_root, _args, { head, scope, store, cursorsOf }) =>
+      cursorsOf(scope.appId).sealHead(head ?? (await store.eventBounds()).head),
+  }),
+)
+
+builder.subscriptionFields(t => ({
+  predictionUpdated: t.field({
+    type: PredictionType,
+    description:
+      'Its present state at once, then every change while connected; completed after a final state.',
+    args: { id: t.arg.id({ required: true }) },
+    subscribe: async (_root, { id }, { scope, sources }) => {
+      const source = await sources.watch(scope, decodeIdOf('Prediction', id))
+      if (source === null) throw requestError('NOT_FOUND')
+      return readByBroadcast(source)
+    },
+    resolve: prediction => prediction as unknown as Prediction,
+  }),
+
+  predictionFeed: t.field({
+    type: PredictionFeedItem,
+    description:
+      "Every change to the app's predictions that the filter lets through, in order, each once: from right behind `after`, or from now on.",
+    args: { after: t.arg.string(), filter: t.arg({ type: PredictionFilter }) },
+    subscribe: (_root, { after, filter }, { scope, sources, lastEventId }) =>
+      readByBroadcast(sources.follow(scope, lastEventId ?? after ?? null, filterOf(filter))),
+    resolve: (value: unknown) => {
+      const item = value as FeedItem
+      return item.kind === 'event' ? item.event : item
+    },
+  }),
+}))
+
+/** GraphQL wants something to iterate over; whoever executes a subscription here reads the source itself. */
+const readByBroadcast = (source: Source): Source & AsyncIterable<unknown> =>
+  Object.assign(source, {
+    [Symbol.asyncIterator]: () => {
+      throw new Error('a source is read by the broadcast alone')
+    },
+  })

@@ -1,0 +1,54 @@
+/**
+ * The filter of lists and feeds: as an app writes it → as the store reads it.
+ */
+
+import type { STATUSES } from '../domain/prediction.ts'
+import type { Filter } from '../domain/prediction-filter.ts'
+import { builder } from './builder.ts'
+import { decodeIdOf } from './global-id.ts'
+import { VideoModelEnum } from './model.ts'
+import { badArgument } from './request-errors.ts'
+
+export const PredictionStatusEnum = builder.enumType('PredictionStatus', {
+  values: {
+    QUEUED: { description: 'Accepted and stored here; not yet sent upstream.' },
+    CREATED: { description: 'Upstream has it.' },
+    PROCESSING: {},
+    COMPLETED: { description: 'Final; outputs are there.' },
+    FAILED: {
+      description:
+        'Final; error says why. SUBMISSION_UNKNOWN and TIMED_OUT may be corrected by a truth learned late: predictionFeed tells it.',
+    },
+    CANCELED: { description: 'Final.' },
+  } satisfies Record<(typeof STATUSES)[number], object>,
+})
+
+export const PredictionFilter = builder.inputType('PredictionFilter', {
+  description:
+    'Lets a prediction through that has one of the values of each field given. At most 100 values a field.',
+  fields: t => ({
+    ids: t.idList(),
+    statuses: t.field({ type: [PredictionStatusEnum] }),
+    models: t.field({ type: [VideoModelEnum] }),
+    tags: t.stringList(),
+    createdAfter: t.field({ type: 'DateTime' }),
+    createdBefore: t.field({ type: 'DateTime' }),
+  }),
+})
+
+const MOST_VALUES = 100
+
+/** @throws request error BAD_ARGUMENT */
+export function filterOf(given: typeof PredictionFilter.$inferInput | null | undefined): Filter {
+  for (const [field, value] of Object.entries(given ?? {}))
+    if (Array.isArray(value) && value.length > MOST_VALUES)
+      throw badArgument(`filter.${field}`, `at most ${MOST_VALUES} values`)
+  return {
+    ids: given?.ids?.map(id => decodeIdOf('Prediction', id)),
+    statuses: given?.statuses ?? undefined,
+    models: given?.models ?? undefined,
+    tags: given?.tags ?? undefined,
+    createdAfter: given?.createdAfter ?? undefined,
+    createdBefore: given?.createdBefore ?? undefined,
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * submitVideo: judged here, since upstream drops what it does not know and bills anyway; then one row.
+ * Invariant: what passes is within the documented ranges, and nothing but the row decides that it will be sent.
+ */
+import { z } from 'zod'
+import { MODELS, SEED } from '../domain/models.ts'
+import type { Prediction } from '../domain/prediction.ts'
+import { uploadPath } from '../domain/upload-address.ts'
+import { isWebUrl } from '../domain/web-url.ts'
+import { builder, WRITE_COST } from './builder.ts'
+import type { Context } from './context.ts'
+import { accept, forbidden, requestOf, taggedFor } from './create-prediction.ts'
+import { decodeIdOf } from './global-id.ts'
+import { fingerprint, idempotencyKey } from './idempotency.ts'
+import { characters, tagList, text } from './input-rules.ts'
+import { VideoModelEnum } from './model.ts'
+import { issuesOf, type Refusal, refusals } from './mutation-errors.ts'
+import { PredictionType } from './prediction.ts'
+
+const ImageInput = builder.inputType('ImageInput', {
+  isOneOf: true,
+  fields: t => ({
+    url: t.field({ type: 'URL', description: 'Anyone must be able to fetch it.' }),
+    uploadId: t.id({ description: 'Of an Upload that has not expired.' }),
+  }),
+})
+
+const SubmitVideoInput = builder.inputType('SubmitVideoInput', {
+  fields: t => ({
+    model: t.field({ type: VideoModelEnum, required: true, defaultValue: 'WAN_2_2_I2V_PLUS_1080P' }),
+    image: t.field({ type: ImageInput, required: true }),
+    prompt: t.string({ required: true, description: 'At most 5000 characters.' }),
+    negativePrompt: t.string({ description: 'At most 5000 characters.' }),
+    duration: t.int({
+      required: true,
+      defaultValue: 5,
+      description: 'Seconds; one of the durations of the model.',
+    }),
+    enablePromptExpansion: t.boolean({ required: true, defaultValue: false }),
+    seed: t.int({ required: true, defaultValue: -1, description: '-1 is random.' }),
+    idempotencyKey: t.string({
+      description: '1 to 255 characters, kept 24 h: the same key and input answer with the same prediction.',
+    }),
+    tags: t.stringList({ description: 'At most 10, 64 characters each.' }),
+    metadata: t.field({ type: 'JSON', description: 'At most 4 KiB, handed back untouched.' }),
+  }),
+})
+type SubmitVideoInput = typeof SubmitVideoInput.$inferInput
+
+const SubmitVideoPayload = builder.objectRef<{ prediction: Prediction }>('SubmitVideoPayload').implement({
+  fields: t => ({ prediction: t.expose('prediction', { type: PredictionType }) }),
+})
+
+const SubmitVideoResult = builder.unionType('SubmitVideoResult', {
+  types: [
+    SubmitVideoPayload,
+    refusals.INVALID_INPUT,
+    refusals.IDEMPOTENCY_CONFLICT,
+    refusals.RATE_LIMITED,
+    refusals.QUEUE_FULL,
+    refusals.BUDGET_EXCEEDED,
+    refusals.NOT_FOUND,
+    refusals.FORBIDDEN,
+  ],
+  resolveType: result => ('code' in result ? refusals[result.code] : SubmitVideoPayload),
+})
+
+builder.mutationField('submitVideo', t =>
+  t.field({
+    type: SubmitVideoResult,
+    description:
+      'Accepts a job. It is on disk when this answers; watch it with predictionUpdated or predictionFeed.',
+    complexity: WRITE_COST,
+    args: { input: t.arg({ type: SubmitVideoInput, required: true }) },
+    resolve: (_root, { input }, context) => context.told(submitVideo(input, context)),
+  }),
+)
+
+async function submitVideo(
+  input: SubmitVideoInput,
+  context: Context,
+): Promise<{ prediction: Prediction } | Refusal> {
+  const barred = forbidden(context)
+  if (barred !== null) return barred
+  const judged = submission.safeParse(input)
+  if (!judged.success) return { code: 'INVALID_INPUT', issues: issuesOf(judged.error) }
+  const { idempotencyKey: key, image, tags, metadata, model, ...rest } = judged.data
+  const source = await sourceOf(image, context)
+  if (source === null) return { code: 'NOT_FOUND' }
+
+  const { imageUrl, ...uploaded } = source
+  const asked = {
+    model,
+    input: { imageUrl, ...rest },
+    tags: taggedFor(context, tags),
+    metadata,
+    ...uploaded,
+  }
+  const idempotency = requestOf(context, key, fingerprint(asked))
+  const accepted = await accept({ uploadId: null, ...asked, retryOf: null }, idempotency, context)
+  if ('isNew' in accepted && accepted.isNew) noticeLength(context, accepted.prediction)
+  return accepted
+}
+
+/** Null: there is no upload of that id here, be it that it was never here, is another app's, or has expired. */
+async function sourceOf(
+  { url, uploadId }: { url?: string | undefined; uploadId?: string | undefined },
+  { store, scope, now }: Context,
+): Promise<{ imageUrl: string; uploadId?: string } | null> {
+  // What it stands for must stay what it was before there were uploads: an idempotency key outlives an upgrade.
+  if (url !== undefined) return { imageUrl: url }
+  const [upload] = await store.uploads(scope, [decodeIdOf('Upload', uploadId ?? '')], now())
+  return upload ? { imageUrl: uploadPath(upload.address), uploadId: upload.id } : null
+}
+
+const METADATA_BYTES = 4096
+/** Far over what any host of these models takes. A page has a hundred of them, and they are kept. */
+const MOST_PROMPT = 5000
+const MOST_URL = 4096
+
+const upTo = (most: number) =>
+  text.refine(value => characters(value) <= most, `expected at most ${most} characters`)
+
+const absent = <Value>(value: Value | null | undefined): Value | null => value ?? null
+
+const submission = z
+  .object({
+    model: z.custom<SubmitVideoInput['model']>(),
+    image: z.object({
+      url: upTo(MOST_URL).refine(isWebUrl, 'expected an http:// or https:// URL').optional(),
+      uploadId: z.string().optional(),
+    }),
+    prompt: upTo(MOST_PROMPT).refine(value => value.trim() !== '', 'expected some text'),
+    negativePrompt: upTo(MOST_PROMPT)
+      .nullish()
+      .transform(value => (value?.trim() ? value : null)),
+    duration: z.number(),
+    enablePromptExpansion: z.boolean(),
+    seed: z
+      .number()
+      .refine(seed => seed >= SEED.min && seed <= SEED.max, `expected ${SEED.min} to ${SEED.max}`),
+    idempotencyKey,
+    tags: tagList.nullish().transform(tags => tags ?? []),
+    metadata: z
+      .unknown()
+      .refine(value => bytesOf(value) <= METADATA_BYTES, 'expected at most 4 KiB of JSON')
+      .nullish()
+      .transform(absent),
+  })
+  .superRefine(({ model, duration }, context) => {
+    const { durations } = MODELS[model]
+    if (!durations.includes(duration))
+      context.addIssue({
+        code: 'custom',
+        path: ['duration'],
+        message: `expected ${durations.join(' or ')} seconds`,
+      })
+  })
+
+/** As JSON; endless, where it is nested too deep to be written. */
+function bytesOf(value: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(value ?? null))
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}
+
+/** Other hosts of these models state such limits, this upstream does not: worth knowing, no reason to refuse. */
+function noticeLength({ notice, scope }: Context, { id, input }: Prediction): void {
+  const prompt = characters(input.prompt)
+  const negativePrompt = characters(input.negativePrompt ?? '')
+  if (prompt > 800 || negativePrompt > 500)
+    notice(
+      { app: scope.appId, prediction: id, prompt, negativePrompt },
+      'longer, in characters, than other hosts of this model take',
+    )
+}

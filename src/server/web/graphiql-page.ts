@@ -1,0 +1,55 @@
+/**
+ * The page: a bar of ours, the field for the key, and GraphiQL below. It tells nothing of any app.
+ */
+import type { Tab } from './graphiql-first-tab.ts'
+
+/** What the page's script reads out of it. */
+export interface Settings {
+  endpoint: string
+  /** Where the parts are, with a slash at its end. */
+  parts: string
+  introspection: boolean
+  tab: Tab
+}
+
+const NOTICE =
+  '<p id="notice">This gateway keeps its schema to itself: no completion, and no docs here. <code>ALLOW_INTROSPECTION=1</code> switches them on; the schema is in <code>schema.graphql</code>.</p>'
+
+export const renderPage = (settings: Settings): string => `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Rushes · GraphiQL</title>
+<link rel="icon" href="/assets/dashboard/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="${settings.parts}graphiql.css">
+<link rel="stylesheet" href="/assets/dashboard/tokens.css">
+<link rel="stylesheet" href="/assets/dashboard/graphiql.css">
+<script type="module" src="/assets/dashboard/graphiql.ts"></script>
+</head>
+<body>
+<header>
+  <h1><a href="/"><img src="/assets/dashboard/icon.svg" alt="" width="24" height="24">Rushes</a></h1>
+  <p id="app">GraphiQL</p>
+  <p id="state" role="status"></p>
+  <a href="/">Dashboard</a>
+  <button id="other" type="button">Key…</button>
+  ${settings.introspection ? '' : NOTICE}
+</header>
+<main id="graphiql"><noscript>GraphiQL needs JavaScript.</noscript></main>
+<dialog id="door" aria-labelledby="asks">
+  <form id="form">
+    <h2 id="asks">Which key?</h2>
+    <p>It stays in this browser tab, and goes to this gateway alone.</p>
+    <label for="key">Key or access token</label>
+    <div>
+      <input id="key" type="password" placeholder="rsh_…" autocomplete="off" autocapitalize="off" spellcheck="false" required aria-describedby="refusal">
+      <button id="enter">Open</button>
+    </div>
+    <p id="refusal" role="alert"></p>
+  </form>
+</dialog>
+<script id="settings" type="application/json">${JSON.stringify(settings).replaceAll('<', '\\u003c')}</script>
+</body>
+</html>
+`

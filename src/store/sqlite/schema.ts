@@ -1,0 +1,293 @@
+/**
+ * The tables. `npm run migrations` writes what changed here into migrations/; the two never drift apart (a test).
+ * Moments are milliseconds since 1970, money is micro-USD.
+ */
+import { PREDICTION_ERRORS } from '../../domain/errors.ts'
+import { IMAGE_TYPES } from '../../domain/image-format.ts'
+import { VIDEO_MODELS } from '../../domain/models.ts'
+import {
+  EVENT_TYPES,
+  FOLLOWINGS,
+  type Output,
+  STATUSES,
+  type Standing,
+  SUBMISSIONS,
+} from '../../domain/prediction.ts'
+import { PAUSES } from '../../domain/submit-circuit.ts'
+import { blob, index, integer, primaryKey, real, sql, sqliteTable, text, uniqueIndex } from './drizzle.ts'
+
+/**
+ * Where a row is on its way. Spelled out, never bound: SQLite uses a partial index only if the query says
+ * its condition word for word.
+ */
+export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
+export const BEGUN = sql.raw(`"submission" = 'begun'`)
+/** Each takes one of the account's places. */
+export const IN_FLIGHT = sql.raw(`"following" = 'closely'`)
+/** Looked at: what is in flight, and what was given up and is not yet forgotten. */
+export const FOLLOWED = sql.raw(`"submission" = 'accepted' and "following" is not null`)
+/** Looked for: its POST may have been taken. */
+export const SOUGHT = sql.raw(`"submission" = 'unknown' and "following" is not null`)
+/** Its app was told how it ended, be it that nobody knows. */
+export const TOLD = sql.raw(`"status" <> 'QUEUED'`)
+/** Whose POST has, or had, no answer: each may be any job that nobody here knows. */
+export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
+export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
+export const BY_TOKEN = sql.raw(`"token" is not null`)
+/** Submitted with a token that is limited to some predictions: what it sees beside its tags is found so. */
+export const IN_SPACE = sql.raw(`"space" <> ''`)
+export const OF_UPLOAD = sql.raw(`"upload_id" is not null`)
+/** An image whose bytes are still being written, or already being taken away. */
+export const PARTIAL = sql.raw(`"is_whole" = 0`)
+
+/** Facts about the database itself: its epoch, the key of its cursors, the upstream it belongs to. */
+export const meta = sqliteTable('meta', {
+  name: text().primaryKey(),
+  value: text().notNull(),
+})
+
+export const apps = sqliteTable('apps', {
+  id: text().primaryKey(),
+  name: text().notNull().unique(),
+  maxInFlight: integer(),
+  maxQueued: integer(),
+  submitsPerMinute: integer(),
+  monthlyBudget: integer(),
+  weight: integer().notNull().default(1),
+  createdAt: integer().notNull(),
+  /** Time its jobs had the account's places, ms, by its weight: the lower, the sooner it is its turn. order.ts keeps it. */
+  turn: real().notNull().default(0),
+  /** When its queue last was empty and began. */
+  queuedSince: integer().notNull().default(0),
+  /** None of its queue has had, and given back, a place. */
+  isNew: integer({ mode: 'boolean' }).notNull().default(false),
+})
+
+/** Keys: the visible prefix finds the row, the hash of the whole key decides. */
+export const keys = sqliteTable(
+  'keys',
+  {
+    prefix: text().primaryKey(),
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    hash: text().notNull(),
+    createdAt: integer().notNull(),
+    expiresAt: integer(),
+  },
+  table => [index('keys_by_app').on(table.appId)],
+)
+
+export const predictions = sqliteTable(
+  'predictions',
+  {
+    id: text().primaryKey(),
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    model: text({ enum: VIDEO_MODELS }).notNull(),
+    imageUrl: text().notNull(),
+    uploadId: text(),
+    prompt: text().notNull(),
+    negativePrompt: text(),
+    duration: integer().notNull(),
+    enablePromptExpansion: integer({ mode: 'boolean' }).notNull(),
+    seed: integer().notNull(),
+    tags: text({ mode: 'json' }).$type<string[]>().notNull(),
+    metadata: text({ mode: 'json' }).$type<unknown>(),
+    retryOf: text(),
+    space: text().notNull().default(''),
+    token: text(),
+    idempotencyKey: text(),
+    fingerprint: text(),
+    createdAt: integer().notNull(),
+
+    status: text({ enum: STATUSES }).notNull(),
+    outputs: text({ mode: 'json' }).$type<Output[]>().notNull(),
+    error: text({ enum: PREDICTION_ERRORS }),
+    cost: integer().notNull(),
+    upstreamId: text(),
+    submittedAt: integer(),
+    startedAt: integer(),
+    finishedAt: integer(),
+    updatedAt: integer().notNull(),
+    inferenceMs: integer(),
+
+    submission: text({ enum: SUBMISSIONS }).notNull().default('none'),
+    following: text({ enum: FOLLOWINGS }),
+    fence: integer().notNull().default(0),
+    attempts: integer().notNull().default(0),
+    dueAt: integer().notNull(),
+    imageSeenAt: integer(),
+    imageTries: integer().notNull().default(0),
+    handedUrl: text(),
+    begunAt: integer(),
+    runningAt: integer(),
+    emptySince: integer(),
+  },
+  table => [
+    uniqueIndex('predictions_by_idempotency_key').on(table.appId, table.space, table.idempotencyKey),
+    uniqueIndex('predictions_by_upstream_id').on(table.upstreamId),
+    index('predictions_by_app').on(table.appId, table.createdAt, table.id),
+    index('predictions_by_status').on(table.appId, table.status, table.createdAt, table.id),
+    index('predictions_by_space').on(table.appId, table.space, table.createdAt, table.id).where(IN_SPACE),
+    index('predictions_by_token').on(table.token).where(BY_TOKEN),
+    index('predictions_by_upload').on(table.uploadId).where(OF_UPLOAD),
+    index('predictions_waiting')
+      .on(table.appId, sql`"image_tries" > 0`, table.createdAt, table.id)
+      .where(WAITING),
+    index('predictions_begun').on(table.dueAt).where(BEGUN),
+    index('predictions_seen').on(table.imageSeenAt).where(WAITING),
+    index('predictions_in_flight').on(table.appId).where(IN_FLIGHT),
+    index('predictions_overdue').on(table.submittedAt).where(IN_FLIGHT),
+    index('predictions_followed').on(table.dueAt).where(FOLLOWED),
+    index('predictions_sought').on(TOLD, table.dueAt).where(SOUGHT),
+    index('predictions_unanswered').on(table.model, table.begunAt).where(UNANSWERED),
+    index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
+  ],
+)
+
+/**
+ * Each tag of each prediction, in the order of the list: to find a tag in the rows themselves is to read all that an app ever
+ * had. Its migration says WITHOUT ROWID, for which Drizzle has no word: each would else be written twice.
+ */
+export const tagged = sqliteTable(
+  'tagged',
+  {
+    appId: text().notNull(),
+    tag: text().notNull(),
+    createdAt: integer().notNull(),
+    predictionId: text().notNull(),
+  },
+  table => [primaryKey({ columns: [table.appId, table.tag, table.createdAt, table.predictionId] })],
+)
+
+/** What an app's predictions of a UTC month cost, kept as their costs change: a sum over its rows would grow with it. */
+export const spending = sqliteTable(
+  'spending',
+  {
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    /** Its first moment. */
+    month: integer().notNull(),
+    spent: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.appId, table.month] })],
+)
+
+/** Every POST of the last hour, so that the account's submits a minute are counted from rows. */
+export const posts = sqliteTable(
+  'posts',
+  {
+    predictionId: text().notNull(),
+    attempt: integer().notNull(),
+    begunAt: integer().notNull(),
+  },
+  table => [
+    primaryKey({ columns: [table.predictionId, table.attempt] }),
+    index('posts_by_moment').on(table.begunAt),
+  ],
+)
+
+/** What has happened, in commit order. AUTOINCREMENT: without it a full prune would start `seq` again at 1. */
+export const events = sqliteTable(
+  'events',
+  {
+    seq: integer().primaryKey({ autoIncrement: true }),
+    appId: text().notNull(),
+    predictionId: text()
+      .notNull()
+      .references(() => predictions.id),
+    type: text({ enum: EVENT_TYPES }).notNull(),
+    previousStatus: text({ enum: STATUSES }),
+    occurredAt: integer().notNull(),
+    /** What can change of a prediction, as it was right after the event; the rest is read from its row. */
+    standing: text({ mode: 'json' }).$type<Standing>().notNull(),
+  },
+  table => [
+    index('events_by_app').on(table.appId, table.seq),
+    index('events_by_prediction').on(table.predictionId, table.seq),
+  ],
+)
+
+/** One row while submits are held back; `version` tells one pause from the next. */
+export const pause = sqliteTable('pause', {
+  version: integer().primaryKey({ autoIncrement: true }),
+  reason: text({ enum: PAUSES }).notNull(),
+  since: integer().notNull(),
+  until: integer().notNull(),
+  trial: integer({ mode: 'boolean' }).notNull(),
+  trialOf: text(),
+  failures: integer().notNull(),
+})
+
+/** One row while the account is asked for less than it may have. */
+export const pace = sqliteTable('pace', {
+  only: integer().primaryKey(),
+  concurrency: integer().notNull(),
+  ceiling: integer().notNull(),
+  accepted: integer().notNull(),
+  since: integer().notNull(),
+})
+
+/** What an app has uploaded, once for each that may see it. */
+export const uploads = sqliteTable(
+  'uploads',
+  {
+    id: text().primaryKey(),
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    space: text().notNull(),
+    /** Of its image, below. */
+    hash: text().notNull(),
+    /** The part of its URL that nobody can guess. */
+    address: text().notNull().unique(),
+    createdAt: integer().notNull(),
+    expiresAt: integer().notNull(),
+  },
+  table => [
+    uniqueIndex('uploads_by_space').on(table.appId, table.space, table.hash),
+    index('uploads_by_image').on(table.appId, table.hash),
+    index('uploads_by_end').on(table.expiresAt),
+  ],
+)
+
+/** An image, once an app, whoever of it uploaded it. */
+export const images = sqliteTable(
+  'images',
+  {
+    appId: text()
+      .notNull()
+      .references(() => apps.id),
+    /** SHA-256, hex. */
+    hash: text().notNull(),
+    contentType: text({ enum: IMAGE_TYPES }).notNull(),
+    width: integer().notNull(),
+    height: integer().notNull(),
+    bytes: integer().notNull(),
+    isWhole: integer({ mode: 'boolean' }).notNull(),
+    /** Since when its bytes are being written; 0 where they are to go. */
+    begunAt: integer().notNull(),
+    /** Where upstream has it, and until when it surely has. */
+    handedUrl: text(),
+    handedUntil: integer(),
+  },
+  table => [
+    primaryKey({ columns: [table.appId, table.hash] }),
+    index('images_partial').on(table.begunAt).where(PARTIAL),
+  ],
+)
+
+/** Its bytes, in parts: 25 MB in one row would be read whole for any byte of them, and deleted in one go. */
+export const parts = sqliteTable(
+  'parts',
+  {
+    appId: text().notNull(),
+    hash: text().notNull(),
+    part: integer().notNull(),
+    data: blob({ mode: 'buffer' }).notNull(),
+  },
+  table => [primaryKey({ columns: [table.appId, table.hash, table.part] })],
+)

@@ -1,0 +1,30 @@
+/**
+ * A job's parameters as upstream names them. Pure.
+ * Invariant: documented keys alone; an unknown one is dropped in silence, and the job billed with the defaults.
+ */
+import type { Input } from '../domain/prediction.ts'
+
+/** The flat body of a submit. */
+export const parameters = (input: Input) => ({
+  image: input.imageUrl,
+  prompt: input.prompt,
+  ...(input.negativePrompt !== null && { negative_prompt: input.negativePrompt }),
+  duration: input.duration,
+  enable_prompt_expansion: input.enablePromptExpansion,
+  seed: input.seed,
+})
+
+/** What of it an answer may quote: an app's words, and none of upstream's. */
+export const quotable = ({ imageUrl, prompt, negativePrompt }: Input): string[] =>
+  [imageUrl, prompt, negativePrompt ?? ''].filter(text => text !== '')
+
+/** Whether what upstream lists may be this input: every parameter that both name is the same. */
+export function agrees(listed: Readonly<Record<string, unknown>>, input: Input): boolean {
+  const { seed, ...sent } = parameters(input)
+  // A random seed may be listed as the one that was drawn.
+  const due = Object.entries(seed === -1 ? sent : { ...sent, seed })
+  return due.every(([name, value]) => (listed[name] ?? value) === value) && noneBeside(listed, input)
+}
+
+const noneBeside = ({ negative_prompt: listed }: Readonly<Record<string, unknown>>, input: Input): boolean =>
+  input.negativePrompt !== null || (listed ?? '') === ''

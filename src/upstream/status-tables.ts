@@ -1,0 +1,64 @@
+/**
+ * The upstream contract's tables, as data: what a submit's answer means for money, what a status and a business code mean.
+ * Invariant: what is not in them never ends a paid job and never sends one again: an answer is `unknown`, a status
+ * "keep waiting", a code GENERATION_FAILED on a job that upstream itself calls failed.
+ */
+import type { PredictionErrorCode } from '../domain/errors.ts'
+import type { Observation, SubmitOutcome } from '../domain/prediction.ts'
+
+/** The account has no credit: said by a code, whatever the HTTP status below 500, or only in words. */
+export const NO_CREDIT = 1407
+/** Of both in one sentence. */
+export const MONEY = /\b(credit|balance|fund|quota|account)s?\b/i
+export const LACK =
+  /\b(in|not )sufficient\b|(\bnot|n['’]t|\bno longer)( \w+)? enough\b|\b(out of|too low|below|exceeded|exhausted|depleted|used up|recharge)\b|\btop[ -]?up\b|\bno \w+ (left|remaining|available)\b/i
+
+/** A submit's HTTP status, or on 2xx the envelope's code. 200 with an id is accepted. */
+export const REFUSALS: Readonly<
+  Record<number, Extract<SubmitOutcome['kind'], 'rejected' | 'account' | 'throttled'>>
+> = {
+  400: 'rejected',
+  401: 'account',
+  402: 'account',
+  403: 'account',
+  404: 'rejected',
+  422: 'rejected',
+  429: 'throttled',
+}
+
+/** What of an upload's leave says that the image itself is at fault. */
+export const REFUSED_UPLOADS: ReadonlySet<number> = new Set([400, 413, 422])
+
+/** A prediction's status. */
+export const MEANINGS: Readonly<Record<string, Observation['status'] | 'timed out'>> = {
+  created: 'waiting',
+  pending: 'waiting',
+  queued: 'waiting',
+  starting: 'processing',
+  running: 'processing',
+  in_progress: 'processing',
+  processing: 'processing',
+  completed: 'completed',
+  succeeded: 'completed',
+  success: 'completed',
+  failed: 'failed',
+  timeout: 'timed out',
+  cancelled: 'canceled',
+  canceled: 'canceled',
+  deleted: 'canceled',
+}
+
+/** The business code of a failed job. */
+export const ERRORS: Readonly<Record<number, PredictionErrorCode>> = {
+  1200: 'CONTENT_REJECTED',
+  1400: 'INVALID_INPUT',
+  1401: 'INVALID_INPUT',
+  1402: 'IMAGE_UNREACHABLE',
+  1403: 'GENERATION_FAILED',
+  1405: 'GENERATION_FAILED',
+  1406: 'GENERATION_FAILED',
+  1407: 'GENERATION_FAILED',
+  5000: 'UPSTREAM_UNAVAILABLE',
+  5003: 'UPSTREAM_UNAVAILABLE',
+  5004: 'TIMED_OUT',
+}

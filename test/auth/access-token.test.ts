@@ -1,0 +1,304 @@
+import { createHmac, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
+import fc from 'fast-check'
+import { SignJWT } from 'jose'
+import { describe, expect, test } from 'vitest'
+import { createTokens, type NewToken } from '../../src/auth/access-token.ts'
+import {
+  blindOf,
+  may,
+  PERMISSIONS,
+  restrictionOf,
+  sees,
+  spaceOf,
+  wholeOf,
+} from '../../src/domain/access-scope.ts'
+import type { AppId } from '../../src/domain/prediction.ts'
+import { fresh, HOUR, MINUTE, SECOND, T } from '../support/store.ts'
+
+const SECRET = randomBytes(32)
+const ASKED: NewToken = {
+  appId: 'app' as AppId,
+  key: 'rsh_12345678',
+  permissions: ['READ'],
+  only: { tags: ['a'], ids: ['p'] },
+  maxSubmits: 3,
+  expiresAt: T + MINUTE,
+}
+
+function world() {
+  let now = T
+  return {
+    tokens: createTokens(SECRET, () => now),
+    at(moment: number) {
+      now = moment
+    },
+  }
+}
+
+const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+const decode = (part: string) => JSON.parse(String(Buffer.from(part, 'base64url')))
+const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+const HEADER = { alg: 'HS256', typ: 'at+jwt' }
+
+/** Whatever it says, truly signed. */
+const signed = (payload: unknown, header: object = HEADER, secret: Uint8Array = SECRET, hash = 'sha256') => {
+  const text = `${encode(header)}.${encode(payload)}`
+  return `${text}.${createHmac(hash, secret).update(text).digest('base64url')}`
+}
+
+test('what is minted is read as it was asked for', async () => {
+  const { tokens } = world()
+  const access = await tokens.read(await tokens.mint(ASKED))
+  expect(access).toEqual({
+    scope: { appId: 'app', only: restrictionOf(['a'], ['p']) },
+    grant: {
+      token: expect.stringMatching(/^[\da-f-]{36}$/),
+      tags: ['a'],
+      permissions: ['READ'],
+      maxSubmits: 3,
+    },
+    key: 'rsh_12345678',
+    expiresAt: T + MINUTE,
+  })
+})
+
+test('whatever is minted is read as it was asked for, each under an id of its own', async () => {
+  const { tokens } = world()
+  const texts = fc.array(fc.string({ unit: 'binary' }), { maxLength: 4 })
+  const asked = fc.record({
+    permissions: fc.uniqueArray(fc.constantFrom(...PERMISSIONS)),
+    only: fc.option(fc.record({ tags: texts, ids: texts })),
+    maxSubmits: fc.nat(10_000),
+  })
+  const ids = new Set<string>()
+  let count = 0
+  await fc.assert(
+    fc.asyncProperty(asked, async ({ permissions, only, maxSubmits }) => {
+      const access = await tokens.read(await tokens.mint({ ...ASKED, permissions, only, maxSubmits }))
+      const { tags = [], ids: named = [] } = only ?? {}
+      const reads = permissions.includes('READ')
+      expect(access?.scope).toEqual({
+        appId: 'app',
+        only: reads ? only && restrictionOf(tags, named) : blindOf(tags, named),
+      })
+      expect(access?.grant).toMatchObject({ permissions, maxSubmits, tags: restrictionOf(tags, []).tags })
+      ids.add(access!.grant!.token)
+      count++
+    }),
+    { numRuns: 50 },
+  )
+  expect(ids.size).toBe(count)
+})
+
+test('it carries no more than a browser may read in it', async () => {
+  const { tokens } = world()
+  const [header, payload] = (await tokens.mint(ASKED)).split('.')
+  expect(decode(header!)).toEqual(HEADER)
+  expect(decode(payload!)).toEqual({
+    jti: expect.any(String),
+    sub: 'app',
+    iat: T / SECOND,
+    exp: (T + MINUTE) / SECOND,
+    key: 'rsh_12345678',
+    may: ['READ'],
+    max: 3,
+    only: { tags: ['a'], ids: ['p'] },
+  })
+})
+
+test('it says when it ends, before and after: whoever wrote it is known still', async () => {
+  const { tokens, at } = world()
+  const token = await tokens.mint(ASKED)
+  for (const moment of [T - HOUR, T, T + MINUTE, T + HOUR]) {
+    at(moment)
+    expect((await tokens.read(token))?.expiresAt).toBe(T + MINUTE)
+  }
+})
+
+describe('what the gateway has not signed is no token', () => {
+  const claimsOf = async () => decode((await world().tokens.mint(ASKED)).split('.')[1]!)
+
+  test('the forger’s own signature is believed where it is ours', async () => {
+    expect(await world().tokens.read(signed(await claimsOf()))).not.toBeNull()
+  })
+
+  test.each([
+    ['of another key', (claims: object) => signed(claims, HEADER, randomBytes(32))],
+    ['of an empty key', (claims: object) => signed(claims, HEADER, new Uint8Array())],
+    ['with none', (claims: object) => `${encode({ alg: 'none', typ: 'at+jwt' })}.${encode(claims)}.`],
+    ['with none but ours', (claims: object) => signed(claims, { alg: 'none', typ: 'at+jwt' })],
+    ['with None but ours', (claims: object) => signed(claims, { alg: 'None', typ: 'at+jwt' })],
+    ['without an algorithm', (claims: object) => signed(claims, { typ: 'at+jwt' })],
+    [
+      'of another length of hash',
+      (claims: object) => signed(claims, { alg: 'HS512', typ: 'at+jwt' }, SECRET, 'sha512'),
+    ],
+    ['of another kind', (claims: object) => signed(claims, { alg: 'HS256', typ: 'JWT' })],
+    ['of no kind', (claims: object) => signed(claims, { alg: 'HS256' })],
+    ['with demands of its own', (claims: object) => signed(claims, { ...HEADER, crit: ['x'], x: 1 })],
+    [
+      'over an unencoded payload',
+      (claims: object) => signed(claims, { ...HEADER, crit: ['b64'], b64: false }),
+    ],
+    [
+      'by a key that it brings',
+      (claims: object) => {
+        const secret = randomBytes(32)
+        const jwk = { kty: 'oct', k: secret.toString('base64url') }
+        return signed(claims, { ...HEADER, jwk, kid: '../../dev/null', jku: 'http://127.0.0.1:1' }, secret)
+      },
+    ],
+    [
+      'by a pair of keys',
+      (claims: object) => {
+        const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+        const text = `${encode({ alg: 'RS256', typ: 'at+jwt' })}.${encode(claims)}`
+        return `${text}.${sign('sha256', Buffer.from(text), privateKey).toString('base64url')}`
+      },
+    ],
+    [
+      'by a pair of keys, called ours',
+      (claims: object) => {
+        const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+        const text = `${encode(HEADER)}.${encode(claims)}`
+        return `${text}.${sign('sha256', Buffer.from(text), privateKey).toString('base64url')}`
+      },
+    ],
+  ])('signed %s', async (_, forge) => {
+    expect(await world().tokens.read(forge(await claimsOf()))).toBeNull()
+  })
+
+  test('with any part changed, cut, doubled or swapped', async () => {
+    const { tokens } = world()
+    const token = await tokens.mint(ASKED)
+    const other = await tokens.mint({ ...ASKED, only: null, permissions: [...PERMISSIONS] })
+    const [header, payload, signature] = token.split('.')
+    const claims = decode(payload!)
+    const forged = [
+      `${header}.${other.split('.')[1]}.${signature}`,
+      `${header}.${payload}.${other.split('.')[2]}`,
+      `${header}.${payload}`,
+      `${header}.${payload}.`,
+      `${token}.`,
+      `${token}.${signature}`,
+      `${token}=`,
+      ` ${token}`,
+      `${token}\n`,
+      token.slice(0, -1),
+      '..',
+      '',
+      `${header}.${payload}.${'A'.repeat(100_000)}`,
+      `${'A'.repeat(1_000_000)}.${payload}.${signature}`,
+    ]
+    for (const [claim, value] of [
+      ['sub', 'other'],
+      ['exp', claims.exp + 1],
+      ['key', 'rsh_87654321'],
+      ['may', ['READ', 'SUBMIT']],
+      ['max', 4],
+      ['only', null],
+      ['jti', 'fresh'],
+    ])
+      forged.push(`${header}.${encode({ ...claims, [claim as string]: value })}.${signature}`)
+    // The last character of a signature has bits that nothing reads: whatever stands there, there is one text of it.
+    for (let i = 0; i < token.length; i++)
+      for (const other of i === token.length - 1 ? BASE64 : 'AB')
+        if (token[i] !== '.' && token[i] !== other)
+          forged.push(token.slice(0, i) + other + token.slice(i + 1))
+    for (const each of forged)
+      expect([each.slice(0, 500), await tokens.read(each)]).toEqual([expect.anything(), null])
+  })
+})
+
+test.each([
+  ['jti', undefined],
+  ['jti', ''],
+  ['sub', undefined],
+  ['sub', ''],
+  ['sub', 7],
+  ['exp', undefined],
+  ['exp', 'never'],
+  ['key', undefined],
+  ['key', ''],
+  ['may', undefined],
+  ['may', ['READ', 'MINT']],
+  ['may', 'READ'],
+  ['max', undefined],
+  ['max', '3'],
+  ['only', undefined],
+  ['only', { tags: ['a'] }],
+  ['only', { tags: 'a', ids: [] }],
+  ['nbf', T / SECOND + 1],
+])('signed by us with `%s` %j it is none all the same', async (claim, value) => {
+  const claims = { jti: 'j', sub: 'app', exp: T / SECOND + 60, key: 'k', may: ['READ'], max: 1, only: null }
+  expect(await world().tokens.read(signed(claims))).not.toBeNull()
+  expect(await world().tokens.read(signed({ ...claims, [claim]: value }))).toBeNull()
+})
+
+test('a claim that is no object, or one that is encrypted, is none', async () => {
+  const { tokens } = world()
+  for (const payload of [null, [], 'text', 7]) expect(await tokens.read(signed(payload))).toBeNull()
+  expect(await tokens.read('a.b.c.d.e')).toBeNull()
+})
+
+test('another database’s token is none', async () => {
+  const there = createTokens(randomBytes(32), () => T)
+  expect(await world().tokens.read(await there.mint(ASKED))).toBeNull()
+  const token = await new SignJWT({}).setProtectedHeader({ alg: 'HS256', typ: 'at+jwt' }).sign(SECRET)
+  expect(await world().tokens.read(token)).toBeNull()
+})
+
+describe('a restriction', () => {
+  test('has one name for the same tags and ids in whatever order, however often, and another for any other', () => {
+    const name = (tags: string[], ids: string[] = []) => restrictionOf(tags, ids).name
+    expect(name(['a', 'b'], ['p', 'q'])).toBe(name(['b', 'a'], ['q', 'p']))
+    expect(name(['a', 'a', 'b'], ['p', 'p'])).toBe(name(['a', 'b'], ['p']))
+    expect(restrictionOf(['b', 'a', 'b'], ['q', 'p'])).toEqual(restrictionOf(['a', 'b'], ['p', 'q']))
+    const names = [
+      name(['a']),
+      name(['b']),
+      name(['a', 'b']),
+      name(['a,b']),
+      name(['a","b']),
+      name([], ['a']),
+      name(['a'], ['a']),
+      name(['A']),
+      name(['a\u0000']),
+    ]
+    expect(new Set(names).size).toBe(names.length)
+    for (const each of names) expect(each).toMatch(/^[\w-]{22}$/)
+  })
+
+  test('sees what has one of its tags, is one of its ids, or came of the very same; of its own app', () => {
+    const appId = 'app' as AppId
+    const only = restrictionOf(['a', 'b'], ['p'])
+    const scope = { appId, only }
+    const seen = (over: object) => sees(scope, fresh({ id: 'x', ...over }))
+    expect(seen({ tags: ['b', 'c'] })).toBe(true)
+    expect(seen({ id: 'p' })).toBe(true)
+    expect(seen({ space: only.name })).toBe(true)
+    expect(seen({ tags: ['c'] })).toBe(false)
+    expect(seen({ tags: [] })).toBe(false)
+    expect(seen({ tags: ['p'] })).toBe(false)
+    expect(seen({ id: 'a' })).toBe(false)
+    expect(seen({ space: restrictionOf(['a'], ['p']).name })).toBe(false)
+    for (const over of [{ tags: ['a'] }, { id: 'p' }, { space: only.name }])
+      expect(seen({ appId: 'other', ...over })).toBe(false)
+    expect(sees(wholeOf(appId), fresh({ tags: ['c'], space: 'x' }))).toBe(true)
+    expect(sees(wholeOf(appId), fresh({ appId: 'other' as AppId }))).toBe(false)
+    expect([spaceOf(scope), spaceOf(wholeOf(appId))]).toEqual([only.name, ''])
+  })
+
+  test('a key may everything, a token what it was given', () => {
+    for (const permission of PERMISSIONS) {
+      expect(may({ grant: null }, permission)).toBe(true)
+      expect(may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: [] } }, permission)).toBe(false)
+      expect(
+        may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: [permission] } }, permission),
+      ).toBe(true)
+    }
+    expect(may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: ['READ'] } }, 'SUBMIT')).toBe(
+      false,
+    )
+  })
+})

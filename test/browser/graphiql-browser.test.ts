@@ -1,0 +1,140 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Browser, findBrowser, openBrowser, type Tab } from '../support/browser.ts'
+import { type Harness, startGateway } from '../support/gateway.ts'
+import { until } from '../support/until.ts'
+
+/** A simulated job alone takes eight seconds. */
+describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () => {
+  let browser: Browser
+
+  beforeAll(async () => {
+    browser = await openBrowser()
+  })
+  afterAll(() => browser[Symbol.asyncDispose]())
+
+  const PATIENCE = { timeout: 20_000 }
+  /** Whatever is not the API's own answer of 401, which a console tells as an error. */
+  const but401 = (faults: string[]) => faults.filter(fault => !fault.includes('status of 401'))
+
+  const type = async ({ page }: Tab, key: string) => {
+    await page.getByLabel('Key or access token').fill(key)
+    await page.getByRole('button', { name: 'Open', exact: true }).click()
+  }
+  const isReady = ({ page }: Tab) => page.locator('.graphiql-execute-button').waitFor(PATIENCE)
+  const play = async ({ page }: Tab, operation: string) => {
+    await page.locator('.graphiql-execute-button').click()
+    await page.getByRole('menuitem', { name: operation }).click()
+  }
+  /** Monaco's text has spaces of its own. */
+  const shows = ({ page }: Tab, text: string) =>
+    until(async () => (await page.locator('.result-window').innerText()).includes(text), 30_000)
+  const opened = async (gateway: Harness) => {
+    const tab = await browser.open([gateway.gateway.url])
+    await tab.page.goto(`${gateway.gateway.endpoint}#key=${gateway.key}`)
+    await isReady(tab)
+    return tab
+  }
+
+  test('a key typed once submits the first tab and watches it to its end, and no other host is asked', async () => {
+    await using gateway = await startGateway()
+    const tab = await browser.open([gateway.gateway.url])
+    await tab.page.goto(gateway.gateway.endpoint)
+    await type(tab, gateway.key)
+    await isReady(tab)
+    expect(await tab.page.getByText('GraphiQL, as test').isVisible()).toBe(true)
+
+    await play(tab, 'Submit')
+    await shows(tab, '"QUEUED"')
+    await play(tab, 'Watch')
+    await shows(tab, '"COMPLETED"')
+    await shows(tab, '.mp4"')
+    expect(tab.faults).toEqual([])
+  })
+
+  test('the key is in no address and not in localStorage, and a reload asks for none', async () => {
+    await using gateway = await startGateway()
+    const tab = await browser.open([gateway.gateway.url])
+    const asked: string[] = []
+    tab.page.on('request', request => asked.push(request.url()))
+    await tab.page.goto(`${gateway.gateway.endpoint}#key=${gateway.key}`)
+    await isReady(tab)
+    expect(tab.page.url()).toBe(gateway.gateway.endpoint)
+    await tab.page.reload()
+    await isReady(tab)
+    expect(await tab.page.getByRole('dialog').isVisible()).toBe(false)
+    expect(await tab.page.locator('.graphiql-tab').count()).toBe(1)
+    expect(asked.filter(url => url.includes('rsh_'))).toEqual([])
+    const kept = String(await tab.page.evaluate('JSON.stringify(localStorage)'))
+    expect(kept).toContain('predictionFeed')
+    expect(kept).not.toContain('rsh_')
+    expect(await tab.page.evaluate("sessionStorage.getItem('rushes.key')")).toBe(gateway.key)
+    expect(tab.faults).toEqual([])
+  })
+
+  test('a wrong key is told in words, and another one can be typed', async () => {
+    await using gateway = await startGateway()
+    const tab = await browser.open([gateway.gateway.url])
+    await tab.page.goto(gateway.gateway.endpoint)
+    await type(tab, 'rsh_wrong')
+    await tab.page.getByRole('alert').getByText('no such key').waitFor(PATIENCE)
+    await type(tab, gateway.key)
+    await isReady(tab)
+    expect(but401(tab.faults)).toEqual([])
+    expect(tab.faults).toHaveLength(1)
+  })
+
+  test('a key that was taken back is asked for again', async () => {
+    await using gateway = await startGateway()
+    const tab = await opened(gateway)
+    const { store } = gateway.gateway
+    await store.revokeKeys((await store.appNamed('test'))!.id)
+    // The gateway notices within five seconds.
+    await until(async () => {
+      await play(tab, 'Submit')
+      return tab.page.getByRole('dialog').isVisible()
+    }, 30_000)
+    expect(but401(tab.faults)).toEqual([])
+  })
+
+  test('what is watched goes on over a restart of the gateway', async () => {
+    await using gateway = await startGateway()
+    const tab = await opened(gateway)
+    await play(tab, 'Watch')
+    await gateway.restart()
+    await tab.page.getByText('The connection is gone').waitFor(PATIENCE)
+    const { data } = await gateway.query(SUBMIT)
+    await shows(tab, '"COMPLETED"')
+    expect(data.submitVideo.prediction.id).toBeTruthy()
+    expect(await tab.page.getByText('The connection is gone').isVisible()).toBe(false)
+  })
+
+  test('completion, docs and the explorer work within the policy of the page', async () => {
+    await using gateway = await startGateway()
+    const tab = await opened(gateway)
+    await tab.page.getByRole('button', { name: 'Show Documentation Explorer' }).click()
+    await tab.page.getByText('A GraphQL schema provides').waitFor(PATIENCE)
+    await tab.page.getByRole('button', { name: 'Show GraphiQL Explorer' }).click()
+    await tab.page.locator('.graphiql-explorer-root, .docExplorerWrap').first().waitFor(PATIENCE)
+    expect(tab.faults).toEqual([])
+  })
+
+  test('where the schema is not told it is not asked for, and the first tab plays all the same', async () => {
+    await using gateway = await startGateway({ env: { ALLOW_INTROSPECTION: '0' } })
+    const tab = await browser.open([gateway.gateway.url])
+    const asked: string[] = []
+    tab.page.on('request', request => asked.push(request.postData() ?? ''))
+    await tab.page.goto(`${gateway.gateway.endpoint}#key=${gateway.key}`)
+    await isReady(tab)
+    expect(await tab.page.getByText('ALLOW_INTROSPECTION=1').isVisible()).toBe(true)
+    await play(tab, 'Submit')
+    await shows(tab, '"QUEUED"')
+    expect(asked.filter(body => body.includes('__schema'))).toEqual([])
+    expect(tab.faults).toEqual([])
+  })
+})
+
+const SUBMIT = `mutation {
+  submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: "a pan sim:seconds=0.2" }) {
+    ... on SubmitVideoPayload { prediction { id } }
+  }
+}`

@@ -1,0 +1,28 @@
+/**
+ * `npm run fuzz`: the long form of what `npm test` throws. `-- --seed N` throws the same again, `-- --runs N` so many at each
+ * target (5000 unless it is said), `-- --only TEXT` at those whose name has it. Exit code 1, and the least input that was
+ * found to go wrong, if one did; a promise that nobody awaited ends it, too.
+ */
+import { parseArgs } from 'node:util'
+import { newSeed } from '../../../src/simulator/seeded-random.ts'
+import { openArena } from './arena.ts'
+import { FUZZ, fuzz, type Target } from './fuzz.ts'
+
+const { values } = parseArgs({
+  options: { seed: { type: 'string' }, runs: { type: 'string' }, only: { type: 'string', default: '' } },
+})
+const [seed, runs] = [values.seed ?? newSeed(), values.runs ?? 5000].map(Number) as [number, number]
+
+console.log(`fuzz: seed ${seed}`)
+try {
+  for (const target of Object.keys(FUZZ) as Target[]) {
+    if (!target.toLowerCase().includes(values.only.toLowerCase())) continue
+    await using arena = await openArena()
+    const began = Date.now()
+    const thrown = await fuzz(arena, target, { seed, runs, ms: Number.POSITIVE_INFINITY })
+    console.log(`${target}: ${thrown} thrown · ${((Date.now() - began) / 1000).toFixed(1)} s`)
+  }
+} catch (error) {
+  console.error((error as Error).message)
+  process.exitCode = 1
+}

@@ -1,0 +1,478 @@
+import { existsSync } from 'node:fs'
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { command } from '../../../src/cli/app/command.ts'
+import { dollars, duration, moment } from '../../../src/cli/app/flag-values.ts'
+import { inDollars } from '../../../src/cli/app/format.ts'
+import { StartError } from '../../../src/domain/errors.ts'
+import { type Harness, startGateway, submit, take } from '../../support/gateway.ts'
+import { emptyFolder, run } from '../../support/process.ts'
+import { until } from '../../support/until.ts'
+
+const NOW = Date.UTC(2026, 4, 17, 10, 30)
+const HOUR = 60 * 60 * 1000
+const DAY = 24 * HOUR
+const SECRET = /rsh_[\w-]{40}/
+
+/** A folder, and the command in this process on the database in it. */
+async function desk() {
+  const folder = await emptyFolder()
+  const file = join(folder.path, 'rushes.db')
+  let now = NOW
+  const type = (...args: string[]) => command(args, { DATABASE_URL: `file:${file}` }, now, 50)
+  return {
+    folder: folder.path,
+    file,
+    type,
+    /** For a machine. */
+    // biome-ignore lint/suspicious/noExplicitAny: each verb has an answer of its own
+    ask: async (...args: string[]): Promise<any> => JSON.parse(await type(...args, '--json')),
+    /** The sentence it is refused with. */
+    async fault(...args: string[]): Promise<string> {
+      const outcome = await type(...args).catch((error: unknown) => error)
+      expect(outcome).toBeInstanceOf(StartError)
+      return (outcome as StartError).message
+    },
+    pass: (ms: number) => {
+      now += ms
+    },
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  }
+}
+
+const everything = (file: string): string => {
+  const db = new Database(file, { readonly: true })
+  const tables = db.prepare("select name from sqlite_master where type = 'table'").pluck().all()
+  const rows = tables.map(table => db.prepare(`select * from "${table}"`).all())
+  db.close()
+  return JSON.stringify(rows)
+}
+
+describe('npm run app', () => {
+  test('creates, lists, sets, rotates and revokes, each key shown once', async () => {
+    await using folder = await emptyFolder()
+    const shown: string[] = []
+    const type = async (...args: string[]) => {
+      await using app = run('cli/app/main.ts', folder.path, {}, args)
+      expect((await app.ended()).code).toBe(0)
+      expect(app.err).toBe('')
+      shown.push(app.out)
+      return app.out
+    }
+    const made = await type('create', 'web', '--max-queued', '100', '--expires', '2999-01-31')
+    expect(made).toMatch(/^App "web" is there. Its key, valid until 2999-01-31 00:00:00 UTC:\n\n {2}rsh_/)
+    const [first] = SECRET.exec(made)!
+    expect(await type('list')).toMatch(/^web\n {2}in flight +0, no limit\n {2}queued +0 of 100\n/)
+    expect(await type('set', 'web', '--max-in-flight', '3', '--max-queued', 'none')).toMatch(
+      /in flight +3\n {2}queued +no limit\n/,
+    )
+    const rotated = JSON.parse(await type('rotate', 'web', '--json'))
+    expect(rotated.earlierKeys).toMatchObject([{ prefix: first.slice(0, 12) }])
+    expect(await type('revoke', first)).toMatch(
+      /^The key rsh_.{8}… of "web" is no longer good\. It has 1 more/,
+    )
+    for (const key of [first, rotated.key]) {
+      expect(shown.filter(out => out.includes(key))).toHaveLength(1)
+      expect(everything(join(folder.path, 'data/rushes.db'))).not.toContain(key.slice(12))
+    }
+  })
+
+  test('refuses with a sentence on stderr, nothing on stdout, and 1, for a machine too', async () => {
+    await using folder = await emptyFolder()
+    await using app = run('cli/app/main.ts', folder.path, {}, ['list', '--json'])
+    expect((await app.ended()).code).toBe(1)
+    expect([app.out, app.err]).toEqual([
+      '',
+      'app: DATABASE_URL: there is no database data/rushes.db. Name the gateway\'s, or make one with "create".\n',
+    ])
+    expect(await readdir(folder.path)).toEqual([])
+  })
+
+  test('typed several times at once makes one app, and each rotation its key', async () => {
+    await using folder = await emptyFolder()
+    const atOnce = async (...args: string[]) => {
+      const runs = Array.from({ length: 3 }, () => run('cli/app/main.ts', folder.path, {}, args))
+      const codes = await Promise.all(runs.map(async each => (await each.ended()).code))
+      for (const each of runs) expect(each.err).toMatch(/^(app: there is an app named "web" already\.\n)?$/)
+      return codes.filter(code => code === 0).length
+    }
+    expect(await atOnce('create', 'web')).toBe(1)
+    expect(await atOnce('rotate', 'web')).toBe(3)
+    const listed = await command(
+      ['list', '--json'],
+      { DATABASE_URL: `file:${folder.path}/data/rushes.db` },
+      NOW,
+    )
+    const ends = JSON.parse(listed)[0].keys.map((key: { expiresAt: string | null }) => key.expiresAt)
+    expect([ends.length, ends.filter((end: unknown) => end === null)]).toEqual([4, [null]])
+  })
+
+  test('says all it can within 80 columns', async () => {
+    await using d = await desk()
+    const name = 'n'.repeat(20)
+    await d.type('create', 'm'.repeat(64))
+    const most = ['--max-in-flight', '--max-queued', '--submits-per-minute'].flatMap(flag => [
+      flag,
+      '1000000',
+    ])
+    await d.type('create', name, ...most, '--monthly-budget-usd', '999999.999999', '--expires', '9999-12-31')
+    const help = await d.type('--help')
+    const set = await d.type('set', name, '--weight', '1000')
+    const list = await d.type('list')
+    const rotated = await d.type('rotate', name)
+    for (const text of [help, set, list, rotated])
+      for (const line of text.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80)
+    expect(list).toContain('of $999999.999999')
+    for (const args of [['-h'], ['create', '--help'], ['--weigth', '-h']])
+      expect(await d.type(...args)).toBe(help)
+  })
+
+  test('set changes what is given and no other; none takes a limit away', async () => {
+    await using d = await desk()
+    const { limits } = await d.ask('create', 'web', '--monthly-budget-usd', '12.5', '--max-queued', '9')
+    expect(limits).toEqual({
+      maxInFlight: null,
+      maxQueued: 9,
+      submitsPerMinute: null,
+      monthlyBudgetUsd: 12.5,
+      weight: 1,
+    })
+    const after = await d.ask('set', 'web', '--weight', '7', '--max-queued=none', '--submits-per-minute', '5')
+    expect(after.limits).toEqual({ ...limits, maxQueued: null, weight: 7, submitsPerMinute: 5 })
+    const [listed] = await d.ask('list')
+    expect(listed.limits).toEqual(after.limits)
+  })
+
+  test('rotate ends earlier keys after the grace, none later than it would have ended anyway', async () => {
+    await using d = await desk()
+    await d.type('create', 'web', '--expires', '2026-05-17T12:00Z')
+    const ends = async (...args: string[]) =>
+      (await d.ask('rotate', 'web', ...args)).earlierKeys.map((key: { expiresAt: string }) => key.expiresAt)
+    expect(await ends()).toEqual(['2026-05-17T12:00:00.000Z'])
+    expect(await ends('--grace', '30m')).toEqual(['2026-05-17T11:00:00.000Z', '2026-05-17T11:00:00.000Z'])
+    d.pass(HOUR)
+    // Only what still was good is told of.
+    expect(await ends('--grace', '0')).toEqual(['2026-05-17T11:30:00.000Z'])
+    expect(await ends('--grace', '7d', '--expires', '2027-01-01')).toEqual(['2026-05-24T11:30:00.000Z'])
+    const list = await d.type('list')
+    for (const end of ['ended 2026-05-17 11:30:00', 'ends 2026-05-24 11:30:00', 'ends 2027-01-01 00:00:00'])
+      expect(list.split(`, ${end} UTC`)).toHaveLength(2)
+    d.pass(300 * DAY)
+    expect(await d.type('rotate', 'web')).toContain('It had no other that was good.')
+  })
+
+  test('revoke takes back the key that was meant, by its beginning or whole, and no other', async () => {
+    await using d = await desk()
+    const { key: web } = await d.ask('create', 'web')
+    const { key: other } = await d.ask('create', 'other')
+    const prefix = web.slice(0, 12)
+    expect(await d.fault('revoke', `${prefix}${other.slice(12)}`)).toBe(
+      `a key of "web" begins with "${prefix}" and goes on otherwise. Nothing was taken back.`,
+    )
+    for (const near of [prefix.slice(0, -1), `${prefix}x`, web.slice(0, -1), `${web}x`, ` ${prefix}`, 'web'])
+      expect(await d.fault('revoke', near)).toContain('is no key')
+    expect((await d.ask('list')).flatMap((app: { keys: unknown[] }) => app.keys)).toHaveLength(2)
+
+    expect(await d.ask('revoke', `${prefix}…`)).toMatchObject({ name: 'web', revoked: [prefix], keys: [] })
+    expect(await d.fault('revoke', prefix)).toBe(`there is no key that begins with "${prefix}".`)
+    expect(await d.type('revoke', other)).toContain('"rotate other" gives it a new one')
+  })
+
+  test('revoke NAME --all takes back every key of the app, and of no other', async () => {
+    await using d = await desk()
+    for (const name of ['web', 'webs']) await d.type('create', name)
+    const { key } = await d.ask('rotate', 'web')
+    expect(await d.fault('revoke', key, '--all')).not.toMatch(SECRET)
+    expect(await d.fault('revoke', 'weob', '--all')).toContain('did you mean web?')
+    expect((await d.ask('revoke', 'web', '--all')).revoked).toHaveLength(2)
+    expect(await d.fault('revoke', 'web', '--all')).toBe('the app "web" has no key.')
+    const [web, webs] = await d.ask('list')
+    expect([web.keys.length, webs.keys.length]).toEqual([0, 1])
+  })
+
+  test('repeats a key in no fault, wherever it was typed', async () => {
+    await using d = await desk()
+    const { key } = await d.ask('create', 'web')
+    for (const args of [
+      ['create', key],
+      ['list', key],
+      [key],
+      ['revoke', 'web', key],
+      ['revoke', `--${key}`],
+      ['revoke', `${key}x`],
+      ['create', 'x', '--expires', key],
+    ])
+      expect(await d.fault(...args)).not.toContain(key.slice(12))
+  })
+
+  test.each<[string[], string]>([
+    [[], 'what is to be done?'],
+    [['crate', 'x'], 'there is no verb "crate"; did you mean create?'],
+    [['x'], 'there is no verb "x"; there are create, list, set, rotate, revoke.'],
+    [['toString'], 'there is no verb "toString"; there are create, list, set, rotate, revoke.'],
+    [['create'], '"create" of what?\n  npm run app -- create NAME [LIMITS] [--expires DATE]'],
+    [['revoke'], '"revoke" of what?\n  npm run app -- revoke KEY | revoke NAME --all'],
+    [['create', 'a', 'b'], 'one at a time: "a", or "b"?'],
+    [['create', 'a b'], '"a b" is no name: 1 to 64 letters, digits, dots, dashes or underscores.'],
+    [['create', ''], '"" is no name'],
+    [['create', 'n'.repeat(65)], 'is no name'],
+    [['create', 'rsh_abc'], '"rsh_abc" is no name: it begins like a key.'],
+    [['create', 'web'], 'there is an app named "web" already.'],
+    [['list', 'wep'], 'there is no app named "wep"; did you mean web?'],
+    [['set', 'other', '--weight', '2'], 'there is no app named "other"; there are web.'],
+    [['rotate', 'other'], 'there is no app named "other"'],
+    [['set', 'web'], 'nothing to set: give one or more of\n  --max-in-flight'],
+    [['set', 'web', '--expires', '2999-01-01'], '--expires belongs to create and rotate, not to set.'],
+    [['create', 'a', '--grace', '1h'], '--grace belongs to rotate, not to create.'],
+    [['rotate', 'web', '--all'], '--all belongs to revoke, not to rotate.'],
+    [['set', 'web', '--weigth', '2'], 'there is no --weigth; did you mean --weight?'],
+    [['set', 'web', '--colour=1'], 'there is no --colour.'],
+    [['set', 'web', '-weight', '2'], 'there is no -weight; did you mean --weight?'],
+    [['set', 'web', '-w', '2'], 'there is no -w.'],
+    [['list', '--json=yes'], '--json takes no value.'],
+    [['set', 'web', '--weight'], '--weight lacks its N.'],
+    [['set', 'web', '--weight', '--json'], '--weight lacks its N.'],
+    [['set', 'web', '--weight', '2', '--weight=3'], '--weight is given twice.'],
+    [
+      ['set', 'web', '--weight', '0', '--max-queued', '-5', '--budget'],
+      'there is no --budget.\n--weight "0": expected a whole number from 1 to 1000.\n--max-queued "-5": expected a whole number from 1 to 1000000, or none.',
+    ],
+    [
+      ['rotate', 'web', '--grace', '1w'],
+      '--grace "1w": expected a duration like 30m, 24h or 7d, up to 366d, or 0.',
+    ],
+    [
+      ['create', 'a', '--expires', '2001-01-01'],
+      '--expires "2001-01-01": expected a date to come; this one is past.',
+    ],
+  ])('refuses %j in a sentence', async (args, sentence) => {
+    await using d = await desk()
+    await d.type('create', 'web')
+    const before = everything(d.file)
+    expect(await d.fault(...args)).toContain(sentence)
+    expect(everything(d.file)).toBe(before)
+  })
+
+  test.each([
+    '',
+    ' ',
+    '0',
+    '-1',
+    '+1',
+    '1.5',
+    '1e9',
+    '1,000',
+    '0x10',
+    'NaN',
+    'Infinity',
+    '1000001',
+    '9'.repeat(400),
+  ])('takes %j for no limit', async text => {
+    await using d = await desk()
+    const flags = ['--max-in-flight', '--max-queued', '--submits-per-minute', '--weight']
+    const said = await d.fault('create', 'web', ...flags.map(flag => `${flag}=${text}`))
+    expect(said.split('\n')).toHaveLength(flags.length)
+    expect(existsSync(d.file)).toBe(false)
+  })
+
+  test('notices that npm kept a flag for itself', async () => {
+    await using d = await desk()
+    const env = { DATABASE_URL: `file:${d.file}`, npm_config_json: 'true', npm_config_max_in_flight: '3' }
+    await expect(command(['create', 'web'], env, NOW)).rejects.toThrow(
+      'npm kept --max-in-flight for itself: type "npm run app -- ...", with the two dashes.',
+    )
+    expect(existsSync(d.file)).toBe(false)
+  })
+
+  test('a weight can not be taken away', async () => {
+    await using d = await desk()
+    expect(await d.fault('create', 'web', '--weight', 'none')).toBe(
+      '--weight "none": expected a whole number from 1 to 1000.',
+    )
+  })
+})
+
+describe('values', () => {
+  test('dollars are read to the micro-dollar, and shown as they were', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1e12 }), micro => {
+        const text = inDollars(micro)
+        expect(text).toMatch(/^\$\d+\.\d{2,6}$/)
+        expect(dollars(text.slice(1), NOW)).toEqual({ value: micro })
+      }),
+    )
+    expect(dollars('0.1', NOW)).toEqual({ value: 100_000 })
+    expect(dollars('1000000', NOW)).toEqual({ value: 1e12 })
+    for (const text of [
+      '',
+      '0',
+      '0.000000',
+      '-1',
+      '1.2345678',
+      '1000000.000001',
+      '$5',
+      '1,5',
+      '.5',
+      '5.',
+      '1e3',
+      'NaN',
+    ])
+      expect(dollars(text, NOW), text).toHaveProperty('expected')
+  })
+
+  test('a date is one of the calendar, in UTC or with its zone, and to come', () => {
+    expect(moment('2028-02-29', NOW)).toEqual({ value: Date.UTC(2028, 1, 29) })
+    expect(moment('2027-01-31T18:00+02:00', NOW)).toEqual({ value: Date.UTC(2027, 0, 31, 16) })
+    expect(moment('2026-05-17T10:30:00.001Z', NOW)).toEqual({ value: NOW + 1 })
+    for (const text of [
+      '',
+      'soon',
+      '5',
+      '2027',
+      '2027-02-29',
+      '2027-13-01',
+      '31.1.2027',
+      '2027-01-31T18:00',
+      '2026-05-17',
+      '2026-05-17T10:30Z',
+    ])
+      expect(moment(text, NOW), text).toHaveProperty('expected')
+  })
+
+  test('a duration has its unit, or is 0', () => {
+    for (const [text, value] of [
+      ['0', 0],
+      ['90s', 90_000],
+      ['30m', HOUR / 2],
+      ['24h', DAY],
+      ['366d', 366 * DAY],
+    ])
+      expect(duration(text as string, NOW)).toEqual({ value })
+    for (const text of [
+      '',
+      '1',
+      '-1h',
+      '1.5h',
+      '1 h',
+      '24H',
+      '1w',
+      '367d',
+      '9e9d',
+      'none',
+      `${'9'.repeat(400)}d`,
+    ])
+      expect(duration(text, NOW), text).toHaveProperty('expected')
+  })
+})
+
+describe('the database', () => {
+  const VERBS = [['list'], ['set', 'web', '--weight', '2'], ['rotate', 'web'], ['revoke', 'rsh_12345678']]
+
+  test.each(VERBS)('%s makes none where there is none', async (...args) => {
+    await using d = await desk()
+    expect(await d.fault(...args)).toMatch(
+      /^DATABASE_URL: there is no database \S+rushes\.db\. .+"create"\.$/,
+    )
+    expect(await readdir(d.folder)).toEqual([])
+    const inMemory = command(args, { DATABASE_URL: 'file::memory:' }, NOW)
+    await expect(inMemory).rejects.toThrow(/in memory/)
+  })
+
+  test.each<[string, (file: string) => unknown, RegExp]>([
+    ['no database', file => writeFile(file, 'x'.repeat(5000)), /is not a SQLite database/],
+    ["another program's", file => new Database(file).exec('create table t (a)').close(), /another program/],
+    [
+      "a newer gateway's",
+      async file => {
+        await command(['create', 'web'], { DATABASE_URL: `file:${file}` }, NOW)
+        new Database(file).exec("insert into __drizzle_migrations (hash) values ('x')").close()
+      },
+      /written by a newer Rushes/,
+    ],
+  ])('is refused in a sentence where it is %s', async (_, prepare, sentence) => {
+    await using d = await desk()
+    await prepare(d.file)
+    for (const args of [['create', 'web'], ...VERBS]) expect(await d.fault(...args)).toMatch(sentence)
+  })
+
+  test('that stays locked is refused in a sentence, and nothing is written; a list only reads', async () => {
+    await using d = await desk()
+    const { key } = await d.ask('create', 'web')
+    const holder = new Database(d.file)
+    holder.exec('begin immediate')
+    for (const args of [['create', 'x'], ...VERBS.slice(1, 3), ['revoke', key.slice(0, 12)]])
+      expect(await d.fault(...args)).toMatch(/is locked by another process \(SQLITE_BUSY\)\. Try again/)
+    expect(await d.ask('list')).toMatchObject([{ name: 'web', keys: [{ prefix: key.slice(0, 12) }] }])
+    holder.close()
+  })
+})
+
+describe('beside a running gateway', () => {
+  const VIEWER =
+    '{ viewer { name limits { maxInFlight maxQueued submitsPerMinute monthlyBudget { amount } weight } } }'
+  const beside =
+    ({ folder }: Harness) =>
+    // biome-ignore lint/suspicious/noExplicitAny: each verb has an answer of its own
+    async (...args: string[]): Promise<any> =>
+      JSON.parse(await command([...args, '--json'], { DATABASE_URL: `file:${folder}/rushes.db` }, Date.now()))
+  const isKnown = async (harness: Harness, key: string) =>
+    (await harness.query('{ viewer { name } }', {}, key)).errors === undefined
+
+  test('limits that are set show at once, and use is listed', async () => {
+    await using harness = await startGateway()
+    const ask = beside(harness)
+    const { key } = await ask('create', 'web', '--max-queued', '10')
+    await ask('set', 'web', '--monthly-budget-usd', '250.5', '--weight', '3', '--max-in-flight', '2')
+    expect((await harness.query(VIEWER, {}, key)).data.viewer).toEqual({
+      name: 'web',
+      limits: {
+        maxInFlight: 2,
+        maxQueued: 10,
+        submitsPerMinute: null,
+        monthlyBudget: { amount: 250.5 },
+        weight: 3,
+      },
+    })
+    await submit(harness, 'a slow pan sim:seconds=60', key)
+    const [web] = await ask('list', 'web')
+    expect(web.usage).toMatchObject({ spentThisMonthUsd: 0.8 })
+    expect(web.usage.inFlight + web.usage.queued).toBe(1)
+  })
+
+  test('a key that was rotated out works until its grace is over, the new one beside it', async () => {
+    let ahead = 0
+    await using harness = await startGateway({ overrides: { now: () => Date.now() + ahead } })
+    const ask = beside(harness)
+    const { key: old } = await ask('create', 'web')
+    const { key } = await ask('rotate', 'web', '--grace', '1h')
+    expect([await isKnown(harness, old), await isKnown(harness, key)]).toEqual([true, true])
+    ahead = HOUR
+    await until(async () => !(await isKnown(harness, old)), 5000)
+    expect(await isKnown(harness, key)).toBe(true)
+  })
+
+  test('a key that is revoked ends within five seconds, and so does its open WebSocket', async () => {
+    await using harness = await startGateway()
+    const ask = beside(harness)
+    const { key } = await ask('create', 'web')
+    const feed = harness.subscribe('WebSocket', 'subscription { predictionFeed { __typename } }', {}, key)
+    await take(feed, 1)
+    const asked = Date.now()
+    await ask('revoke', key.slice(0, 12))
+    await until(async () => !(await isKnown(harness, key)), 5000)
+    await expect(feed.next()).rejects.toMatchObject({ code: 4403 })
+    expect(Date.now() - asked).toBeLessThan(5000)
+    expect(await isKnown(harness, harness.key)).toBe(true)
+  })
+
+  test('a key of the app that gets another one with no grace is no longer good', async () => {
+    await using harness = await startGateway()
+    const ask = beside(harness)
+    const { key } = await ask('rotate', 'test', '--grace', '0')
+    await until(async () => !(await isKnown(harness, harness.key)), 5000)
+    expect(await isKnown(harness, key)).toBe(true)
+  })
+})

@@ -1,0 +1,395 @@
+import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import { buildSchema, parse, validate } from 'graphql'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { createAnnouncer, type Saying, sayingOf } from '../../src/dashboard/announcer.ts'
+import { createAttempts } from '../../src/dashboard/attempts.ts'
+import { createPulse } from '../../src/dashboard/debounced-refresh.ts'
+import type { Filter, Moments, Prediction, Status } from '../../src/dashboard/documents.ts'
+import * as documents from '../../src/dashboard/documents.ts'
+import { addressOf, ago, clock, money, refusal, seconds } from '../../src/dashboard/format.ts'
+import { createPast } from '../../src/dashboard/history.ts'
+import { hourOf, MINUTES, median } from '../../src/dashboard/hour.ts'
+import { newKey } from '../../src/dashboard/idempotency.ts'
+import { EMPTY, hear, narrow, passes, read, type Shelf } from '../../src/dashboard/prediction-list.ts'
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const NOON = Date.parse('2026-01-01T12:00:00.000Z')
+const at = (ms: number) => new Date(NOON + ms).toISOString()
+
+const made = (id: string, more: Partial<Prediction> = {}): Prediction => ({
+  id,
+  model: 'WAN_2_2_I2V_PLUS_1080P',
+  status: 'QUEUED',
+  input: {
+    imageUrl: 'https://images.example/cat.png',
+    prompt: id,
+    negativePrompt: null,
+    duration: 5,
+    enablePromptExpansion: false,
+    seed: -1,
+  },
+  outputs: [],
+  error: null,
+  cost: { amount: 0.8 },
+  tags: [],
+  createdAt: at(0),
+  submittedAt: null,
+  finishedAt: null,
+  updatedAt: at(0),
+  ...more,
+})
+
+const asked = Object.entries<unknown>(documents).filter(
+  (entry): entry is [string, string] => typeof entry[1] === 'string',
+)
+
+test.each(asked)('%s is valid against the schema', (_, document) => {
+  const schema = buildSchema(readFileSync('schema.graphql', 'utf8'))
+  expect(validate(schema, parse(document))).toEqual([])
+})
+
+test('statuses are those of the schema', () => {
+  const schema = buildSchema(readFileSync('schema.graphql', 'utf8'))
+  const values = schema.getType('PredictionStatus')!.toConfig() as unknown as { values: object }
+  expect(new Set(Object.keys(values.values))).toEqual(new Set(documents.STATUSES))
+})
+
+test('the feed selects its cursor in each of its items, and nothing that is read for each watcher alone', () => {
+  expect(documents.FEED.match(/\bcursor\b/g)).toHaveLength(3)
+  expect(documents.FEED).not.toMatch(/queuePosition|retryOf|history/)
+})
+
+const MANY = 1000
+const ids = (shelf: Shelf) => shelf.cards.map(({ id }) => id)
+
+test('a shelf is what is newest of the list, without holes, whatever is heard before and after each page is read', () => {
+  const change = fc.record({
+    at: fc.integer({ min: 0, max: 11 }),
+    status: fc.constantFrom<Status>('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED'),
+  })
+  const step = fc.oneof({ arbitrary: fc.record({ change }), weight: 4 }, fc.constant('read' as const))
+  const filter = fc.constantFrom<Filter>({}, { statuses: ['QUEUED', 'FAILED'] })
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 8 }), filter, fc.array(step), (older, filter, steps) => {
+      /** As the gateway has them. */
+      const rows = new Map<string, Prediction>()
+      const row = (nth: number, status: Status, updated: number) => {
+        const id = `p${String(nth).padStart(2, '0')}`
+        // Three of a millisecond.
+        rows.set(id, made(id, { status, createdAt: at(Math.floor(nth / 3)), updatedAt: at(updated) }))
+        return rows.get(id)!
+      }
+      for (let nth = 0; nth < older; nth++) row(nth, 'QUEUED', 0)
+      const listed = () =>
+        [...rows.values()].filter(one => passes(filter, one)).sort((a, b) => (a.id < b.id ? 1 : -1))
+      const page = (below: string | undefined) => {
+        const rest = listed().filter(({ createdAt }) => below === undefined || createdAt <= below)
+        return [rest.slice(0, 4), rest.length > 4] as const
+      }
+      let shelf = read(EMPTY, ...page(undefined))
+      let newest = older
+      for (const [time, step] of steps.entries()) {
+        if (step === 'read') {
+          if (shelf.floor !== null) shelf = read(shelf, ...page(shelf.floor.createdAt))
+        } else {
+          // Nothing is skipped: what is made is made as the next one.
+          const nth = Math.min(step.change.at, newest)
+          newest = Math.max(newest, nth + 1)
+          shelf = hear(shelf, filter, row(nth, step.change.status, time + 1), MANY)
+        }
+        const { floor } = shelf
+        const expected = listed().filter(({ id }) => floor === null || id >= floor.id)
+        expect(shelf.cards).toEqual(expected)
+      }
+    }),
+  )
+})
+
+test('what is told late changes nothing', () => {
+  const done = made('a', { status: 'COMPLETED', updatedAt: at(2) })
+  const shelf = read(EMPTY, [done], false)
+  expect(hear(shelf, {}, made('a', { status: 'PROCESSING', updatedAt: at(1) }), MANY)).toBe(shelf)
+  expect(read(shelf, [made('a')], false).cards).toEqual([done])
+})
+
+test('what no longer passes the filter goes', () => {
+  const filter = { statuses: ['QUEUED'] as const }
+  const shelf = read(EMPTY, [made('a')], false)
+  const running = made('a', { status: 'PROCESSING', updatedAt: at(1) })
+  expect(ids(hear(shelf, filter, running, MANY))).toEqual([])
+  expect(ids(hear(shelf, {}, running, MANY))).toEqual(['a'])
+  expect(ids(narrow(hear(shelf, {}, running, MANY), filter))).toEqual([])
+  expect(passes({ tags: ['x', 'y'] }, made('a', { tags: ['y'] }))).toBe(true)
+  expect(passes({ tags: ['x'] }, made('a', { tags: ['y'] }))).toBe(false)
+  expect(passes({ statuses: ['FAILED'], tags: ['y'] }, made('a', { tags: ['y'] }))).toBe(false)
+})
+
+test('a shelf that is too long lets its oldest go, to be read again', () => {
+  const full = read(EMPTY, [made('b', { createdAt: at(1) }), made('a')], false)
+  const cut = hear(full, {}, made('c', { createdAt: at(2) }), 2)
+  expect(ids(cut)).toEqual(['c', 'b'])
+  expect(cut.floor?.id).toBe('b')
+  // One below the floor is not put where nothing leads to it.
+  expect(ids(hear(cut, {}, made('a', { updatedAt: at(3) }), 2))).toEqual(['c', 'b'])
+  expect(ids(read(cut, [made('b', { createdAt: at(1) }), made('a')], false))).toEqual(['c', 'b', 'a'])
+})
+
+const moments = (more: Partial<Moments>): Moments => ({
+  id: 'a',
+  status: 'QUEUED',
+  createdAt: at(0),
+  submittedAt: null,
+  finishedAt: null,
+  updatedAt: at(0),
+  ...more,
+})
+
+test('an hour counts each moment in its minute, and what is older nowhere', () => {
+  const now = NOON + 30 * SECOND
+  const hour = hourOf(
+    [
+      moments({}),
+      moments({
+        status: 'COMPLETED',
+        createdAt: at(-3 * MINUTE),
+        submittedAt: at(-2 * MINUTE),
+        finishedAt: at(0),
+      }),
+      moments({
+        status: 'FAILED',
+        createdAt: at(-90 * MINUTE),
+        submittedAt: at(-MINUTE),
+        finishedAt: at(-1),
+      }),
+      moments({ status: 'CANCELED', createdAt: at(-60 * MINUTE), finishedAt: at(-59 * MINUTE) }),
+      moments({
+        status: 'COMPLETED',
+        createdAt: at(-80 * MINUTE),
+        submittedAt: at(-79 * MINUTE),
+        finishedAt: at(-70 * MINUTE),
+      }),
+    ],
+    now,
+  )
+  const counted = (of: readonly (number | null)[]) =>
+    Object.fromEntries(
+      [...of.entries()].filter(([, value]) => value).map(([minute, value]) => [minute - MINUTES + 1, value]),
+    )
+  expect(counted(hour.submitted)).toEqual({ 0: 1, [-3]: 1 })
+  expect(counted(hour.finished)).toEqual({ 0: 1 })
+  expect(counted(hour.failed)).toEqual({ [-1]: 1 })
+  expect(counted(hour.waited)).toEqual({ [-2]: 60, [-1]: 89 * 60 })
+  expect(hour.times).toHaveLength(MINUTES)
+  expect(hour.times.at(-1)).toBe(NOON / 1000)
+  expect(hour.times[0]).toBe(NOON / 1000 - 59 * 60)
+})
+
+test('minutes can be taken together', () => {
+  const all = Array.from({ length: 60 }, (_, n) =>
+    moments({
+      status: 'COMPLETED',
+      createdAt: at(-n * MINUTE),
+      submittedAt: at(-n * MINUTE),
+      finishedAt: at(-n * MINUTE),
+    }),
+  )
+  const hour = hourOf(all, NOON + 4 * MINUTE + 30 * SECOND, 5)
+  expect(hour.submitted).toEqual([5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 1])
+  expect(hour.times).toHaveLength(12)
+  expect(hour.medianWait).toBe(0)
+})
+
+test('what is known of the past gives way to what is newer alone, be it heard or read', async () => {
+  const page = (nodes: Moments[], hasNextPage = false) => ({
+    predictions: { edges: nodes.map(node => ({ node })), pageInfo: { hasNextPage, endCursor: 'next' } },
+  })
+  const done = moments({ status: 'COMPLETED', finishedAt: at(5), updatedAt: at(5) })
+  let answer = page([done, moments({ id: 'b' })])
+  const past = createPast({ ask: async <Data>() => answer as Data, now: () => NOON })
+  past.hear(moments({ id: 'b', status: 'FAILED', updatedAt: at(9) }))
+  past.hear(moments({}))
+  await past.read()
+  expect(past.moments.get('a')).toEqual(done)
+  expect(past.moments.get('b')).toMatchObject({ status: 'FAILED' })
+  expect(past.most).toBeNull()
+  // It never ends: so many are read, and it is said that there are more.
+  answer = page([done], true)
+  await past.read()
+  expect(past.most).toBe(2000)
+})
+
+test('a median is between the halves', () => {
+  expect(median([])).toBeNull()
+  expect(median([3])).toBe(3)
+  expect(median([9, 1, 2])).toBe(2)
+  expect(median([4, 1, 2, 9])).toBe(3)
+})
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+test('a pulse runs once for many rings, again for one that came meanwhile, and on while it is told to', async () => {
+  vi.useFakeTimers()
+  let runs = 0
+  let goesOn = false
+  let finish: () => void = () => {}
+  const pulse = createPulse(
+    () => {
+      runs++
+      return new Promise(resolve => {
+        finish = () => resolve(goesOn)
+      })
+    },
+    500,
+    5000,
+  )
+  pulse.ring()
+  pulse.ring()
+  await vi.advanceTimersByTimeAsync(499)
+  expect(runs).toBe(0)
+  await vi.advanceTimersByTimeAsync(1)
+  expect(runs).toBe(1)
+  pulse.ring()
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(runs).toBe(1)
+  finish()
+  await vi.advanceTimersByTimeAsync(500)
+  expect(runs).toBe(2)
+  goesOn = true
+  finish()
+  await vi.advanceTimersByTimeAsync(4999)
+  expect(runs).toBe(2)
+  // A ring does not wait for the next time.
+  pulse.ring()
+  await vi.advanceTimersByTimeAsync(500)
+  expect(runs).toBe(3)
+  finish()
+  await vi.advanceTimersByTimeAsync(5000)
+  expect(runs).toBe(4)
+  goesOn = false
+  finish()
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(runs).toBe(4)
+  pulse.ring()
+  pulse.stop()
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(runs).toBe(4)
+})
+
+test('spans, moments and money are said as people say them', () => {
+  expect([0, 42_900, 725_000, 3_723_000, -5].map(clock)).toEqual(['0:00', '0:42', '12:05', '1:02:03', '0:00'])
+  expect([0, 4.23, 9, 61, 180, 7200].map(seconds)).toEqual(['0 s', '4.2 s', '9 s', '61 s', '3 min', '2 h'])
+  expect([0.8, 0, 1234.5].map(money)).toEqual(['$0.80', '$0.00', '$1,234.50'])
+  expect([-1, 59 * SECOND, 5 * MINUTE, 180 * MINUTE].map(age => ago(at(-age), NOON))).toEqual([
+    'just now',
+    'just now',
+    '5 min ago',
+    '3 h ago',
+  ])
+})
+
+test('a refusal has what its app needs to act on', () => {
+  expect(
+    refusal({ code: 'RATE_LIMITED', message: 'Too many of all sorts.', retryAfterMs: 11_200 }, 0.8),
+  ).toBe('Too many submits within a minute. In 12 s there is room again.')
+  expect(refusal({ message: 'Over.', budget: { amount: 10 }, spent: { amount: 9.6 } }, 0.8)).toBe(
+    'Over. Spent: $9.60 of $10.00; this costs $0.80.',
+  )
+  const issues = ['expected at most 10 tags', 'its image has expired'].map(message => ({ path: [], message }))
+  expect(refusal({ message: 'No.', issues })).toBe('At most 10 tags. Its image has expired.')
+  expect(refusal({ message: 'No.' })).toBe('No.')
+})
+
+test.each([
+  ['https://videos.example/1.mp4', true],
+  ['HTTP://127.0.0.1:1/x', true],
+  ['javascript:alert(1)', false],
+  ['data:text/html,<script>', false],
+  ['//videos.example/1.mp4', false],
+  ['', false],
+])('%s is an address of something to show: %s', (url, isOne) => {
+  expect(addressOf(url)).toBe(isOne ? url : undefined)
+})
+
+test('what has ended is said: one by its prompt, several by their number', () => {
+  const failed = { code: 'X', message: 'No.', retryable: false }
+  const [done, gone] = [made('a', { status: 'COMPLETED' }), made('b', { status: 'FAILED', error: failed })]
+  expect(sayingOf([done])).toBe('The video is there: a')
+  expect(sayingOf([gone])).toBe('Failed: b. No.')
+  expect(sayingOf([done, done, gone])).toBe('2 videos are there, 1 failed')
+  expect(sayingOf([gone, gone])).toBe('2 failed')
+})
+
+test('the same words twice are two sayings, and what does not end is none', async () => {
+  vi.useFakeTimers()
+  const said: Saying[] = []
+  const announcer = createAnnouncer(saying => said.push(saying))
+  announcer.hear(made('a', { status: 'PROCESSING' }))
+  await vi.advanceTimersByTimeAsync(5000)
+  expect(said).toEqual([])
+  for (let n = 0; n < 2; n++) {
+    announcer.hear(made('a', { status: 'COMPLETED' }))
+    await vi.advanceTimersByTimeAsync(5000)
+  }
+  expect(said.map(({ words }) => words)).toEqual(['The video is there: a', 'The video is there: a'])
+  expect(new Set(said.map(({ id }) => id)).size).toBe(2)
+  announcer.hear(made('a', { status: 'COMPLETED' }))
+  announcer.stop()
+  await vi.advanceTimersByTimeAsync(5000)
+  expect(said).toHaveLength(2)
+})
+
+describe('an attempt', () => {
+  function fixture() {
+    let at = 0
+    const keys: string[] = []
+    const attempts = createAttempts(() => at)
+    return {
+      keys,
+      pass: (ms: number) => {
+        at += ms
+      },
+      ask: (of: string, isLost = false) =>
+        attempts
+          .ask(of, async key => {
+            keys.push(key)
+            if (isLost) throw new Error('no answer')
+            return 'answer'
+          })
+          .catch(() => null),
+    }
+  }
+
+  test('that was not answered keeps its key, however long that takes', async () => {
+    const f = fixture()
+    await f.ask('a', true)
+    f.pass(60 * MINUTE)
+    await f.ask('b')
+    await f.ask('a', true)
+    await f.ask('a')
+    expect([f.keys[2], f.keys[3]]).toEqual([f.keys[0], f.keys[0]])
+    expect(f.keys[1]).not.toBe(f.keys[0])
+  })
+
+  test('that was answered keeps it while somebody goes on and on, and then no more', async () => {
+    const f = fixture()
+    // A key that is held down for seconds.
+    for (let n = 0; n < 100; n++) {
+      await f.ask('a')
+      f.pass(50)
+    }
+    expect(new Set(f.keys).size).toBe(1)
+    f.pass(1500)
+    await f.ask('a')
+    expect(new Set(f.keys).size).toBe(2)
+  })
+})
+
+test('a key of an attempt is nobody else’s, also where a page came by plain http', () => {
+  const keys = Array.from({ length: 100 }, newKey)
+  expect(new Set(keys)).toHaveLength(100)
+  expect(keys[0]).toMatch(/^[\da-f]{32}$/)
+})

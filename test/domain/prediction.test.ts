@@ -1,0 +1,75 @@
+import { describe, expect, test } from 'vitest'
+import { PREDICTION_ERRORS } from '../../src/domain/errors.ts'
+import { isFinal, isLegal, STATUSES, type Status } from '../../src/domain/prediction.ts'
+import { type Filter, matches } from '../../src/domain/prediction-filter.ts'
+import { fresh, T } from '../support/store.ts'
+
+describe('statuses', () => {
+  const FINAL = STATUSES.filter(isFinal)
+
+  test('the final ones are COMPLETED, FAILED and CANCELED', () => {
+    expect(FINAL).toEqual(['COMPLETED', 'FAILED', 'CANCELED'])
+  })
+
+  test('a step is legal exactly if it leads further', () => {
+    const rank: Record<Status, number> = {
+      QUEUED: 0,
+      CREATED: 1,
+      PROCESSING: 2,
+      COMPLETED: 3,
+      FAILED: 3,
+      CANCELED: 3,
+    }
+    for (const from of STATUSES)
+      for (const to of STATUSES) expect(isLegal(from, to), `${from} → ${to}`).toBe(rank[to] > rank[from])
+  })
+
+  test('nothing leads out of COMPLETED and CANCELED, whatever error stands beside', () => {
+    for (const from of ['COMPLETED', 'CANCELED'] as const)
+      for (const to of STATUSES)
+        for (const error of [null, ...PREDICTION_ERRORS]) expect(isLegal(from, to, error)).toBe(false)
+  })
+
+  test('FAILED is left where the gateway had guessed it, for an end and for nothing else', () => {
+    const guesses = PREDICTION_ERRORS.filter(error => isLegal('FAILED', 'COMPLETED', error))
+    expect(guesses).toEqual(['TIMED_OUT', 'SUBMISSION_UNKNOWN'])
+    for (const to of STATUSES)
+      for (const error of [null, ...PREDICTION_ERRORS])
+        expect(isLegal('FAILED', to, error), `${error} → ${to}`).toBe(
+          error !== null && guesses.includes(error) && FINAL.includes(to),
+        )
+  })
+})
+
+describe('a filter', () => {
+  const p = fresh({ id: 'a', status: 'FAILED', tags: ['red', 'blue'] })
+  test.each<[string, Filter, boolean]>([
+    ['without a field lets everything through', {}, true],
+    ['ids: one of them', { ids: ['b', 'a'] }, true],
+    ['ids: none of them', { ids: ['b', 'A'] }, false],
+    ['ids: an empty list', { ids: [] }, false],
+    ['statuses: one of them', { statuses: ['QUEUED', 'FAILED'] }, true],
+    ['statuses: none of them', { statuses: ['QUEUED'] }, false],
+    ['statuses: an empty list', { statuses: [] }, false],
+    ['models: one of them', { models: ['WAN_2_2_I2V_PLUS_1080P'] }, true],
+    ['models: none of them', { models: ['WAN_2_2_I2V_PLUS_480P'] }, false],
+    ['models: an empty list', { models: [] }, false],
+    ['tags: any one is enough', { tags: ['green', 'blue'] }, true],
+    ['tags: none of them', { tags: ['green'] }, false],
+    ['tags: a part of one', { tags: ['re'] }, false],
+    ['tags: an empty list', { tags: [] }, false],
+    ['createdAfter: strictly', { createdAfter: T }, false],
+    ['createdAfter: a millisecond earlier', { createdAfter: T - 1 }, true],
+    ['createdBefore: strictly', { createdBefore: T }, false],
+    ['createdBefore: a millisecond later', { createdBefore: T + 1 }, true],
+    ['fields are joined by "and"', { ids: ['a'], statuses: ['QUEUED'] }, false],
+    ['all fields at once', { ids: ['a'], statuses: ['FAILED'], tags: ['red'], createdAfter: 0 }, true],
+    ['a field that is undefined is no field', { ids: undefined, tags: undefined }, true],
+  ])('%s', (_, filter, through) => {
+    expect(matches(filter, p)).toBe(through)
+  })
+
+  test('asking for tags, it lets nothing through that has none', () => {
+    expect(matches({ tags: ['red'] }, fresh())).toBe(false)
+  })
+})

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest'
+import { type Harness, startGateway, submit, take } from '../support/gateway.ts'
+import { until } from '../support/until.ts'
+
+const scrape = async (harness: Harness) => (await harness.fetch('/metrics')).text()
+/** What stands behind `name{labels}`, the labels in the order of the line. */
+const figure = (text: string, name: string, labels: string) =>
+  Number(new RegExp(`^${name}\\{${labels}\\} (\\S+)$`, 'm').exec(text)?.[1])
+
+test('figures and log lines carry the app by its name, and never its id or its key', async () => {
+  await using harness = await startGateway()
+  const { gateway, log } = harness
+  const other = await gateway.issueKey('other', 60 * 60 * 1000)
+  const ids = (await gateway.store.listApps()).map(({ id }) => id)
+  expect(ids).toHaveLength(2)
+
+  const feed = harness.subscribe('WebSocket', 'subscription { predictionFeed { __typename } }', {}, other)
+  await take(feed, 1)
+  await submit(harness, 'a long one sim:seconds=600')
+  await submit(harness, 'a short one sim:seconds=0', other)
+  const CANCEL = 'mutation { cancelPrediction(input: {id: "none"}) { ... on Error { code } } }'
+  await harness.query(CANCEL, {}, other)
+
+  const text = await until(async () => {
+    const now = await scrape(harness)
+    return figure(now, 'rushes_queue_seconds_count', 'app="other"') === 1 &&
+      figure(now, 'rushes_app_predictions', 'app="test",state="in_flight"') === 1
+      ? now
+      : null
+  })
+  expect(figure(text, 'rushes_app_predictions', 'app="test",state="queued"')).toBe(0)
+  expect(figure(text, 'rushes_app_spent_usd', 'app="test"')).toBe(0.8)
+  expect(figure(text, 'rushes_app_watchers', 'app="test"')).toBe(0)
+  expect(figure(text, 'rushes_app_watchers', 'app="other"')).toBe(1)
+  expect(figure(text, 'rushes_refused_total', 'app="other",reason="NOT_FOUND"')).toBe(1)
+
+  expect(log.find(({ message }) => message === 'submitted')?.fields).toMatchObject({
+    app: expect.stringMatching(/^(test|other)$/),
+    queuedMs: expect.any(Number),
+  })
+  const told = text + JSON.stringify(log)
+  for (const secret of [...ids, harness.key, harness.key.slice(0, 12), other.slice(0, 12)])
+    expect(told).not.toContain(secret)
+})
+
+test('an app that is made while the gateway runs is known by its name from its first request on', async () => {
+  await using harness = await startGateway()
+  const key = await harness.gateway.issueKey('late', 60 * 60 * 1000)
+  await submit(harness, 'sim:seconds=0', key)
+  const line = await until(() => harness.log.find(({ message }) => message === 'submitted') ?? null)
+  expect(line.fields.app).toBe('late')
+})

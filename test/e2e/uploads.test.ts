@@ -1,0 +1,413 @@
+/**
+ * uploadImage and what becomes of it, as an app meets it.
+ */
+import { describe, expect, test } from 'vitest'
+import { encodeId } from '../../src/graphql/global-id.ts'
+import { type Harness, type HarnessOptions, startGateway } from '../support/gateway.ts'
+import { mint, STILL } from '../support/token.ts'
+import { until } from '../support/until.ts'
+import { fileOf, formOf, JPEG, partsOf, png, send, upload, uploaded } from '../support/upload.ts'
+
+const HOUR = 60 * 60 * 1000
+const DAY = 24 * HOUR
+const UNKNOWN = encodeId('Upload', '018f0000-0000-7000-8000-000000000000')
+
+/** A gateway that sends nothing, and whose clock can leap. */
+async function open(options: HarnessOptions = {}) {
+  let ahead = 0
+  const harness = await startGateway({ overrides: { ...STILL, now: () => Date.now() + ahead }, ...options })
+  return Object.assign(harness, {
+    leap(ms: number) {
+      ahead += ms
+    },
+  })
+}
+
+const SUBMIT = `mutation ($input: SubmitVideoInput!) {
+  submitVideo(input: $input) {
+    ... on SubmitVideoPayload { prediction { id status input { imageUrl } } }
+    ... on IdempotencyConflictError { prediction { id } }
+    ... on Error { code }
+  }
+}`
+const submit = async (harness: Harness, uploadId: string, more: object = {}, key?: string) => {
+  const input = { image: { uploadId }, prompt: 'a cat', ...more }
+  const { data, errors } = await harness.query(SUBMIT, { input }, key)
+  if (errors) throw new Error(JSON.stringify(errors))
+  return data.submitVideo
+}
+const NODE = `query ($id: ID!) { node(id: $id) { __typename ... on Upload { id url bytes } } }`
+const node = async (harness: Harness, id: string, key?: string) =>
+  (await harness.query(NODE, { id }, key)).data.node
+
+const bmp = (width: number, height: number): Buffer => {
+  const data = Buffer.alloc(70)
+  data.write('BM', 0, 'latin1')
+  data.writeUInt32LE(40, 14)
+  data.writeInt32LE(width, 18)
+  data.writeInt32LE(height, 22)
+  return data
+}
+const webp = Buffer.concat([
+  Buffer.from('RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\x3f\xc1\x31\0', 'latin1'),
+  Buffer.alloc(16),
+])
+
+describe('uploadImage', () => {
+  test.each([
+    ['a JPEG', JPEG, { contentType: 'image/jpeg', width: 1280, height: 720 }],
+    ['a PNG', png(2000, 31, 17), { contentType: 'image/png', width: 31, height: 17 }],
+    ['a BMP whose rows run down', bmp(7, -5), { contentType: 'image/bmp', width: 7, height: 5 }],
+    ['a WebP', webp, { contentType: 'image/webp', width: 320, height: 200 }],
+    ['25 MB', png(25 * 1024 * 1024), { bytes: 25 * 1024 * 1024 }],
+  ])('takes %s, by its bytes', async (_, data, facts) => {
+    await using harness = await open()
+    const made = await uploaded(harness, data)
+    expect(made).toMatchObject({ bytes: data.length, ...facts })
+    expect(made.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/uploads\/[\w-]{24}$/)
+    expect(Date.parse(made.expiresAt) - Date.now()).toBeGreaterThan(7 * DAY - HOUR)
+    const preview = await harness.fetch(new URL(made.url).pathname)
+    expect(Buffer.from(await preview.arrayBuffer()).equals(data)).toBe(true)
+  })
+
+  test.each([
+    ['a page', '<html><script>alert(1)</script></html>', 'expected a JPEG, PNG, WebP or BMP'],
+    [
+      'a drawing that may have scripts',
+      '<svg xmlns="http://www.w3.org/2000/svg"/>',
+      'expected a JPEG, PNG, WebP or BMP',
+    ],
+    ['nothing', '', 'expected a file that is not empty'],
+    ['over 25 MB', png(25 * 1024 * 1024 + 1), 'expected at most 25 MB'],
+    ['far over 25 MB', png(30 * 1024 * 1024), 'expected at most 25 MB'],
+    [
+      'an image cut off before its sides',
+      JPEG.subarray(0, 20),
+      'expected an image that says its width and height',
+    ],
+    [
+      'sides that no number of the schema holds',
+      png(100, 2 ** 32 - 1, 1),
+      'expected sides of at most 65535 pixels',
+    ],
+  ])('refuses %s, whatever its name and type say', async (_, data, message) => {
+    await using harness = await open()
+    expect(await upload(harness, data)).toEqual({
+      __typename: 'InvalidInputError',
+      issues: [{ path: ['input', 'file'], message }],
+      code: 'INVALID_INPUT',
+      message: 'The input is not valid.',
+      retryable: false,
+    })
+    expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
+  test('its name and declared type are not looked at, however strange', async () => {
+    await using harness = await open()
+    const [operations, map] = partsOf(JPEG)
+    for (const [filename, type] of [
+      ['../../etc/passwd', 'text/html'],
+      ['cat.svg', 'image/svg+xml'],
+      ['', 'application/x-nonsense'],
+      ['ü\u0000.png', undefined],
+    ] as const) {
+      const file = { ...fileOf(JPEG), filename, ...(type && { type }) }
+      const answer = await send(harness, formOf([operations!, map!, file]))
+      const { data } = (await answer.json()) as { data: { uploadImage: { upload: { contentType: string } } } }
+      expect(data.uploadImage.upload.contentType).toBe('image/jpeg')
+    }
+  })
+
+  test('the same image again is the same upload, of its app alone', async () => {
+    await using harness = await open()
+    const other = await harness.gateway.issueKey('other', HOUR)
+    const first = await uploaded(harness)
+    harness.leap(HOUR / 2)
+    const again = await uploaded(harness)
+    expect([again.id, again.url]).toEqual([first.id, first.url])
+    expect(Date.parse(again.expiresAt)).toBeGreaterThan(Date.parse(first.expiresAt))
+    const theirs = await uploaded(harness, JPEG, other)
+    expect([theirs.id, theirs.url]).not.toContain(first.id)
+    expect(theirs.url).not.toBe(first.url)
+  })
+
+  test('over what an app may keep twenty at once get a time to wait, and another app none of it', async () => {
+    const most = 1024 * 1024
+    await using harness = await open({ env: { MAX_UPLOAD_BYTES_PER_APP: `${most}` } })
+    const answers = await Promise.all(Array.from({ length: 20 }, () => upload(harness, png(100 * 1024))))
+    const kept = answers.filter(({ __typename }) => __typename === 'UploadImagePayload')
+    expect(kept).toHaveLength(10)
+    const refused = answers.find(({ __typename }) => __typename === 'RateLimitedError')
+    expect(refused).toMatchObject({ code: 'RATE_LIMITED', retryable: true })
+    // Of those that were still being written it could not be told whether they stay.
+    expect((await upload(harness, png(100 * 1024))).retryAfterMs).toBeGreaterThan(7 * DAY - HOUR)
+    const other = await harness.gateway.issueKey('other', HOUR)
+    expect((await upload(harness, png(), other)).__typename).toBe('UploadImagePayload')
+    expect((await upload(harness, png(most + 1))).issues[0].message).toBe(
+      `expected at most ${most} bytes, what an app may keep`,
+    )
+  })
+
+  test('what has expired makes room, by itself', async () => {
+    const most = 1024 * 1024
+    const env = { MAX_UPLOAD_BYTES_PER_APP: `${most}`, MAX_UPLOADS_PER_MINUTE_PER_APP: '100000' }
+    await using harness = await open({ env })
+    await uploaded(harness, png(most))
+    const { retryAfterMs } = await upload(harness, png(most))
+    harness.leap(retryAfterMs)
+    const key = await harness.gateway.issueKey('test', 30 * DAY)
+    // It begins with what is to be pruned.
+    await harness.restart()
+    await until(async () => (await upload(harness, png(most), key)).upload ?? null)
+  })
+
+  test.each([
+    ['a text', { file: 'cat.jpg' }],
+    ['null', { file: null }],
+    ['nothing', {}],
+    ['an object like a file', { file: { read: 'x', name: 'cat.jpg' } }],
+    ['a list', { file: [1, 2, 3] }],
+  ])('%s by JSON is no file: a request error', async (_, variables) => {
+    await using harness = await open()
+    const { data, errors } = await harness.query(
+      'mutation ($file: File!) { uploadImage(input: { file: $file }) { __typename } }',
+      variables,
+    )
+    expect(data).toBeUndefined()
+    expect(errors![0]!.message).toContain('$file')
+    expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
+  test.each(['"cat.jpg"', 'null', '{ read: 1 }', '[]', '1'])('the literal %s is no file', async literal => {
+    await using harness = await open()
+    const { data, errors } = await harness.query(
+      `mutation { uploadImage(input: { file: ${literal} }) { __typename } }`,
+    )
+    expect([data, errors!.length > 0]).toEqual([undefined, true])
+  })
+})
+
+describe('a token', () => {
+  test('that may only submit is told of its own upload, and submits with it', async () => {
+    await using harness = await open()
+    const token = await mint(harness, { permissions: ['SUBMIT'], tags: ['a'] })
+    const made = await uploaded(harness, png(), token)
+    expect(made.url).toContain('/uploads/')
+    const { prediction } = await submit(harness, made.id, {}, token)
+    expect(prediction.input.imageUrl).toBe(made.url)
+  })
+
+  test('that may only read gets ForbiddenError, and its file is not read', async () => {
+    await using harness = await open()
+    const token = await mint(harness, { permissions: ['READ'] })
+    expect(await upload(harness, JPEG, token)).toEqual({
+      __typename: 'ForbiddenError',
+      code: 'FORBIDDEN',
+      message: 'This token does not permit that.',
+      retryable: false,
+    })
+    const answer = await send(harness, formOf(partsOf(png(20 * 1024 * 1024))), token)
+    expect(answer.headers.get('connection')).toBe('close')
+    expect(((await answer.json()) as { data: { uploadImage: object } }).data.uploadImage).toMatchObject({
+      code: 'FORBIDDEN',
+    })
+  })
+
+  test('of a restriction sees what such a token uploaded, and the key sees all; nobody else, nothing', async () => {
+    await using harness = await open()
+    const tokens = {
+      a: await mint(harness, { tags: ['a'] }),
+      'a again': await mint(harness, { tags: ['a'] }),
+      b: await mint(harness, { tags: ['b'] }),
+      whole: await mint(harness),
+      key: harness.key,
+      stranger: await harness.gateway.issueKey('other', HOUR),
+    }
+    const made = await uploaded(harness, png(), tokens.a)
+    const mine = await uploaded(harness, png())
+    const told: Record<string, unknown> = {}
+    for (const [name, key] of Object.entries(tokens)) {
+      const seen = await Promise.all([made.id, mine.id].map(id => node(harness, id, key)))
+      const submitted = await Promise.all([made.id, mine.id].map(id => submit(harness, id, {}, key)))
+      told[name] = [seen.map(one => one !== null), submitted.map(({ code }) => code ?? 'taken')]
+    }
+    const [both, first, none] = [
+      [
+        [true, true],
+        ['taken', 'taken'],
+      ],
+      [
+        [true, false],
+        ['taken', 'NOT_FOUND'],
+      ],
+      [
+        [false, false],
+        ['NOT_FOUND', 'NOT_FOUND'],
+      ],
+    ]
+    expect(told).toEqual({ a: first, 'a again': first, b: none, whole: both, key: both, stranger: none })
+  })
+})
+
+describe('an upload in a prediction', () => {
+  test('is its imageUrl, under PUBLIC_URL where there is one, live and in lists', async () => {
+    await using harness = await open({ env: { PUBLIC_URL: 'https://rushes.example/api' } })
+    const made = await uploaded(harness)
+    expect(made.url).toMatch(/^https:\/\/rushes\.example\/api\/uploads\/[\w-]{24}$/)
+    const feed = harness.subscribe(
+      'WebSocket',
+      'subscription { predictionFeed { ... on PredictionEvent { prediction { input { imageUrl } } } } }',
+    )
+    await feed.next()
+    await submit(harness, made.id)
+    const { value } = await feed.next()
+    expect(value.data.predictionFeed.prediction.input.imageUrl).toBe(made.url)
+    const { data } = await harness.query('{ predictions { edges { node { input { imageUrl } } } } }')
+    expect(data.predictions.edges[0].node.input.imageUrl).toBe(made.url)
+  })
+
+  test('is part of what an idempotency key stands for', async () => {
+    await using harness = await open()
+    const [one, other] = [await uploaded(harness), await uploaded(harness, png())]
+    const first = await submit(harness, one.id, { idempotencyKey: 'k' })
+    expect((await submit(harness, one.id, { idempotencyKey: 'k' })).prediction.id).toBe(first.prediction.id)
+    const conflict = { code: 'IDEMPOTENCY_CONFLICT', prediction: { id: first.prediction.id } }
+    expect(await submit(harness, other.id, { idempotencyKey: 'k' })).toEqual(conflict)
+    const byUrl = { image: { url: one.url }, idempotencyKey: 'k' }
+    expect(await submit(harness, one.id, byUrl)).toEqual(conflict)
+  })
+
+  test('that has expired looks like one that never was', async () => {
+    await using harness = await open()
+    const made = await uploaded(harness)
+    harness.leap(7 * DAY + HOUR)
+    const key = await harness.gateway.issueKey('test', 30 * DAY)
+    for (const id of [made.id, UNKNOWN, 'x', encodeId('Prediction', 'x')]) {
+      expect(await node(harness, id, key)).toBeNull()
+      expect(await submit(harness, id, {}, key)).toEqual({ code: 'NOT_FOUND' })
+    }
+  })
+
+  test('stays to be looked at as long as the job waits', async () => {
+    await using harness = await open()
+    const path = async (data: Buffer) => new URL((await uploaded(harness, data)).url).pathname
+    const made = await uploaded(harness)
+    const [needed, other] = [new URL(made.url).pathname, await path(png())]
+    const { prediction } = await submit(harness, made.id)
+    harness.leap(8 * DAY)
+    await harness.restart()
+    await until(async () => (await harness.fetch(other)).status === 404)
+    expect((await harness.fetch(needed)).status).toBe(200)
+    const key = await harness.gateway.issueKey('test', 30 * DAY)
+    const CANCEL = 'mutation ($id: ID!) { cancelPrediction(input: { id: $id }) { __typename } }'
+    await harness.query(CANCEL, { id: prediction.id }, key)
+    await harness.restart()
+    await until(async () => (await harness.fetch(needed)).status === 404)
+  })
+
+  test('is there for a retry, and a retry without it says what is wrong', async () => {
+    await using harness = await open()
+    const key = await harness.gateway.issueKey('test', 30 * DAY)
+    const made = await uploaded(harness)
+    const { prediction } = await submit(harness, made.id, { tags: ['a'] })
+    await harness.query('mutation ($id: ID!) { cancelPrediction(input: { id: $id }) { __typename } }', {
+      id: prediction.id,
+    })
+    const RETRY = `mutation ($id: ID!) {
+      retryPrediction(input: { id: $id }) {
+        ... on RetryPredictionPayload { prediction { input { imageUrl } } }
+        ... on InvalidInputError { issues { path message } }
+        ... on Error { code }
+      }
+    }`
+    const retry = async (by: string) =>
+      (await harness.query(RETRY, { id: prediction.id }, by)).data.retryPrediction
+    const again = { prediction: { input: { imageUrl: made.url } } }
+    expect(await retry(key)).toEqual(again)
+    // It sees the prediction, though not the upload.
+    expect(await retry(await mint(harness, { tags: ['a'] }))).toEqual(again)
+    harness.leap(7 * DAY + HOUR)
+    expect(await retry(key)).toEqual({
+      code: 'INVALID_INPUT',
+      issues: [
+        { path: ['input', 'id'], message: 'its uploaded image has expired; upload it again and submit anew' },
+      ],
+    })
+  })
+})
+
+describe('a preview', () => {
+  test('is an image to any page, and can be nothing else', async () => {
+    await using harness = await open()
+    const { url } = await uploaded(harness)
+    const { pathname } = new URL(url)
+    const answer = await harness.fetch(pathname)
+    expect(Object.fromEntries(answer.headers)).toMatchObject({
+      'content-type': 'image/jpeg',
+      'content-length': `${JPEG.length}`,
+      'content-disposition': 'inline; filename="image.jpg"',
+      'content-security-policy': "default-src 'none'; sandbox; frame-ancestors 'none'",
+      'cross-origin-resource-policy': 'cross-origin',
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'private, max-age=86400',
+    })
+    const head = await harness.fetch(pathname, { method: 'HEAD' })
+    expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([
+      200,
+      `${JPEG.length}`,
+      '',
+    ])
+    const etag = answer.headers.get('etag')!
+    for (const known of [etag, `W/${etag}`, `"x", ${etag}`, '*']) {
+      const again = await harness.fetch(pathname, { headers: { 'if-none-match': known } })
+      expect([again.status, await again.text(), again.headers.get('etag')]).toEqual([304, '', etag])
+    }
+    expect((await harness.fetch(pathname, { headers: { 'if-none-match': '"x"' } })).status).toBe(200)
+    expect((await harness.fetch(pathname, { method: 'POST' })).status).toBe(405)
+  })
+
+  test('is kept by a browser for no longer than it is good', async () => {
+    await using harness = await open()
+    const { pathname } = new URL((await uploaded(harness)).url)
+    harness.leap(7 * DAY - 60_000)
+    const [, seconds] = /max-age=(\d+)$/.exec((await harness.fetch(pathname)).headers.get('cache-control')!)!
+    expect(Number(seconds)).toBeLessThanOrEqual(60)
+  })
+
+  test('of no address gets one and the same 404', async () => {
+    await using harness = await open()
+    const { url, id } = await uploaded(harness)
+    const { pathname } = new URL(url)
+    const said = async (path: string) => {
+      const answer = await harness.fetch(path)
+      const headers = [...answer.headers].filter(([name]) => name !== 'date')
+      return [answer.status, await answer.text(), headers]
+    }
+    const unknown = await said(`/uploads/${'x'.repeat(24)}`)
+    expect(unknown[0]).toBe(404)
+    for (const path of [
+      '',
+      'x',
+      id,
+      '..%2f',
+      `${'x'.repeat(24)}/`,
+      `${pathname.slice(9)}x`,
+      pathname.slice(9, -1),
+    ])
+      expect([path, await said(`/uploads/${path}`)]).toEqual([path, unknown])
+    expect((await harness.fetch(`${pathname}?x=1`)).status).toBe(200)
+  })
+})
+
+test('a file in a variable that is not the first place is put where it belongs', async () => {
+  await using harness = await open()
+  const query = 'mutation ($input: UploadImageInput!) { uploadImage(input: $input) { __typename } }'
+  const body = formOf([
+    { name: 'operations', body: JSON.stringify({ query, variables: { input: { file: null } } }) },
+    { name: 'map', body: '{"cat":["variables.input.file"]}' },
+    fileOf(JPEG, 'cat'),
+  ])
+  expect(await (await send(harness, body)).json()).toEqual({
+    data: { uploadImage: { __typename: 'UploadImagePayload' } },
+  })
+})

@@ -1,0 +1,139 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
+import { request } from 'undici'
+import { expect, test } from 'vitest'
+import { type Harness, startGateway } from '../../support/gateway.ts'
+
+const SOURCES = 'src/dashboard'
+const files = readdirSync(SOURCES)
+
+async function read(harness: Harness, path: string) {
+  const response = await harness.fetch(path)
+  return { status: response.status, headers: response.headers, text: await response.text() }
+}
+
+/** What a document names: its scripts, styles and pictures. */
+const namedBy = (html: string) => [...html.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(match => match[1]!)
+const importsOf = (script: string) =>
+  [...script.matchAll(/(?:^|;)(?:import|export)(?:[^'";()=]*\bfrom)?\s*["']([^"'\s]+)["']/gm)].map(
+    match => match[1]!,
+  )
+
+test('whatever the pages and their scripts name is there, and comes from the gateway', async () => {
+  await using harness = await startGateway()
+  const { text: page } = await read(harness, '/')
+  const map = JSON.parse(/<script type="importmap">(.*?)<\/script>/.exec(page)![1]!).imports
+  const graphiql = await harness.fetch('/graphql', { headers: { accept: 'text/html' } })
+  const seen = new Map<string, string>()
+  const waiting = [...namedBy(page), ...namedBy(await graphiql.text())]
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    if (seen.has(path)) continue
+    const { status, headers, text } = await read(harness, path)
+    expect([path, status]).toEqual([path, 200])
+    seen.set(path, headers.get('content-type')!)
+    if (!/\.(ts|m?js)$/.test(path) || path.includes('/graphiql/')) continue
+    for (const name of importsOf(text)) {
+      const target = name.startsWith('.') ? new URL(name, `http://x${path}`).pathname : map[name]
+      expect([path, name, typeof target]).toEqual([path, name, 'string'])
+      waiting.push(target)
+    }
+  }
+  const scripts = [...seen].filter(([path]) => /\.(ts|m?js)$/.test(path))
+  expect(new Set(scripts.map(([, type]) => type))).toEqual(new Set(['text/javascript; charset=utf-8']))
+  // No file of the dashboard is left over.
+  const served = new Set([...seen.keys()].map(path => path.replace('/assets/dashboard/', '')))
+  expect(files.filter(file => !served.has(file))).toEqual(['index.html', 'tsconfig.json'])
+})
+
+test('no file of the dashboard names another host', () => {
+  const named = files.flatMap(file =>
+    [...readFileSync(`${SOURCES}/${file}`, 'utf8').matchAll(/https?:\/\/[\w.-]+\w/g)].map(match => [
+      file,
+      match[0],
+    ]),
+  )
+  expect(named).toEqual([['icon.svg', 'http://www.w3.org']])
+})
+
+test('the page may run the gateway’s own scripts and no other, and nothing may frame it', async () => {
+  await using harness = await startGateway()
+  const { headers, text } = await read(harness, '/')
+  const policy = new Map(
+    headers
+      .get('content-security-policy')!
+      .split('; ')
+      .map(part => [part.slice(0, part.indexOf(' ')), part.slice(part.indexOf(' ') + 1)]),
+  )
+  const map = /<script type="importmap">(.*?)<\/script>/.exec(text)![1]!
+  const hash = createHash('sha256').update(map).digest('base64')
+  expect(policy.get('default-src')).toBe("'none'")
+  expect(policy.get('script-src')).toBe(`'self' 'sha256-${hash}'`)
+  expect(policy.get('style-src')).toBe("'self'")
+  expect(policy.get('connect-src')).toBe("'self'")
+  expect(policy.get('frame-ancestors')).toBe("'none'")
+  expect(headers.get('x-content-type-options')).toBe('nosniff')
+  expect(headers.get('referrer-policy')).toBe('no-referrer')
+  // A script is no page.
+  const script = await read(harness, '/assets/dashboard/main.ts')
+  expect(script.headers.get('content-security-policy')).toContain("default-src 'none'")
+})
+
+test.each([
+  '/',
+  '/assets/dashboard/dashboard-state.ts',
+  '/assets/dashboard/base.css',
+  '/assets/lib/preact/dist/preact.mjs',
+])('%s is sent again only where it has changed, and HEAD has its size', async path => {
+  await using harness = await startGateway()
+  const { status, headers, text } = await read(harness, path)
+  expect(status).toBe(200)
+  const etag = headers.get('etag')!
+  const again = await harness.fetch(path, { headers: { 'if-none-match': etag } })
+  expect([again.status, await again.text()]).toEqual([304, ''])
+  expect((await harness.fetch(path, { headers: { 'if-none-match': '"another"' } })).status).toBe(200)
+  for (const known of [`W/${etag}`, `"x", ${etag}`, '*'])
+    expect((await harness.fetch(path, { headers: { 'if-none-match': known } })).status).toBe(304)
+  const plain = { 'accept-encoding': 'identity' }
+  const head = await harness.fetch(path, { method: 'HEAD', headers: plain })
+  expect(head.headers.get('content-length')).toBe(String(Buffer.byteLength(text)))
+  const packed = await request(`${harness.gateway.url}${path}`, { headers: { 'accept-encoding': 'gzip' } })
+  expect(packed.headers).toMatchObject({ 'content-encoding': 'gzip', vary: 'Accept-Encoding' })
+  expect(gunzipSync(await packed.body.bytes()).toString()).toBe(text)
+  expect(await head.text()).toBe('')
+})
+
+test('scripts are sent without their types, and without a word on stderr', async () => {
+  await using harness = await startGateway()
+  const warned: Error[] = []
+  const listen = (warning: Error) => warned.push(warning)
+  process.on('warning', listen)
+  const { text } = await read(harness, '/assets/dashboard/prediction-list.ts')
+  await new Promise(resolve => setImmediate(resolve))
+  process.off('warning', listen)
+  expect(text).not.toMatch(/export type|interface /)
+  expect(warned).toEqual([])
+})
+
+test.each([
+  '/assets',
+  '/assets/',
+  '/assets/dashboard/',
+  '/assets/dashboard/nothing.ts',
+  '/assets/dashboard/tsconfig.json',
+  '/assets/dashboard/..%2f..%2fpackage.json',
+  '/assets/dashboard/%2e%2e/main.ts',
+  '/assets/client/../main.ts',
+  '/assets/server/http/http-server.ts',
+  '/assets/lib/pino/pino.js',
+  '/assets/lib/preact/package.json',
+  '/assets/lib/preact/..%2fpino/pino.js',
+  '/index.html',
+])('%s is nothing', async path => {
+  await using harness = await startGateway()
+  const { status, text } = await read(harness, path)
+  expect([status, text]).toEqual([
+    404,
+    'There is nothing here. The dashboard is at /, the API at /graphql.\n',
+  ])
+})

@@ -1,0 +1,188 @@
+import { globSync, readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { buildSchema, coerceInputValue, type GraphQLInputObjectType, parse, validate } from 'graphql'
+import { request } from 'undici'
+import { expect, test } from 'vitest'
+import { createHeld } from '../../../src/server/web/graphiql-assets.ts'
+import { firstTab } from '../../../src/server/web/graphiql-first-tab.ts'
+import { startGateway } from '../../support/gateway.ts'
+import { emptyFolder, run } from '../../support/process.ts'
+import { until } from '../../support/until.ts'
+
+/** Chromium's, for a page. */
+const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8'
+const accept = (value: string) => ({ headers: { accept: value } })
+
+const PACK = join('src', 'server', 'web', 'graphiql-pack.ts')
+
+/** The address of its parts, as the page names it. */
+const partsIn = (html: string) => /"parts":"([^"]+)"/.exec(html)![1]!
+
+test('a browser gets GraphiQL where clients get the API', async () => {
+  await using gateway = await startGateway()
+  const page = await gateway.fetch('/graphql', accept(BROWSER))
+  expect(page.status).toBe(200)
+  expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8')
+  const html = await page.text()
+  expect(html).toContain('<title>Rushes · GraphiQL</title>')
+  expect(html).not.toContain(gateway.key)
+  expect(html.length).toBeLessThan(20_000)
+})
+
+test.each([
+  'application/json',
+  'application/graphql-response+json, application/json;q=0.9',
+  'application/json, text/html',
+  'text/html;q=0.5, application/json',
+  'text/html;q=0',
+  'text/event-stream',
+  '*/*',
+])('a GET that would rather have %s is the API', async wanted => {
+  await using gateway = await startGateway()
+  const answer = await gateway.fetch('/graphql?query={__typename}', accept(wanted))
+  expect(answer.status).toBe(401)
+  expect(answer.headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'")
+})
+
+test('a POST is the API, whatever it would rather have', async () => {
+  await using gateway = await startGateway()
+  const answer = await gateway.fetch('/graphql', { method: 'POST', ...accept(BROWSER) })
+  expect(answer.status).toBe(401)
+})
+
+test('a HEAD has the headers of the page, and no body', async () => {
+  await using gateway = await startGateway()
+  const [page, head] = await Promise.all(
+    ['GET', 'HEAD'].map(method => gateway.fetch('/graphql', { method, ...accept(BROWSER) })),
+  )
+  const named = (response: typeof page) =>
+    Object.fromEntries([...response!.headers].filter(([name]) => name !== 'date'))
+  expect(head!.status).toBe(200)
+  expect(named(head)).toEqual(named(page))
+  expect(await head!.text()).toBe('')
+})
+
+test('the page allows scripts of its own origin, no other host, no frame and no form', async () => {
+  await using gateway = await startGateway()
+  const { headers } = await gateway.fetch('/graphql', accept(BROWSER))
+  const policy = headers.get('content-security-policy')!.split('; ')
+  expect(policy).toContain("default-src 'none'")
+  expect(policy).toContain("connect-src 'self'")
+  expect(policy).toContain("frame-ancestors 'none'")
+  expect(policy).toContain("form-action 'none'")
+  expect(policy).toContain("script-src 'self'")
+  expect(headers.get('x-content-type-options')).toBe('nosniff')
+})
+
+test('a page that a browser has is not sent again', async () => {
+  await using gateway = await startGateway()
+  const first = await gateway.fetch('/graphql', accept(BROWSER))
+  expect(first.headers.get('cache-control')).toBe('no-cache')
+  expect(first.headers.get('vary')).toBe('Accept')
+  const again = await gateway.fetch('/graphql', {
+    headers: { accept: BROWSER, 'if-none-match': first.headers.get('etag')! },
+  })
+  expect([again.status, await again.text()]).toEqual([304, ''])
+})
+
+test('its parts are kept for good, and sent compressed to whoever can read that', async () => {
+  await using gateway = await startGateway()
+  const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
+  for (const name of ['graphiql.js', 'graphiql.css', 'editorWorkerService.js', 'graphql.js', 'json.js']) {
+    // Undici's own request: its fetch would unpack.
+    const url = `${gateway.gateway.url}${parts}${name}`
+    const packed = await request(url, { headers: { 'accept-encoding': 'gzip, br' } })
+    expect(packed.headers).toMatchObject({
+      'cache-control': 'public, max-age=31536000, immutable',
+      'content-encoding': 'gzip',
+      'content-type': name.endsWith('.css') ? 'text/css; charset=utf-8' : 'text/javascript; charset=utf-8',
+      vary: 'Accept-Encoding',
+    })
+    const plain = await request(url)
+    expect(plain.headers['content-encoding']).toBeUndefined()
+    const text = await plain.body.text()
+    expect(text.length).toBeGreaterThan(400_000)
+    expect(gunzipSync(await packed.body.bytes()).toString()).toBe(text)
+    const known = await request(url, { headers: { 'if-none-match': `W/${packed.headers.etag}` } })
+    expect([known.statusCode, await known.body.text()]).toEqual([304, ''])
+  }
+})
+
+test('who asks for its parts unpacked and does not read them costs next to nothing', async () => {
+  await using gateway = await startGateway()
+  const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
+  const { port } = new URL(gateway.gateway.url)
+  const sockets = Array.from({ length: 40 }, () => connect(Number(port), '127.0.0.1').pause())
+  const written = () => sockets.filter(socket => socket.bytesWritten > 0).length
+  for (const socket of sockets) socket.write(`GET ${parts}graphiql.js HTTP/1.1\r\nHost: x\r\n\r\n`)
+  await until(() => written() === sockets.length)
+  // Answered while they wait, and each of the forty would be five megabytes.
+  await request(`${gateway.gateway.url}${parts}json.js`).then(({ body }) => body.dump())
+  expect(process.memoryUsage().arrayBuffers).toBeLessThan(60 * 1024 * 1024)
+  for (const socket of sockets) socket.destroy()
+})
+
+test.each(['nothing.js', '../graphiql.js', 'constructor', ''])('there is no part %j', async name => {
+  await using gateway = await startGateway()
+  const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
+  const { statusCode, body } = await request(`${gateway.gateway.url}${parts}${name}`)
+  await body.dump()
+  expect(statusCode).toBe(404)
+})
+
+test('the page says so where the schema is not told', async () => {
+  const said = async (introspection: string) => {
+    await using gateway = await startGateway({ env: { ALLOW_INTROSPECTION: introspection } })
+    return (await gateway.fetch('/graphql', accept(BROWSER))).text()
+  }
+  expect(await said('1')).not.toContain('ALLOW_INTROSPECTION')
+  expect(await said('0')).toContain('ALLOW_INTROSPECTION=1')
+})
+
+test.each([null, 'http://127.0.0.1:1/files/sample.jpg'])(
+  'the first tab is valid, with the image %s',
+  image => {
+    const schema = buildSchema(readFileSync('schema.graphql', 'utf8'))
+    const { query, variables } = firstTab(image)
+    expect(validate(schema, parse(query))).toEqual([])
+    const input = schema.getType('SubmitVideoInput') as GraphQLInputObjectType
+    expect(coerceInputValue(variables.input, input)).toMatchObject(variables.input)
+    // As it is it can be played with a real account, and costs nothing: there is no such host.
+    expect(variables.input.image.url).toBe(image ?? 'https://images.example/first-frame.jpg')
+  },
+)
+
+test('who asks at once shares one packing, and who comes after the time it is held finds a new one', async () => {
+  const held = createHeld(1)
+  const [first, second] = await Promise.all([held.open(), held.open()])
+  expect(second).toBe(first)
+  await until(async () => (await held.open()) !== first)
+  await held.close()
+})
+
+test('what is held is the same to all who ask', async () => {
+  const held = createHeld()
+  expect(await held.open()).toBe(await held.open())
+  await held.close()
+})
+
+test('the package is for the process that packs alone, and nobody imports that', () => {
+  const importers = (pattern: RegExp) =>
+    globSync('src/**/*.ts').filter(file => pattern.test(readFileSync(file, 'utf8')))
+  expect(importers(/from '@graphql-yoga\/render-graphiql(\/graphiql)?'/)).toEqual([PACK])
+  expect(importers(/(from|import|import\() ?'[^']*\/graphiql-pack\.ts'/)).toEqual([])
+})
+
+test('a gateway that has served it has said nothing of it', async () => {
+  await using folder = await emptyFolder()
+  const env = { PORT: '0', DATABASE_URL: `file:${folder.path}/rushes.db` }
+  await using gateway = run('start.js', folder.path, env)
+  const [, endpoint] = await gateway.printed(/GraphQL +(\S+)/)
+  const page = await request(endpoint!, accept(BROWSER))
+  expect(await page.body.text()).toContain('GraphiQL')
+  gateway.child.kill('SIGTERM')
+  expect(await gateway.ended()).toMatchObject({ code: 0 })
+  expect(gateway.err).toBe('')
+})

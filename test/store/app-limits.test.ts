@@ -1,0 +1,322 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { wholeOf } from '../../src/domain/access-scope.ts'
+import type { Limits } from '../../src/domain/app-limits.ts'
+import type { Draft } from '../../src/domain/prediction.ts'
+import { openDatabase } from '../../src/store/sqlite/connection.ts'
+import { eq } from '../../src/store/sqlite/drizzle.ts'
+import { apps } from '../../src/store/sqlite/schema.ts'
+import { openSqlite } from '../../src/store/sqlite/sqlite-store.ts'
+import type { Bounds, Idempotency } from '../../src/store/store.ts'
+import { startGateway } from '../support/gateway.ts'
+import { add, draft, HOUR, MINUTE, newApp, PRICE, SECOND, sendAll, T } from '../support/store.ts'
+import { mint, STILL } from '../support/token.ts'
+import { until } from '../support/until.ts'
+
+/** As an operator sets them, beside a gateway that runs. */
+function limit(file: string, app: string, limits: Partial<Limits>): void {
+  const { db, close } = openDatabase(file, { alone: false })
+  db.update(apps).set(limits).where(eq(apps.name, app)).run()
+  close()
+}
+
+async function fixture(limits: Partial<Limits>) {
+  const folder = await mkdtemp(join(tmpdir(), 'rushes-limits-'))
+  const file = join(folder, 'rushes.db')
+  const store = openSqlite(file, () => {})
+  const other = await newApp(store)
+  const app = (await store.createApp('limited', T))!.id
+  limit(file, 'limited', limits)
+  const second = openSqlite(file, () => {})
+  let made = 0
+  return {
+    store,
+    /** Another process would open it like that. */
+    second,
+    app,
+    other,
+    file,
+    /** `created`, `repeated`, `conflict`, or why not. */
+    async create(at = T, key: string | null = null, over: Partial<Draft> = {}, bounds?: Bounds) {
+      const idempotency: Idempotency | null = key === null ? null : { space: '', key, fingerprint: key }
+      const on = made++ % 2 === 0 ? store : second
+      const creation = await on.create(draft(app, over), idempotency, at, bounds)
+      return creation.kind === 'refused' ? creation.refusal : creation.kind
+    },
+    usage: (at = T) => store.usage(wholeOf(app), at),
+    async [Symbol.asyncDispose]() {
+      await second.close()
+      await store.close()
+      await rm(folder, { recursive: true })
+    },
+  }
+}
+type Fixture = Awaited<ReturnType<typeof fixture>>
+
+const times = <Value>(count: number, make: (i: number) => Value) =>
+  Array.from({ length: count }, (_, i) => make(i))
+const count = (answers: unknown[], what: unknown) =>
+  answers.filter(answer => JSON.stringify(answer) === JSON.stringify(what)).length
+const one = async (f: Fixture) =>
+  (await f.store.list(wholeOf(f.app), { limit: 1, backward: false, after: null, before: null, filter: {} }))
+    .predictions[0]!
+
+describe('a budget', () => {
+  test('for ten lets ten of 200 concurrent submits pass, and tells the others what it is and what is spent', async () => {
+    await using f = await fixture({ monthlyBudget: 10 * PRICE })
+    const answers = await Promise.all(times(200, () => f.create()))
+    expect(count(answers, 'created')).toBe(10)
+    expect(count(answers, { code: 'BUDGET_EXCEEDED', budget: 10 * PRICE, spent: 10 * PRICE })).toBe(190)
+    expect(await f.usage()).toEqual({ inFlight: 0, queued: 10, spent: 10 * PRICE })
+  })
+
+  test('a little too small for one more refuses it, and a cheaper one fits', async () => {
+    await using f = await fixture({ monthlyBudget: 2 * PRICE - 1 })
+    expect(await f.create()).toBe('created')
+    expect(await f.create()).toEqual({ code: 'BUDGET_EXCEEDED', budget: 2 * PRICE - 1, spent: PRICE })
+    expect(await f.create(T, null, { cost: PRICE / 2 } as object)).toBe('created')
+  })
+
+  test('of 0 refuses everything; one that is lowered below what is spent does, too', async () => {
+    await using f = await fixture({ monthlyBudget: 0 })
+    expect(await f.create()).toEqual({ code: 'BUDGET_EXCEEDED', budget: 0, spent: 0 })
+    limit(f.file, 'limited', { monthlyBudget: 2 * PRICE })
+    expect(await f.create()).toBe('created')
+    limit(f.file, 'limited', { monthlyBudget: 1 })
+    expect(await f.create()).toEqual({ code: 'BUDGET_EXCEEDED', budget: 1, spent: PRICE })
+    limit(f.file, 'limited', { monthlyBudget: null })
+    expect(await f.create()).toBe('created')
+  })
+
+  test('has what is given back, and nothing of what is kept', async () => {
+    await using f = await fixture({ monthlyBudget: PRICE })
+    expect(await f.create()).toBe('created')
+    const { id } = await one(f)
+    await f.store.change(id, () => ({ status: 'CANCELED' }), T)
+    expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED' })
+    await f.store.change(id, () => ({ cost: 0 }), T)
+    expect(await f.create()).toBe('created')
+    expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED' })
+  })
+
+  test('counts what is in flight as spent', async () => {
+    await using f = await fixture({ monthlyBudget: PRICE })
+    await f.create()
+    expect(await sendAll(f.store, T)).toHaveLength(1)
+    expect(await f.usage()).toEqual({ inFlight: 1, queued: 0, spent: PRICE })
+    expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED', spent: PRICE })
+  })
+
+  test('is anew with the month in UTC, to the millisecond; what is given back goes to the month it was taken of', async () => {
+    await using f = await fixture({ monthlyBudget: PRICE })
+    const next = Date.UTC(2027, 1)
+    expect(await f.create(next - 1)).toBe('created')
+    const { id } = await one(f)
+    expect(await f.create(next - 1)).toMatchObject({ code: 'BUDGET_EXCEEDED' })
+    expect(await f.create(next)).toBe('created')
+    expect(await f.create(next + 1)).toMatchObject({ code: 'BUDGET_EXCEEDED' })
+    await f.store.change(id, () => ({ status: 'CANCELED', cost: 0 }), next + 1)
+    expect(await f.create(next + 2)).toMatchObject({ code: 'BUDGET_EXCEEDED' })
+    expect([await f.usage(next - 1), await f.usage(next)]).toMatchObject([{ spent: 0 }, { spent: PRICE }])
+    // The clock is put back into the month before.
+    expect(await f.create(next - HOUR)).toBe('created')
+  })
+
+  test('is an app’s own', async () => {
+    await using f = await fixture({ monthlyBudget: PRICE })
+    for (let i = 0; i < 5; i++) await add(f.store, f.other)
+    expect(await f.create()).toBe('created')
+    expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED' })
+    await add(f.store, f.other)
+  })
+})
+
+describe('a queue', () => {
+  test('has as many waiting as it may, of 200 that come at once; what is sent or canceled makes room', async () => {
+    await using f = await fixture({ maxQueued: 4 })
+    const answers = await Promise.all(times(200, () => f.create()))
+    expect([count(answers, 'created'), count(answers, { code: 'QUEUE_FULL' })]).toEqual([4, 196])
+    const { id } = await one(f)
+    await f.store.change(id, () => ({ status: 'CANCELED' }), T)
+    expect([await f.create(), await f.create()]).toEqual(['created', { code: 'QUEUE_FULL' }])
+    expect(await sendAll(f.store, T)).toHaveLength(4)
+    const again = await Promise.all(times(9, () => f.create()))
+    expect(count(again, 'created')).toBe(4)
+  })
+
+  test('of none takes nothing', async () => {
+    await using f = await fixture({ maxQueued: 0 })
+    expect(await f.create()).toEqual({ code: 'QUEUE_FULL' })
+  })
+})
+
+describe('submits a minute', () => {
+  test('are as many as they may be in any minute; `retryAfterMs` is true to the millisecond', async () => {
+    await using f = await fixture({ submitsPerMinute: 3 })
+    for (const at of [0, 10_000, 20_000]) expect(await f.create(T + at)).toBe('created')
+    for (const at of [20_000, 20_001, 45_678, 59_999]) {
+      const refusal = await f.create(T + at)
+      expect(refusal).toEqual({ code: 'RATE_LIMITED', retryAfterMs: MINUTE - at })
+    }
+    expect(await f.create(T + MINUTE)).toBe('created')
+    expect(await f.create(T + MINUTE)).toEqual({ code: 'RATE_LIMITED', retryAfterMs: 10_000 })
+    expect(await f.create(T + MINUTE + 9_999)).toEqual({ code: 'RATE_LIMITED', retryAfterMs: 1 })
+    expect(await f.create(T + MINUTE + 10_000)).toBe('created')
+  })
+
+  test('one of 200 that come at once passes where one may; what it says is what the next waits', async () => {
+    await using f = await fixture({ submitsPerMinute: 1 })
+    const answers = await Promise.all(times(200, () => f.create()))
+    expect(count(answers, 'created')).toBe(1)
+    expect(count(answers, { code: 'RATE_LIMITED', retryAfterMs: MINUTE })).toBe(199)
+    expect(await f.create(T + MINUTE - 1)).toEqual({ code: 'RATE_LIMITED', retryAfterMs: 1 })
+    expect(await f.create(T + MINUTE)).toBe('created')
+  })
+
+  test('count what has ended, and nothing of another app', async () => {
+    await using f = await fixture({ submitsPerMinute: 1 })
+    await add(f.store, f.other)
+    expect(await f.create()).toBe('created')
+    await f.store.change((await one(f)).id, () => ({ status: 'CANCELED', cost: 0 }), T)
+    expect(await f.create(T + 1)).toMatchObject({ code: 'RATE_LIMITED' })
+  })
+
+  test('a clock that is put back an hour keeps nobody out for it, and the minute holds then, too', async () => {
+    await using f = await fixture({ submitsPerMinute: 2 })
+    expect([await f.create(T), await f.create(T + 1)]).toEqual(['created', 'created'])
+    const back = T - HOUR
+    expect([await f.create(back), await f.create(back + SECOND)]).toEqual(['created', 'created'])
+    const refusal = await f.create(back + 2 * SECOND)
+    expect(refusal).toEqual({ code: 'RATE_LIMITED', retryAfterMs: 58 * SECOND })
+    expect(await f.create(back + MINUTE - 1)).toMatchObject({ retryAfterMs: 1 })
+    expect(await f.create(back + MINUTE)).toBe('created')
+  })
+
+  test('a clock that is put back a little keeps nobody out for long, and what it says is true', async () => {
+    await using f = await fixture({ submitsPerMinute: 1 })
+    expect(await f.create(T)).toBe('created')
+    const refusal = await f.create(T - 5 * SECOND)
+    expect(refusal).toEqual({ code: 'RATE_LIMITED', retryAfterMs: MINUTE + 5 * SECOND })
+    expect(await f.create(T + MINUTE)).toBe('created')
+  })
+})
+
+test('what is repeated passes at every limit; a key used for something else is told so', async () => {
+  for (const limits of [{ monthlyBudget: PRICE }, { maxQueued: 1 }, { submitsPerMinute: 1 }]) {
+    await using f = await fixture(limits)
+    expect(await f.create(T, 'k')).toBe('created')
+    const answers = await Promise.all(times(20, i => f.create(T + i, 'k')))
+    expect(count(answers, 'repeated')).toBe(20)
+    const other = await f.store.create(draft(f.app), { space: '', key: 'k', fingerprint: 'x' }, T)
+    expect(other.kind).toBe('conflict')
+    expect(await f.create(T, 'l')).toMatchObject({ code: expect.any(String) })
+    // A refusal uses no key up.
+    limit(f.file, 'limited', { monthlyBudget: null, maxQueued: null, submitsPerMinute: null })
+    expect(await f.create(T, 'l')).toBe('created')
+  }
+})
+
+test('what waiting does not mend is told first, and a token’s own end before all', async () => {
+  await using f = await fixture({ monthlyBudget: 0, maxQueued: 0, submitsPerMinute: 1 })
+  const bounds = { maxSubmits: 0 }
+  expect(await f.create(T, null, { token: 't' }, bounds)).toEqual({ code: 'FORBIDDEN' })
+  expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED' })
+  limit(f.file, 'limited', { monthlyBudget: null })
+  expect(await f.create()).toEqual({ code: 'QUEUE_FULL' })
+})
+
+test('a token makes as many as it may of 200 at once; another one its own', async () => {
+  await using f = await fixture({ weight: 1 })
+  for (const token of ['t', 'u']) {
+    const answers = await Promise.all(times(200, () => f.create(T, null, { token }, { maxSubmits: 7 })))
+    expect([count(answers, 'created'), count(answers, { code: 'FORBIDDEN' })]).toEqual([7, 193])
+  }
+})
+
+const SUBMIT = `mutation ($input: SubmitVideoInput!) { answer: submitVideo(input: $input) {
+  __typename
+  ... on SubmitVideoPayload { prediction { id } }
+  ... on Error { code retryable }
+  ... on BudgetExceededError { budget { amount currency } spent { amount currency } }
+  ... on RateLimitedError { retryAfterMs } } }`
+const INPUT = { image: { url: 'https://images.example/cat.png' }, prompt: 'x' }
+
+describe('over HTTP', () => {
+  async function start(limits: Partial<Limits>, now = Date.now) {
+    const harness = await startGateway({ overrides: { ...STILL, now } })
+    limit(join(harness.folder, 'rushes.db'), 'test', limits)
+    const submit = async (input: object = {}, key?: string) => {
+      const { data, errors } = await harness.query(SUBMIT, { input: { ...INPUT, ...input } }, key)
+      expect(errors).toBeUndefined()
+      return data.answer
+    }
+    return { harness, submit, [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose]() }
+  }
+
+  test('of 200 submits at once against a budget for ten, by key and by token, ten are accepted', async () => {
+    await using world = await start({ monthlyBudget: 10 * PRICE })
+    const token = await mint(world.harness, { tags: ['a'] })
+    const answers = await Promise.all(times(200, i => world.submit({}, i % 2 === 0 ? token : undefined)))
+    expect(answers.filter(({ prediction }) => prediction)).toHaveLength(10)
+    const cost = { amount: 8, currency: 'USD' }
+    const refusal = {
+      __typename: 'BudgetExceededError',
+      code: 'BUDGET_EXCEEDED',
+      retryable: false,
+      budget: cost,
+      spent: cost,
+    }
+    expect(answers.filter(({ code }) => code)).toEqual(times(190, () => refusal))
+    const { data } = await world.harness.query(
+      '{ viewer { limits { monthlyBudget { amount } maxQueued } usage { queued spentThisMonth { amount } } } }',
+    )
+    expect(data.viewer).toEqual({
+      limits: { monthlyBudget: { amount: 8 }, maxQueued: null },
+      usage: { queued: 10, spentThisMonth: { amount: 8 } },
+    })
+    const { edges } = (await world.harness.query('{ predictions(first: 100) { edges { node { id } } } }'))
+      .data.predictions
+    expect(edges).toHaveLength(10)
+    await world.harness.restart()
+    expect((await world.submit()).code).toBe('BUDGET_EXCEEDED')
+  })
+
+  test('what is canceled before it was sent makes room, in the queue and in the budget', async () => {
+    await using world = await start({ maxQueued: 2, monthlyBudget: 2 * PRICE })
+    const ids = [await world.submit(), await world.submit()].map(({ prediction }) => prediction.id)
+    expect((await world.submit()).code).toBe('BUDGET_EXCEEDED')
+    const cancel = `mutation ($id: ID!) { cancelPrediction(input: {id: $id}) { __typename } }`
+    await until(async () => {
+      await world.harness.query(cancel, { id: ids[0] })
+      return (await world.submit()).prediction
+    })
+    expect((await world.submit()).code).toBe('BUDGET_EXCEEDED')
+  })
+
+  test('a retry is measured like any submit, and after `retryAfterMs` it passes', async () => {
+    let at = T
+    await using world = await start({ submitsPerMinute: 1 }, () => at)
+    const { prediction } = await world.submit()
+    await world.harness.query(
+      `mutation ($id: ID!) { cancelPrediction(input: {id: $id}) { __typename } }`,
+      prediction,
+    )
+    const retry = `mutation ($id: ID!) { answer: retryPrediction(input: {id: $id}) {
+      __typename ... on RateLimitedError { retryAfterMs retryable } } }`
+    at += 20_123
+    const { data } = await world.harness.query(retry, prediction)
+    expect(data.answer).toEqual({
+      __typename: 'RateLimitedError',
+      retryable: true,
+      retryAfterMs: MINUTE - 20_123,
+    })
+    at += data.answer.retryAfterMs - 1
+    expect((await world.harness.query(retry, prediction)).data.answer.retryAfterMs).toBe(1)
+    at += 1
+    expect((await world.harness.query(retry, prediction)).data.answer.__typename).toBe(
+      'RetryPredictionPayload',
+    )
+  })
+})

@@ -1,0 +1,227 @@
+import { describe, expect, test } from 'vitest'
+import { wholeOf } from '../../src/domain/access-scope.ts'
+import type { AppId } from '../../src/domain/prediction.ts'
+import {
+  add,
+  addMany,
+  ENGINES,
+  fixture,
+  HOUR,
+  MINUTE,
+  NOBODY,
+  newApp,
+  PRICE,
+  SECOND,
+  sendAll,
+  submits,
+  T,
+} from '../support/store.ts'
+
+const NONE = {
+  maxInFlight: null,
+  maxQueued: null,
+  submitsPerMinute: null,
+  monthlyBudget: null,
+  weight: 1,
+}
+
+describe.each(ENGINES)('%s', (_, open) => {
+  describe('apps, keys and usage', () => {
+    test('an app is found by its id and by its name, with no limits of its own at first', async () => {
+      await using f = await fixture(open)
+      const made = await f.store.createApp('studio', T)
+      expect(made).toEqual({
+        id: expect.stringMatching(/^[\da-f-]{36}$/),
+        name: 'studio',
+        limits: NONE,
+      })
+      expect(await f.store.app(made!.id)).toEqual(made)
+      expect(await f.store.appNamed('studio')).toEqual(made)
+      expect(await f.store.app(NOBODY as AppId)).toBeNull()
+      expect(await f.store.appNamed('nobody')).toBeNull()
+      expect(await f.store.countApps()).toBe(2)
+    })
+
+    test('an app is made with its limits and its first key, or not at all', async () => {
+      await using f = await fixture(open)
+      const key = { prefix: 'rsh_aaaaaaaa', hash: 'h1', expiresAt: T + HOUR }
+      const limits = { maxQueued: 10, monthlyBudget: 12_500_000 }
+      const made = await f.store.createApp('studio', T, { limits, key })
+      expect(made!.limits).toEqual({ ...NONE, ...limits })
+      expect(await f.store.findKey(key.prefix)).toMatchObject({ ...key, appId: made!.id })
+      const other = { ...key, prefix: 'rsh_bbbbbbbb' }
+      expect(await f.store.createApp('studio', T, { limits: { weight: 9 }, key: other })).toBeNull()
+      expect(await f.store.findKey(other.prefix)).toBeNull()
+      await expect(f.store.createApp('second', T, { key })).rejects.toThrow()
+      expect(await f.store.appNamed('second')).toBeNull()
+      expect(await f.store.app(made!.id)).toEqual(made)
+    })
+
+    test('apps are listed by name', async () => {
+      await using f = await fixture(open)
+      const made = [await f.store.createApp('b', T), await f.store.createApp('a', T + 1)]
+      expect(await f.store.listApps()).toEqual([made[1], await f.store.app(f.app), made[0]])
+    })
+
+    test('limits change as far as they are given, of the app alone, and are read anew', async () => {
+      await using f = await fixture(open)
+      const other = await f.store.app(await newApp(f.store))
+      const first = await f.store.setLimits(f.app, { maxInFlight: 2, submitsPerMinute: 5, weight: 3 })
+      expect(first!.limits).toEqual({ ...NONE, maxInFlight: 2, submitsPerMinute: 5, weight: 3 })
+      const second = await f.store.setLimits(f.app, { maxInFlight: null, monthlyBudget: 1 })
+      expect(second!.limits).toEqual({ ...NONE, submitsPerMinute: 5, monthlyBudget: 1, weight: 3 })
+      expect(await f.store.setLimits(f.app, {})).toEqual(second)
+      expect(await f.store.app(f.app)).toEqual(second)
+      expect(await f.store.setLimits(NOBODY as AppId, { weight: 2 })).toBeNull()
+      expect(await f.store.app(other!.id)).toEqual(other)
+    })
+
+    test("an app's keys are shown oldest first, without their hashes", async () => {
+      await using f = await fixture(open)
+      await f.store.addKey(f.app, { prefix: 'rsh_b', hash: 'h1', expiresAt: null }, T + 1)
+      await f.store.addKey(f.app, { prefix: 'rsh_c', hash: 'h2', expiresAt: T + 9 }, T)
+      await f.store.addKey(await newApp(f.store), { prefix: 'rsh_a', hash: 'h3', expiresAt: null }, T)
+      expect(await f.store.keysOf(f.app)).toEqual([
+        { prefix: 'rsh_c', createdAt: T, expiresAt: T + 9 },
+        { prefix: 'rsh_b', createdAt: T + 1, expiresAt: null },
+      ])
+    })
+
+    test('rotation adds a key and ends the earlier ones, none of them later than before', async () => {
+      await using f = await fixture(open)
+      const other = await newApp(f.store)
+      const key = (prefix: string, expiresAt: number | null) => ({ prefix, hash: prefix, expiresAt })
+      const before = [key('ever', null), key('late', T + HOUR), key('soon', T + SECOND), key('gone', T)]
+      for (const each of before) await f.store.addKey(f.app, each, T - 1)
+      await f.store.addKey(other, key('other', null), T - 1)
+      const ends = { ever: T + MINUTE, late: T + MINUTE, soon: T + SECOND }
+      expect(await f.store.rotateKeys(f.app, key('new', null), T + MINUTE, T)).toEqual(
+        Object.entries(ends).map(([prefix, expiresAt]) => ({ prefix, createdAt: T - 1, expiresAt })),
+      )
+      const held = await f.store.keysOf(f.app)
+      expect(Object.fromEntries(held.map(each => [each.prefix, each.expiresAt]))).toEqual({
+        ...ends,
+        gone: T,
+        new: null,
+      })
+      expect(await f.store.findKey('other')).toMatchObject({ expiresAt: null })
+      // One that can't be added ends no other.
+      await expect(f.store.rotateKeys(f.app, key('other', null), T, T)).rejects.toThrow()
+      expect(await f.store.keysOf(f.app)).toEqual(held)
+    })
+
+    test('all keys of an app are revoked, and none of another', async () => {
+      await using f = await fixture(open)
+      const other = await newApp(f.store)
+      for (const [appId, prefix] of [
+        [f.app, 'a'],
+        [other, 'b'],
+        [f.app, 'c'],
+      ] as const)
+        await f.store.addKey(appId, { prefix, hash: prefix, expiresAt: null }, T)
+      expect((await f.store.revokeKeys(f.app)).sort()).toEqual(['a', 'c'])
+      expect(await f.store.revokeKeys(f.app)).toEqual([])
+      expect((await f.store.keysOf(other)).map(key => key.prefix)).toEqual(['b'])
+    })
+
+    test('a key that is revoked is gone, and no other', async () => {
+      await using f = await fixture(open)
+      for (const prefix of ['rsh_aaaaaaaa', 'rsh_bbbbbbbb'])
+        await f.store.addKey(f.app, { prefix, hash: prefix, expiresAt: null }, T)
+      expect(await f.store.revokeKey('rsh_aaaaaaaa')).toBe(true)
+      expect(await f.store.revokeKey('rsh_aaaaaaaa')).toBe(false)
+      expect(await f.store.findKey('rsh_aaaaaaaa')).toBeNull()
+      expect(await f.store.findKey('rsh_bbbbbbbb')).toMatchObject({ appId: f.app })
+    })
+
+    test('a name is taken once', async () => {
+      await using f = await fixture(open)
+      await f.store.createApp('studio', T)
+      expect(await f.store.createApp('studio', T)).toBeNull()
+      expect(await f.store.createApp('Studio', T)).not.toBeNull()
+      expect(await f.store.countApps()).toBe(3)
+    })
+
+    test('a key is found by its prefix, with its app; an app may have several', async () => {
+      await using f = await fixture(open)
+      const one = { prefix: 'rsh_aaaaaaaa', hash: 'h1', expiresAt: null }
+      const two = { prefix: 'rsh_bbbbbbbb', hash: 'h2', expiresAt: T + 1 }
+      await f.store.addKey(f.app, one, T)
+      await f.store.addKey(f.app, two, T)
+      expect(await f.store.findKey(one.prefix)).toMatchObject({ ...one, appId: f.app })
+      expect(await f.store.findKey(two.prefix)).toMatchObject({ ...two, appId: f.app })
+      expect(await f.store.findKey('rsh_cccccccc')).toBeNull()
+      expect(await f.store.findKey('rsh_aaaaaaa')).toBeNull()
+    })
+
+    test('a prefix belongs to one key, and a key to an app that exists', async () => {
+      await using f = await fixture(open)
+      const key = { prefix: 'rsh_aaaaaaaa', hash: 'h1', expiresAt: null }
+      await f.store.addKey(f.app, key, T)
+      await expect(f.store.addKey(await newApp(f.store), { ...key, hash: 'h2' }, T)).rejects.toThrow()
+      await expect(f.store.addKey(NOBODY as AppId, { ...key, prefix: 'rsh_b' }, T)).rejects.toThrow()
+      expect(await f.store.findKey(key.prefix)).toMatchObject({ hash: 'h1', appId: f.app })
+    })
+
+    test('pruning takes the keys that have expired, and none that lasts', async () => {
+      await using f = await fixture(open)
+      for (const [prefix, expiresAt] of [
+        ['old', T - 1],
+        ['now', T],
+        ['new', T + 1],
+        ['ever', null],
+      ] as const)
+        await f.store.addKey(f.app, { prefix, hash: prefix, expiresAt }, T - HOUR)
+      expect(await f.store.pruneKeys(T)).toBe(1)
+      expect(await f.store.pruneKeys(T)).toBe(0)
+      expect(await f.store.findKey('old')).toBeNull()
+      for (const prefix of ['now', 'new', 'ever']) expect(await f.store.findKey(prefix)).not.toBeNull()
+    })
+
+    test('usage counts what is in flight, what waits and what this month has cost, of the app alone', async () => {
+      await using f = await fixture(open)
+      const mine = (now: number) => f.store.usage(wholeOf(f.app), now)
+      expect(await mine(T)).toEqual({ inFlight: 0, queued: 0, spent: 0 })
+      await add(f.store, await newApp(f.store), T)
+      const month = Date.UTC(2027, 0)
+      const before = await add(f.store, f.app, month - 1)
+      const [a, b, c] = await addMany(f.store, f.app, 3, month)
+      await sendAll(f.store, T)
+      await f.store.change(b!, () => ({ status: 'PROCESSING' }), T)
+      await f.store.change(c!, () => ({ status: 'FAILED', cost: 0, following: null }), T)
+      await add(f.store, f.app, T)
+      await submits(f.store, T)
+      await addMany(f.store, f.app, 2, T + MINUTE)
+      // In flight: the one from before, a, b, and the one begun; two wait.
+      expect(await mine(T)).toEqual({ inFlight: 4, queued: 2, spent: 5 * PRICE })
+      expect(await mine(month - 1)).toMatchObject({ spent: PRICE })
+      expect(await mine(Date.UTC(2027, 1))).toMatchObject({ inFlight: 4, queued: 2, spent: 0 })
+      expect(await f.store.getMany(wholeOf(f.app), [before.id, a!])).toMatchObject([
+        { status: 'CREATED' },
+        { status: 'CREATED' },
+      ])
+    })
+  })
+
+  test('the first upstream a database is bound to is its upstream', async () => {
+    await using f = await fixture(open)
+    expect(await f.store.bindUpstream('https://api.wavespeed.ai')).toBe('https://api.wavespeed.ai')
+    expect(await f.store.bindUpstream('the simulator')).toBe('https://api.wavespeed.ai')
+  })
+
+  test('every database has an epoch and a cursor key of its own', async () => {
+    await using a = await fixture(open)
+    await using b = await fixture(open)
+    expect(a.store.epoch).toHaveLength(8)
+    expect(a.store.cursorKey).toHaveLength(16)
+    expect(a.store.epoch).not.toEqual(b.store.epoch)
+    expect(a.store.cursorKey).not.toEqual(b.store.cursorKey)
+  })
+
+  test('a closed store does not answer', async () => {
+    const f = await fixture(open)
+    await f.store.ping()
+    await f.store.close()
+    await expect(f.store.ping()).rejects.toThrow()
+  })
+})

@@ -1,0 +1,152 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { expect, test } from 'vitest'
+import { blindOf, restrictionOf, type Scope, wholeOf } from '../../../src/domain/access-scope.ts'
+import type { AppId } from '../../../src/domain/prediction.ts'
+import { drizzle, migrate } from '../../../src/store/sqlite/drizzle.ts'
+import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
+import { add, draft, idsOf, jobOf, MINUTE, page, T } from '../../support/store.ts'
+
+/** A database as the first `count` migrations leave it. */
+function older(folder: string, count: number): Database.Database {
+  const migrations = join(folder, 'migrations')
+  cpSync('src/store/sqlite/migrations', migrations, { recursive: true })
+  const path = join(migrations, 'meta', '_journal.json')
+  const journal = JSON.parse(readFileSync(path, 'utf8'))
+  writeFileSync(path, JSON.stringify({ ...journal, entries: journal.entries.slice(0, count) }))
+  const client = new Database(join(folder, 'rushes.db'))
+  migrate(drizzle(client), { migrationsFolder: migrations })
+  return client
+}
+
+test('what an older gateway left in flight, waiting or unknown is followed on by this one', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
+  try {
+    const old = older(folder, 1)
+    old.prepare("insert into apps (id, name, created_at) values ('app', 'web', ?)").run(T)
+    const insert = old.prepare(`
+      insert into predictions (id, app_id, model, image_url, prompt, duration, enable_prompt_expansion, seed, tags,
+        created_at, status, outputs, error, cost, upstream_id, submitted_at, begun_at, updated_at, submission, due_at)
+      values (?, 'app', 'WAN_2_2_I2V_PLUS_1080P', 'https://images.example/cat.png', 'x', 5, 0, -1, '[]',
+        ${T}, ?, '[]', ?, 800000, ?, ${T}, ${T}, ${T}, ?, ${T})`)
+    insert.run('waiting', 'QUEUED', null, null, 'none')
+    insert.run('begun', 'QUEUED', null, null, 'begun')
+    insert.run('created', 'CREATED', null, 'u1', 'accepted')
+    insert.run('processing', 'PROCESSING', null, 'u2', 'accepted')
+    insert.run('done', 'COMPLETED', null, 'u3', 'accepted')
+    insert.run('lost', 'FAILED', 'SUBMISSION_UNKNOWN', null, 'unknown')
+    old.close()
+
+    const store = openSqlite(join(folder, 'rushes.db'), () => {})
+    const claim = { now: T + MINUTE, leaseUntil: T + 2 * MINUTE, limit: 10 }
+    const ids = (jobs: { id: string }[]) => jobs.map(({ id }) => id).sort()
+    expect(await store.tally()).toEqual({ waiting: 1, begun: 1, inFlight: 2, late: 0, sought: 1 })
+    expect(ids(await store.claimPolls(claim))).toEqual(['created', 'processing'])
+    expect(ids(await store.claimSought(claim))).toEqual(['lost'])
+    expect(ids(await store.claimAbandoned(claim))).toEqual(['begun'])
+    expect(ids(await store.claimImages({ ...claim, imagesSince: 0, stock: 9 }))).toEqual(['waiting'])
+    expect(await jobOf(store, 'done')).toMatchObject({ following: null, imageTries: 0 })
+    expect((await store.usage(wholeOf('app' as AppId), 0)).inFlight).toBe(3)
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('what an older gateway’s apps have spent is what their predictions of each month cost', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
+  try {
+    const old = older(folder, 2)
+    for (const app of ['web', 'idle', 'batch'])
+      old.prepare('insert into apps (id, name, created_at) values (?, ?, ?)').run(app, app, T)
+    const insert = old.prepare(`
+      insert into predictions (id, app_id, model, image_url, prompt, duration, enable_prompt_expansion, seed, tags,
+        created_at, status, outputs, cost, updated_at, submission, due_at, idempotency_key, fingerprint)
+      values (?, ?, 'WAN_2_2_I2V_PLUS_1080P', 'https://images.example/cat.png', 'x', 5, 0, -1, '["a"]',
+        ?, 'QUEUED', '[]', ?, ${T}, 'none', ${T}, ?, ?)`)
+    const [january, february] = [Date.UTC(2027, 0), Date.UTC(2027, 1)]
+    const rows: [app: string, createdAt: number, cost: number][] = [
+      ['web', january - 1, 1],
+      ['web', january, 10],
+      ['web', february - 1, 100],
+      ['web', february, 1000],
+      ['web', february + 1, 0],
+      ['batch', february, 400_000],
+    ]
+    for (const [i, [app, createdAt, cost]] of rows.entries())
+      insert.run(`p${i}`, app, createdAt, cost, `k${i}`, 'print')
+    old.close()
+
+    const store = openSqlite(join(folder, 'rushes.db'), () => {})
+    const spent = async (app: string, moment: number) =>
+      (await store.usage(wholeOf(app as AppId), moment)).spent
+    for (const [app, moment, sum] of [
+      ['web', january - 1, 1],
+      ['web', january, 110],
+      ['web', february - 1, 110],
+      ['web', february, 1000],
+      ['web', Date.UTC(2027, 2), 0],
+      ['batch', february, 400_000],
+      ['batch', january, 0],
+      ['idle', february, 0],
+    ] as const)
+      expect([app, moment, await spent(app, moment)]).toEqual([app, moment, sum])
+    // It goes on from there.
+    await store.change('p3', () => ({ status: 'CANCELED', cost: 0 }), february)
+    expect(await spent('web', february)).toBe(0)
+    // Its keys are the app's own, and no token's.
+    const again = await store.create(
+      draft('web' as AppId),
+      { space: '', key: 'k3', fingerprint: 'print' },
+      february + 1,
+    )
+    expect(again).toMatchObject({ kind: 'repeated', prediction: { id: 'p3', space: '', token: null } })
+    const scope = { appId: 'web' as AppId, only: restrictionOf(['a'], []) }
+    expect((await store.get(scope, 'p0'))?.id).toBe('p0')
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('what an older gateway’s apps have tagged is found by tag, and for the tokens that submitted it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
+  try {
+    const old = older(folder, 6)
+    const blind = blindOf(['a'], [])
+    for (const app of ['web', 'batch'])
+      old.prepare('insert into apps (id, name, created_at) values (?, ?, ?)').run(app, app, T)
+    const insert = old.prepare(`
+      insert into predictions (id, app_id, model, image_url, prompt, duration, enable_prompt_expansion, seed, tags,
+        space, created_at, status, outputs, cost, updated_at, due_at)
+      values (?, ?, 'WAN_2_2_I2V_PLUS_1080P', 'https://images.example/cat.png', 'x', 5, 0, -1, ?,
+        ?, ?, 'QUEUED', '[]', 0, ${T}, ${T})`)
+    const rows: [id: string, app: string, tags: string[], space: string][] = [
+      ['p0', 'web', ['a', 'b'], ''],
+      ['p1', 'web', [], ''],
+      ['p2', 'web', ['b', 'a\0b', 'b'], ''],
+      ['p3', 'batch', ['a'], ''],
+      ['p4', 'web', ['ä "', 'a'], blind.name],
+    ]
+    for (const [i, [id, app, tags, space]] of rows.entries())
+      insert.run(id, app, JSON.stringify(tags), space, T + i)
+    old.close()
+
+    const store = openSqlite(join(folder, 'rushes.db'), () => {})
+    const appId = 'web' as AppId
+    const found = async (scope: Scope, tags?: string[]) =>
+      idsOf((await store.list(scope, page({ filter: { tags } }))).predictions)
+    expect(await found(wholeOf(appId), ['a'])).toEqual(['p4', 'p0'])
+    expect(await found(wholeOf(appId), ['b', 'ä "'])).toEqual(['p4', 'p2', 'p0'])
+    expect(await found(wholeOf(appId), ['a\0b'])).toEqual(['p2'])
+    expect(await found({ appId, only: restrictionOf(['b'], []) })).toEqual(['p2', 'p0'])
+    expect(await found({ appId, only: blind })).toEqual(['p4'])
+    await add(store, appId, T + 9, { tags: ['b'] })
+    expect(await found(wholeOf(appId), ['b'])).toHaveLength(3)
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})

@@ -1,0 +1,174 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { restrictionOf, type Scope, sees, spaceOf, wholeOf } from '../../src/domain/access-scope.ts'
+import { VIDEO_MODELS } from '../../src/domain/models.ts'
+import { type Prediction, STATUSES, type Status } from '../../src/domain/prediction.ts'
+import { type Filter, matches } from '../../src/domain/prediction-filter.ts'
+import type { PageRequest, Place, Store } from '../../src/store/store.ts'
+import { add, ENGINES, fixture, idsOf, NOBODY, newApp, newestFirst, page, T } from '../support/store.ts'
+
+/** More than an engine may count before it looks for another way. */
+const ROWS = 600
+const STATUS_OF: Status[] = ['COMPLETED', 'COMPLETED', 'COMPLETED', 'FAILED', 'QUEUED']
+const TAGS = [
+  'all',
+  'even',
+  'odd',
+  'early',
+  'late',
+  'rare',
+  'none',
+  ...'0123456'.split('').map(k => `of ${k}`),
+]
+
+const tagsOf = (i: number) => [
+  'all',
+  i % 2 ? 'odd' : 'even',
+  `of ${i % 7}`,
+  ...(i < 40 ? ['early'] : []),
+  ...(i >= ROWS - 40 ? ['late'] : []),
+  ...(i % 150 === 3 ? ['rare'] : []),
+]
+
+describe.each(ENGINES)('lists by tag on %s', (_, open) => {
+  test('a page is what the scope sees of what the filter lets through, from any place, in both directions', async () => {
+    await using f = await fixture(open)
+    const other = await newApp(f.store)
+    const restrictions = [
+      restrictionOf(['rare', 'early'], []),
+      restrictionOf([], [NOBODY]),
+      restrictionOf(['all'], []),
+    ]
+    const all: Prediction[] = []
+    const theirs: Prediction[] = []
+    for (let i = 0; i < ROWS; i++) {
+      const only = restrictions[i % 11] ?? null
+      const space = spaceOf({ appId: f.app, only })
+      // Four to a millisecond.
+      const at = T + (i >> 2)
+      const over = { tags: i % 13 ? tagsOf(i) : [], space, model: VIDEO_MODELS[i % VIDEO_MODELS.length]! }
+      const { id } = await add(f.store, f.app, at, over)
+      if (i % 3 === 0) theirs.push(await add(f.store, other, at, over))
+      const status = STATUS_OF[i % STATUS_OF.length]!
+      if (status !== 'QUEUED') await f.store.change(id, () => ({ status }), at)
+      all.push((await f.store.get(wholeOf(f.app), id))!)
+    }
+    all.sort(newestFirst)
+
+    const tags = fc.array(fc.constantFrom(...TAGS), { maxLength: 12 })
+    const row = fc.nat(ROWS - 1).map(i => all[i]!)
+    const only = fc.oneof(
+      fc.constantFrom(null, ...restrictions),
+      fc
+        .record({ tags, ids: fc.array(fc.oneof(row, fc.constantFrom(...theirs)), { maxLength: 3 }) })
+        .map(({ tags, ids }) => restrictionOf(tags, idsOf(ids))),
+    )
+    const moment = fc.integer({ min: T - 1, max: T + (ROWS >> 2) + 1 })
+    const models = fc.subarray([...VIDEO_MODELS])
+    const statuses = fc.subarray([...STATUSES])
+    const filter: fc.Arbitrary<Filter> = fc.record(
+      {
+        ids: fc.array(row, { minLength: 1, maxLength: 4 }).map(idsOf),
+        statuses,
+        models,
+        tags: fc.oneof(
+          tags,
+          fc.constant([...Array.from({ length: 90 }, (_, i) => `nobody's ${i}`), 'rare', 'of 3']),
+        ),
+        createdAfter: moment,
+        createdBefore: moment,
+      },
+      { requiredKeys: [] },
+    )
+    const place = fc.option(row, { freq: 2 })
+    const asked = fc.record({
+      limit: fc.oneof(fc.nat(4), fc.constantFrom(20, 100, ROWS)),
+      backward: fc.boolean(),
+      after: place,
+      before: place,
+      filter: fc.oneof(
+        filter,
+        fc.constant({}),
+        fc.record({ tags }),
+        fc.record({ models }),
+        fc.record({ tags, models }),
+        fc.record({ tags, statuses }),
+        fc.record({ statuses }),
+      ),
+    })
+    let found = 0
+    await fc.assert(
+      fc.asyncProperty(only, asked, async (only, request) => {
+        const scope: Scope = { appId: f.app, only }
+        const { predictions: expected, ...ends } = modelOf(all, scope, request)
+        found += expected.length
+        const { predictions, ...more } = await f.store.list(scope, request)
+        expect([idsOf(predictions), more]).toEqual([idsOf(expected), ends])
+      }),
+      { numRuns: 1000 },
+    )
+    expect(found).toBeGreaterThan(1000)
+  })
+
+  test('page by page no row is missed and none comes twice, though it has many of the tags', async () => {
+    await using f = await fixture(open)
+    for (let i = 0; i < 90; i++) await add(f.store, f.app, T + (i >> 3), { tags: tagsOf(i) })
+    const all = (await f.store.list(wholeOf(f.app), page())).predictions
+    const some = { appId: f.app, only: restrictionOf(['odd', 'of 1', 'of 2', 'of 3', 'rare'], [all[7]!.id]) }
+    for (const [scope, filter] of [
+      [wholeOf(f.app), { tags: TAGS }],
+      [some, {}],
+      [some, { tags: ['all', 'early', 'of 2'] }],
+      [some, { statuses: ['QUEUED'] }],
+    ] satisfies [Scope, Filter][])
+      for (const backward of [false, true]) {
+        const expected = all.filter(p => sees(scope, p) && matches(filter, p))
+        expect(idsOf(await walked(f.store, scope, { limit: 7, backward, filter }))).toEqual(idsOf(expected))
+      }
+  })
+
+  test('no tag is the name of what a token has submitted', async () => {
+    await using f = await fixture(open)
+    const only = restrictionOf([], [NOBODY])
+    const scope = { appId: f.app, only }
+    await add(f.store, f.app, T, { tags: [only.name] })
+    const { id } = await add(f.store, f.app, T, { space: only.name })
+    expect(idsOf((await f.store.list(scope, page())).predictions)).toEqual([id])
+    const { predictions } = await f.store.list(wholeOf(f.app), page({ filter: { tags: [only.name] } }))
+    expect(idsOf(predictions)).not.toContain(id)
+  })
+})
+
+const isNewer = (a: Place, b: Place) =>
+  a.createdAt > b.createdAt || (a.createdAt === b.createdAt && a.id > b.id)
+
+function modelOf(all: Prediction[], scope: Scope, { limit, backward, after, before, filter }: PageRequest) {
+  const rows = all.filter(
+    p =>
+      sees(scope, p) &&
+      matches(filter, p) &&
+      (after === null || isNewer(after, p)) &&
+      (before === null || isNewer(p, before)),
+  )
+  const more = rows.length > limit
+  return {
+    predictions: backward ? rows.slice(Math.max(0, rows.length - limit)) : rows.slice(0, limit),
+    hasNextPage: backward ? before !== null : more,
+    hasPreviousPage: backward ? more : after !== null,
+  }
+}
+
+async function walked(
+  store: Store,
+  scope: Scope,
+  { limit, backward, filter }: Pick<PageRequest, 'limit' | 'backward' | 'filter'>,
+): Promise<Prediction[]> {
+  const all: Prediction[] = []
+  for (let at: Prediction | null = null; ; ) {
+    const asked = { limit, backward, filter, after: backward ? null : at, before: backward ? at : null }
+    const { predictions, hasNextPage, hasPreviousPage } = await store.list(scope, asked)
+    all[backward ? 'unshift' : 'push'](...predictions)
+    if (!(backward ? hasPreviousPage : hasNextPage)) return all
+    at = predictions.at(backward ? 0 : -1)!
+  }
+}

@@ -1,0 +1,509 @@
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { describe, expect, test } from 'vitest'
+import { MODELS } from '../../src/domain/models.ts'
+import type { Input } from '../../src/domain/prediction.ts'
+import { createUpstream, type UpstreamOptions } from '../../src/upstream/client.ts'
+import { listen } from '../support/loopback.ts'
+import { until } from '../support/until.ts'
+
+const KEY = 'wsk-0123456789'
+const ID = '45b392b22c3b449fa935bd4dc2219dfe'
+const MODEL = MODELS.WAN_2_2_I2V_PLUS_1080P.upstreamId
+const INPUT: Input = {
+  imageUrl: 'https://images.example/cat.png?a=1&b=%2F',
+  prompt: 'a slow pan, “quoted” and ünïcode',
+  negativePrompt: null,
+  duration: 5,
+  enablePromptExpansion: false,
+  seed: -1,
+}
+
+interface Seen {
+  method: string | undefined
+  url: string | undefined
+  headers: IncomingHttpHeaders
+  body: string
+}
+type Reply = (response: ServerResponse, request: IncomingMessage) => void
+
+/** A server that answers each request with `reply`, once it was read to its end. */
+async function serve(reply: Reply) {
+  const requests: Seen[] = []
+  let connections = 0
+  const server = createServer(async (request, response) => {
+    const { method, url, headers } = request
+    requests.push({ method, url, headers, body: await text(request) })
+    reply(response, request)
+  })
+  server.on('connection', () => connections++)
+  return { ...(await listen(server)), requests, connections: () => connections }
+}
+
+function connect(baseUrl: string, options: Partial<UpstreamOptions> = {}) {
+  const upstream = createUpstream({ baseUrl, apiKey: KEY, ...options })
+  return { ...upstream, [Symbol.asyncDispose]: upstream.close }
+}
+
+const never = new AbortController().signal
+const json =
+  (status: number, body: unknown, headers: Record<string, string> = {}): Reply =>
+  response =>
+    void response
+      .writeHead(status, { 'content-type': 'application/json', ...headers })
+      .end(JSON.stringify(body))
+const success = (data: unknown) => json(200, { code: 200, message: 'success', data })
+const accepts = success({ id: ID, status: 'created', outputs: [] })
+const prediction = (fields: object = {}) => success({ id: ID, status: 'processing', outputs: [], ...fields })
+
+describe('a submit', () => {
+  test('is one POST to the raw path of its model, with the key and the flat body', async () => {
+    await using server = await serve(accepts)
+    await using upstream = connect(server.origin)
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'accepted', upstreamId: ID })
+    expect(server.requests).toHaveLength(1)
+    const [{ method, url, headers, body }] = server.requests as [Seen]
+    expect([method, url]).toEqual(['POST', '/api/v3/alibaba/wan-2.2/i2v-plus-1080p'])
+    expect(headers).toMatchObject({
+      authorization: `Bearer ${KEY}`,
+      'content-type': 'application/json',
+      host: new URL(server.origin).host,
+    })
+    expect(JSON.parse(body)).toEqual({
+      image: INPUT.imageUrl,
+      prompt: INPUT.prompt,
+      duration: 5,
+      enable_prompt_expansion: false,
+      seed: -1,
+    })
+  })
+
+  test('says everything that was asked for under the documented keys', async () => {
+    await using server = await serve(accepts)
+    await using upstream = connect(server.origin)
+    const asked = { ...INPUT, negativePrompt: 'blur', enablePromptExpansion: true, seed: 2_147_483_647 }
+    await upstream.submit(MODELS.WAN_2_2_I2V_PLUS_480P.upstreamId, asked, never)
+    expect(server.requests[0]?.url).toBe('/api/v3/alibaba/wan-2.2/i2v-plus-480p')
+    expect(JSON.parse(server.requests[0]!.body)).toEqual({
+      image: INPUT.imageUrl,
+      prompt: INPUT.prompt,
+      negative_prompt: 'blur',
+      duration: 5,
+      enable_prompt_expansion: true,
+      seed: 2_147_483_647,
+    })
+  })
+
+  test('asks for a webhook at an address of its own, encoded whole', async () => {
+    await using server = await serve(accepts)
+    await using upstream = connect(server.origin)
+    const webhook = 'https://rushes.example/webhooks/wavespeed?p=a.b-c_d'
+    await upstream.submit(MODEL, INPUT, never, webhook)
+    await upstream.submit(MODEL, INPUT, never, null)
+    const [asked, plain] = server.requests.map(request => new URL(request.url!, server.origin))
+    expect([...asked!.searchParams]).toEqual([['webhook', webhook]])
+    expect(plain!.search).toBe('')
+  })
+
+  test('has a connection of its own, and leaves none behind', async () => {
+    await using server = await serve((response, request) =>
+      (request.method === 'GET' ? prediction() : accepts)(response, request),
+    )
+    await using upstream = connect(server.origin)
+    await upstream.look(ID, never)
+    await upstream.submit(MODEL, INPUT, never)
+    await upstream.submit(MODEL, INPUT, never)
+    await Promise.all([1, 2, 3].map(() => upstream.submit(MODEL, INPUT, never)))
+    expect(server.connections()).toBe(6)
+    const posts = server.requests.filter(request => request.method === 'POST')
+    expect(posts.map(request => request.headers.connection)).toEqual(Array(5).fill('close'))
+  })
+
+  test.each<[what: string, reply: Reply]>([
+    ['resets the connection', (_, request) => void request.socket.resetAndDestroy()],
+    ['ends the connection', (_, request) => void request.socket.end()],
+    [
+      'breaks off in the midst of the headers',
+      (_, request) => void request.socket.end('HTTP/1.1 200 OK\r\nco'),
+    ],
+    [
+      'breaks off in the midst of the body',
+      (_, request) =>
+        void request.socket.end(
+          `HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"code":200,"data":{"id":"${ID}"`,
+        ),
+    ],
+    ['talks no HTTP', (_, request) => void request.socket.end('hello\r\n\r\n')],
+    ['answers without end', (response: ServerResponse) => void response.end(`"${'x'.repeat(5_000_000)}"`)],
+    ['answers 500', json(500, { code: 500, message: 'server error', data: null })],
+    ['answers 502 with HTML', response => void response.writeHead(502).end('<html>')],
+    ['answers 503 and asks to come again', json(503, {}, { 'retry-after': '0' })],
+    ['accepts without an id', success({ status: 'created' })],
+  ])('is sent once to a server that reads it and %s, and its outcome is unknown', async (_, reply) => {
+    await using server = await serve(reply)
+    await using upstream = connect(server.origin)
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
+    // A second one to be sure: nothing that belongs to the first comes after it.
+    expect(await upstream.submit(MODEL, { ...INPUT, seed: 7 }, never)).toEqual({ kind: 'unknown' })
+    expect(server.requests.map(request => JSON.parse(request.body).seed)).toEqual([-1, 7])
+    expect(server.connections()).toBe(2)
+  })
+
+  test('whose answer does not come in time has an unknown outcome, and is sent once', async () => {
+    await using server = await serve(() => {})
+    await using upstream = connect(server.origin, { submitTimeoutMs: 200 })
+    const start = Date.now()
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
+    expect(Date.now() - start).toBeGreaterThanOrEqual(190)
+    expect(server.requests).toHaveLength(1)
+  })
+
+  test('whose answer begins and does not end in time has an unknown outcome', async () => {
+    await using server = await serve(response => void response.writeHead(200).write('{"code": 200,'))
+    await using upstream = connect(server.origin, { submitTimeoutMs: 200 })
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
+    expect(server.requests).toHaveLength(1)
+  })
+
+  test.each([
+    ['127.0.0.1', 'one address'],
+    ['localhost', 'all addresses of a name'],
+  ])('to %s where nobody listens is unsent: %s refused it', async host => {
+    const gone = await serve(accepts)
+    await gone[Symbol.asyncDispose]()
+    await using upstream = connect(gone.origin.replace('127.0.0.1', host))
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unsent' })
+    expect(await upstream.look(ID, never)).toEqual({ seen: null, status: null, retryAfterMs: null })
+    expect(await upstream.probe(never)).toBe(false)
+  })
+
+  test('that is refused with Retry-After says how long to wait', async () => {
+    await using server = await serve(json(429, { code: 429 }, { 'retry-after': '7' }))
+    await using upstream = connect(server.origin)
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'throttled', retryAfterMs: 7000 })
+  })
+
+  test('reads a date in Retry-After by its own clock', async () => {
+    const now = Date.parse('2030-01-01T00:00:00Z')
+    await using server = await serve(json(429, {}, { 'retry-after': new Date(now + 30_000).toUTCString() }))
+    await using upstream = connect(server.origin, { now: () => now })
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'throttled', retryAfterMs: 30_000 })
+  })
+
+  test('is not sent after a stop', async () => {
+    await using server = await serve(accepts)
+    await using upstream = connect(server.origin)
+    expect(await upstream.submit(MODEL, INPUT, AbortSignal.abort())).toBeNull()
+    await upstream.submit(MODEL, { ...INPUT, seed: 7 }, never)
+    expect(server.requests.map(request => JSON.parse(request.body).seed)).toEqual([7])
+  })
+
+  test('that is cut off by a stop has no outcome', async () => {
+    await using server = await serve(() => {})
+    await using upstream = connect(server.origin)
+    const stop = new AbortController()
+    const outcome = upstream.submit(MODEL, INPUT, stop.signal)
+    await until(() => server.requests.length === 1)
+    stop.abort()
+    expect(await outcome).toBeNull()
+  })
+})
+
+describe('a look', () => {
+  test('reads /result of that id, with the key', async () => {
+    await using server = await serve(prediction())
+    await using upstream = connect(server.origin)
+    expect(await upstream.look(ID, never)).toEqual({ seen: { status: 'processing' } })
+    const [{ method, url, headers, body }] = server.requests as [Seen]
+    expect([method, url, body]).toEqual(['GET', `/api/v3/predictions/${ID}/result`, ''])
+    expect(headers.authorization).toBe(`Bearer ${KEY}`)
+  })
+
+  test('keeps to one path, whatever the id', async () => {
+    await using server = await serve(prediction({ id: '../a/b?c#d' }))
+    await using upstream = connect(server.origin)
+    expect(await upstream.look('../a/b?c#d', never)).toEqual({ seen: { status: 'processing' } })
+    expect(server.requests[0]?.url).toBe('/api/v3/predictions/..%2Fa%2Fb%3Fc%23d/result')
+  })
+
+  test('sees a failure of the job, which is a success of the call', async () => {
+    await using server = await serve(prediction({ status: 'failed', code: 1200, error: { message: 'x' } }))
+    await using upstream = connect(server.origin)
+    expect(await upstream.look(ID, never)).toEqual({
+      seen: { status: 'failed', error: 'CONTENT_REJECTED', inferenceMs: null },
+    })
+  })
+
+  const failed = { id: ID, status: 'failed', code: 1200 }
+  test.each<[what: string, reply: Reply, status?: number, retryAfterMs?: number]>([
+    ['429', json(429, { code: 429, data: failed }, { 'retry-after': '7' }), 429, 7000],
+    [
+      '429 and a page of a proxy',
+      response => void response.writeHead(429, { 'retry-after': '7' }).end('<html>'),
+      429,
+      7000,
+    ],
+    ['502 and a page of a proxy', response => void response.writeHead(502).end('<html>'), 502],
+    ['429 without Retry-After', json(429, { code: 429, data: failed }), 429],
+    ...[400, 401, 403, 404, 500, 502, 503, 504].map((status): [string, Reply, number] => [
+      `${status}`,
+      json(status, { code: status, message: 'no', data: failed }),
+      status,
+    ]),
+    ['503 around a success', json(503, { code: 200, data: failed }), 503],
+    ['a code that is none of success', json(200, { code: 404, data: failed }), 200],
+    ['no code', json(200, { data: failed }), 200],
+    ['another id', success({ ...failed, id: 'f'.repeat(32) }), 200],
+    ['no data', success(null), 200],
+    ['data that is text', success('failed'), 200],
+    ['HTML', response => void response.writeHead(200).end('<html>failed</html>')],
+    ['nothing', response => void response.writeHead(200).end()],
+    [
+      'JSON that breaks off',
+      response => void response.writeHead(200).end(JSON.stringify({ code: 200, data: failed }).slice(0, -1)),
+    ],
+    [
+      'a body that breaks off',
+      (_, request) => void request.socket.end('HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"code":200,'),
+    ],
+    ['a reset', (_, request) => void request.socket.resetAndDestroy()],
+    ['an answer without end', response => void response.end('x'.repeat(5_000_000))],
+  ])('that is answered with %s says nothing of the job', async (_, reply, status, retryAfterMs) => {
+    await using server = await serve(reply)
+    await using upstream = connect(server.origin)
+    const look = await upstream.look(ID, never)
+    expect(look).toMatchObject({ seen: null, retryAfterMs: retryAfterMs ?? null })
+    if (status !== undefined) expect(look).toMatchObject({ status })
+  })
+
+  test('that is not answered in time says nothing of the job', async () => {
+    await using server = await serve(() => {})
+    await using upstream = connect(server.origin, { readTimeoutMs: 100 })
+    expect(await upstream.look(ID, never)).toMatchObject({ seen: null })
+    expect(await upstream.probe(never)).toBe(false)
+    expect(server.requests).toHaveLength(3)
+  })
+
+  test('that is stopped says nothing of the job', async () => {
+    await using server = await serve(() => {})
+    await using upstream = connect(server.origin)
+    expect(await upstream.look(ID, AbortSignal.abort())).toMatchObject({ seen: null })
+    const stop = new AbortController()
+    const look = upstream.look(ID, stop.signal)
+    await until(() => server.requests.length > 0)
+    stop.abort()
+    expect(await look).toMatchObject({ seen: null })
+  })
+})
+
+describe('a probe', () => {
+  test('takes the balance for it where the list is not to be had', async () => {
+    await using server = await serve((response, request) =>
+      (request.url === '/api/v3/balance' ? success({ balance: 1 }) : json(403, { code: 403 }))(
+        response,
+        request,
+      ),
+    )
+    await using upstream = connect(server.origin)
+    expect(await upstream.probe(never)).toBe(true)
+    expect(server.requests.map(({ method, url }) => `${method} ${url}`)).toEqual([
+      'POST /api/v3/predictions',
+      'GET /api/v3/balance',
+    ])
+  })
+
+  test('asks for one item of the list, with the key', async () => {
+    await using server = await serve(success({ page: 1, items: [] }))
+    await using upstream = connect(server.origin)
+    expect(await upstream.probe(never)).toBe(true)
+    const [{ method, url, headers, body }] = server.requests as [Seen]
+    expect([method, url, JSON.parse(body)]).toEqual([
+      'POST',
+      '/api/v3/predictions',
+      { page: 1, page_size: 1 },
+    ])
+    expect(headers.authorization).toBe(`Bearer ${KEY}`)
+  })
+
+  test.each<[what: string, reply: Reply]>([
+    ...[302, 401, 403, 429, 500, 503].map((status): [string, Reply] => [
+      `${status}`,
+      json(status, { code: 200, data: { items: [] } }),
+    ]),
+    ['code 401', json(200, { code: 401, data: null })],
+    ['HTML', response => void response.end('<html>')],
+    ['a reset', (_, request) => void request.socket.resetAndDestroy()],
+  ])('that is answered with %s finds upstream unreadable', async (_, reply) => {
+    await using server = await serve(reply)
+    await using upstream = connect(server.origin)
+    expect(await upstream.probe(never)).toBe(false)
+  })
+})
+
+describe('the key', () => {
+  test.each([301, 302, 303, 307, 308])('does not follow a %i to another host', async status => {
+    await using other = await serve(accepts)
+    await using server = await serve((response, request) =>
+      json(status, {}, { location: `${other.origin}${request.url}` })(response, request),
+    )
+    await using upstream = connect(server.origin)
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
+    expect(await upstream.look(ID, never)).toMatchObject({ seen: null, status })
+    expect(await upstream.probe(never)).toBe(false)
+    expect(server.requests).toHaveLength(4)
+    expect(other.connections()).toBe(0)
+  })
+
+  test('is not sent to the URLs that an answer names', async () => {
+    await using other = await serve(prediction())
+    const named = `${other.origin}/api/v3/predictions/${ID}/result`
+    const data = {
+      id: ID,
+      status: 'completed',
+      outputs: [`${other.origin}/video.mp4`],
+      urls: { get: named, self: named },
+    }
+    await using server = await serve(success(data))
+    await using upstream = connect(server.origin)
+    await upstream.submit(MODEL, INPUT, never)
+    expect(await upstream.look(ID, never)).toMatchObject({ seen: { status: 'completed' } })
+    await upstream.look(ID, never)
+    expect(server.requests).toHaveLength(3)
+    expect(other.connections()).toBe(0)
+  })
+})
+
+test('a closed client sends nothing more', async () => {
+  await using server = await serve(accepts)
+  const upstream = createUpstream({ baseUrl: server.origin, apiKey: KEY })
+  await upstream.close()
+  expect(await upstream.look(ID, never)).toMatchObject({ seen: null })
+  expect(await upstream.probe(never)).toBe(false)
+  await upstream.submit(MODEL, INPUT, never)
+  expect(server.connections()).toBe(0)
+})
+
+describe('the list', () => {
+  const FROM = 1_800_000_000_000
+  const TO = FROM + 150_000
+  /** Upstream tells whole seconds; by these two clocks there is no difference. */
+  const NOW = FROM + 1_000_500
+  const told =
+    (reply: Reply): Reply =>
+    (response, request) => {
+      response.setHeader('date', new Date(NOW - 500).toUTCString())
+      reply(response, request)
+    }
+  const open = (origin: string) => connect(origin, { now: () => NOW })
+  const at = (ms: number) => new Date(ms).toISOString()
+  const item = (id: string, createdAt: string | null = at(FROM + 1000), more: object = {}) => ({
+    id,
+    model: MODEL,
+    created_at: createdAt,
+    ...more,
+  })
+  /** Answers with these pages, one after the other. */
+  const pages = (...all: unknown[]): Reply => {
+    const left = [...all]
+    return (response, request) => success({ page: 1, items: left.shift() })(response, request)
+  }
+  const full = (createdAt?: string) => Array.from({ length: 100 }, (_, i) => item(`${i}`, createdAt))
+
+  test('asks for one model and one window, a page of a hundred at a time, to a short page', async () => {
+    await using server = await serve(told(pages(full(), [item('last')])))
+    await using upstream = open(server.origin)
+    const listed = await upstream.list(MODEL, FROM, TO, never)
+    expect(listed?.map(({ upstreamId }) => upstreamId)).toEqual([...full().map(({ id }) => id), 'last'])
+    expect(server.requests.map(({ method, url, body }) => [method, url, JSON.parse(body)])).toEqual(
+      [1, 2].map(page => [
+        'POST',
+        '/api/v3/predictions',
+        {
+          page,
+          page_size: 100,
+          model: MODEL,
+          created_after: at(FROM - 300_000),
+          created_before: at(TO + 300_000),
+        },
+      ]),
+    )
+  })
+
+  test('keeps what may be of the window, whether upstream heeds it or not', async () => {
+    const items = [
+      item('too late', at(TO + 1)),
+      item('last', at(TO)),
+      item('no moment', null),
+      item('no model', at(FROM), { model: null }),
+      item('another', at(FROM), { model: 'other/model' }),
+      item('first', at(FROM), { input: { prompt: 'x' } }),
+      item('too early', at(FROM - 1)),
+    ]
+    await using server = await serve(told(pages(items)))
+    await using upstream = open(server.origin)
+    expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([
+      { upstreamId: 'last', model: MODEL, createdAt: TO, input: null },
+      { upstreamId: 'no moment', model: MODEL, createdAt: null, input: null },
+      { upstreamId: 'no model', model: null, createdAt: FROM, input: null },
+      { upstreamId: 'first', model: MODEL, createdAt: FROM, input: { prompt: 'x' } },
+    ])
+  })
+
+  test.each([
+    ['behind', -40_000],
+    ['ahead', 40_000],
+  ])('is told by our clock where upstream’s is %s', async (_, ms) => {
+    const now = () => FROM + 1_000_000
+    const answer = pages([item('first', at(FROM + ms)), item('before', at(FROM - 3000 + ms))])
+    await using server = await serve((response, request) => {
+      response.setHeader('date', new Date(now() + ms).toUTCString())
+      answer(response, request)
+    })
+    await using upstream = connect(server.origin, { now })
+    const listed = await upstream.list(MODEL, FROM - 1000, TO, never)
+    expect(listed?.map(({ upstreamId }) => upstreamId)).toEqual(['first'])
+    expect(Math.abs(listed![0]!.createdAt! - FROM)).toBeLessThanOrEqual(1000)
+  })
+
+  test.each<[string, (response: ServerResponse) => void]>([
+    ['does not tell its time', response => void Object.assign(response, { sendDate: false })],
+    ['has another time of day', response => void response.setHeader('date', 'Thu, 01 Jan 2026 00:00:00 GMT')],
+    ['tells no time', response => void response.setHeader('date', 'soon')],
+  ])('of an upstream that %s tells nothing', async (_, tell) => {
+    await using server = await serve((response, request) => {
+      tell(response)
+      pages([item('a')])(response, request)
+    })
+    await using upstream = connect(server.origin)
+    expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()
+  })
+
+  test('is read no further than to what is older than the window', async () => {
+    await using server = await serve(told(pages(full(at(FROM - 1)), full())))
+    await using upstream = open(server.origin)
+    expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([])
+    expect(server.requests).toHaveLength(1)
+  })
+
+  test.each<[string, Reply]>([
+    ['refused', json(500, {})],
+    ['no JSON', response => void response.end('<html>')],
+    ['no list', success({ page: 1 })],
+    ['with an item that is nothing', pages([item('a'), null])],
+    ['cut off', response => void response.destroy()],
+    [
+      'refused at its second page',
+      (() => {
+        let page = 0
+        return (response, request) => (page++ === 0 ? pages(full()) : json(429, {}))(response, request)
+      })(),
+    ],
+    ['without an end', (response, request) => pages(full())(response, request)],
+    ['longer than asked for', pages([...full(), item('b')])],
+  ])('that is %s tells nothing', async (_, reply) => {
+    await using server = await serve(told(reply))
+    await using upstream = open(server.origin)
+    expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()
+    expect(server.requests.length).toBeLessThanOrEqual(50)
+  })
+})

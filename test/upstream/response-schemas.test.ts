@@ -1,0 +1,292 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Observation } from '../../src/domain/prediction.ts'
+import { observe, prediction } from '../../src/upstream/response-schemas.ts'
+
+const ID = '45b392b22c3b449fa935bd4dc2219dfe'
+const URL_1 = 'https://cdn.example/1.mp4?sig=a%2Fb'
+const URL_2 = 'http://cdn.example/2.mp4'
+
+/** As the contract shows one, with `fields` instead of its own. */
+const raw = (fields: object = {}) => ({
+  id: ID,
+  model: 'alibaba/wan-2.2/i2v-plus-1080p',
+  outputs: [],
+  urls: { get: `https://api.wavespeed.ai/api/v3/predictions/${ID}/result` },
+  has_nsfw_contents: [],
+  status: 'created',
+  created_at: '2025-09-25T09:12:48.239112031Z',
+  error: '',
+  executionTime: 0,
+  timings: { inference: 0 },
+  ...fields,
+})
+const parse = (fields: object) => prediction.parse(raw(fields))!
+const seen = (fields: object): Observation => observe(parse(fields))
+
+test('the prediction of the contract is read whole', () => {
+  expect(parse({})).toEqual({
+    id: ID,
+    model: 'alibaba/wan-2.2/i2v-plus-1080p',
+    input: null,
+    status: 'created',
+    code: null,
+    error: null,
+    createdAt: Date.parse('2025-09-25T09:12:48.239Z'),
+    inferenceMs: null,
+    outputs: [],
+  })
+})
+
+describe('a status', () => {
+  test.each([
+    ['created', 'waiting'],
+    ['pending', 'waiting'],
+    ['queued', 'waiting'],
+    ['starting', 'processing'],
+    ['running', 'processing'],
+    ['in_progress', 'processing'],
+    ['processing', 'processing'],
+    ['completed', 'completed'],
+    ['succeeded', 'completed'],
+    ['success', 'completed'],
+    ['failed', 'failed'],
+    ['timeout', 'failed'],
+    ['cancelled', 'canceled'],
+    ['canceled', 'canceled'],
+    ['deleted', 'canceled'],
+  ])('%j is %s, in whatever case', (status, means) => {
+    for (const form of [status, status.toUpperCase(), ` ${status[0]?.toUpperCase()}${status.slice(1)}\n`])
+      expect(seen({ status: form }).status).toBe(means)
+  })
+
+  test.each([
+    'sparkling',
+    'error',
+    'expired',
+    'fail',
+    'complete',
+    'failed!',
+    'toString',
+    '__proto__',
+    '',
+    null,
+    7,
+    true,
+    {},
+    ['failed'],
+    undefined,
+  ])('%j is known to nobody, so the job is waited for', status => {
+    expect(seen({ status, code: 1200, error: 'failed', outputs: [URL_1] })).toEqual({ status: 'waiting' })
+  })
+})
+
+describe('the end of a job', () => {
+  test.each([
+    ['failed', 1200, 'CONTENT_REJECTED'],
+    ['failed', 1400, 'INVALID_INPUT'],
+    ['failed', 1401, 'INVALID_INPUT'],
+    ['failed', 1402, 'IMAGE_UNREACHABLE'],
+    ['failed', 1403, 'GENERATION_FAILED'],
+    ['failed', 1405, 'GENERATION_FAILED'],
+    ['failed', 1406, 'GENERATION_FAILED'],
+    ['failed', 1407, 'GENERATION_FAILED'],
+    ['failed', 5000, 'UPSTREAM_UNAVAILABLE'],
+    ['failed', 5003, 'UPSTREAM_UNAVAILABLE'],
+    ['failed', 5004, 'TIMED_OUT'],
+    ['failed', '5004', 'TIMED_OUT'],
+    ['timeout', undefined, 'TIMED_OUT'],
+    ['timeout', 5000, 'TIMED_OUT'],
+    ['failed', undefined, 'GENERATION_FAILED'],
+    ['failed', null, 'GENERATION_FAILED'],
+    ['failed', 0, 'GENERATION_FAILED'],
+    ['failed', 9999, 'GENERATION_FAILED'],
+    ['failed', 1200.5, 'GENERATION_FAILED'],
+    ['failed', 'moderation', 'GENERATION_FAILED'],
+    ['failed', 'constructor', 'GENERATION_FAILED'],
+    ['failed', { code: 1200 }, 'GENERATION_FAILED'],
+  ])('%s with code %j is told as %s', (status, code, error) => {
+    expect(seen({ status, code, executionTime: 1234 })).toEqual({
+      status: 'failed',
+      error,
+      inferenceMs: 1234,
+    })
+  })
+
+  test.each(['cancelled', 'canceled', 'deleted'])('%s is no failure, whatever its code', status => {
+    expect(seen({ status, code: 1200, error: 'x' })).toEqual({ status: 'canceled' })
+  })
+
+  test('a completed job may hold a code and an error, and is completed', () => {
+    expect(seen({ status: 'completed', outputs: [URL_1], code: 5000, error: 'x' })).toMatchObject({
+      status: 'completed',
+    })
+  })
+})
+
+describe('outputs', () => {
+  const outputs = (outputs: unknown, has_nsfw_contents: unknown = []) =>
+    parse({ status: 'completed', outputs, has_nsfw_contents }).outputs
+  const urls = (given: unknown) => outputs(given).map(output => output.url)
+
+  test.each<[what: string, given: unknown, read: string[]]>([
+    ['strings', [URL_1, URL_2], [URL_1, URL_2]],
+    ['objects with url', [{ url: URL_1, width: 1920 }, { url: URL_2 }], [URL_1, URL_2]],
+    ['strings and objects', [{ url: URL_1 }, URL_2], [URL_1, URL_2]],
+    ['nulls between them', [null, URL_1, null], [URL_1]],
+    ['an empty list', [], []],
+    ['null', null, []],
+    ['nothing', undefined, []],
+    ['one string', URL_1, [URL_1]],
+    ['one object', { url: URL_1 }, [URL_1]],
+    ['no URLs', ['', ' ', 'a video', '/files/1.mp4', '//cdn.example/1.mp4', 7, true, [URL_1], {}], []],
+    ['URLs of other schemes', ['javascript:alert(1)', 'data:video/mp4;base64,AA', 'file:///etc/passwd'], []],
+    ['objects without a usable url', [{}, { url: null }, { url: 'x' }, { url: { url: URL_1 } }], []],
+    ['one URL among nonsense', [{ uri: URL_2 }, 'x', { url: URL_1 }], [URL_1]],
+  ])('%s are read as the URLs in them', (_, given, read) => {
+    expect(urls(given)).toEqual(read)
+  })
+
+  test.each<[given: unknown, read: (boolean | null)[]]>([
+    [
+      [true, false],
+      [true, false],
+    ],
+    [[true], [true, null]],
+    [
+      [null, true],
+      [null, true],
+    ],
+    [
+      ['yes', 1],
+      [null, null],
+    ],
+    [[], [null, null]],
+    [null, [null, null]],
+    [undefined, [null, null]],
+    [true, [null, null]],
+    [{ 0: true }, [null, null]],
+  ])('has_nsfw_contents %j stand beside two outputs as %j', (given, read) => {
+    expect(outputs([URL_1, URL_2], given).map(output => output.hasNsfwContent)).toEqual(read)
+  })
+
+  test('a boolean stays with its own output where another one is dropped', () => {
+    expect(outputs([null, URL_1, 'x', URL_2], [false, true, false, null])).toEqual([
+      { url: URL_1, hasNsfwContent: true },
+      { url: URL_2, hasNsfwContent: null },
+    ])
+  })
+
+  test('reach what is told of a completed job', () => {
+    expect(seen({ status: 'succeeded', outputs: [URL_1], has_nsfw_contents: [true] })).toEqual({
+      status: 'completed',
+      outputs: [{ url: URL_1, hasNsfwContent: true }],
+      inferenceMs: null,
+    })
+  })
+})
+
+test.each<[given: unknown, read: string | null]>([
+  ['', null],
+  [null, null],
+  [undefined, null],
+  ['the image is too small', 'the image is too small'],
+  [{ message: 'the image is too small', code: 7 }, 'the image is too small'],
+  [{ message: '' }, null],
+  [{ message: 7 }, null],
+  [{}, null],
+  [[], null],
+  [7, null],
+  [false, null],
+])('error %j is read as %j', (error, read) => {
+  expect(parse({ error }).error).toBe(read)
+})
+
+test.each<[given: unknown, read: string | null]>([
+  ['2025-09-25T09:12:48.239112031Z', '2025-09-25T09:12:48.239Z'],
+  ['2025-09-25T09:12:48.000000001Z', '2025-09-25T09:12:48.000Z'],
+  ['2025-09-25T09:12:48.999999999Z', '2025-09-25T09:12:48.999Z'],
+  ['2025-09-25T09:12:48Z', '2025-09-25T09:12:48.000Z'],
+  ['2025-09-25T11:12:48.239112031+02:00', '2025-09-25T09:12:48.239Z'],
+  ['yesterday', null],
+  ['', null],
+  [null, null],
+  [undefined, null],
+  [{}, null],
+])('created_at %j is read as %j', (created_at, read) => {
+  const { createdAt } = parse({ created_at })
+  expect(createdAt && new Date(createdAt).toISOString()).toBe(read)
+})
+
+test.each<[timings: unknown, executionTime: unknown, read: number | null]>([
+  [{ inference: 61_234 }, 63_000, 61_234],
+  [{ inference: 61_234.4 }, 0, 61_234],
+  [{ inference: 0 }, 63_000, 63_000],
+  [{}, 63_000, 63_000],
+  [null, 63_000, 63_000],
+  [undefined, 63_000, 63_000],
+  ['61 s', 63_000, 63_000],
+  [{ inference: null }, null, null],
+  [{ inference: -1 }, -1, null],
+  [{ inference: '61234' }, undefined, null],
+  [{ inference: 0 }, 0, null],
+  [undefined, undefined, null],
+])('timings %j with executionTime %j took %j ms', (timings, executionTime, read) => {
+  expect(parse({ timings, executionTime }).inferenceMs).toBe(read)
+})
+
+test.each([null, undefined, 7, 'x', true, []])('%j is no prediction', given => {
+  expect(prediction.parse(given)).toBeNull()
+})
+
+test('an object without anything in it says to wait', () => {
+  const empty = prediction.parse({})!
+  expect(empty).toMatchObject({ id: '', outputs: [] })
+  expect(observe(empty)).toEqual({ status: 'waiting' })
+})
+
+const CODES = [
+  'CONTENT_REJECTED',
+  'INVALID_INPUT',
+  'IMAGE_UNREACHABLE',
+  'GENERATION_FAILED',
+  'UPSTREAM_UNAVAILABLE',
+  'TIMED_OUT',
+]
+
+test('no JSON value makes the parse throw, and none ends a job but a final status of upstream', () => {
+  const value = fc.oneof(fc.jsonValue(), fc.constantFrom(null, '', 'x', 0, -1, 1e300, URL_1, [], {}))
+  const status = fc.oneof(value, fc.constantFrom('failed', 'completed', 'timeout', 'deleted', 'processing'))
+  const fields = fc.record(
+    {
+      id: value,
+      status,
+      outputs: fc.oneof(value, fc.array(value)),
+      has_nsfw_contents: fc.oneof(value, fc.array(fc.oneof(value, fc.boolean()))),
+      code: fc.oneof(value, fc.constantFrom(1200, 5004)),
+      error: value,
+      created_at: value,
+      timings: fc.oneof(value, fc.record({ inference: value })),
+      executionTime: value,
+    },
+    { requiredKeys: [] },
+  )
+  const met = new Set<string>()
+  fc.assert(
+    fc.property(fc.oneof(fc.jsonValue(), fields), given => {
+      const found = prediction.parse(JSON.parse(JSON.stringify(given)))
+      if (found === null) return
+      const observed = observe(found)
+      met.add(observed.status)
+      expect(typeof found.id).toBe('string')
+      if (observed.status === 'failed') {
+        expect(CODES).toContain(observed.error)
+        expect((given as { status: string }).status.trim().toLowerCase()).toMatch(/^(failed|timeout)$/)
+      }
+      if (observed.status === 'completed')
+        for (const { url } of observed.outputs) expect(url).toMatch(/^https?:/i)
+    }),
+    { numRuns: 3000, seed: 1 },
+  )
+  expect([...met].sort()).toEqual(['canceled', 'completed', 'failed', 'processing', 'waiting'])
+})

@@ -1,0 +1,330 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { SubmitOutcome } from '../../src/domain/prediction.ts'
+import { type Answer, outcomeOf } from '../../src/upstream/submit-outcome.ts'
+
+const NOW = Date.parse('2026-03-01T12:00:00Z')
+const ID = '45b392b22c3b449fa935bd4dc2219dfe'
+
+const envelope = (code: unknown, data: unknown = null, message = '') =>
+  JSON.stringify({ code, message, data })
+const answer = (status: number, body: string, retryAfter: string | null = null): Answer => ({
+  status,
+  retryAfter,
+  body,
+})
+const failure = (code: string, syscall?: string): Answer => ({
+  error: Object.assign(new Error(code), { code, syscall }),
+})
+const several = (...codes: string[]): Answer => ({
+  error: new AggregateError(codes.map(code => Object.assign(new Error(code), { code, syscall: 'connect' }))),
+})
+
+const HTML = '<html><body>502 Bad Gateway</body></html>'
+const PREDICTION = envelope(200, { id: ID, status: 'created', outputs: [] }, 'success')
+
+type Row = [what: string, answer: Answer]
+
+const ACCEPTED: Row[] = [
+  ['HTTP 200, code 200 and an id', answer(200, PREDICTION)],
+  ['HTTP 201, code 200 and an id', answer(201, PREDICTION)],
+  ['an id and nothing else in its data', answer(200, envelope(200, { id: ID }))],
+  ['a job that has failed already', answer(200, envelope(200, { id: ID, status: 'failed', code: 1407 }))],
+  ['data of forms nobody knows beside the id', answer(200, envelope(200, { id: ID, outputs: 7, error: [] }))],
+]
+
+const UNSENT: Row[] = [
+  ['a refused connection', failure('ECONNREFUSED', 'connect')],
+  ['a name that is not known', failure('ENOTFOUND', 'getaddrinfo')],
+  ['a name server that does not answer', failure('EAI_AGAIN', 'getaddrinfo')],
+  ['no route to the host', failure('EHOSTUNREACH', 'connect')],
+  ['no route to the network', failure('ENETUNREACH', 'connect')],
+  ['a connect that timed out', failure('UND_ERR_CONNECT_TIMEOUT')],
+  ['a certificate of nobody trusted', failure('DEPTH_ZERO_SELF_SIGNED_CERT')],
+  ['a certificate chain of nobody trusted', failure('SELF_SIGNED_CERT_IN_CHAIN')],
+  ['a certificate that can not be checked', failure('UNABLE_TO_VERIFY_LEAF_SIGNATURE')],
+  ['a certificate that has expired', failure('CERT_HAS_EXPIRED')],
+  ["another host's certificate", failure('ERR_TLS_CERT_ALTNAME_INVALID')],
+  ['several addresses that all refuse', several('ECONNREFUSED', 'ENETUNREACH')],
+]
+
+const REJECTED: Row[] = [400, 404, 422].flatMap((code): Row[] => [
+  [`HTTP ${code}`, answer(code, envelope(code, null, 'image is required'))],
+  [`HTTP ${code} with HTML`, answer(code, HTML)],
+  [`HTTP ${code} and an empty body`, answer(code, '')],
+  [`code ${code} on HTTP 200`, answer(200, envelope(code, null, 'image is required'))],
+])
+
+const ACCOUNT: Row[] = [
+  ...[401, 402, 403].flatMap((code): Row[] => [
+    [`HTTP ${code}`, answer(code, envelope(code, null, 'no'))],
+    [`HTTP ${code} with HTML`, answer(code, HTML)],
+    [`HTTP ${code} and an empty body`, answer(code, '')],
+    [`code ${code} on HTTP 200`, answer(200, envelope(code))],
+  ]),
+  ['code 1407 on HTTP 200', answer(200, envelope(1407))],
+  ['code 1407 on HTTP 400', answer(400, envelope(1407))],
+  ...[
+    'Insufficient credits. Please top up to continue.',
+    'insufficient credit',
+    'Insufficient account balance',
+    'insufficient funds',
+    'Your account balance is insufficient',
+    'credits exhausted',
+    'Not enough credits',
+    "You don't have enough credits to run this model.",
+    'Your credits are not sufficient',
+    'Balance not sufficient for this request',
+    'Insufficient remaining account credits',
+    'Insufficient quota',
+    'credit limit exceeded',
+    'Your balance is below the price of this task',
+    'Please recharge your account',
+    'account_balance_too_low',
+  ].flatMap((message): Row[] => [
+    [`"${message}" on HTTP 400`, answer(400, envelope(400, null, message))],
+    [`"${message}" on HTTP 200`, answer(200, envelope(400, null, message))],
+  ]),
+]
+
+const UNKNOWN: Row[] = [
+  ['a time-out', { error: new DOMException('The operation was aborted due to timeout', 'TimeoutError') }],
+  ['no headers in time', failure('UND_ERR_HEADERS_TIMEOUT')],
+  ['no body in time', failure('UND_ERR_BODY_TIMEOUT')],
+  ['a reset', failure('ECONNRESET', 'read')],
+  ['a broken pipe', failure('EPIPE', 'write')],
+  ['a connection that ended', failure('UND_ERR_SOCKET')],
+  ['a connection that timed out', failure('ETIMEDOUT', 'read')],
+  // An ICMP error reaches an established connection under the code it has for a failed connect.
+  ['a host that vanished in the midst of the call', failure('EHOSTUNREACH', 'read')],
+  ['a network that vanished in the midst of the call', failure('ENETUNREACH', 'write')],
+  ['an answer that is too long', failure('UND_ERR_RES_EXCEEDED_MAX_SIZE')],
+  ['an answer that is no HTTP', failure('HPE_INVALID_CONSTANT')],
+  ['several addresses of which one may have got it', several('ECONNREFUSED', 'ECONNRESET')],
+  ['an error of no kind', { error: new AggregateError([]) }],
+  ['an error without a code', { error: new Error('?') }],
+  ['no error at all', { error: undefined }],
+  ['a string', { error: 'ECONNREFUSED' }],
+  ...[500, 501, 502, 503, 504, 520, 524, 529, 599].flatMap((code): Row[] => [
+    [`HTTP ${code}`, answer(code, envelope(code, null, 'server error'))],
+    [`HTTP ${code} with HTML`, answer(code, HTML)],
+    [`HTTP ${code} around a refusal`, answer(code, envelope(400, null, 'insufficient credits'))],
+    [`HTTP ${code} around code 1407`, answer(code, envelope(1407))],
+    [`HTTP ${code} around an acceptance`, answer(code, PREDICTION)],
+    [`HTTP ${code} with Retry-After`, answer(code, envelope(429), '5')],
+    [`code ${code} on HTTP 200`, answer(200, envelope(code))],
+  ]),
+  ...[300, 301, 302, 303, 304, 307, 308].flatMap((code): Row[] => [
+    [`HTTP ${code}`, answer(code, '')],
+    [`HTTP ${code} around an acceptance`, answer(code, PREDICTION)],
+    [`HTTP ${code} around a refusal`, answer(code, envelope(400))],
+  ]),
+  ...[405, 408, 409, 410, 413, 415, 418, 451].map((code): Row => [`HTTP ${code}`, answer(code, HTML)]),
+  ['no id', answer(200, envelope(200, { status: 'created' }, 'success'))],
+  ['an empty id', answer(200, envelope(200, { id: '' }))],
+  ['a blank id', answer(200, envelope(200, { id: '  ' }))],
+  ['an id that is null', answer(200, envelope(200, { id: null }))],
+  ['an id that is a number', answer(200, envelope(200, { id: 7 }))],
+  ['an id of endless length', answer(200, envelope(200, { id: 'a'.repeat(5000) }))],
+  ['no data', answer(200, envelope(200))],
+  ['a list for data', answer(200, envelope(200, [{ id: ID }]))],
+  ['the bare prediction', answer(200, JSON.stringify({ id: ID, status: 'created' }))],
+  ['an id that leads elsewhere', answer(200, envelope(200, { id: '..' }))],
+  ['an id with a slash', answer(200, envelope(200, { id: 'a/b' }))],
+  ['no code', answer(200, JSON.stringify({ data: { id: ID } }))],
+  ['a body that is not JSON', answer(200, HTML)],
+  ['an empty body', answer(200, '')],
+  ['HTTP 204', answer(204, '')],
+  ['JSON that breaks off', answer(200, PREDICTION.slice(0, -1))],
+  ['JSON that is no object', answer(200, 'null')],
+  ...[201, 0, 1200, 5004, 5000].map(
+    (code): Row => [`code ${code} on HTTP 200`, answer(200, envelope(code, null))],
+  ),
+  ...[201, 400, 401, 402, 403, 404, 422, 429, 500, 1407].map(
+    (code): Row => [`an id beside code ${code} on HTTP 200`, answer(200, envelope(code, { id: ID }))],
+  ),
+  ...[400, 401, 402, 403, 404, 422, 429].map(
+    (code): Row => [`an id beside HTTP ${code}`, answer(code, envelope(code, { id: ID }))],
+  ),
+  ['an id beside no credit', answer(400, envelope(400, { id: ID }, 'insufficient credits'))],
+]
+
+const kindOf = (given: Answer) => outcomeOf(given, NOW).kind
+
+describe('what came back from the one POST', () => {
+  test.each(ACCEPTED)('%s is accepted under that id', (_, given) => {
+    expect(outcomeOf(given, NOW)).toEqual({ kind: 'accepted', upstreamId: ID })
+  })
+
+  test.each(UNSENT)('%s means that nothing was sent', (_, given) => {
+    expect(kindOf(given)).toBe('unsent')
+  })
+
+  test.each(REJECTED)('%s is a refusal of the input', (_, given) => {
+    expect(kindOf(given)).toBe('rejected')
+  })
+
+  test.each(ACCOUNT)('%s is a refusal of the account', (_, given) => {
+    expect(kindOf(given)).toBe('account')
+  })
+
+  test.each(UNKNOWN)('%s leaves the outcome unknown', (_, given) => {
+    expect(outcomeOf(given, NOW)).toEqual({ kind: 'unknown' })
+  })
+})
+
+const inSeconds = (seconds: number) => new Date(NOW + seconds * 1000).toUTCString()
+
+test.each<[header: string | null, ms: number | null]>([
+  ['7', 7000],
+  [' 7 ', 7000],
+  ['60', 60_000],
+  // None is shorter than a second or longer than an hour, whatever upstream says.
+  ['0', 1000],
+  ['86400', 3_600_000],
+  ['99999999999999999999', 3_600_000],
+  [inSeconds(30), 30_000],
+  [inSeconds(-30), 1000],
+  [inSeconds(7 * 86_400), 3_600_000],
+  [null, null],
+  ['', null],
+  ['  ', null],
+  ['soon', null],
+  ['60 seconds', null],
+  ['NaN', null],
+  ['-5', null],
+  ['1.5', null],
+])('429 with Retry-After %j waits %j ms, null being the default', (header, ms) => {
+  for (const given of [answer(429, envelope(429), header), answer(429, HTML, header)])
+    expect(outcomeOf(given, NOW)).toEqual({ kind: 'throttled', retryAfterMs: ms })
+  expect(outcomeOf(answer(200, envelope(429), header), NOW)).toEqual({ kind: 'throttled', retryAfterMs: ms })
+})
+
+/** Told anew from the contract's table, not from the code: what an answer can mean at most. */
+function permitted(given: Extract<Answer, { status: number }>): SubmitOutcome['kind'][] {
+  const { code: written, message, data } = readable(given.body)
+  const code = typeof written === 'string' && /^\d{1,9}$/.test(written) ? Number(written) : written
+  const id = typeof data?.id === 'string' ? data.id.trim() : ''
+  const good = given.status >= 200 && given.status < 300
+  if (good && code === 200 && /^[\w.:~-]{1,200}$/.test(id) && !/^\.+$/.test(id)) return ['accepted']
+  const word = good ? code : given.status
+  if (id !== '' || typeof word !== 'number' || word < 400 || (!good && word >= 500))
+    return /insufficient/i.test(String(message)) && good && id === '' ? ['account', 'unknown'] : ['unknown']
+  if (code === 1407 || /insufficient/i.test(String(message))) return ['account']
+  if ([401, 402, 403].includes(word)) return ['account']
+  if ([400, 404, 422].includes(word)) return ['rejected']
+  return word === 429 ? ['throttled'] : ['unknown']
+}
+
+function readable(body: string): { code?: unknown; message?: unknown; data?: { id?: unknown } | null } {
+  try {
+    return JSON.parse(body) ?? {}
+  } catch {
+    return {}
+  }
+}
+
+const code = fc.oneof(
+  fc.constantFrom(200, 400, 401, 402, 403, 404, 422, 429, 500, 503, 1200, 1407, 5004),
+  fc.integer({ min: -10, max: 6000 }),
+  fc.constantFrom(null, '200', true, {}),
+)
+const data = fc.oneof(
+  fc.record(
+    {
+      id: fc.oneof(fc.constantFrom(ID, '', ' ', null, 7, {}), fc.string({ maxLength: 40 })),
+      status: fc.constantFrom('created', 'failed', 7),
+    },
+    { requiredKeys: [] },
+  ),
+  fc.jsonValue(),
+)
+const body = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ code, data, message: fc.constantFrom('', 'success', null) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ code, data, message: fc.constant('Insufficient credits') }),
+  },
+  { weight: 1, arbitrary: fc.jsonValue() },
+)
+const text = fc.oneof(
+  { weight: 6, arbitrary: body.map(value => JSON.stringify(value)) },
+  { weight: 1, arbitrary: fc.string() },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(body, fc.nat(80)).map(([value, n]) => JSON.stringify(value).slice(0, n)),
+  },
+)
+const status = fc.oneof(
+  fc.constantFrom(200, 200, 201, 400, 401, 402, 403, 404, 422, 429, 500, 503),
+  fc.integer({ min: 100, max: 599 }),
+)
+
+test('no random answer is accepted without a 2xx, code 200 and an id, nor refused but by a certain refusal', () => {
+  const met = new Set<string>()
+  fc.assert(
+    fc.property(status, text, fc.option(fc.string()), (status, body, retryAfter) => {
+      const { kind } = outcomeOf({ status, body, retryAfter }, NOW)
+      met.add(kind)
+      expect(permitted({ status, body, retryAfter })).toContain(kind)
+    }),
+    { numRuns: 5000, seed: 1 },
+  )
+  expect([...met].sort()).toEqual(['accepted', 'account', 'rejected', 'throttled', 'unknown'])
+})
+
+const NEVER_CONNECTED = UNSENT.flatMap(([, given]) =>
+  'error' in given && !(given.error instanceof AggregateError)
+    ? [(given.error as { code: string }).code]
+    : [],
+)
+
+test('no random error is anything but unknown, a connection that never was apart', () => {
+  const thrown = fc.oneof(
+    fc.anything(),
+    fc.record({ code: fc.anything(), message: fc.string() }),
+    fc.constantFrom(...NEVER_CONNECTED).map(code => ({ code, syscall: 'connect' })),
+  )
+  const met = new Set<string>()
+  const certain = (error: unknown): boolean =>
+    NEVER_CONNECTED.includes(String((error as { code?: unknown } | null)?.code))
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        thrown,
+        fc.array(thrown).map(errors => new AggregateError(errors)),
+      ),
+      error => {
+        const { kind } = outcomeOf({ error }, NOW)
+        met.add(kind)
+        const all = error instanceof AggregateError ? error.errors : [error]
+        expect(kind).toBe(all.length > 0 && all.every(certain) ? 'unsent' : 'unknown')
+      },
+    ),
+    { numRuns: 2000, seed: 1 },
+  )
+  expect([...met].sort()).toEqual(['unknown', 'unsent'])
+})
+
+describe('no credit is upstream’s own word', () => {
+  const asked = [
+    'https://images.example/insufficient-credits.png',
+    'a beggar with insufficient funds',
+    'no balance left',
+  ]
+  test.each([
+    'invalid prompt: "a beggar with insufficient funds"',
+    'invalid prompt: a beggar with insufficient funds',
+    'cannot fetch https://images.example/insufficient-credits.png',
+    'cannot fetch https://other.example/out-of-credits.png',
+    'negative prompt `no balance left` is not allowed',
+    'The prompt is too long. Credits are counted in words',
+  ])('and not what it quotes: %s', message => {
+    expect(outcomeOf(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({ kind: 'rejected' })
+  })
+
+  test('also where it quotes', () => {
+    const message = 'Insufficient credits for "a beggar with insufficient funds"'
+    expect(outcomeOf(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({ kind: 'account' })
+  })
+})

@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest'
+import { readTicket } from '../../src/upstream/upload-ticket.ts'
+
+const REAL = 'https://api.wavespeed.ai'
+const LOCAL = 'http://127.0.0.1:4001'
+
+const ticket = (upload: object = {}, downloadUrl: unknown = 'https://files.example/1') => ({
+  download_url: downloadUrl,
+  upload: { method: 'PUT', url: 'https://bucket.example/1?s=x', headers: { 'x-token': 't' }, ...upload },
+})
+
+test('a ticket says where, with which headers, and where it is then', () => {
+  expect(readTicket(ticket({ expires_at: '2026-01-31T12:00:00Z' }), REAL)).toEqual({
+    url: 'https://bucket.example/1?s=x',
+    headers: { 'x-token': 't' },
+    downloadUrl: 'https://files.example/1',
+  })
+  expect(readTicket(ticket({ headers: null }), REAL)?.headers).toEqual({})
+})
+
+test('no credential, and nothing that makes a connection, is taken from it', () => {
+  const headers = {
+    Authorization: 'Bearer x',
+    cookie: 'a',
+    Host: 'b',
+    'content-length': '1',
+    'content-type': 'c',
+  }
+  expect(readTicket(ticket({ headers }), REAL)?.headers).toEqual({ 'content-type': 'c' })
+})
+
+test.each([
+  ['nothing', null],
+  ['a text', 'https://bucket.example'],
+  ['another method', ticket({ method: 'POST' })],
+  ['no address', ticket({ url: undefined })],
+  ['an address that is none', ticket({ url: 'bucket' })],
+  ['plain http', ticket({ url: 'http://bucket.example/1' })],
+  ['a file', ticket({ url: 'file:///etc/passwd' })],
+  ['an address with a password', ticket({ url: 'https://a:b@bucket.example/1' })],
+  ['loopback, from elsewhere', ticket({ url: 'http://127.0.0.1/1' })],
+  ['no place to fetch it from', ticket({}, null)],
+  ['plain http to fetch it from', ticket({}, 'http://files.example/1')],
+  ['a header that would be two', ticket({ headers: { 'x-token': 'a\r\nx: b' } })],
+  ['a header without a name', ticket({ headers: { '': 'a' } })],
+  ['a header of another type', ticket({ headers: { 'x-token': 1 } })],
+])('%s is no ticket', (_, data) => {
+  expect(readTicket(data, REAL)).toBeNull()
+})
+
+test('plain http is for loopback, and only where the base URL is on it', () => {
+  const local = ticket({ url: `${LOCAL}/1` }, `${LOCAL}/2`)
+  expect(readTicket(local, LOCAL)?.url).toBe(`${LOCAL}/1`)
+  expect(readTicket(local, 'https://127.0.0.1')).toBeNull()
+  expect(readTicket(ticket({ url: 'http://10.0.0.1/1' }), LOCAL)).toBeNull()
+  expect(readTicket(ticket({ url: 'http://127.0.0.1.example/1' }), LOCAL)).toBeNull()
+})

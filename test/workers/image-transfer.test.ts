@@ -1,0 +1,254 @@
+/**
+ * Uploaded images on their way upstream, before their jobs are sent.
+ */
+import { createServer, type IncomingMessage } from 'node:http'
+import { buffer } from 'node:stream/consumers'
+import { expect, test } from 'vitest'
+import { inFile } from '../support/file.ts'
+import { listen } from '../support/loopback.ts'
+import { until } from '../support/until.ts'
+import { JPEG, png, uploaded } from '../support/upload.ts'
+import { FINAL, isUpload, open, refuses, says, shows, type Timed } from '../support/world.ts'
+
+const DAY = 24 * 60 * 60 * 1000
+const isTicket = (call: Timed) => call.path === '/media/uploads'
+const isPut = (call: Timed) => call.method === 'PUT'
+type World = Awaited<ReturnType<typeof open>>
+const uploads = ({ calls }: World) => calls.filter(isUpload)
+const puts = ({ calls }: World) => calls.filter(isPut)
+
+const keyOf = (world: World) => world.harness.gateway.issueKey('test', 100 * DAY)
+const submit = async (world: World, uploadId: string, words?: string) =>
+  world.submit(words, await keyOf(world), { image: { uploadId } })
+
+test('an image is handed over by a ticket and a PUT, and its job is sent with where it is then', async () => {
+  await using world = await open({ images: true })
+  const made = await uploaded(world.harness)
+  const { id } = await submit(world, made.id)
+  await world.reached(id, 'COMPLETED')
+  expect(uploads(world).map(({ method, body }) => [method, body])).toEqual([
+    ['POST', { filename: 'image.jpeg', size: JPEG.length, content_type: 'image/jpeg' }],
+    ['PUT', undefined],
+  ])
+  const [sent] = world.submits()
+  const { image } = sent!.body as { image: string }
+  expect(image).toContain(world.gateway.simulator!.origin)
+  const handed = await fetch(image)
+  expect([handed.headers.get('content-type'), Buffer.from(await handed.arrayBuffer())]).toEqual([
+    'image/jpeg',
+    JPEG,
+  ])
+  // The app is told of its own.
+  const { data } = await world.harness.query(
+    'query ($id: ID!) { prediction(id: $id) { input { imageUrl } } }',
+    { id },
+  )
+  expect(data.prediction.input.imageUrl).toBe(made.url)
+})
+
+test('25 MB arrive as they were', async () => {
+  await using world = await open({ images: true })
+  const data = png(25 * 1024 * 1024)
+  const { id } = await submit(world, (await uploaded(world.harness, data)).id)
+  await world.reached(id, 'COMPLETED')
+  const { image } = world.submits()[0]!.body as { image: string }
+  expect(Buffer.from(await (await fetch(image)).arrayBuffer()).equals(data)).toBe(true)
+})
+
+test('ten jobs of one image at once, of two tokens, hand it over once; another app hands over its own', async () => {
+  await using world = await open({ images: true })
+  const { id } = await uploaded(world.harness)
+  const jobs = await Promise.all(Array.from({ length: 10 }, () => submit(world, id)))
+  for (const job of jobs) await world.reached(job.id, 'COMPLETED')
+  expect(puts(world)).toHaveLength(1)
+  expect(new Set(world.submits().map(({ body }) => (body as { image: string }).image)).size).toBe(1)
+  const other = await world.harness.gateway.issueKey('other', DAY)
+  const theirs = await uploaded(world.harness, JPEG, other)
+  const { prompt } = await world.submit(undefined, other, { image: { uploadId: theirs.id } })
+  await until(() => world.row(prompt).status === 'COMPLETED')
+  expect(puts(world)).toHaveLength(2)
+})
+
+test('what upstream has forgotten is handed over again', async () => {
+  await using world = await open({ images: true })
+  const made = await uploaded(world.harness)
+  await world.reached((await submit(world, made.id)).id, 'COMPLETED')
+  // To upstream a week has passed, and none to us.
+  world.gateway.simulator!.advance(7 * DAY)
+  await world.reached((await submit(world, made.id)).id, 'COMPLETED', ...FINAL)
+  expect(puts(world)).toHaveLength(2)
+  const images = world.submits().map(({ body }) => (body as { image: string }).image)
+  expect(new Set(images).size).toBe(2)
+})
+
+test('what upstream may be about to forget is handed over again, without a look', async () => {
+  await using world = await open()
+  const made = await uploaded(world.harness)
+  await world.reached((await submit(world, made.id)).id, 'COMPLETED')
+  world.leap(7 * DAY - 30 * 60_000)
+  await world.reached((await submit(world, made.id)).id, 'COMPLETED')
+  expect(puts(world)).toHaveLength(2)
+})
+
+test.each([
+  ['refuses the key', isTicket, () => refuses(401)],
+  ['wants money, by a 400', isTicket, () => refuses(400, 400, 'insufficient balance')],
+  ['wants fewer', isTicket, () => says(429, '', { 'retry-after': '1' })],
+  ['is down', isTicket, () => says(503, '')],
+  ['knows no such call', isTicket, () => refuses(404)],
+  ['hangs up', isTicket, () => ({ cut: 'before' }) as const],
+  ['gives no ticket', isTicket, () => shows({})],
+  [
+    'gives a ticket for elsewhere, in the clear',
+    isTicket,
+    () =>
+      shows({
+        download_url: 'https://a.example/1',
+        upload: { method: 'PUT', url: 'http://a.example/1', headers: {} },
+      }),
+  ],
+  ['hangs up at the file', isPut, () => ({ cut: 'before' }) as const],
+  ['has lost its answer', isPut, () => ({ cut: 'after' }) as const],
+  ['calls the ticket over', isPut, () => says(403, '')],
+  ['calls the line slow', isPut, () => says(400, '')],
+  ['leads elsewhere with the file', isPut, () => says(302, '', { location: 'https://a.example/' })],
+])('an upstream that %s ends no job: it is put off, and sent later', async (_, which, fault) => {
+  let isFaulty = true
+  await using world = await open({ images: true, fault: call => (isFaulty && which(call) ? fault() : null) })
+  const { id, prompt } = await submit(world, (await uploaded(world.harness)).id)
+  const lines = () => world.log.filter(({ message }) => message.includes('could not be brought upstream'))
+  await until(() => lines().length === 1)
+  expect(world.row(prompt)).toMatchObject({ status: 'QUEUED', submission: 'none', image_tries: 0 })
+  expect(lines()[0]!.fields.waitMs as number).toBeGreaterThan(500)
+  world.leap(10_000)
+  await until(() => lines().length === 2)
+  expect(lines()[1]!.fields.waitMs as number).toBeGreaterThan(3000)
+  expect(world.submits()).toEqual([])
+  isFaulty = false
+  await until(() => {
+    world.leap(1000)
+    return world.row(prompt).status === 'COMPLETED'
+  })
+  expect((await world.read(id)).status).toBe('COMPLETED')
+  expect(JSON.stringify(world.log)).not.toMatch(/https?:\/\/(127|a\.example)[^"]*\/(media|uploads|1)/)
+  expect(world.log.filter(({ level }) => level === 'error')).toEqual([])
+})
+
+test.each([
+  [400, isTicket],
+  [413, isTicket],
+  [422, isTicket],
+  [413, isPut],
+])('a %i of upstream’s ends it as INVALID_INPUT, unsent and free', async (status, which) => {
+  await using world = await open({ fault: call => (which(call) ? refuses(status) : null) })
+  const { id } = await submit(world, (await uploaded(world.harness)).id)
+  expect(await world.reached(id, ...FINAL)).toMatchObject({
+    status: 'FAILED',
+    error: { code: 'INVALID_INPUT' },
+    cost: { amount: 0 },
+    submittedAt: null,
+  })
+  expect(world.submits()).toEqual([])
+})
+
+test('while upstream takes no image, jobs of other images go on, and it is asked ever less often', async () => {
+  await using world = await open({ images: true, fault: call => (isTicket(call) ? says(503, '') : null) })
+  for (let n = 0; n < 5; n++) await submit(world, (await uploaded(world.harness, png(100 + n))).id)
+  await until(() => uploads(world).length > 0)
+  const image = { url: world.gateway.simulator!.sampleImage }
+  const { id } = await world.submit(undefined, undefined, { image })
+  await world.reached(id, 'COMPLETED')
+  const waits = () =>
+    world.log
+      .filter(({ message }) => message.includes('could not be brought upstream'))
+      .map(({ fields }) => fields.waitMs as number)
+  // Two, four, eight, sixteen seconds, each for all five.
+  await until(() => {
+    world.leap(500)
+    return Math.max(...waits()) > 15_000
+  })
+  expect(uploads(world).length).toBeLessThanOrEqual(5 * 4)
+  expect(world.rows()).toBe(6)
+})
+
+test('an image that alone can not be stored holds up no other', async () => {
+  const sizes: unknown[] = []
+  await using world = await open({
+    images: true,
+    fault(call) {
+      if (isTicket(call)) sizes.push((call.body as { size: number }).size)
+      // The file that is put is that of the last ticket.
+      return isPut(call) && sizes.at(-1) === 1000 ? says(400, '') : null
+    },
+  })
+  await submit(world, (await uploaded(world.harness, png(1000))).id)
+  const failures = () => world.log.filter(({ message }) => message.includes('could not be brought upstream'))
+  for (let n = 1; n <= 4; n++) {
+    await until(() => failures().length === n)
+    world.leap(60_000)
+  }
+  const asked = sizes.length
+  const { id } = await submit(world, (await uploaded(world.harness, png(2000))).id)
+  await world.reached(id, 'COMPLETED')
+  expect(sizes.slice(asked)).toContain(2000)
+})
+
+test('a gateway that dies on the way neither loses the job nor sends it twice', async () => {
+  let isDying = true
+  await using world = await open({
+    images: true,
+    fault: call => (isDying && isPut(call) ? { late: 'before', ms: 60_000 } : null),
+  })
+  const { id } = await submit(world, (await uploaded(world.harness)).id)
+  await until(() => puts(world).length === 1)
+  const closed = world.harness.restart()
+  isDying = false
+  await closed
+  await world.reached(id, 'COMPLETED')
+  expect([puts(world).length, world.submits().length]).toEqual([2, 1])
+}, 20_000)
+
+test('a POST without an answer is found in the list by where upstream has its image', async () => {
+  await using world = await open({
+    env: { UPSTREAM_SUBMIT_TIMEOUT_MS: '2000' },
+    fault: call => (call.path.startsWith('/alibaba') ? { cut: 'after' } : null),
+    isStill: false,
+  })
+  const { id } = await submit(world, (await uploaded(world.harness)).id)
+  await until(() => world.log.some(({ message }) => message.includes('outcome is unknown')))
+  await world.hurried(id, 'COMPLETED')
+  expect(world.submits()).toHaveLength(1)
+  const [row] = inFile(`${world.harness.folder}/rushes.db`, db =>
+    db.prepare('select * from predictions').all(),
+  )
+  expect(row).toMatchObject({ handed_url: (world.submits()[0]!.body as { image: string }).image })
+})
+
+test('the key goes with the ticket’s call, and with the file nothing but what the ticket says', async () => {
+  const asked: IncomingMessage[] = []
+  const store = createServer(async (request, response) => {
+    asked.push(request)
+    await buffer(request)
+    response.end()
+  })
+  await using host = await listen(store)
+  await using world = await open({
+    fault: call =>
+      isTicket(call)
+        ? shows({
+            download_url: `${host.origin}/image`,
+            upload: {
+              method: 'PUT',
+              url: `${host.origin}/put?s=1`,
+              headers: { 'X-Of-Ticket': 'a', authorization: 'b' },
+            },
+          })
+        : null,
+  })
+  const { id } = await submit(world, (await uploaded(world.harness)).id)
+  await world.reached(id, 'COMPLETED')
+  const [put] = asked
+  expect([put!.method, put!.url]).toEqual(['PUT', '/put?s=1'])
+  const { host: _, connection: __, ...headers } = put!.headers
+  expect(headers).toEqual({ 'x-of-ticket': 'a', 'content-length': `${JPEG.length}` })
+})

@@ -1,0 +1,244 @@
+import { describe, expect, test } from 'vitest'
+import type { Fault } from '../../src/simulator/simulator.ts'
+import { take, takeFinal } from '../support/gateway.ts'
+import { until } from '../support/until.ts'
+import { FINAL, isSubmit, MARK, open, says, shows, type Timed } from '../support/world.ts'
+
+const MINUTE = 60_000
+const DAY = 24 * 60 * MINUTE
+/** The window of a POST has closed by then, and nobody has lost patience. */
+const WINDOW = 3 * MINUTE
+const PATIENCE = 11 * MINUTE
+
+const isList = (call: Timed) =>
+  call.path === '/predictions' && (call.body as { page_size: number }).page_size > 1
+const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
+
+type World = Awaited<ReturnType<typeof open>>
+
+/** The first POSTs get these, the others a true answer; the list is `listed`, where it is given. */
+async function lose(faults: Fault[], listed?: () => object[] | Fault | null) {
+  const left = [...faults]
+  const world = await open({
+    env: { UPSTREAM_CONCURRENCY: '5' },
+    fault(call) {
+      if (isSubmit(call)) return left.shift() ?? null
+      if (!isList(call)) return null
+      const list = listed?.() ?? null
+      return Array.isArray(list) ? shows({ page: 1, items: list }) : list
+    },
+  })
+  return world
+}
+
+const isUnknown = (world: World, prompt: string) => until(() => world.row(prompt).submission === 'unknown')
+/** Searches that were made. */
+const searches = (world: World) => world.calls.filter(isList).length
+/** So many that began after this have been answered, and what came of them is written down. */
+const searched = async ({ store }: World, count = 1) => {
+  const { change } = store
+  let written = 0
+  store.change = async (...asked) => {
+    const job = await change(...asked)
+    written++
+    return job
+  }
+  await until(() => written >= count)
+  store.change = change
+}
+const item = (over: object = {}) => ({
+  id: 'f'.repeat(32),
+  model: MODEL,
+  status: 'processing',
+  created_at: moment(0),
+  ...over,
+})
+
+test('a POST that was taken and lost its answer is found in the list, and never sent again', async () => {
+  await using world = await lose([{ cut: 'after' }])
+  const { id, prompt } = await world.submit()
+  await isUnknown(world, prompt)
+  expect(await world.read(id)).toMatchObject({
+    status: 'QUEUED',
+    queuePosition: null,
+    upstreamId: null,
+    error: null,
+  })
+  world.leap(WINDOW)
+  const done = await world.reached(id, ...FINAL)
+  expect(done).toMatchObject({ status: 'COMPLETED', error: null, cost: { amount: 0.8 } })
+  expect(done.outputs[0].url).toContain(done.upstreamId)
+  expect(world.submits()).toHaveLength(1)
+})
+
+test('a POST that a process left behind is found by the next', async () => {
+  let stalls = true
+  await using world = await open({ fault: call => (stalls && isSubmit(call) ? { stall: 'after' } : null) })
+  const { id, prompt } = await world.submit()
+  await until(() => world.submits().length === 1)
+  stalls = false
+  await world.harness.restart()
+  await isUnknown(world, prompt)
+  world.leap(WINDOW)
+  expect(await world.reached(id, ...FINAL)).toMatchObject({ status: 'COMPLETED' })
+  expect(world.submits()).toHaveLength(1)
+})
+
+test("two apps' lost submits and one match: neither is handed the other's video", async () => {
+  await using world = await lose([{ cut: 'after' }, { cut: 'before' }])
+  const other = await world.otherApp()
+  const [mine, theirs] = await world.unseen(async () => [await world.submit(), await world.submit('', other)])
+  for (const { prompt } of [mine, theirs]) await isUnknown(world, prompt)
+  expect(world.posts().sort()).toEqual([mine.prompt, theirs.prompt])
+  world.leap(PATIENCE)
+  await until(() => [mine, theirs].every(({ prompt }) => world.row(prompt).status === 'FAILED'))
+  for (const _ of [1, 2]) {
+    world.leap(PATIENCE)
+    await searched(world, 2)
+  }
+  for (const { prompt } of [mine, theirs])
+    expect(world.row(prompt)).toMatchObject({
+      status: 'FAILED',
+      error: 'SUBMISSION_UNKNOWN',
+      upstream_id: null,
+      submission: 'unknown',
+    })
+  expect(world.submits()).toHaveLength(2)
+})
+
+describe('a lost submit is given no job of the list', () => {
+  test.each<[why: string, listed: () => object[]]>([
+    ['two of which could be it', () => [item(), item({ id: 'e'.repeat(32) })]],
+    ['that has another input', () => [item({ input: { prompt: 'another' } })]],
+    ['that has another image', () => [item({ inputs: { image: 'https://images.example/dog.png' } })]],
+    ['that was created before it was sent', () => [item({ created_at: moment(-2 * WINDOW) })]],
+    ['that was created long after', () => [item({ created_at: moment(WINDOW) })]],
+    ['that is of another model', () => [item({ model: 'alibaba/wan-2.2/i2v-plus-480p' })]],
+    ['that does not say of which model it is', () => [item({ model: null })]],
+    ['that does not say when it was created', () => [item({ created_at: null })]],
+    ['that has no id', () => [item({ id: '' })]],
+    ['beside one that does not say when it was created', () => [item(), item({ id: 'e', created_at: null })]],
+    ['of which there is none', () => []],
+  ])('%s', async (_, listed) => {
+    await using world = await lose([{ cut: 'before' }], listed)
+    const { id, prompt } = await world.submit()
+    await isUnknown(world, prompt)
+    world.leap(PATIENCE)
+    expect(await world.reached(id, ...FINAL)).toMatchObject({
+      status: 'FAILED',
+      error: { code: 'SUBMISSION_UNKNOWN' },
+      upstreamId: null,
+    })
+  })
+
+  test('that another row has', async () => {
+    let owned = ''
+    await using world = await lose([{ cut: 'before' }], () => [item({ id: owned })])
+    const lost = await world.submit()
+    await isUnknown(world, lost.prompt)
+    const kept = await world.submit('sim:seconds=0.1')
+    owned = (await world.reached(kept.id, 'COMPLETED')).upstreamId
+    world.leap(PATIENCE)
+    expect(await world.reached(lost.id, ...FINAL)).toMatchObject({ status: 'FAILED', upstreamId: null })
+  })
+
+  test('that can not be read', async () => {
+    await using world = await lose([{ cut: 'after' }], () => says(500, '<html>'))
+    const { id, prompt } = await world.submit()
+    await isUnknown(world, prompt)
+    world.leap(WINDOW)
+    await searched(world)
+    expect(await world.read(id)).toMatchObject({ status: 'QUEUED' })
+  })
+
+  test('before another one could no longer be created in its time', async () => {
+    await using world = await lose([{ cut: 'after' }])
+    const { prompt } = await world.submit()
+    await isUnknown(world, prompt)
+    world.leap(100_000)
+    await world.looked()
+    expect(searches(world)).toBe(0)
+  })
+})
+
+test('what is listed beside is no obstacle: another model, another time, what other rows have', async () => {
+  await using world = await lose([{ cut: 'before' }], () => [
+    item({ id: 'a', created_at: moment(WINDOW) }),
+    item({ id: 'b', model: 'alibaba/wan-2.2/i2v-plus-480p' }),
+    item({ inputs: { prompt: `a ${MARK} 1 sim:seconds=0`, seed: 7, negative_prompt: '' } }),
+    item({ id: 'd', created_at: moment(-2 * WINDOW) }),
+  ])
+  const { id, prompt } = await world.submit()
+  await isUnknown(world, prompt)
+  world.leap(WINDOW)
+  expect(await world.reached(id, 'CREATED')).toMatchObject({ upstreamId: 'f'.repeat(32) })
+})
+
+test('a truth learned late corrects it: its watcher was told the end, the feed tells what came of it', async () => {
+  let hidden = true
+  await using world = await lose([{ cut: 'after' }], () => (hidden ? [] : null))
+  const feed = world.harness.subscribe(
+    'SSE',
+    `subscription { predictionFeed { __typename ... on PredictionEvent {
+      previousStatus prediction { id status cost { amount } error { code } outputs { url } } } } }`,
+  )
+  await take(feed, 1)
+  const { id, prompt } = await world.submit()
+  const watcher = world.harness.subscribe(
+    'WebSocket',
+    'subscription ($id: ID!) { predictionUpdated(id: $id) { status } }',
+    { id },
+  )
+  await isUnknown(world, prompt)
+  world.leap(PATIENCE)
+  const [, failed] = await takeFinal(feed, 1)
+  expect(failed).toMatchObject({
+    prediction: { id, status: 'FAILED', error: { code: 'SUBMISSION_UNKNOWN' } },
+  })
+  const watched = []
+  for await (const { data } of watcher) watched.push(data.predictionUpdated.status)
+  expect(watched.at(-1)).toBe('FAILED')
+
+  hidden = false
+  world.leap(PATIENCE)
+  const [corrected] = await takeFinal(feed, 1)
+  expect(corrected).toMatchObject({
+    previousStatus: 'FAILED',
+    prediction: { id, status: 'COMPLETED', error: null, cost: { amount: 0.8 } },
+  })
+  expect(corrected.prediction.outputs).toHaveLength(1)
+  expect(await world.read(id)).toMatchObject({ status: 'COMPLETED', error: null })
+  expect(world.submits()).toHaveLength(1)
+})
+
+test('it is told as unknown in time, though upstream can not be read at all', async () => {
+  let down = false
+  await using world = await open({
+    env: { UPSTREAM_CONCURRENCY: '9' },
+    fault: call => (isSubmit(call) ? (down ? { cut: 'before' } : null) : down ? says(503, '') : null),
+  })
+  const running: { id: string }[] = []
+  for (let n = 0; n < 6; n++) running.push(await world.submit('sim:seconds=3600'))
+  for (const { id } of running) await world.reached(id, 'CREATED')
+  down = true
+  const { id, prompt } = await world.submit()
+  await isUnknown(world, prompt)
+  await until(async () => (await (await world.harness.fetch('/health/ready')).text()).includes('failing'))
+  world.leap(PATIENCE)
+  expect(await world.reached(id, ...FINAL)).toMatchObject({ error: { code: 'SUBMISSION_UNKNOWN' } })
+})
+
+test('after seven days it is looked for no more', async () => {
+  await using world = await lose([{ cut: 'before' }])
+  const { prompt } = await world.submit()
+  await isUnknown(world, prompt)
+  world.leap(PATIENCE)
+  await until(() => world.row(prompt).status === 'FAILED')
+  expect(world.row(prompt).following).toBe('late')
+  world.leap(7 * DAY)
+  await until(() => world.row(prompt).following === null)
+  expect(world.row(prompt)).toMatchObject({ status: 'FAILED', error: 'SUBMISSION_UNKNOWN' })
+})
+
+/** By upstream's clock, which does not leap. */
+const moment = (ahead: number) => new Date(Date.now() + ahead).toISOString()

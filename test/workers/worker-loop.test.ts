@@ -1,0 +1,314 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { createBell } from '../../src/runtime/wake-signal.ts'
+import { createLoop, type LoopOptions } from '../../src/workers/worker-loop.ts'
+import { until } from '../support/until.ts'
+
+/** So long that no test sees it pass: whatever happens was not the interval's doing. */
+const NEVER = 60 * 60 * 1000
+const HURRY = AbortSignal.abort()
+const PATIENCE = new AbortController().signal
+
+type Job = number
+
+/** A loop over a queue of numbered jobs; each runs until it is let go. `await using` ends it. */
+function startLoop(queue: Job[], over: Partial<LoopOptions<Job>> = {}) {
+  const bell = createBell()
+  const errors: { error: unknown; message: string }[] = []
+  const asked: number[] = []
+  const performed: Job[] = []
+  const gates = new Map<Job, PromiseWithResolvers<void>>()
+  const signals = new Map<Job, AbortSignal>()
+  let most = 0
+  const ignore = () => {}
+  const loop = createLoop<Job>({
+    name: 'test',
+    claim: async limit => {
+      asked.push(limit)
+      return queue.splice(0, limit)
+    },
+    async perform(job, signal) {
+      performed.push(job)
+      signals.set(job, signal)
+      const gate = Promise.withResolvers<void>()
+      gates.set(job, gate)
+      most = Math.max(most, gates.size)
+      try {
+        await gate.promise
+      } finally {
+        gates.delete(job)
+      }
+    },
+    bell,
+    capacity: 3,
+    intervalMs: NEVER,
+    log: {
+      debug: ignore,
+      info: ignore,
+      warn: ignore,
+      error: (fields, message) => errors.push({ error: (fields as { err: unknown }).err, message }),
+    },
+    ...over,
+  })
+  loop.start()
+  return {
+    loop,
+    bell,
+    queue,
+    errors,
+    asked,
+    performed,
+    signals,
+    /** Jobs that run now, and how many ever ran at once. */
+    get running() {
+      return [...gates.keys()]
+    },
+    get most() {
+      return most
+    },
+    end: (job: Job) => gates.get(job)?.resolve(),
+    fail: (job: Job, error: Error) => gates.get(job)?.reject(error),
+    async [Symbol.asyncDispose]() {
+      const stopped = loop.stop(HURRY)
+      for (let over = false; !over; over = await Promise.race([stopped.then(() => true), turn(false)]))
+        for (const gate of gates.values()) gate.resolve()
+    },
+  }
+}
+
+/** Whether it is settled by the time everything that could happen without a wait has happened. */
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false
+  void promise.finally(() => {
+    settled = true
+  })
+  for (let i = 0; i < 10; i++) await turn()
+  return settled
+}
+
+describe('what there is to do', () => {
+  test('is claimed at the start and performed once each', async () => {
+    await using f = startLoop([1, 2])
+    await until(() => f.running.length === 2)
+    for (const job of [1, 2]) f.end(job)
+    await until(() => f.running.length === 0)
+    await isSettled(Promise.resolve())
+    expect(f.performed).toEqual([1, 2])
+    expect(f.asked[0]).toBe(3)
+  })
+
+  test('is looked for at a ring, at once', async () => {
+    await using f = startLoop([])
+    await until(() => f.asked.length === 1)
+    f.queue.push(1)
+    f.bell.ring()
+    await until(() => f.running.length === 1)
+  })
+
+  test('is not missed when it comes while a claim is under way', async () => {
+    const claims: PromiseWithResolvers<Job[]>[] = []
+    const claim = () => {
+      const answer = Promise.withResolvers<Job[]>()
+      claims.push(answer)
+      return answer.promise
+    }
+    await using f = startLoop([], { claim })
+    // The claim has read an empty table; then the row lands and the bell rings; then the claim returns.
+    await until(() => claims.length === 1)
+    f.bell.ring()
+    claims[0]?.resolve([])
+    await until(() => claims.length === 2)
+    claims[1]?.resolve([7])
+    await until(() => f.running.includes(7))
+  })
+
+  test('is looked for once after a rest, however often it rang in it, where a claim brought nothing', async () => {
+    await using f = startLoop([], { rest: claimed => (claimed === 0 ? 20 : 0) })
+    await until(() => f.asked.length === 1)
+    for (let rings = 0; rings < 2000; rings++) {
+      f.bell.ring()
+      await turn()
+    }
+    expect(f.asked.length).toBeLessThan(500)
+    f.queue.push(1)
+    f.bell.ring()
+    await until(() => f.running.length === 1)
+  })
+
+  test('is looked for every so often without a bell', async () => {
+    const looks: number[] = []
+    const claim = async (limit: number) => {
+      looks.push(limit)
+      return []
+    }
+    await using f = startLoop([], { claim, intervalMs: 2 })
+    await until(() => looks.length >= 4)
+    expect(f.errors).toEqual([])
+  })
+})
+
+describe('capacity', () => {
+  test('is never exceeded, and every end makes room for the next at once', async () => {
+    const jobs = Array.from({ length: 20 }, (_, i) => i)
+    await using f = startLoop([...jobs])
+    while (f.performed.length < 20 || f.running.length > 0) {
+      await until(() => f.running.length > 0)
+      f.end(f.running[0]!)
+      f.bell.ring()
+      await turn()
+    }
+    expect(f.most).toBe(3)
+    expect(f.performed).toEqual(jobs)
+    expect(Math.min(...f.asked)).toBeGreaterThan(0)
+    expect(Math.max(...f.asked)).toBe(3)
+  })
+
+  test('when it is used up nothing is claimed, however the bell rings', async () => {
+    await using f = startLoop([1, 2, 3, 4])
+    await until(() => f.running.length === 3)
+    const { length } = f.asked
+    for (let i = 0; i < 5; i++) {
+      f.bell.ring()
+      await turn()
+    }
+    expect(f.asked).toHaveLength(length)
+    expect(f.queue).toEqual([4])
+    f.end(2)
+    await until(() => f.running.includes(4))
+    expect(f.asked.at(length)).toBe(1)
+  })
+
+  test('a job that ends while a claim is under way makes room all the same', async () => {
+    const second = Promise.withResolvers<Job[]>()
+    const answers = [Promise.resolve([1]), second.promise, Promise.resolve([3])]
+    const asked: number[] = []
+    const claim = (limit: number) => {
+      asked.push(limit)
+      return answers.shift() ?? Promise.resolve([])
+    }
+    await using f = startLoop([], { claim, capacity: 2 })
+    await until(() => f.running.includes(1))
+    f.bell.ring()
+    await until(() => asked.length === 2)
+    f.end(1)
+    await until(() => f.running.length === 0)
+    second.resolve([2])
+    await until(() => f.running.includes(3))
+    expect(asked.slice(0, 3)).toEqual([2, 1, 1])
+  })
+})
+
+describe('a bug', () => {
+  test('in one job is logged once; the others and the loop go on', async () => {
+    await using f = startLoop([1, 2])
+    await until(() => f.running.length === 2)
+    const error = new Error('a bug')
+    f.fail(1, error)
+    await until(() => f.errors.length > 0)
+    f.queue.push(3)
+    f.bell.ring()
+    await until(() => f.running.includes(3))
+    expect(f.running).toEqual([2, 3])
+    expect(f.errors).toEqual([{ error, message: 'a job failed in a way nobody foresaw' }])
+    expect(f.performed).toEqual([1, 2, 3])
+  })
+
+  test('in a job gives its place free', async () => {
+    await using f = startLoop([1, 2], { capacity: 1 })
+    await until(() => f.running.includes(1))
+    f.fail(1, new Error('a bug'))
+    await until(() => f.running.includes(2))
+  })
+
+  test('in a claim is logged once, and the next look is a look again', async () => {
+    const error = new Error('no answer')
+    let claims = 0
+    const claim = async () => {
+      claims++
+      if (claims === 1) throw error
+      return claims === 2 ? [1] : []
+    }
+    await using f = startLoop([], { claim })
+    await until(() => f.errors.length > 0)
+    f.bell.ring()
+    await until(() => f.running.includes(1))
+    expect(f.errors).toEqual([{ error, message: 'a claim failed' }])
+  })
+})
+
+describe('stop', () => {
+  test('claims nothing more, and waits for what runs', async () => {
+    await using f = startLoop([1])
+    await until(() => f.running.includes(1))
+    const stopped = f.loop.stop(PATIENCE)
+    const { length } = f.asked
+    f.queue.push(2)
+    f.bell.ring()
+    expect(await isSettled(stopped)).toBe(false)
+    f.end(1)
+    await stopped
+    expect(await isSettled(stopped)).toBe(true)
+    expect(f.asked).toHaveLength(length)
+    expect(f.performed).toEqual([1])
+    expect(f.signals.get(1)?.aborted).toBe(false)
+  })
+
+  test('performs what a claim under way still brings, for it is claimed', async () => {
+    const answer = Promise.withResolvers<Job[]>()
+    await using f = startLoop([], { claim: () => answer.promise })
+    const stopped = f.loop.stop(PATIENCE)
+    expect(await isSettled(stopped)).toBe(false)
+    answer.resolve([1])
+    await until(() => f.running.includes(1))
+    expect(await isSettled(stopped)).toBe(false)
+    f.end(1)
+    await stopped
+  })
+
+  test('at the deadline the signals of what still runs abort, and not before', async () => {
+    const deadline = new AbortController()
+    await using f = startLoop([1, 2], {
+      perform: (job, signal) => {
+        f.signals.set(job, signal)
+        return new Promise(resolve => signal.addEventListener('abort', () => resolve()))
+      },
+    })
+    await until(() => f.signals.size === 2)
+    const stopped = f.loop.stop(deadline.signal)
+    expect(await isSettled(stopped)).toBe(false)
+    for (const signal of f.signals.values()) expect(signal.aborted).toBe(false)
+    deadline.abort()
+    await stopped
+    for (const signal of f.signals.values()) expect(signal.aborted).toBe(true)
+    expect(f.errors).toEqual([])
+  })
+
+  test('past its deadline already aborts at once, and still waits', async () => {
+    await using f = startLoop([1])
+    await until(() => f.running.includes(1))
+    const stopped = f.loop.stop(HURRY)
+    expect(f.signals.get(1)?.aborted).toBe(true)
+    expect(await isSettled(stopped)).toBe(false)
+    f.end(1)
+    await stopped
+  })
+
+  test('with nothing under way is over at once, long before the interval', async () => {
+    await using f = startLoop([])
+    await until(() => f.asked.length === 1)
+    await f.loop.stop(PATIENCE)
+    expect(f.performed).toEqual([])
+  })
+
+  test('of a loop that never started is over at once', async () => {
+    const loop = createLoop<Job>({
+      name: 'test',
+      claim: async () => [],
+      perform: async () => {},
+      capacity: 1,
+      intervalMs: NEVER,
+      log: { debug() {}, info() {}, warn() {}, error() {} },
+    })
+    await loop.stop(PATIENCE)
+  })
+})
