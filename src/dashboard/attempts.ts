@@ -3,7 +3,6 @@
  * after that. So a double click, a key held down, or an answer that was lost pays for nothing twice.
  * Invariant: whoever asks for the same again, later and with the answer seen, wants another one.
  */
-import { newKey } from './idempotency.ts'
 
 export interface Attempts {
   /** @param of what is asked for, the same words for the same */
@@ -30,3 +29,7 @@ export function createAttempts(now: () => number = () => performance.now()): Att
     },
   }
 }
+
+/** A page that came by plain http has no `randomUUID`. */
+export const newKey = (): string =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('')

@@ -2,6 +2,7 @@
  * An image that an app has uploaded: kept for seven days, or as long as a job that waits needs it.
  * The same bytes are one upload to everybody who may see it, and are kept once an app.
  */
+import { randomBytes } from 'node:crypto'
 import type { ImageType } from './image-format.ts'
 import type { AppId } from './prediction.ts'
 
@@ -26,3 +27,17 @@ export interface Upload extends Image {
 }
 
 export const UPLOAD_LIFE_MS = 7 * 24 * 60 * 60 * 1000
+
+export const UPLOAD_PATH = '/uploads/'
+const FORM = /^[\w-]{24}$/
+
+/** 144 bits of chance: it can't be guessed, and nothing of the image or of its app is in it. */
+export const newAddress = (): string => randomBytes(18).toString('base64url')
+
+export const uploadPath = (address: string): string => `${UPLOAD_PATH}${address}`
+
+/** Null for a path that is none of ours. */
+export function addressIn(path: string): string | null {
+  const address = path.slice(UPLOAD_PATH.length)
+  return path.startsWith(UPLOAD_PATH) && FORM.test(address) ? address : null
+}

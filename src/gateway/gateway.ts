@@ -126,7 +126,8 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
     const feed = await createFeed({ store, bell, log })
     opened.push(feed.close)
     const { quietMs, heartbeatMs } = overrides
-    const broadcast = createBroadcast({ feed, log, ...(quietMs && { quietMs }) })
+    const turns = createTurns()
+    const broadcast = createBroadcast({ feed, turns, log, ...(quietMs && { quietMs }) })
     opened.push(broadcast.close)
 
     const concurrency = config.upstreamConcurrency
@@ -165,7 +166,7 @@ export async function createGateway(config: Config, given: Log, overrides: Overr
       urlOf: (path: string) => `${config.publicUrl ?? url}${path}`,
       notice: log.info.bind(log),
       refused: metrics.refused,
-      turn: createTurns().next,
+      turn: turns.next,
     }
     const { read, yoga } = createExecutor({
       services,

@@ -2,12 +2,13 @@
  * From what was judged to a row, for whatever makes a prediction: under whose name, with which tags, within which limits.
  * Invariant: what a restricted token submits it sees, and so does every token of the same restriction.
  */
-
+import { createHash } from 'node:crypto'
+import { stringify } from 'safe-stable-stringify'
 import { may, spaceOf } from '../domain/access-scope.ts'
 import { MODELS } from '../domain/models.ts'
 import type { Draft, Prediction } from '../domain/prediction.ts'
 import type { Context } from './context.ts'
-import { MOST_TAGS } from './input-rules.ts'
+import { characters, MOST_TAGS, text } from './input-rules.ts'
 import type { Refusal, RefusalOf } from './mutation-errors.ts'
 
 export type Asked = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retryOf' | 'uploadId'>
@@ -57,3 +58,13 @@ const tooManyTags = ({ retryOf }: Asked): RefusalOf<'INVALID_INPUT'> => ({
 /** Null: it may. */
 export const forbidden = ({ access }: Context): RefusalOf<'FORBIDDEN'> | null =>
   may(access, 'SUBMIT') ? null : { code: 'FORBIDDEN' }
+
+/** Idempotency keys are one space for everything that makes a prediction. */
+export const idempotencyKey = text
+  .refine(key => key !== '' && characters(key) <= 255, 'expected 1 to 255 characters')
+  .nullish()
+  .transform(key => key ?? null)
+
+/** The same for the same input, in whatever order the keys of its metadata come. */
+export const fingerprint = (asked: object): string =>
+  createHash('sha256').update(stringify(asked)!).digest('hex')

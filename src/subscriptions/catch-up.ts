@@ -7,8 +7,7 @@ import type { Feed, Hold, Reading } from '../events/event-log.ts'
 import type { Source } from '../events/subscription-source.ts'
 import { type ErrorLog, mask } from '../graphql/error-mask.ts'
 import type { Turns } from '../runtime/fair-scheduler.ts'
-import type { Payloads } from './payloads.ts'
-import type { Payload } from './shared-operation.ts'
+import type { Payload, Payloads } from './shared-operation.ts'
 import type { Line, Subscriber } from './subscription-group.ts'
 
 /** From its beginning if there is a `source`. Into line, or to its end. */

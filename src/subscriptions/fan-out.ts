@@ -24,10 +24,15 @@ import type { Feed } from '../events/event-log.ts'
 import type { Source } from '../events/subscription-source.ts'
 import { type ErrorLog, mask } from '../graphql/error-mask.ts'
 import { badArgument } from '../graphql/request-errors.ts'
-import { createTurns } from '../runtime/fair-scheduler.ts'
+import type { Turns } from '../runtime/fair-scheduler.ts'
 import { createCatchUp, WRITE_BYTES } from './catch-up.ts'
-import { createPayloads } from './payloads.ts'
-import { type Asker, createQuestion, type Payload, type Question } from './shared-operation.ts'
+import {
+  type Asker,
+  createPayloads,
+  createQuestion,
+  type Payload,
+  type Question,
+} from './shared-operation.ts'
 import { type Asked, type Home, type Line, type Sink, Subscriber } from './subscription-group.ts'
 
 export interface Broadcast {
@@ -40,6 +45,8 @@ export interface Broadcast {
 
 export interface BroadcastOptions {
   feed: Feed
+  /** The process's one: reads and deliveries of one pass of the loop share a slice. */
+  turns: Turns
   log: ErrorLog
   /** Who has been told nothing for this long is told how far the log was read, so that its cursor stays young. */
   quietMs?: number
@@ -54,9 +61,8 @@ interface Told {
   payload: Payload
 }
 
-export function createBroadcast({ feed, log, quietMs = QUIET_MS }: BroadcastOptions): Broadcast {
+export function createBroadcast({ feed, turns, log, quietMs = QUIET_MS }: BroadcastOptions): Broadcast {
   const lines = new Map<Question['key'], Line>()
-  const turns = createTurns()
   const payloads = createPayloads()
   const catchUp = createCatchUp({ feed, payloads, turns, log })
   const reminder = setInterval(() => {

@@ -17,9 +17,11 @@ import {
   visit,
   visitWithTypeInfo,
 } from 'graphql'
+import { LRUCache } from 'lru-cache'
 import { stringify } from 'safe-stable-stringify'
 import { spaceOf } from '../domain/access-scope.ts'
-import type { Item } from '../events/subscription-source.ts'
+import type { PredictionEvent } from '../domain/prediction.ts'
+import type { Item, Source } from '../events/subscription-source.ts'
 import { OWN } from '../graphql/builder.ts'
 import type { Context } from '../graphql/context.ts'
 import { type ErrorLog, mask } from '../graphql/error-mask.ts'
@@ -139,4 +141,46 @@ function readTraits(schema: GraphQLSchema, document: DocumentNode): Traits {
   )
   const [place] = places
   return { isOwn, place: place !== undefined && places.size === 1 && uses.get(place) === 1 ? place : null }
+}
+
+/**
+ * The payload of an event for a question: made once, kept for those who come a little later.
+ * Invariant: bounded in bytes; two who ask at the same time get the same one.
+ */
+export interface Payloads {
+  of(asked: { question: Question; source: Source }, event: PredictionEvent): Payload | Promise<Payload>
+}
+
+const KEPT_BYTES = 8 * 1024 * 1024
+/** What one takes beside its bytes, roughly. */
+const OVERHEAD = 256
+
+export function createPayloads(): Payloads {
+  const kept = new LRUCache<string, Payload>({
+    maxSize: KEPT_BYTES,
+    sizeCalculation: ({ tail }) => tail.length + OVERHEAD,
+  })
+  const underway = new Map<string, Promise<Payload>>()
+
+  return {
+    of({ question, source }, event) {
+      const { key } = question
+      if (typeof key === 'symbol') return question.answer(source.itemOf(event))
+      const name = `${key}${event.seq}`
+      const known = kept.get(name) ?? underway.get(name)
+      if (known) return known
+      const payload = question.answer(source.itemOf(event))
+      if (!(payload instanceof Promise)) {
+        kept.set(name, payload)
+        return payload
+      }
+      underway.set(name, payload)
+      return payload
+        .then(made => {
+          kept.set(name, made)
+          return made
+        })
+        .finally(() => underway.delete(name))
+    },
+  }
 }

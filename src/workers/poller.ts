@@ -13,7 +13,6 @@ import type { PutOff, Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
 import type { Breaker } from './poll-circuit.ts'
 import type { Looks } from './poll-timing.ts'
-import { createSpacing } from './spacing.ts'
 import { createLoop, type Log, type Loop } from './worker-loop.ts'
 
 export interface PollerOptions {
@@ -44,8 +43,6 @@ const LONGEST_RETRY_MS = 5 * 60_000
 
 export function createPoller(options: PollerOptions): Loop {
   const { store, upstream, looks, breaker, bell, log, now, deadlineMs, graceMs, readTimeoutMs } = options
-
-  const spaced = createSpacing()
 
   const putOff = new DataLoader<PutOff, null>(
     async later => {
@@ -91,7 +88,7 @@ export function createPoller(options: PollerOptions): Loop {
       await putOff.load({ id: job.id, fence: job.fence, dueAt, runningAt })
       return
     }
-    const changed = await spaced(() => store.change(job.id, decide, look.now, job.fence))
+    const changed = await store.change(job.id, decide, look.now, job.fence)
     if (changed === null || (changed.status === job.status && changed.error === job.error)) return
     const { status, error } = changed
     const told = { prediction: job.id, app: job.appId, status, error: error ?? undefined }

@@ -14,7 +14,6 @@ import type { WebhookAddresses } from '../upstream/webhook-url.ts'
 import { IMAGE_FRESH_MS } from './image-checker.ts'
 import type { Looks } from './poll-timing.ts'
 import { searchWindow } from './reconcile-schedule.ts'
-import { createSpacing } from './spacing.ts'
 import type { Receiver } from './webhook-intake.ts'
 import { createLoop, type Log, type Loop } from './worker-loop.ts'
 
@@ -46,7 +45,6 @@ const LAST_RETRY_MS = 5000
 export function createSubmitter(options: SubmitterOptions): Loop {
   const { store, upstream, bell, log, now, concurrency, perMinute, looks, submitTimeoutMs, underway } =
     options
-  const spaced = createSpacing()
 
   async function perform(job: Job, signal: AbortSignal): Promise<void> {
     underway.add(job.id)
@@ -94,7 +92,7 @@ export function createSubmitter(options: SubmitterOptions): Loop {
         const outcome = await doubted(job, answer)
         const at = now()
         const next = await firstLook(job, outcome, at)
-        const changed = await spaced(() => store.change(job.id, answered(outcome, at, next), at, job.fence))
+        const changed = await store.change(job.id, answered(outcome, at, next), at, job.fence)
         if (changed === null) await late(job, outcome)
         else if (outcome.kind === 'accepted') {
           const queuedMs = at - job.createdAt

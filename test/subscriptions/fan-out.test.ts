@@ -10,6 +10,7 @@ import { createSources } from '../../src/events/subscription-source.ts'
 import { createContext } from '../../src/graphql/context.ts'
 import { encodeId } from '../../src/graphql/global-id.ts'
 import { schema } from '../../src/graphql/schema.ts'
+import { createTurns } from '../../src/runtime/fair-scheduler.ts'
 import { createBell } from '../../src/runtime/wake-signal.ts'
 import { createBroadcast } from '../../src/subscriptions/fan-out.ts'
 import type { Payload } from '../../src/subscriptions/shared-operation.ts'
@@ -84,7 +85,12 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
         stop()
       }
     }
-    const broadcast = createBroadcast({ feed, log: { error }, ...(quietMs && { quietMs }) })
+    const broadcast = createBroadcast({
+      feed,
+      turns: createTurns(),
+      log: { error },
+      ...(quietMs && { quietMs }),
+    })
     const services = {
       store,
       sources: createSources(store, cursorsOf),

@@ -11,6 +11,7 @@ import { createPredictions } from '../../src/store/sqlite/predictions/write.ts'
 import { createQueue } from '../../src/store/sqlite/queue/queue.ts'
 import { countOf } from '../../src/store/sqlite/queue/submit-circuit.ts'
 import { apps, predictions, WAITING } from '../../src/store/sqlite/schema.ts'
+import { createSharedStatements } from '../../src/store/sqlite/shared-statements.ts'
 import type { Claim, ImageClaim, Predictions, Queue, SubmitClaim } from '../../src/store/store.ts'
 import { HOUR, INPUT, PRICE, T } from './store.ts'
 
@@ -23,12 +24,11 @@ const CHUNK = 500
 /** @param file a path for tests that open it again; it stays */
 export function shared(file = ':memory:') {
   const { db, close } = openDatabase(file, { alone: false })
+  const parts = createSharedStatements(db)
+  const group = createGroup(db, () => {})
   const store = {
-    ...createPredictions(
-      db,
-      createGroup(db, () => {}),
-    ),
-    ...createQueue(db, () => {}),
+    ...createPredictions(db, group, parts),
+    ...createQueue(db, () => {}, parts),
   }
   let names = 0
   return {

@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream'
 import { sendNodeResponse } from '@whatwg-node/server'
 import { REQUEST_ERRORS } from '../../domain/errors.ts'
-import { UPLOAD_PATH } from '../../domain/upload-address.ts'
+import { UPLOAD_PATH } from '../../domain/upload.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import type { Metrics } from '../../observability/metrics.ts'
 import { WEBHOOK_PATH } from '../../upstream/webhook-url.ts'

@@ -6,11 +6,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Upload } from '../../domain/upload.ts'
-import { addressIn } from '../../domain/upload-address.ts'
+import { addressIn, type Upload } from '../../domain/upload.ts'
 import { partsOf } from '../../store/image-stream.ts'
 import type { Uploads } from '../../store/store.ts'
-import { isKnown } from '../responses/etag.ts'
+import { isKnown } from '../responses/content-negotiation.ts'
 
 export type Previews = (request: IncomingMessage, response: ServerResponse, path: string) => Promise<void>
 

@@ -10,8 +10,7 @@ import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
-import { preferred } from '../responses/content-negotiation.ts'
-import { etagOf, isKnown } from '../responses/etag.ts'
+import { etagOf, isKnown, preferred } from '../responses/content-negotiation.ts'
 import { strip } from './strip-types.ts'
 
 /** Answers, where the path is one of its own; false where it is somebody else's. */

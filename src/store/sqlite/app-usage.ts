@@ -9,8 +9,7 @@ import type { Apps, Bounds, Creation, Usage } from '../store.ts'
 import type { Db } from './connection.ts'
 import { type SQL, sql } from './drizzle.ts'
 import { prepare, valuesOf } from './prepare.ts'
-import { BEGUN, IN_FLIGHT, IN_SPACE, SOUGHT, WAITING } from './schema.ts'
-import { createSpending, type Spending } from './spending.ts'
+import { BEGUN, IN_FLIGHT, IN_SPACE, SOUGHT, spending, WAITING } from './schema.ts'
 import { scoped, VISIBLE } from './visibility.ts'
 
 type Refusal = Extract<Creation, { kind: 'refused' }>['refusal']
@@ -20,8 +19,7 @@ const AHEAD_MS = 60_000
 /** From the beginning of any month into the next. */
 const LONGEST_MONTH_MS = 31 * 24 * 60 * 60 * 1000
 
-export function createUsage(db: Db): Apps['usage'] {
-  const spending = createSpending(db)
+export function createUsage(db: Db, spending: Pick<Spending, 'of'>): Apps['usage'] {
   /** The planner would take the index of all rows that the app ever had. */
   const mineOf = (where: SQL, index: SQL) =>
     sql`(select count(*) from predictions indexed by ${index} where ${where} and ${VISIBLE})`
@@ -99,5 +97,42 @@ export function createRefusals(db: Db, spending: Spending) {
       return { code: 'FORBIDDEN' }
     const limits = limitsOf.get({ appId })
     return limits === undefined ? null : excessOf(limits, useOf(appId, now), cost, now)
+  }
+}
+
+/**
+ * Invariant: an app's spending of a month is the sum of the costs of its predictions created in it: a change of a cost
+ * changes it in the same transaction.
+ */
+export interface Spending {
+  /** @param by micro-USD; less than 0 where it is given back */
+  add(appId: string, createdAt: number, by: number): void
+  /** In the UTC month of `moment`. */
+  of(appId: string, moment: number): number
+}
+
+export function createSpending(db: Db): Spending {
+  const add = db
+    .insert(spending)
+    .values({
+      appId: sql.placeholder('appId'),
+      month: sql.placeholder('month'),
+      spent: sql.placeholder('by'),
+    })
+    .onConflictDoUpdate({
+      target: [spending.appId, spending.month],
+      set: { spent: sql`${spending.spent} + excluded.spent` },
+    })
+    .prepare()
+  const of = prepare<number>(
+    db,
+    sql`select spent from spending where app_id = @appId and month = @month`,
+  ).pluck()
+
+  return {
+    add(appId, createdAt, by) {
+      if (by !== 0) add.run({ appId, month: monthOf(createdAt), by })
+    },
+    of: (appId, moment) => of.get({ appId, month: monthOf(moment) }) ?? 0,
   }
 }

@@ -12,6 +12,7 @@ import { createGroup } from './group-commit.ts'
 import { createPredictions } from './predictions/write.ts'
 import { createQueue } from './queue/queue.ts'
 import { BEGUN, IN_FLIGHT, meta, predictions, WAITING } from './schema.ts'
+import { createSharedStatements } from './shared-statements.ts'
 import { createUploads } from './uploads.ts'
 
 export interface SqliteOptions {
@@ -35,14 +36,15 @@ export function openSqlite(file: string, ring: () => void, options: SqliteOption
   try {
     if (alone) inSentences(file, () => takeOver(db))
     const group = createGroup(db, ring)
+    const shared = createSharedStatements(db)
     return {
       ...createFacts(db, file),
-      ...createPredictions(db, group),
-      ...createQueue(db, ring),
+      ...createPredictions(db, group, shared),
+      ...createQueue(db, ring, shared),
       ...createEvents(db),
       ...createApps(db),
       ...createUploads(db),
-      usage: createUsage(db),
+      usage: createUsage(db, shared.spending),
       ping: async () => void db.get(sql`select 1`),
       async close() {
         group.flush()

@@ -10,6 +10,7 @@ import { createEvents } from '../../../src/store/sqlite/events.ts'
 import { createGroup } from '../../../src/store/sqlite/group-commit.ts'
 import { createPredictions } from '../../../src/store/sqlite/predictions/write.ts'
 import { createQueue } from '../../../src/store/sqlite/queue/queue.ts'
+import { createSharedStatements } from '../../../src/store/sqlite/shared-statements.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { T } from '../../support/store.ts'
 import type { Options } from './model.ts'
@@ -22,9 +23,10 @@ export async function walk(options: Walk): Promise<Set<string>> {
   const { db, close } = openDatabase(':memory:', { alone: false })
   const { $client: client } = db
   const ring = () => {}
+  const shared = createSharedStatements(db)
   const parts = {
-    ...createPredictions(db, createGroup(db, ring)),
-    ...createQueue(db, ring),
+    ...createPredictions(db, createGroup(db, ring), shared),
+    ...createQueue(db, ring, shared),
     ...createEvents(db),
   }
   const store = { ...parts, ...createApps(db) } as Store

@@ -9,6 +9,7 @@ import { createApps } from '../../../src/store/sqlite/apps.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { createGroup } from '../../../src/store/sqlite/group-commit.ts'
 import { createPredictions } from '../../../src/store/sqlite/predictions/write.ts'
+import { createSharedStatements } from '../../../src/store/sqlite/shared-statements.ts'
 import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
 import { emptyFolder } from '../../support/process.ts'
 import { Statement, statementsOf } from '../../support/statements.ts'
@@ -190,10 +191,8 @@ test('on a full disk whoever is answered is there whole, and nobody else is', as
   await using folder = await emptyFolder()
   const { db, close } = openDatabase(join(folder.path, 'full.db'), { alone: false })
   const { $client: client } = db
-  const store = createPredictions(
-    db,
-    createGroup(db, () => {}),
-  )
+  const group = createGroup(db, () => {})
+  const store = createPredictions(db, group, createSharedStatements(db))
   const app = (await createApps(db).createApp('full', T))!.id
   client.pragma(`max_page_count = ${Number(client.pragma('page_count', { simple: true })) + 50}`)
   const answers = await Promise.allSettled(times(300, () => add(store, app)))

@@ -11,8 +11,7 @@ import type { Db } from '../connection.ts'
 import { eq, type SQL, sql } from '../drizzle.ts'
 import type { Group } from '../group-commit.ts'
 import { prepare } from '../prepare.ts'
-import { createOrder, hasPlace } from '../queue/fair-order.ts'
-import { createPace } from '../queue/submit-circuit.ts'
+import { hasPlace } from '../queue/fair-order.ts'
 import {
   decoded,
   type Raw,
@@ -25,15 +24,16 @@ import {
   WHOLE,
 } from '../row-mapping.ts'
 import { events, predictions } from '../schema.ts'
-import { createSpending } from '../spending.ts'
+import type { SharedStatements } from '../shared-statements.ts'
 import { createReads } from './read.ts'
 
 const IDEMPOTENCY_LIFE = 24 * 60 * 60 * 1000
 
-export function createPredictions(db: Db, group: Group): Predictions {
-  const spending = createSpending(db)
-  const order = createOrder(db)
-  const pace = createPace(db)
+export function createPredictions(
+  db: Db,
+  group: Group,
+  { spending, order, paces: pace }: SharedStatements,
+): Predictions {
   const refusalOf = createRefusals(db, spending)
   const record = createRecord(db)
   const update = createUpdate(db)

@@ -10,7 +10,7 @@ import { prepare, valuesOf } from '../prepare.ts'
 import { decoded, type Raw, type Row, toJob, WHOLE } from '../row-mapping.ts'
 import { WAITING } from '../schema.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './fair-order.ts'
-import { createPace } from './submit-circuit.ts'
+import type { Paces } from './submit-circuit.ts'
 
 const IS_OTHERS = sql`app_id not in ${valuesOf('@except')}`
 const IS_DUE = sql`${WAITING} and (image_seen_at is null or image_seen_at <= @since) and due_at <= @now`
@@ -47,8 +47,7 @@ const FIRST = sql`
   )
   select id from placed where wanted and place <= @stock order by place limit @limit`
 
-export function createImages(db: Db): Pick<Queue, 'claimImages'> {
-  const paces = createPace(db)
+export function createImages(db: Db, paces: Pick<Paces, 'pause'>): Pick<Queue, 'claimImages'> {
   const any = prepare<number>(
     db,
     sql`select exists (select 1 from predictions where ${IS_DUE} and ${IS_OTHERS})`,

@@ -11,13 +11,12 @@ import { prepare } from '../prepare.ts'
 import { toJob } from '../row-mapping.ts'
 import { BEGUN, pause, posts, predictions, WAITING } from '../schema.ts'
 import { IN_ORDER, IS_HELD, STANDS } from './fair-order.ts'
-import { countOf, createPace } from './submit-circuit.ts'
+import { countOf, type Paces } from './submit-circuit.ts'
 
 const MINUTE = 60 * 1000
 const HOUR = 60 * MINUTE
 
-export function createSubmits(db: Db): Pick<Queue, 'claimSubmits'> {
-  const paces = createPace(db)
+export function createSubmits(db: Db, paces: Paces): Pick<Queue, 'claimSubmits'> {
   const anyReady = prepare<number>(
     db,
     sql`select exists (

@@ -9,13 +9,12 @@ import type { Db } from '../connection.ts'
 import { type SQL, sql } from '../drizzle.ts'
 import { prepare, valuesOf } from '../prepare.ts'
 import { WAITING } from '../schema.ts'
-import { createOrder } from './fair-order.ts'
+import type { Order } from './fair-order.ts'
 
 /** A count up to each takes 0.5 ms behind 10,000 rows, all at once 10 (measured). */
 const FEW = 10
 
-export function createPositions(db: Db): Pick<Queue, 'queuePositions'> {
-  const order = createOrder(db)
+export function createPositions(db: Db, order: Pick<Order, 'stands'>): Pick<Queue, 'queuePositions'> {
   /** Rows of its app up to this one, of one half of the index. */
   const upTo = (half: SQL) => sql`(
     select count(*) from predictions ahead

@@ -20,17 +20,17 @@ import {
   UNANSWERED,
   WAITING,
 } from '../schema.ts'
+import type { SharedStatements } from '../shared-statements.ts'
 import { createImages } from './claim-image-checks.ts'
 import { createSubmits } from './claim-submits.ts'
 import { createPositions } from './positions.ts'
-import { countOf, createPace, exists } from './submit-circuit.ts'
+import { countOf, exists } from './submit-circuit.ts'
 
 const HOUR = 60 * 60 * 1000
 /** One that is due later was begun by a clock that was wrong. */
 const LONGEST_PAUSE = 2 * HOUR
 
-export function createQueue(db: Db, ring: () => void): Queue {
-  const standing = createPace(db)
+export function createQueue(db: Db, ring: () => void, { paces: standing, order }: SharedStatements): Queue {
   const due = (where: SQL, ...first: SQL[]) =>
     db
       .select({ id: predictions.id })
@@ -76,9 +76,9 @@ export function createQueue(db: Db, ring: () => void): Queue {
     .prepare()
 
   return {
-    ...createImages(db),
-    ...createSubmits(db),
-    ...createPositions(db),
+    ...createImages(db, standing),
+    ...createSubmits(db, standing),
+    ...createPositions(db, order),
     claimPolls: async request => followed.all({ ...request }).map(toJob),
     claimSought: async request => sought.all({ ...request }).map(toJob),
     claimAbandoned: async ({ except = [], ...request }) =>
