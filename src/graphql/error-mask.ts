@@ -19,7 +19,7 @@ export function mask(error: unknown, log: ErrorLog): GraphQLError {
     if (known.extensions.code === 'BAD_REQUEST') Object.assign(known.extensions.http ?? {}, { spec: false })
     return known
   }
-  log.error({ err: cause, path: known?.path }, 'an operation failed in a way nobody foresaw')
+  log.error({ err: cause, path: known?.path }, 'unexpected error in a GraphQL operation')
   return new GraphQLError(REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message, {
     nodes: known?.nodes ?? null,
     path: known?.path ?? null,

@@ -50,19 +50,19 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
   const logged = new LRUCache<string, true>({ max: 1000, ttl: MINUTE_MS })
 
   const refusals = new Counter({
-    name: 'rushes_refused_total',
-    help: 'What an app was refused, by the code of the refusal.',
-    labelNames: ['app', 'reason'],
+    name: 'rushes_rejections_total',
+    help: 'Requests and mutations of an app that were rejected, by error code.',
+    labelNames: ['app', 'code'],
     registers,
   })
   const guesses = new Counter({
-    name: 'rushes_wrong_keys_total',
-    help: 'Keys and tokens that are none.',
+    name: 'rushes_invalid_credentials_total',
+    help: 'Requests with an unknown or malformed key or token.',
     registers,
   })
   const waits = new Histogram({
-    name: 'rushes_queue_seconds',
-    help: 'From acceptance of a job until upstream has taken it.',
+    name: 'rushes_queue_wait_seconds',
+    help: 'Seconds from the acceptance of a job until upstream accepted it.',
     labelNames: ['app'],
     buckets: BUCKETS,
     registers,
@@ -89,7 +89,7 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
 
   gauge(
     'rushes_app_predictions',
-    'Predictions of an app that wait, or are in flight.',
+    'Predictions of an app that are queued or in flight.',
     ['state'],
     async ({ id }, set) => {
       const { queued, inFlight } = await usageOf(id)
@@ -100,7 +100,7 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
   gauge('rushes_app_spent_usd', 'Cost of an app’s predictions of this UTC month.', [], async ({ id }, set) =>
     set((await usageOf(id)).spent / MICRO_USD),
   )
-  gauge('rushes_app_watchers', 'Live subscriptions of an app.', [], ({ id }, set) =>
+  gauge('rushes_app_subscriptions', 'Live subscriptions of an app.', [], ({ id }, set) =>
     set(watchers().get(id) ?? 0),
   )
 
@@ -111,7 +111,10 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
       const { queued, inFlight, spent } = await usageOf(id)
       const watching = watchers().get(id) ?? 0
       if (queued + inFlight + watching > 0)
-        log.info({ app: id, queued, inFlight, spentUsd: spent / MICRO_USD, watchers: watching }, 'at work')
+        log.info(
+          { app: id, queued, inFlight, spentUsd: spent / MICRO_USD, subscriptions: watching },
+          'app activity',
+        )
     }
   }
   const timer = setInterval(() => tell().catch(() => {}), MINUTE_MS)
@@ -119,11 +122,11 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
 
   return {
     refused(app, reason) {
-      refusals.inc({ app: names.of(app), reason })
+      refusals.inc({ app: names.of(app), code: reason })
       const line = `${app} ${reason}`
       if (!LOGGED.has(reason) || logged.has(line)) return
       logged.set(line, true)
-      log.info({ app, reason }, 'an app meets a limit; told once a minute')
+      log.info({ app, code: reason }, 'app hit a limit (logged at most once a minute)')
     },
     guessed: () => guesses.inc(),
     submitted: (app, ms) => waits.observe({ app: names.of(app) }, Math.max(0, ms) / 1000),

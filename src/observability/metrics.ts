@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { PAUSES } from '../domain/submit-circuit.ts'
 import { type AppMetrics, type AppMetricsOptions, createAppMetrics } from './app-metrics.ts'
+import { withRenamedMetrics } from './renamed-metrics.ts'
 
 export interface Metrics extends Pick<AppMetrics, 'refused' | 'guessed' | 'submitted'> {
   mayRead(request: IncomingMessage): boolean
@@ -42,18 +43,24 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   new Gauge({
     name: 'rushes_predictions',
-    help: 'Predictions that are not at their end, by what they wait for.',
+    help: 'Predictions that are still tracked: queued, submitting (POST begun), in_flight, expired (past the deadline), unresolved (POST without an answer).',
     labelNames: ['state'],
     registers,
     async collect() {
       const { waiting, begun, inFlight, late, sought } = await store.tally()
-      const states = { waiting, begun, in_flight: inFlight, late, sought }
+      const states = {
+        queued: waiting,
+        submitting: begun,
+        in_flight: inFlight,
+        expired: late,
+        unresolved: sought,
+      }
       for (const [state, count] of Object.entries(states)) this.set({ state }, count)
     },
   })
   new Gauge({
-    name: 'rushes_submits_paused',
-    help: '1 for the reason that holds all submits back.',
+    name: 'rushes_submit_circuit_open',
+    help: '1 for the reason why nothing is submitted.',
     labelNames: ['reason'],
     registers,
     async collect() {
@@ -63,24 +70,24 @@ export function createMetrics(options: MetricsOptions): Metrics {
     },
   })
   new Gauge({
-    name: 'rushes_submits_on_trial',
-    help: '1 after a pause, while one submit at a time is tried, until one was answered.',
+    name: 'rushes_submit_circuit_half_open',
+    help: '1 while one submit at a time is sent, after the circuit was open and until upstream answers one.',
     registers,
     async collect() {
       this.set((await store.paused())?.trial ? 1 : 0)
     },
   })
   new Gauge({
-    name: 'rushes_concurrency',
-    help: 'Jobs upstream may have at once: as configured, or fewer while it wants fewer; +Inf is no limit.',
+    name: 'rushes_concurrency_limit',
+    help: 'Maximum jobs in flight: as configured, or lower while upstream throttles; +Inf is no limit.',
     registers,
     async collect() {
       this.set(Math.min(concurrency ?? Infinity, (await store.pace())?.concurrency ?? Infinity))
     },
   })
   new Gauge({
-    name: 'rushes_reads_failing',
-    help: '1 while upstream can not be read, and one job is looked at at a time.',
+    name: 'rushes_poll_circuit_open',
+    help: '1 while upstream cannot be read, and one job at a time is polled.',
     registers,
     collect() {
       this.set(reads() ? 0 : 1)
@@ -96,7 +103,9 @@ export function createMetrics(options: MetricsOptions): Metrics {
         return void response
           .writeHead(403, { 'content-type': 'text/plain' })
           .end('/metrics: loopback, or METRICS_TOKEN\n')
-      response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
+      response
+        .writeHead(200, { 'content-type': registry.contentType })
+        .end(withRenamedMetrics(await registry.metrics()))
     },
     refused: apps.refused,
     guessed: apps.guessed,

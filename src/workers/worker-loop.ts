@@ -65,7 +65,7 @@ export function createLoop<Job>(options: LoopOptions<Job>): Loop {
       const done = Promise.resolve()
         .then(() => perform(job, cutting.signal))
         .catch(error =>
-          log.error({ err: error, worker: name, ...about?.(job) }, 'a job failed in a way nobody foresaw'),
+          log.error({ err: error, worker: name, ...about?.(job) }, 'unexpected error in a worker job'),
         )
         .finally(() => {
           running.delete(done)

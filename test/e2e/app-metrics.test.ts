@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { RENAMED_METRICS } from '../../src/observability/renamed-metrics.ts'
 import { type Harness, startGateway, submit, take } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
 
@@ -23,16 +24,27 @@ test('figures and log lines carry the app by its name, and never its id or its k
 
   const text = await until(async () => {
     const now = await scrape(harness)
-    return figure(now, 'rushes_queue_seconds_count', 'app="other"') === 1 &&
+    return figure(now, 'rushes_queue_wait_seconds_count', 'app="other"') === 1 &&
       figure(now, 'rushes_app_predictions', 'app="test",state="in_flight"') === 1
       ? now
       : null
   })
   expect(figure(text, 'rushes_app_predictions', 'app="test",state="queued"')).toBe(0)
   expect(figure(text, 'rushes_app_spent_usd', 'app="test"')).toBe(0.8)
-  expect(figure(text, 'rushes_app_watchers', 'app="test"')).toBe(0)
-  expect(figure(text, 'rushes_app_watchers', 'app="other"')).toBe(1)
-  expect(figure(text, 'rushes_refused_total', 'app="other",reason="NOT_FOUND"')).toBe(1)
+  expect(figure(text, 'rushes_app_subscriptions', 'app="test"')).toBe(0)
+  expect(figure(text, 'rushes_app_subscriptions', 'app="other"')).toBe(1)
+  expect(figure(text, 'rushes_rejections_total', 'app="other",code="NOT_FOUND"')).toBe(1)
+
+  for (const { from, to, labels = {}, values } of RENAMED_METRICS) {
+    const lines = (name: string) =>
+      text.split('\n').filter(line => new RegExp(`^${name}(_bucket|_sum|_count)?[{ ]`).test(line))
+    expect(lines(from).length, from).toBeGreaterThan(0)
+    const [now, before] = Object.entries(labels)[0] ?? []
+    const former = lines(to).map(line => line.replace(to, from).replace(`${now}=`, `${before}=`))
+    if (values === undefined) expect(lines(from)).toEqual(former)
+    for (const [value, old] of Object.entries(values ?? {}))
+      expect(figure(text, to, `state="${old}"`)).toBe(figure(text, to, `state="${value}"`))
+  }
 
   expect(log.find(({ message }) => message === 'submitted')?.fields).toMatchObject({
     app: expect.stringMatching(/^(test|other)$/),

@@ -42,9 +42,13 @@ async function open(options?: WorldOptions) {
     async said() {
       const pause = await store.paused()
       const scraped = await metrics()
-      const { submits } = (await (await harness.fetch('/health/ready')).json()) as { submits: string }
-      const held = PAUSES.filter(reason => scraped.includes(`rushes_submits_paused{reason="${reason}"} 1\n`))
-      const free = PAUSES.filter(reason => scraped.includes(`rushes_submits_paused{reason="${reason}"} 0\n`))
+      const { submits } = (await (await harness.fetch('/health/ready')).json()) as { submits: object }
+      const held = PAUSES.filter(reason =>
+        scraped.includes(`rushes_submit_circuit_open{reason="${reason}"} 1\n`),
+      )
+      const free = PAUSES.filter(reason =>
+        scraped.includes(`rushes_submit_circuit_open{reason="${reason}"} 0\n`),
+      )
       expect(held.length + free.length).toBe(PAUSES.length)
       return { pause: pause?.reason ?? null, submits, metrics: held }
     },
@@ -264,7 +268,7 @@ test('every answer to a submit has the outcome of the money table, and its troub
     {
       stood: paused && {
         pause: paused.reason,
-        submits: `paused: ${paused.reason}`,
+        submits: { state: 'open', reason: paused.reason },
         metrics: [paused.reason],
         untilMs: paused.untilMs,
         prediction: paused.prediction,
@@ -275,7 +279,7 @@ test('every answer to a submit has the outcome of the money table, and its troub
       other: 'COMPLETED',
       posts,
       othersPosts: 1,
-      after: { pause: null, submits: 'on', metrics: [] },
+      after: { pause: null, submits: { state: 'closed' }, metrics: [] },
       told: [],
       asksOperator: paused?.reason === 'account',
     },
@@ -476,7 +480,11 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   expect(world.calls).toHaveLength(sent + world.probes().length)
   const rows = await Promise.all(jobs.map(({ id }) => world.read(id)))
   expect(rows.map(essence)).toEqual(jobs.map((_, i) => ({ ...WAITS, queuePosition: i + 1 })))
-  expect(await world.said()).toEqual({ pause: 'account', submits: 'paused: account', metrics: ['account'] })
+  expect(await world.said()).toEqual({
+    pause: 'account',
+    submits: { state: 'open', reason: 'account' },
+    metrics: ['account'],
+  })
   expect(await world.ready()).toMatchObject({ status: 'ready', database: 'ok', reads: 'on' })
   expect(world.log.filter(line => line.level === 'warn' && /operator/.test(line.message))).toHaveLength(sent)
 
@@ -492,7 +500,7 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   trouble = 'none'
   world.leap(MINUTE + SECOND)
   for (const { id } of jobs) await world.hurried(id, 'COMPLETED')
-  expect(await world.said()).toEqual({ pause: null, submits: 'on', metrics: [] })
+  expect(await world.said()).toEqual({ pause: null, submits: { state: 'closed' }, metrics: [] })
   expect(world.log.some(line => line.level === 'info' && /submits go on/.test(line.message))).toBe(true)
   expect(world.submits()).toHaveLength(sent + 2 + jobs.length)
 
@@ -535,7 +543,7 @@ test('of two answers that came at once the longer wait stands', async () => {
   expect(world.submits()).toHaveLength(2)
   world.leap(MINUTE + SECOND)
   await world.hurried(first.id, 'COMPLETED')
-  expect((await world.said()).submits).toBe('on')
+  expect((await world.said()).submits).toEqual({ state: 'closed' })
   expect(world.posts().filter(prompt => prompt === second.prompt)).toHaveLength(1)
 })
 
@@ -548,7 +556,7 @@ test('429 lowers the concurrency in use, and each that goes well brings it neare
   const { store, gateway } = world
   const inUse = async () => ({
     pace: (await store.pace())?.concurrency ?? null,
-    gauge: await world.gauge('rushes_concurrency'),
+    gauge: await world.gauge('rushes_concurrency_limit'),
     ready: (await world.ready()).concurrency ?? null,
   })
   expect(await inUse()).toEqual({ pace: null, gauge: 4, ready: null })
@@ -570,7 +578,7 @@ test('429 lowers the concurrency in use, and each that goes well brings it neare
   expect(world.submits()).toHaveLength(4)
   expect(await world.said()).toEqual({
     pause: 'throttled',
-    submits: 'on trial after: throttled',
+    submits: { state: 'half-open', reason: 'throttled' },
     metrics: [],
   })
 
@@ -619,12 +627,12 @@ test('with upstream down looks fall to one at a time after growing waits, howeve
   const JOBS = 40
   const jobs = await Promise.all(Array.from({ length: JOBS }, () => world.submit('sim:seconds=600')))
   for (const { id } of jobs) await world.reached(id, 'CREATED', 'PROCESSING')
-  expect([await world.gauge('rushes_reads_failing'), (await world.ready()).reads]).toEqual([0, 'on'])
+  expect([await world.gauge('rushes_poll_circuit_open'), (await world.ready()).reads]).toEqual([0, 'on'])
 
   down = true
   await until(async () => (await world.ready()).reads === 'failing')
   const opened = world.now()
-  expect(await world.gauge('rushes_reads_failing')).toBe(1)
+  expect(await world.gauge('rushes_poll_circuit_open')).toBe(1)
   // What was under way when it opened may still arrive.
   const since = (at: number) => world.looks().filter(look => look.at > at + 300)
   await until(() => since(opened).length > 0)
@@ -634,7 +642,7 @@ test('with upstream down looks fall to one at a time after growing waits, howeve
   expect((await world.ready()).reads).toBe('failing')
   down = false
   await until(async () => (await world.ready()).reads === 'on')
-  expect(await world.gauge('rushes_reads_failing')).toBe(0)
+  expect(await world.gauge('rushes_poll_circuit_open')).toBe(0)
   expect(world.looks()[before]!.at - tried).toBeGreaterThan(1800)
 
   // Now all of them again, and nothing was lost.

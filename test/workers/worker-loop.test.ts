@@ -209,7 +209,7 @@ describe('a bug', () => {
     f.bell.ring()
     await until(() => f.running.includes(3))
     expect(f.running).toEqual([2, 3])
-    expect(f.errors).toEqual([{ error, message: 'a job failed in a way nobody foresaw' }])
+    expect(f.errors).toEqual([{ error, message: 'unexpected error in a worker job' }])
     expect(f.performed).toEqual([1, 2, 3])
   })
 

@@ -49,5 +49,6 @@ export function createHealth(store: Store, reads: () => boolean): Health {
   }
 }
 
-const submitsOf = (pause: StandingPause | null): string =>
-  pause === null ? 'on' : `${pause.trial ? 'on trial after' : 'paused'}: ${pause.reason}`
+/** `closed` is the normal state. `reason` says why the circuit opened. */
+const submitsOf = (pause: StandingPause | null) =>
+  pause === null ? { state: 'closed' } : { state: pause.trial ? 'half-open' : 'open', reason: pause.reason }

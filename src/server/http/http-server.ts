@@ -156,7 +156,7 @@ export function createHttp(doors: Doors): Server {
 
   const server = createServer({ ...patience, requestTimeout: uploadTimeout }, (request, response) => {
     answer(request, response).catch(error => {
-      log.error({ err: error }, 'a request failed in a way nobody foresaw')
+      log.error({ err: error }, 'unexpected error in an HTTP request')
       if (response.headersSent) response.destroy()
       else plain(response, 500, REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message)
     })
@@ -166,7 +166,7 @@ export function createHttp(doors: Doors): Server {
     // Node hands the socket over without its own listener: a reset would end the process.
     socket.on('error', () => socket.destroy())
     upgrade(request, socket, head).catch(error => {
-      log.error({ err: error }, 'an upgrade failed in a way nobody foresaw')
+      log.error({ err: error }, 'unexpected error in a WebSocket upgrade')
       socket.destroy()
     })
   })

@@ -167,7 +167,7 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
 
   #fail(error: Error): void {
     const isTheirs = /^Unexpected message/.test(error.message)
-    if (!isTheirs) this.#manners.log.error({ err: error }, 'a message failed in a way nobody foresaw')
+    if (!isTheirs) this.#manners.log.error({ err: error }, 'unexpected error in a WebSocket message')
     this.closeFor(isTheirs ? 'bad message' : 'fault')
   }
 

@@ -170,7 +170,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
       heartbeat.unwatch(peer)
       if (peer.admitted) connections.leave(peer)
       closed(code, String(reason))?.catch(error =>
-        log.error({ err: error }, 'a socket closed in a way nobody foresaw'),
+        log.error({ err: error }, 'unexpected error in the close of a WebSocket'),
       )
     })
   }

@@ -257,7 +257,7 @@ test.each([
   ['a last line that the kill tore', `${LINE}{"level":30,"ms`, []],
   ['a prompt', `${LINE}{"level":20,"prompt":"a heron-one-1"}\n`, [/^TOLD THE LOG "heron"/]],
   ['a prompt in a torn line', `${LINE}{"level":20,"prompt":"a heron-o`, [/^TOLD THE LOG/]],
-  ['an error', `${LINE}{"level":50,"msg":"a job failed in a way nobody foresaw"}\n`, [/^LOGGED AN ERROR/]],
+  ['an error', `${LINE}{"level":50,"msg":"unexpected error in a worker job"}\n`, [/^LOGGED AN ERROR/]],
   ['what is no line of the log', `Error: x\n${LINE}`, [/^SAID PAST THE LOG: Error/]],
 ])('of a log with %s the breaches are told', (_, log, breaches) => {
   expect(indiscretions(log, ['heron'])).toEqual(breaches.map(breach => expect.stringMatching(breach)))

@@ -329,7 +329,7 @@ describe('rates', () => {
     expect(await timed()).toEqual([200, false])
     expect((await harness.fetch('/graphql')).status).toBe(401)
     const metrics = await (await harness.fetch('/metrics')).text()
-    expect(metrics).toContain('rushes_wrong_keys_total 4')
+    expect(metrics).toContain('rushes_invalid_credentials_total 4')
   })
 
   test('over a hundred guesses at once from an address are turned away', async () => {

@@ -205,10 +205,16 @@ describe('health', () => {
     await using harness = await startGateway({ overrides: { simulator: { fault } } })
     expect(await (await harness.fetch('/health/live')).json()).toEqual({ status: 'live' })
     const ready = async () => (await harness.fetch('/health/ready')).json()
-    expect(await ready()).toEqual({ status: 'ready', database: 'ok', submits: 'on', reads: 'on' })
+    expect(await ready()).toEqual({
+      status: 'ready',
+      database: 'ok',
+      submits: { state: 'closed' },
+      reads: 'on',
+    })
     status = 401
     await submit(harness)
-    await until(async () => ((await ready()) as { submits: string }).submits === 'paused: account')
+    await until(async () => ((await ready()) as { submits: { state: string } }).submits.state === 'open')
+    expect(await ready()).toMatchObject({ submits: { state: 'open', reason: 'account' } })
   })
 
   test('is not ready without its database', async () => {

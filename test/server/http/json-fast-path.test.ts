@@ -323,5 +323,5 @@ test('through either door a fault that nobody foresaw is masked and logged once,
   store.app = app
   expect(told[0]).toEqual(told[1])
   const metrics = await (await harness.fetch('/metrics')).text()
-  expect(metrics).toMatch(/rushes_refused_total\{app="test",reason="QUERY_TOO_COMPLEX"\} 2\n/)
+  expect(metrics).toMatch(/rushes_rejections_total\{app="test",code="QUERY_TOO_COMPLEX"\} 2\n/)
 })
