@@ -3,15 +3,15 @@
  */
 import { loadConfig } from './config/config.ts'
 import { SETTINGS } from './config/settings.ts'
-import { StartError } from './domain/errors.ts'
+import { StartupError } from './domain/errors.ts'
 import { createGateway, dashboardLink, type Gateway } from './gateway/gateway.ts'
 import { createLog } from './observability/log.ts'
 
 /** What `npm run app` opens when it is told nothing. */
-const DEFAULT_FILE = SETTINGS.DATABASE_URL.fallback.replace('file:', '')
-const DAY = 24 * 60 * 60 * 1000
+const DEFAULT_DATABASE_FILE = SETTINGS.DATABASE_URL.default.replace('file:', '')
+const DAY_MS = 24 * 60 * 60 * 1000
 /** The gateway closes within five seconds; whatever holds on after that is let go. */
-const LAST_RESORT_MS = 4900
+const FORCED_EXIT_MS = 4900
 
 export async function main(): Promise<void> {
   // A terminal or a log pipe that went away must not end a process with paid jobs in hand.
@@ -23,7 +23,7 @@ export async function main(): Promise<void> {
     stopOnSignal(gateway)
     console.log(await greeting(gateway, config.databaseFile, config.upstream?.baseUrl ?? null))
   } catch (error) {
-    if (!(error instanceof StartError)) throw error
+    if (!(error instanceof StartupError)) throw error
     console.error(`rushes: ${error.message}`)
     process.exitCode = 1
   }
@@ -34,7 +34,7 @@ function stopOnSignal(gateway: Gateway): void {
   const stop = () => {
     if (stopping) return
     stopping = true
-    setTimeout(() => process.exit(0), LAST_RESORT_MS).unref()
+    setTimeout(() => process.exit(0), FORCED_EXIT_MS).unref()
     gateway.close().then(
       () => process.exit(0),
       error => {
@@ -48,7 +48,7 @@ function stopOnSignal(gateway: Gateway): void {
 
 async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string | null): Promise<string> {
   const { endpoint, simulator, url } = gateway
-  const key = simulator === null ? null : await gateway.issueKey('demo', DAY)
+  const key = simulator === null ? null : await gateway.issueKey('demo', DAY_MS)
   const lines = [
     '',
     'Rushes is listening.',
@@ -61,12 +61,12 @@ async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string 
   ]
   if (simulator === null || key === null) {
     lines.push(`  Upstream  ${baseUrl}`, '')
-    const here = databaseFile === DEFAULT_FILE ? '' : `DATABASE_URL=file:${databaseFile} `
+    const databaseSetting = databaseFile === DEFAULT_DATABASE_FILE ? '' : `DATABASE_URL=file:${databaseFile} `
     if ((await gateway.store.countApps()) === 0)
       lines.push(
         'There is no app yet, so nobody can call. Make one:',
         '',
-        `  ${here}npm run app -- create NAME`,
+        `  ${databaseSetting}npm run app -- create NAME`,
         '',
       )
     return lines.join('\n')
@@ -99,7 +99,7 @@ async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string 
   return lines.join('\n')
 }
 
-function curl(endpoint: string, key: string, query: string, more = ''): string {
+function curl(endpoint: string, key: string, query: string, extraFlags = ''): string {
   const headers = `-H "authorization: Bearer ${key}" -H "content-type: application/json"`
-  return `  curl -s${more} ${endpoint} ${headers} -d '${JSON.stringify({ query })}'`
+  return `  curl -s${extraFlags} ${endpoint} ${headers} -d '${JSON.stringify({ query })}'`
 }

@@ -3,7 +3,7 @@ import { dirname, join, normalize } from 'node:path'
 import { expect, test } from 'vitest'
 
 /** The stair: an import only steps down, and folders on one step do not import each other. */
-const STAIR = [
+const LAYERS = [
   ['domain', 'runtime', 'client'],
   ['config', 'store', 'upstream', 'image-fetch', 'dashboard'],
   ['events', 'observability'],
@@ -53,7 +53,7 @@ const inServer = crossings(
 
 test('every folder of src has its step', () => {
   const folders = new Set(files.map(file => partOf(file, 1)))
-  expect([...folders].filter(folder => folder !== SIMULATOR && stepOf(STAIR, folder) === -1)).toEqual([])
+  expect([...folders].filter(folder => folder !== SIMULATOR && stepOf(LAYERS, folder) === -1)).toEqual([])
   const parts = files.filter(file => file.startsWith('src/server/')).map(file => partOf(file, 2))
   expect([...new Set(parts)].filter(part => stepOf(SERVER_STAIR, part) === -1)).toEqual([])
   expect(outer.length).toBeGreaterThan(50)
@@ -62,7 +62,7 @@ test('every folder of src has its step', () => {
 
 test('an import only steps down', () => {
   const wrong = outer.filter(
-    ({ from, to }) => from !== SIMULATOR && to !== SIMULATOR && stepOf(STAIR, to) >= stepOf(STAIR, from),
+    ({ from, to }) => from !== SIMULATOR && to !== SIMULATOR && stepOf(LAYERS, to) >= stepOf(LAYERS, from),
   )
   expect(wrong).toEqual([])
 })

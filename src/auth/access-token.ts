@@ -7,16 +7,22 @@ import { SignJWT } from 'jose/jwt/sign'
 import { jwtVerify } from 'jose/jwt/verify'
 import { v7 as uuidv7 } from 'uuid'
 import { z } from 'zod'
-import { type Access, blindOf, PERMISSIONS, type Permission, restrictionOf } from '../domain/access-scope.ts'
+import {
+  type Access,
+  createRestriction,
+  PERMISSIONS,
+  type Permission,
+  writeOnlyRestriction,
+} from '../domain/access-scope.ts'
 import type { AppId } from '../domain/prediction.ts'
 
 export interface NewToken {
   appId: AppId
   /** The visible prefix of the key that mints it. */
-  key: string
+  keyPrefix: string
   permissions: readonly Permission[]
   /** Null: all of the app's predictions. */
-  only: { tags: readonly string[]; ids: readonly string[] } | null
+  restriction: { tags: readonly string[]; ids: readonly string[] } | null
   maxSubmits: number
   /** Whole seconds. */
   expiresAt: number
@@ -25,16 +31,16 @@ export interface NewToken {
 export interface Tokens {
   mint(token: NewToken): Promise<string>
   /** What it gives, or gave, access to; null if it is none of ours. */
-  read(token: string): Promise<Access | null>
+  verify(token: string): Promise<Access | null>
 }
 
 const ALGORITHM = 'HS256'
-const KIND = 'at+jwt'
+const TOKEN_TYPE = 'at+jwt'
 /** Whether it is over is asked each time it is used, and not once here. */
-const LONG_AGO = new Date(0)
-const FORM = /^[\w-]+\.[\w-]+\.[\w-]+$/
+const EPOCH = new Date(0)
+const JWT_PATTERN = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
-const claims = z.object({
+const claimsSchema = z.object({
   jti: z.string().min(1),
   sub: z.string().min(1),
   exp: z.number(),
@@ -47,34 +53,39 @@ const claims = z.object({
 /** @param secret 32 bytes */
 export function createTokens(secret: Uint8Array, now: () => number): Tokens {
   return {
-    mint: ({ appId, key, permissions, only, maxSubmits, expiresAt }) =>
-      new SignJWT({ key, may: permissions, max: maxSubmits, only })
-        .setProtectedHeader({ alg: ALGORITHM, typ: KIND })
+    mint: ({ appId, keyPrefix, permissions, restriction, maxSubmits, expiresAt }) =>
+      new SignJWT({ key: keyPrefix, may: permissions, max: maxSubmits, only: restriction })
+        .setProtectedHeader({ alg: ALGORITHM, typ: TOKEN_TYPE })
         .setSubject(appId)
         .setJti(uuidv7())
         .setIssuedAt(new Date(now()))
         .setExpirationTime(new Date(expiresAt))
         .sign(secret),
 
-    async read(token) {
-      if (!FORM.test(token) || !isCanonical(token.slice(token.lastIndexOf('.') + 1))) return null
-      const options = { algorithms: [ALGORITHM], typ: KIND, currentDate: LONG_AGO }
+    async verify(token) {
+      if (!JWT_PATTERN.test(token) || !isCanonical(token.slice(token.lastIndexOf('.') + 1))) return null
+      const options = { algorithms: [ALGORITHM], typ: TOKEN_TYPE, currentDate: EPOCH }
       const verified = await jwtVerify(token, secret, options).catch(() => null)
-      const { data } = claims.safeParse(verified?.payload)
+      const { data } = claimsSchema.safeParse(verified?.payload)
       if (data === undefined) return null
-      const { jti, sub, exp, key, may, max, only } = data
+      const { jti, sub, exp, key: keyPrefix, may, max, only } = data
       return {
-        scope: { appId: sub as AppId, only: may.includes('READ') ? restriction(only) : blind(only) },
-        grant: { token: jti, tags: restriction(only)?.tags ?? [], permissions: may, maxSubmits: max },
-        key,
+        scope: {
+          appId: sub as AppId,
+          restriction: may.includes('READ') ? toRestriction(only) : toWriteOnlyRestriction(only),
+        },
+        grant: { tokenId: jti, tags: toRestriction(only)?.tags ?? [], permissions: may, maxSubmits: max },
+        keyPrefix,
         expiresAt: exp * 1000,
       }
     },
   }
 }
 
-const restriction = (only: NewToken['only']) => only && restrictionOf(only.tags, only.ids)
-const blind = (only: NewToken['only']) => blindOf(only?.tags ?? [], only?.ids ?? [])
+const toRestriction = (restriction: NewToken['restriction']) =>
+  restriction && createRestriction(restriction.tags, restriction.ids)
+const toWriteOnlyRestriction = (restriction: NewToken['restriction']) =>
+  writeOnlyRestriction(restriction?.tags ?? [], restriction?.ids ?? [])
 
 /** Its last character has bits that nothing reads: one token would have four texts, and be counted as four. */
 const isCanonical = (signature: string): boolean =>

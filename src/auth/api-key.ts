@@ -5,8 +5,8 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /** The characters of a key that may be seen. */
-export const PREFIX = 12
-const FORM = /^rsh_[\w-]{40}$/
+export const PREFIX_LENGTH = 12
+const KEY_PATTERN = /^rsh_[\w-]{40}$/
 
 export interface NewKey {
   /** Shown once, kept by its app alone. */
@@ -17,20 +17,20 @@ export interface NewKey {
 
 export function createKey(): NewKey {
   const key = `rsh_${randomBytes(30).toString('base64url')}`
-  return { key, prefix: key.slice(0, PREFIX), hash: hashOf(key) }
+  return { key, prefix: key.slice(0, PREFIX_LENGTH), hash: sha256(key) }
 }
 
 /** What follows `Bearer`; empty if nothing does. */
-export const bearerIn = (authorization: unknown): string =>
+export const parseBearer = (authorization: unknown): string =>
   typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '') : ''
 
 /** Null if it has not the form of a key. */
-export const readKey = (key: string): { prefix: string; hash: string } | null =>
-  FORM.test(key) ? { prefix: key.slice(0, PREFIX), hash: hashOf(key) } : null
+export const parseKey = (key: string): { prefix: string; hash: string } | null =>
+  KEY_PATTERN.test(key) ? { prefix: key.slice(0, PREFIX_LENGTH), hash: sha256(key) } : null
 
 /** In constant time. */
-export const sameHash = (a: string, b: string): boolean =>
+export const hashesEqual = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 
 /** Of a key, or of whatever else is shown in its place. */
-export const hashOf = (key: string): string => hash('sha256', key)
+export const sha256 = (key: string): string => hash('sha256', key)

@@ -4,11 +4,11 @@
  * FRESH_MS, and neither is a token of it.
  */
 import { LRUCache } from 'lru-cache'
-import { type Access, wholeOf } from '../domain/access-scope.ts'
-import type { Names } from '../observability/app-names.ts'
-import type { Key, Store } from '../store/store.ts'
+import { type Access, fullScope } from '../domain/access-scope.ts'
+import type { AppNames } from '../observability/app-names.ts'
+import type { ApiKey, Store } from '../store/store.ts'
 import type { Tokens } from './access-token.ts'
-import { bearerIn, hashOf, readKey, sameHash } from './api-key.ts'
+import { hashesEqual, parseBearer, parseKey, sha256 } from './api-key.ts'
 
 /** One object for all who come with the same key or token: thousands of connections may. */
 export interface Caller extends Access {
@@ -17,85 +17,89 @@ export interface Caller extends Access {
 }
 
 /** Null: nobody we know. Slowed: too many guess from there; ms to wait. */
-export type Denied = null | { slowed: number }
+export type AuthFailure = null | { retryAfterMs: number }
 
 export interface Authenticate {
   /** `authorization` as in the header: `Bearer …`. Without an address nobody is slowed. */
-  who(authorization: unknown, address?: string): Promise<Caller | Denied>
+  authenticate(authorization: unknown, address?: string): Promise<Caller | AuthFailure>
   /** Whether what it came with is still good. */
-  stands(caller: Caller): Promise<boolean>
+  isStillValid(caller: Caller): Promise<boolean>
 }
 
-export interface WrongKeys {
+export interface InvalidCredentialLimiter {
   /** Before a key is looked up. Whoever has guessed too often waits; null: it may go on, or how long it shall stay away, ms. */
-  slow(address: string): Promise<number | null>
-  note(address: string): void
+  delay(address: string): Promise<number | null>
+  record(address: string): void
 }
 
 export interface AuthenticateOptions {
   store: Store
   tokens: Tokens
-  names: Names
-  wrongKeys: WrongKeys
+  appNames: AppNames
+  invalidCredentials: InvalidCredentialLimiter
   now: () => number
 }
 
-const KNOWN = 1000
-const FRESH_MS = 1000
+const KEY_CACHE_SIZE = 1000
+const KEY_CACHE_TTL_MS = 1000
 
 export function createAuthenticate(options: AuthenticateOptions): Authenticate {
-  const { store, tokens, names, wrongKeys, now } = options
-  const callers = new LRUCache<string, Caller>({ max: KNOWN })
-  const keys = new LRUCache<string, Key & { appId: Access['scope']['appId'] }>({ max: KNOWN, ttl: FRESH_MS })
+  const { store, tokens, appNames, invalidCredentials, now } = options
+  const callers = new LRUCache<string, Caller>({ max: KEY_CACHE_SIZE })
+  const keys = new LRUCache<string, ApiKey & { appId: Access['scope']['appId'] }>({
+    max: KEY_CACHE_SIZE,
+    ttl: KEY_CACHE_TTL_MS,
+  })
 
-  async function keyAt(prefix: string) {
-    let known = keys.get(prefix) ?? null
-    if (known === null) {
-      known = await store.findKey(prefix)
-      if (known !== null) keys.set(prefix, known)
+  async function findKey(prefix: string) {
+    let apiKey = keys.get(prefix) ?? null
+    if (apiKey === null) {
+      apiKey = await store.findKey(prefix)
+      if (apiKey !== null) keys.set(prefix, apiKey)
     }
-    return known
+    return apiKey
   }
 
-  const isOver = (expiresAt: number | null) => expiresAt !== null && expiresAt <= now()
+  const isExpired = (expiresAt: number | null) => expiresAt !== null && expiresAt <= now()
 
   /** The key itself, or the one that minted the token. */
-  async function stands({ scope, grant, key, hash, expiresAt }: Caller): Promise<boolean> {
-    const known = isOver(expiresAt) ? null : await keyAt(key)
-    if (known === null || isOver(known.expiresAt) || known.appId !== scope.appId) return false
-    return grant !== null || sameHash(hash, known.hash)
+  async function isStillValid({ scope, grant, keyPrefix, hash, expiresAt }: Caller): Promise<boolean> {
+    const apiKey = isExpired(expiresAt) ? null : await findKey(keyPrefix)
+    if (apiKey === null || isExpired(apiKey.expiresAt) || apiKey.appId !== scope.appId) return false
+    return grant !== null || hashesEqual(hash, apiKey.hash)
   }
 
-  async function byKey(bearer: string): Promise<Caller | null> {
-    const key = readKey(bearer)
-    const known = key && (await keyAt(key.prefix))
-    if (!known || !sameHash(key.hash, known.hash)) return null
-    const { prefix, hash, appId } = known
-    return { scope: wholeOf(appId), grant: null, key: prefix, expiresAt: null, hash }
+  async function authenticateKey(bearer: string): Promise<Caller | null> {
+    const parsed = parseKey(bearer)
+    const apiKey = parsed && (await findKey(parsed.prefix))
+    if (!apiKey || !hashesEqual(parsed.hash, apiKey.hash)) return null
+    const { prefix, hash, appId } = apiKey
+    return { scope: fullScope(appId), grant: null, keyPrefix: prefix, expiresAt: null, hash }
   }
 
-  async function byToken(bearer: string, hash: string): Promise<Caller | null> {
-    const access = await tokens.read(bearer)
+  async function authenticateToken(bearer: string, hash: string): Promise<Caller | null> {
+    const access = await tokens.verify(bearer)
     return access && { ...access, hash }
   }
 
   return {
-    async who(authorization, address) {
-      const bearer = bearerIn(authorization)
-      const hash = hashOf(bearer)
-      const known = callers.get(hash)
-      const guesser = authorization && known === undefined ? address : undefined
-      const slowed = guesser === undefined ? null : await wrongKeys.slow(guesser)
-      if (slowed !== null) return { slowed }
-      const caller = known ?? (await byKey(bearer)) ?? (await byToken(bearer, hash))
+    async authenticate(authorization, address) {
+      const bearer = parseBearer(authorization)
+      const hash = sha256(bearer)
+      const cached = callers.get(hash)
+      const addressToLimit = authorization && cached === undefined ? address : undefined
+      const retryAfterMs =
+        addressToLimit === undefined ? null : await invalidCredentials.delay(addressToLimit)
+      if (retryAfterMs !== null) return { retryAfterMs }
+      const caller = cached ?? (await authenticateKey(bearer)) ?? (await authenticateToken(bearer, hash))
       // What is over was good once: no guess.
-      if (caller === null && guesser !== undefined) wrongKeys.note(guesser)
-      if (caller === null || !(await stands(caller))) return null
-      await names.learn(caller.scope.appId)
+      if (caller === null && addressToLimit !== undefined) invalidCredentials.record(addressToLimit)
+      if (caller === null || !(await isStillValid(caller))) return null
+      await appNames.load(caller.scope.appId)
       callers.set(hash, caller)
       return caller
     },
 
-    stands,
+    isStillValid,
   }
 }

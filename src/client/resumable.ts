@@ -3,7 +3,7 @@
  * this around it they carry the cursor of the last item that came, so the feed goes on right behind it.
  * Invariant: `after` moves once the sink has an item, and to that item's cursor. Imports nothing: copy it as it is.
  */
-export interface Payload {
+export interface SubscribePayload {
   query: string
   operationName?: string | null | undefined
   variables?: Record<string, unknown> | null | undefined
@@ -16,8 +16,8 @@ export interface Sink {
 }
 
 /** What subscribes as the clients of graphql-ws and graphql-sse do. */
-export interface Subscribes {
-  subscribe(payload: Payload, sink: Sink): () => void
+export interface SubscriptionClient {
+  subscribe(payload: SubscribePayload, sink: Sink): () => void
   iterate?: unknown
 }
 
@@ -25,10 +25,10 @@ export interface Subscribes {
  * For documents whose feed takes `after: $after` and selects `cursor`; every other operation passes as it is.
  * Takes `iterate` away: it goes past `subscribe`, and would begin at the first cursor again.
  */
-export function resumable<Client extends Subscribes>(client: Client): Omit<Client, 'iterate'> {
+export function resumable<Client extends SubscriptionClient>(client: Client): Omit<Client, 'iterate'> {
   const { iterate: _, ...rest } = client
   return Object.assign(rest, {
-    subscribe(payload: Payload, sink: Sink) {
+    subscribe(payload: SubscribePayload, sink: Sink) {
       const variables = { ...payload.variables }
       const advance = (result: unknown) => {
         sink.next(result)

@@ -2,9 +2,9 @@
  * Environment → one frozen Config. Every fault is found before anything starts, and all are told at once.
  */
 import type { z } from 'zod'
-import { StartError } from '../domain/errors.ts'
+import { StartupError } from '../domain/errors.ts'
 import { didYouMean } from './did-you-mean.ts'
-import { given, SETTINGS } from './settings.ts'
+import { SETTINGS, valueOrUndefined } from './settings.ts'
 
 export interface Config {
   readonly host: string
@@ -21,7 +21,7 @@ export interface Config {
   readonly webhookSecrets: readonly string[]
   readonly submitTimeoutMs: number
   readonly readTimeoutMs: number
-  readonly unknownMs: number
+  readonly submitUnknownAfterMs: number
   readonly deadlineMs: number
   readonly allowPrivateImageHosts: boolean
   readonly pollMinIntervalMs: number
@@ -48,39 +48,39 @@ export interface Config {
 }
 
 /** An unknown name that begins like ours is a typing error that would otherwise cost money in silence. */
-const OURS = /^(WAVESPEED|UPSTREAM|POLL|EVENT)_/
+const OWN_NAME = /^(WAVESPEED|UPSTREAM|POLL|EVENT)_/
 /** Read by the official upstream client, so it may well stand in the same environment. */
-const NOT_OURS = new Set(['WAVESPEED_CLIENT_NAME'])
+const FOREIGN_NAMES = new Set(['WAVESPEED_CLIENT_NAME'])
 
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const faults: string[] = []
   const read = <Name extends keyof typeof SETTINGS>(
     name: Name,
-  ): z.output<(typeof SETTINGS)[Name]['read']> => {
-    const { fallback, read } = SETTINGS[name]
-    const parsed = read.safeParse(given(env[name]) ?? fallback)
+  ): z.output<(typeof SETTINGS)[Name]['schema']> => {
+    const { default: defaultValue, schema } = SETTINGS[name]
+    const parsed = schema.safeParse(valueOrUndefined(env[name]) ?? defaultValue)
     if (!parsed.success) faults.push(`${name}: ${parsed.error.issues.map(issue => issue.message).join('; ')}`)
-    return parsed.data as z.output<(typeof SETTINGS)[Name]['read']>
+    return parsed.data as z.output<(typeof SETTINGS)[Name]['schema']>
   }
 
   const apiKey = read('WAVESPEED_API_KEY')
   const baseUrl = read('WAVESPEED_BASE_URL')
-  const onSimulator = given(env.WAVESPEED_API_KEY) === undefined
-  const tier = (name: 'UPSTREAM_CONCURRENCY' | 'UPSTREAM_SUBMITS_PER_MINUTE') =>
-    onSimulator && given(env[name]) === undefined ? null : read(name)
+  const onSimulator = valueOrUndefined(env.WAVESPEED_API_KEY) === undefined
+  const readTierLimit = (name: 'UPSTREAM_CONCURRENCY' | 'UPSTREAM_SUBMITS_PER_MINUTE') =>
+    onSimulator && valueOrUndefined(env[name]) === undefined ? null : read(name)
 
   const config: Config = {
     host: read('HOST'),
     port: read('PORT'),
     databaseFile: read('DATABASE_URL'),
     upstream: onSimulator ? null : Object.freeze({ baseUrl, apiKey: apiKey! }),
-    upstreamConcurrency: tier('UPSTREAM_CONCURRENCY'),
-    upstreamSubmitsPerMinute: tier('UPSTREAM_SUBMITS_PER_MINUTE'),
+    upstreamConcurrency: readTierLimit('UPSTREAM_CONCURRENCY'),
+    upstreamSubmitsPerMinute: readTierLimit('UPSTREAM_SUBMITS_PER_MINUTE'),
     publicUrl: read('PUBLIC_URL') ?? null,
     webhookSecrets: Object.freeze(read('WAVESPEED_WEBHOOK_SECRET') ?? []),
     submitTimeoutMs: read('UPSTREAM_SUBMIT_TIMEOUT_MS'),
     readTimeoutMs: read('UPSTREAM_READ_TIMEOUT_MS'),
-    unknownMs: read('UPSTREAM_UNKNOWN_MS'),
+    submitUnknownAfterMs: read('UPSTREAM_UNKNOWN_MS'),
     deadlineMs: read('UPSTREAM_DEADLINE_MS'),
     allowPrivateImageHosts: (read('ALLOW_PRIVATE_IMAGE_HOSTS') ?? (onSimulator ? '1' : '0')) === '1',
     pollMinIntervalMs: read('POLL_MIN_INTERVAL_MS'),
@@ -106,19 +106,19 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     logLevel: read('LOG_LEVEL'),
   }
 
-  if (onSimulator && given(env.WAVESPEED_BASE_URL) !== undefined)
+  if (onSimulator && valueOrUndefined(env.WAVESPEED_BASE_URL) !== undefined)
     faults.push('WAVESPEED_BASE_URL: set without WAVESPEED_API_KEY; set both, or neither for the simulator')
   if (config.pollMinIntervalMs > config.pollMaxIntervalMs)
     faults.push('POLL_MIN_INTERVAL_MS: greater than POLL_MAX_INTERVAL_MS')
-  faults.push(...strangers(env))
+  faults.push(...unknownSettings(env))
 
-  if (faults.length > 0) throw new StartError(`The configuration is not valid:\n  ${faults.join('\n  ')}`)
+  if (faults.length > 0) throw new StartupError(`The configuration is not valid:\n  ${faults.join('\n  ')}`)
   return Object.freeze(config)
 }
 
-function strangers(env: Readonly<Record<string, string | undefined>>): string[] {
+function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
   const known = Object.keys(SETTINGS)
   return Object.keys(env)
-    .filter(name => OURS.test(name) && !known.includes(name) && !NOT_OURS.has(name))
+    .filter(name => OWN_NAME.test(name) && !known.includes(name) && !FOREIGN_NAMES.has(name))
     .map(name => `${name}: no such setting${didYouMean(name, known)}`)
 }

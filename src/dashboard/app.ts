@@ -3,16 +3,16 @@
  */
 import { html } from 'htm/preact'
 import { useEffect, useState } from 'preact/hooks'
-import { Desk } from './dashboard-page.ts'
-import { type Board, createBoard } from './dashboard-state.ts'
-import { filterInAddress } from './filters.ts'
+import { DashboardPage } from './dashboard-page.ts'
+import { createDashboard, type Dashboard } from './dashboard-state.ts'
+import { readFilterFromUrl } from './filters.ts'
 import { findKey, forgetKey, keepKey } from './key.ts'
-import { Gate } from './key-prompt.ts'
+import { KeyPrompt } from './key-prompt.ts'
 
 export function App() {
   const [key, setKey] = useState<string | null>(findKey)
   const [why, setWhy] = useState<string | null>(null)
-  const [board, setBoard] = useState<Board | null>(null)
+  const [dashboard, setDashboard] = useState<Dashboard | null>(null)
 
   const leave = (why: string | null) => {
     forgetKey()
@@ -32,11 +32,11 @@ export function App() {
 
   useEffect(() => {
     if (key === null) return
-    const opened = createBoard(key, filterInAddress(), leave)
-    setBoard(opened)
+    const opened = createDashboard(key, readFilterFromUrl(), leave)
+    setDashboard(opened)
     return () => {
       opened.close()
-      setBoard(null)
+      setDashboard(null)
     }
   }, [key])
 
@@ -46,6 +46,6 @@ export function App() {
     setWhy(null)
   }
 
-  if (key === null) return html`<${Gate} why=${why} onKey=${enter} />`
-  return board && html`<${Desk} board=${board} onLeave=${() => leave(null)} />`
+  if (key === null) return html`<${KeyPrompt} why=${why} onKey=${enter} />`
+  return dashboard && html`<${DashboardPage} dashboard=${dashboard} onLeave=${() => leave(null)} />`
 }

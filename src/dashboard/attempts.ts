@@ -5,31 +5,35 @@
  */
 
 export interface Attempts {
-  /** @param of what is asked for, the same words for the same */
-  ask<Answer>(of: string, ask: (key: string) => Promise<Answer>): Promise<Answer>
+  /** @param requestText what is asked for, the same words for the same */
+  run<Result>(requestText: string, send: (key: string) => Promise<Result>): Promise<Result>
 }
 
 /** Since it was last asked for. A key held down repeats some thirty times a second. */
-const CALM_MS = 1500
+const REPEAT_WINDOW_MS = 1500
 
 export function createAttempts(now: () => number = () => performance.now()): Attempts {
-  const attempts = new Map<string, { key: string; askedAt: number; isAnswered: boolean }>()
+  const attempts = new Map<string, { key: string; lastAskedAt: number; isAnswered: boolean }>()
 
   return {
-    async ask(of, ask) {
-      const at = now()
-      for (const [words, { isAnswered, askedAt }] of attempts)
-        if (isAnswered && at - askedAt >= CALM_MS) attempts.delete(words)
-      const attempt = attempts.get(of) ?? { key: newKey(), askedAt: at, isAnswered: false }
-      attempt.askedAt = at
-      attempts.set(of, attempt)
-      const answer = await ask(attempt.key)
+    async run(requestText, send) {
+      const calledAt = now()
+      for (const [text, { isAnswered, lastAskedAt }] of attempts)
+        if (isAnswered && calledAt - lastAskedAt >= REPEAT_WINDOW_MS) attempts.delete(text)
+      const attempt = attempts.get(requestText) ?? {
+        key: createIdempotencyKey(),
+        lastAskedAt: calledAt,
+        isAnswered: false,
+      }
+      attempt.lastAskedAt = calledAt
+      attempts.set(requestText, attempt)
+      const result = await send(attempt.key)
       attempt.isAnswered = true
-      return answer
+      return result
     },
   }
 }
 
 /** A page that came by plain http has no `randomUUID`. */
-export const newKey = (): string =>
+export const createIdempotencyKey = (): string =>
   [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('')

@@ -3,68 +3,76 @@
  */
 import { html } from 'htm/preact'
 import { useState } from 'preact/hooks'
-import type { Board } from './dashboard-state.ts'
-import type { Answer, Model, Prediction } from './documents.ts'
-import { addressOf, ago, clock, money, refusal, STATUS_WORDS, seconds } from './format.ts'
-import { Screen } from './media-preview.ts'
+import type { Dashboard } from './dashboard-state.ts'
+import type { Model, MutationResult, PredictionCard } from './documents.ts'
+import {
+  formatAgo,
+  formatClock,
+  formatMoney,
+  formatRefusal,
+  formatSeconds,
+  httpUrlOrUndefined,
+  STATUS_LABELS,
+} from './format.ts'
+import { MediaPreview } from './media-preview.ts'
 
 export interface CardProps {
-  board: Board
-  prediction: Prediction
+  dashboard: Dashboard
+  prediction: PredictionCard
   position: number | undefined
   model: Model | undefined
 }
 
 /** More would make the card, and its whole row, long. */
-const MOST_TAGS = 3
+const MAX_TAGS = 3
 const UNDER_WAY = new Set(['QUEUED', 'CREATED', 'PROCESSING'])
 
-export function Card({ board, prediction, position, model }: CardProps) {
+export function Card({ dashboard, prediction, position, model }: CardProps) {
   const { id, status, input, error, cost, tags } = prediction
   return html`
     <li class=${`card ${status.toLowerCase()}`}>
       <article>
-        <${Screen} prediction=${prediction} now=${board.now()} isLive=${board.state.isLive} />
+        <${MediaPreview} prediction=${prediction} now=${dashboard.now()} isLive=${dashboard.state.isLive} />
         <div class="body">
           <p class="state">
-            <span class="status">${STATUS_WORDS[status]}</span>
-            <span class="when">${progressOf(prediction, position, model, board.now())}</span>
+            <span class="status">${STATUS_LABELS[status]}</span>
+            <span class="when">${progressText(prediction, position, model, dashboard.now())}</span>
           </p>
-          ${UNDER_WAY.has(status) && html`<${Progress} prediction=${prediction} model=${model} now=${board.now()} />`}
+          ${UNDER_WAY.has(status) && html`<${Progress} prediction=${prediction} model=${model} now=${dashboard.now()} />`}
           <h3 id=${`prompt-${id}`} title=${input.prompt}>${input.prompt}</h3>
           ${error && html`<p class="error">${error.message}</p>`}
           <p class="facts">
             <span>${model?.resolution ?? prediction.model}</span>
-            <span>${money(cost.amount)}</span>
-            ${tags.slice(0, MOST_TAGS).map(tag => html`<span class="tag">${tag}</span>`)}
-            ${tags.length > MOST_TAGS && html`<span class="tag" title=${tags.join(', ')}>+${tags.length - MOST_TAGS}</span>`}
+            <span>${formatMoney(cost.amount)}</span>
+            ${tags.slice(0, MAX_TAGS).map(tag => html`<span class="tag">${tag}</span>`)}
+            ${tags.length > MAX_TAGS && html`<span class="tag" title=${tags.join(', ')}>+${tags.length - MAX_TAGS}</span>`}
           </p>
-          <${Actions} board=${board} prediction=${prediction} price=${model?.cost.amount ?? cost.amount} />
+          <${Actions} dashboard=${dashboard} prediction=${prediction} price=${model?.cost.amount ?? cost.amount} />
         </div>
       </article>
     </li>
   `
 }
 
-function progressOf(
-  prediction: Prediction,
+function progressText(
+  prediction: PredictionCard,
   position: number | undefined,
   model: Model | undefined,
   now: number,
 ): string {
   const { status, createdAt, submittedAt, finishedAt } = prediction
   if (status === 'QUEUED')
-    return `${position === undefined ? '' : `no. ${position} in the queue · `}${clock(now - Date.parse(createdAt))}`
+    return `${position === undefined ? '' : `no. ${position} in the queue · `}${formatClock(now - Date.parse(createdAt))}`
   if (UNDER_WAY.has(status)) {
-    const usual = model?.expectedSeconds ?? null
-    return `${clock(now - Date.parse(submittedAt ?? createdAt))}${usual === null ? '' : ` · usually ${seconds(usual)}`}`
+    const expectedSeconds = model?.expectedSeconds ?? null
+    return `${formatClock(now - Date.parse(submittedAt ?? createdAt))}${expectedSeconds === null ? '' : ` · usually ${formatSeconds(expectedSeconds)}`}`
   }
   if (finishedAt === null) return ''
   const took =
     submittedAt && status === 'COMPLETED'
-      ? `in ${seconds((Date.parse(finishedAt) - Date.parse(submittedAt)) / 1000)}, `
+      ? `in ${formatSeconds((Date.parse(finishedAt) - Date.parse(submittedAt)) / 1000)}, `
       : ''
-  return `${took}${ago(finishedAt, now)}`
+  return `${took}${formatAgo(finishedAt, now)}`
 }
 
 /** Against what the model usually takes; nobody upstream tells how far a job really is. */
@@ -73,51 +81,62 @@ function Progress({
   model,
   now,
 }: {
-  prediction: Prediction
+  prediction: PredictionCard
   model: Model | undefined
   now: number
 }) {
   const { submittedAt } = prediction
-  const usual = model?.expectedSeconds ?? null
-  if (submittedAt === null || usual === null) return html`<div class="progress waiting" />`
-  const share = (now - Date.parse(submittedAt)) / 1000 / usual
+  const expectedSeconds = model?.expectedSeconds ?? null
+  if (submittedAt === null || expectedSeconds === null) return html`<div class="progress waiting" />`
+  const share = (now - Date.parse(submittedAt)) / 1000 / expectedSeconds
   // What takes longer than usual is not done: the bar nears its end and never gets there.
   const shown = 100 * Math.max(0, share < 0.9 ? share : 0.97 - 0.07 * Math.exp((0.9 - share) / 0.07))
   return html`
     <div
       class="progress" role="progressbar" aria-label="Progress, by the usual time" aria-valuemin="0" aria-valuemax="100"
-      aria-valuenow=${Math.floor(shown)} aria-valuetext=${`${Math.floor(shown)} %, usually ${seconds(usual)}`} title=${`usually ${seconds(usual)}`}>
+      aria-valuenow=${Math.floor(shown)} aria-valuetext=${`${Math.floor(shown)} %, usually ${formatSeconds(expectedSeconds)}`} title=${`usually ${formatSeconds(expectedSeconds)}`}>
       <div style=${{ width: `${shown}%` }} />
     </div>
   `
 }
 
-function Actions({ board, prediction, price }: { board: Board; prediction: Prediction; price: number }) {
+function Actions({
+  dashboard,
+  prediction,
+  price,
+}: {
+  dashboard: Dashboard
+  prediction: PredictionCard
+  price: number
+}) {
   const { id, status, outputs } = prediction
-  const [said, say] = useState<string | null>(null)
+  const [message, setMessage] = useState<string | null>(null)
   const [isBusy, setBusy] = useState(false)
 
-  async function act(ask: () => Promise<Answer>, done: (answer: Answer) => string | null) {
+  async function act(
+    send: () => Promise<MutationResult>,
+    messageFor: (answer: MutationResult) => string | null,
+  ) {
     if (isBusy) return
     setBusy(true)
-    say(null)
+    setMessage(null)
     try {
-      const answer = await ask()
-      say(answer.code === undefined ? done(answer) : refusal(answer, price))
+      const result = await send()
+      setMessage(result.code === undefined ? messageFor(result) : formatRefusal(result, price))
     } catch (error) {
-      say((error as Error).message)
+      setMessage((error as Error).message)
     }
     setBusy(false)
   }
   const cancel = () =>
     act(
-      () => board.cancel(id),
+      () => dashboard.cancel(id),
       ({ mayStillBeCharged }) =>
         mayStillBeCharged ? 'It was sent already: it goes on upstream, and is charged.' : null,
     )
   const retry = () =>
     act(
-      () => board.retry(id),
+      () => dashboard.retry(id),
       () => 'Submitted anew.',
     )
 
@@ -129,16 +148,16 @@ function Actions({ board, prediction, price }: { board: Board; prediction: Predi
       ${
         (isUnderWay || isOver) &&
         html`<button key="act" onClick=${isUnderWay ? cancel : retry} aria-disabled=${isBusy} aria-describedby=${`prompt-${id}`}>
-          ${isUnderWay ? 'Cancel' : `Retry · ${money(price)}`}
+          ${isUnderWay ? 'Cancel' : `Retry · ${formatMoney(price)}`}
         </button>`
       }
       ${
-        addressOf(outputs[0]?.url ?? '') &&
+        httpUrlOrUndefined(outputs[0]?.url ?? '') &&
         html`<a
           key="open" class="button" href=${outputs[0]?.url} target="_blank" rel="noreferrer" aria-describedby=${`prompt-${id}`}
         >Open video</a>`
       }
-      <span class="said" role="status">${said}</span>
+      <span class="said" role="status">${message}</span>
     </p>
   `
 }

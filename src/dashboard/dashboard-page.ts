@@ -3,19 +3,19 @@
  */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { Account } from './account.ts'
-import type { Board } from './dashboard-state.ts'
+import type { Dashboard } from './dashboard-state.ts'
 import { Filters } from './filters.ts'
-import { SubmitForm } from './form.ts'
-import { clock } from './format.ts'
-import { Grid } from './grid.ts'
-import { useBoard, useEvery } from './hooks.ts'
-import { HourPlot } from './plot.ts'
+import { formatClock } from './format.ts'
+import { useDashboard, useRedrawEvery } from './hooks.ts'
+import { HourPlot } from './hour-plot.ts'
+import { Grid } from './prediction-grid.ts'
+import { SubmitForm } from './submit-form.ts'
+import { Account } from './usage-panel.ts'
 
-export function Desk({ board, onLeave }: { board: Board; onLeave(): void }) {
-  const state = useBoard(board)
-  const { viewer, sayings } = state
-  useTitle(board)
+export function DashboardPage({ dashboard, onLeave }: { dashboard: Dashboard; onLeave(): void }) {
+  const state = useDashboard(dashboard)
+  const { viewer, announcements } = state
+  useTitle(dashboard)
   // Whoever came through the gate stands at the top of the page.
   const top = useRef<HTMLHeadingElement>(null)
   useEffect(() => top.current?.focus({ preventScroll: true }), [])
@@ -23,7 +23,7 @@ export function Desk({ board, onLeave }: { board: Board; onLeave(): void }) {
     <header class="bar">
       <h1 tabindex="-1" ref=${top}><a class="brand" href="/"><img src="/assets/dashboard/icon.svg" alt="" width="24" height="24" />Rushes</a></h1>
       <span class="app">${viewer?.name}</span>
-      <${Link} board=${board} />
+      <${ConnectionStatus} dashboard=${dashboard} />
       <nav>
         <a href="/graphql">GraphiQL</a>
         <button class="quiet" onClick=${onLeave}>Forget key</button>
@@ -31,25 +31,26 @@ export function Desk({ board, onLeave }: { board: Board; onLeave(): void }) {
     </header>
     <main class="desk">
       <div class="side">
-        <${SubmitForm} board=${board} models=${state.models} />
+        <${SubmitForm} dashboard=${dashboard} models=${state.models} />
         ${viewer && html`<${Account} viewer=${viewer} />`}
       </div>
       <div class="work">
-        <${HourPlot} board=${board} />
-        <${Filters} board=${board} shelf=${state.shelf} filter=${state.filter} />
-        <${Grid} board=${board} state=${state} />
+        <${HourPlot} dashboard=${dashboard} />
+        <${Filters} dashboard=${dashboard} list=${state.list} filter=${state.filter} />
+        <${Grid} dashboard=${dashboard} state=${state} />
       </div>
     </main>
     <div class="unseen" role="log">
-      ${sayings.map(({ id, words }) => html`<p key=${id}>${words}</p>`)}
+      ${announcements.map(({ id, text }) => html`<p key=${id}>${text}</p>`)}
     </div>
   `
 }
 
 /** For a tab that nobody looks at. */
-function useTitle({ state: { downSince, viewer } }: Board): void {
-  const busy = (viewer?.usage.inFlight ?? 0) + (viewer?.usage.queued ?? 0)
-  const title = downSince !== null ? 'Offline · Rushes' : busy > 0 ? `(${busy}) Rushes` : 'Rushes'
+function useTitle({ state: { offlineSince, viewer } }: Dashboard): void {
+  const unfinished = (viewer?.usage.inFlight ?? 0) + (viewer?.usage.queued ?? 0)
+  const title =
+    offlineSince !== null ? 'Offline · Rushes' : unfinished > 0 ? `(${unfinished}) Rushes` : 'Rushes'
   useEffect(() => {
     document.title = title
   }, [title])
@@ -62,16 +63,16 @@ function useTitle({ state: { downSince, viewer } }: Board): void {
 }
 
 /** Whether what is shown is of now. */
-function Link({ board }: { board: Board }) {
-  const { isLive, downSince, trouble } = board.state
-  useEvery(1000, downSince !== null)
-  if (downSince !== null)
+function ConnectionStatus({ dashboard }: { dashboard: Dashboard }) {
+  const { isLive, offlineSince, errorMessage } = dashboard.state
+  useRedrawEvery(1000, offlineSince !== null)
+  if (offlineSince !== null)
     return html`
       <span class="link down">
         <span role="status">Offline, trying again</span>
-        <span aria-hidden="true"> for ${clock(Date.now() - downSince)}</span>
+        <span aria-hidden="true"> for ${formatClock(Date.now() - offlineSince)}</span>
       </span>
     `
-  const words = trouble ?? (isLive ? 'Live' : 'Connecting…')
-  return html`<span class=${`link ${isLive && trouble === null ? 'live' : ''}`} role="status">${words}</span>`
+  const text = errorMessage ?? (isLive ? 'Live' : 'Connecting…')
+  return html`<span class=${`link ${isLive && errorMessage === null ? 'live' : ''}`} role="status">${text}</span>`
 }

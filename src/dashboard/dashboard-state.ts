@@ -3,135 +3,143 @@
  * (places in the queue, the app's figures) is read again after events, and every few seconds while something waits.
  * Invariant: what is on the page is never older than what was told: a reading begun before an event gives way to it.
  */
-import { createAnnouncer, type Saying } from './announcer.ts'
-import { type Api, createApi, Unanswered } from './api.ts'
+
 import { createAttempts } from './attempts.ts'
-import { createPulse } from './debounced-refresh.ts'
+import { createDebouncedRefresh } from './debounced-refresh.ts'
 import {
-  type Answer,
   CANCEL,
+  type CardFilter,
+  type Connection,
   FEED,
-  type FeedItem,
+  type FeedResult,
   FIGURES,
   type Figures,
-  type Filter,
   type Model,
+  type MutationResult,
   OLDER,
   OVERVIEW,
   type Overview,
-  type Page,
-  type Prediction,
+  type PredictionCard,
   RETRY,
   SUBMIT,
   UPLOAD,
   type Viewer,
 } from './documents.ts'
-import { createPast, type Past } from './history.ts'
-import { createWatched } from './observable.ts'
-import { EMPTY, hear, read, type Shelf } from './prediction-list.ts'
+import { type Announcement, createEndAnnouncer } from './end-announcer.ts'
+import { createGatewayApi, type GatewayApi, RequestFailed } from './gateway-api.ts'
+import { createHistory, type PredictionHistory } from './history.ts'
+import { createObservable } from './observable.ts'
+import { appendPage, EMPTY_LIST, type PredictionList, updateCard } from './prediction-list.ts'
 
-export interface State {
+export interface DashboardState {
   /** Null until the first reading is there. */
   viewer: Viewer | null
   models: readonly Model[]
-  shelf: Shelf
-  filter: Filter
+  list: PredictionList
+  filter: CardFilter
   /** By id; as of the last reading. */
   positions: ReadonlyMap<string, number>
   isLive: boolean
   /** Since when it is not, by this machine's clock. */
-  downSince: number | null
+  offlineSince: number | null
   /** What went wrong with the page's own questions. */
-  trouble: string | null
+  errorMessage: string | null
   /** A list by the chosen filter is on its way; until then what is there is what passes. */
-  isReading: boolean
+  isLoading: boolean
   /** The last things that somebody who doesn't look should hear. */
-  sayings: readonly Saying[]
+  announcements: readonly Announcement[]
 }
 
-export interface Board {
-  readonly state: State
-  readonly past: Past
+export interface Dashboard {
+  readonly state: DashboardState
+  readonly history: PredictionHistory
   readonly now: () => number
-  watch(listener: () => void): () => void
-  show(filter: Filter): void
-  readOlder(): Promise<void>
-  submit(input: object): Promise<Answer>
-  upload(file: File): Promise<Answer>
-  cancel(id: string): Promise<Answer>
-  retry(id: string): Promise<Answer>
+  subscribe(listener: () => void): () => void
+  setFilter(filter: CardFilter): void
+  loadOlder(): Promise<void>
+  submit(input: object): Promise<MutationResult>
+  upload(file: File): Promise<MutationResult>
+  cancel(id: string): Promise<MutationResult>
+  retry(id: string): Promise<MutationResult>
   close(): void
 }
 
 /** After an event the figures are read again, but no more often than this; and this often while something waits. */
-const FIGURES_MS = 1000
-const WAITING_MS = 5000
+const FIGURES_MIN_INTERVAL_MS = 1000
+const FIGURES_MAX_INTERVAL_MS = 5000
 /** A reading that failed is repeated. */
-const AGAIN_MS = 3000
+const RETRY_MS = 3000
 /** `nodes` takes a hundred. */
-const MOST_POSITIONS = 100
+const MAX_POSITIONS = 100
 /** What is further back has been heard. */
-const MOST_SAYINGS = 3
+const MAX_ANNOUNCEMENTS = 3
 /** Cards at first; whoever reads on has more. */
-const MOST_SHOWN = 120
+const INITIAL_MAX_CARDS = 120
 
-const NOTHING: State = {
+const INITIAL_STATE: DashboardState = {
   viewer: null,
   models: [],
-  shelf: EMPTY,
+  list: EMPTY_LIST,
   filter: {},
   positions: new Map(),
   isLive: false,
-  downSince: null,
-  trouble: null,
-  isReading: true,
-  sayings: [],
+  offlineSince: null,
+  errorMessage: null,
+  isLoading: true,
+  announcements: [],
 }
 
-/** @param onBarred the key is none, or none any more; the page asks for another */
-export function createBoard(key: string, filter: Filter, onBarred: (why: string) => void): Board {
-  const state = createWatched<State>({ ...NOTHING, filter })
+/** @param onInvalidKey the key is none, or none any more; the page asks for another */
+export function createDashboard(
+  key: string,
+  filter: CardFilter,
+  onInvalidKey: (message: string) => void,
+): Dashboard {
+  const state = createObservable<DashboardState>({ ...INITIAL_STATE, filter })
   const { set } = state
   const timers = new Set<ReturnType<typeof setTimeout>>()
   /** What was heard while a list was being read: newer than what it brings. */
-  const meanwhiles = new Set<Prediction[]>()
+  const pendingUpdates = new Set<PredictionCard[]>()
   const attempts = createAttempts()
-  const figures = createPulse(readFigures, FIGURES_MS, WAITING_MS)
-  let mostShown = MOST_SHOWN
+  const figuresRefresh = createDebouncedRefresh(loadFigures, FIGURES_MIN_INTERVAL_MS, FIGURES_MAX_INTERVAL_MS)
+  let maxCards = INITIAL_MAX_CARDS
   let isClosed = false
-  let unfollow: (() => void) | null = null
+  let unsubscribe: (() => void) | null = null
 
-  const api: Api = createApi({
+  const api: GatewayApi = createGatewayApi({
     key,
-    onLink(isUp) {
-      set({ isLive: isUp, downSince: isUp ? null : (state.value.downSince ?? Date.now()) })
-      if (isUp) figures.ring()
+    onConnectionChange(isConnected) {
+      set({
+        isLive: isConnected,
+        offlineSince: isConnected ? null : (state.value.offlineSince ?? Date.now()),
+      })
+      if (isConnected) figuresRefresh.trigger()
     },
   })
 
   /** What went wrong is over with the next thing that goes well. */
-  async function ask<Data>(query: string, variables?: object): Promise<Data> {
-    const data = await api.ask<Data>(query, variables)
-    if (state.value.trouble !== null) set({ trouble: null })
+  async function request<Data>(query: string, variables?: object): Promise<Data> {
+    const data = await api.request<Data>(query, variables)
+    if (state.value.errorMessage !== null) set({ errorMessage: null })
     return data
   }
 
-  const past = createPast({ ask, now: api.now })
-  const announcer = createAnnouncer(saying =>
-    set({ sayings: [...state.value.sayings, saying].slice(-MOST_SAYINGS) }),
+  const history = createHistory({ request, now: api.now })
+  const announcer = createEndAnnouncer(announcement =>
+    set({ announcements: [...state.value.announcements, announcement].slice(-MAX_ANNOUNCEMENTS) }),
   )
 
-  function failed(error: unknown): void {
+  function handleError(error: unknown): void {
     if (isClosed) return
-    if (error instanceof Unanswered && error.isKey) {
+    if (error instanceof RequestFailed && error.isInvalidKey) {
       close()
-      onBarred(error.message)
+      onInvalidKey(error.message)
       return
     }
-    set({ trouble: (error as Error).message })
+    set({ errorMessage: (error as Error).message })
   }
 
-  function later(ms: number, act: () => void): void {
+  function schedule(ms: number, act: () => void): void {
     if (isClosed) return
     const timer = setTimeout(() => {
       timers.delete(timer)
@@ -141,150 +149,154 @@ export function createBoard(key: string, filter: Filter, onBarred: (why: string)
   }
 
   /** The list and where the feed stood when it was read: together they miss nothing. */
-  async function open(): Promise<void> {
+  async function load(): Promise<void> {
     const { filter } = state.value
-    const meanwhile: Prediction[] = []
-    meanwhiles.add(meanwhile)
+    const updates: PredictionCard[] = []
+    pendingUpdates.add(updates)
     try {
-      const { feedCursor, viewer, models, predictions } = await ask<Overview>(OVERVIEW, { filter })
+      const { feedCursor, viewer, models, predictions } = await request<Overview>(OVERVIEW, { filter })
       // Another filter was chosen since: its own reading is under way.
       if (isClosed || filter !== state.value.filter) return
-      mostShown = MOST_SHOWN
-      const page = read(EMPTY, nodesOf(predictions), predictions.pageInfo.hasNextPage)
-      const shelf = meanwhile.reduce((shelf, card) => hear(shelf, filter, card, mostShown), page)
-      set({ viewer, models, shelf, isReading: false })
-      if (unfollow === null) follow(feedCursor)
-      figures.ring()
+      maxCards = INITIAL_MAX_CARDS
+      const page = appendPage(EMPTY_LIST, nodesOf(predictions), predictions.pageInfo.hasNextPage)
+      const list = updates.reduce((current, card) => updateCard(current, filter, card, maxCards), page)
+      set({ viewer, models, list, isLoading: false })
+      if (unsubscribe === null) subscribeToFeed(feedCursor)
+      figuresRefresh.trigger()
     } catch (error) {
-      failed(error)
-      if (filter === state.value.filter) later(AGAIN_MS, open)
+      handleError(error)
+      if (filter === state.value.filter) schedule(RETRY_MS, load)
     } finally {
-      meanwhiles.delete(meanwhile)
+      pendingUpdates.delete(updates)
     }
   }
 
-  function follow(after: string): void {
-    unfollow = api.watch(
+  function subscribeToFeed(after: string): void {
+    unsubscribe = api.subscribe(
       FEED,
       { after },
       {
         next(result) {
-          const { data, errors } = result as FeedItem
-          if (errors) set({ trouble: errors[0]?.message ?? null })
+          const { data, errors } = result as FeedResult
+          if (errors) set({ errorMessage: errors[0]?.message ?? null })
           const item = data?.predictionFeed
           if (item?.prediction) {
-            heard(item.prediction)
-            announcer.hear(item.prediction)
+            applyUpdate(item.prediction)
+            announcer.add(item.prediction)
           }
           // Events are missing: what is on the page is read again, and the feed goes on.
           if (item?.reason) {
-            open()
-            readPast()
+            load()
+            loadHistory()
           }
         },
         error(error) {
-          unfollow = null
-          failed(error)
+          unsubscribe = null
+          handleError(error)
           // It began with a cursor; a new reading gives another.
-          if (!(error instanceof Unanswered && error.isKey)) later(AGAIN_MS, open)
+          if (!(error instanceof RequestFailed && error.isInvalidKey)) schedule(RETRY_MS, load)
         },
         complete: () => {},
       },
     )
   }
 
-  function heard(prediction: Prediction): void {
-    past.hear(prediction)
-    for (const meanwhile of meanwhiles) meanwhile.push(prediction)
-    set({ shelf: hear(state.value.shelf, state.value.filter, prediction, mostShown) })
-    figures.ring()
+  function applyUpdate(prediction: PredictionCard): void {
+    history.record(prediction)
+    for (const updates of pendingUpdates) updates.push(prediction)
+    set({ list: updateCard(state.value.list, state.value.filter, prediction, maxCards) })
+    figuresRefresh.trigger()
   }
 
-  async function readFigures(): Promise<boolean> {
+  async function loadFigures(): Promise<boolean> {
     // Nobody looks; whoever does again rings.
     if (isClosed || state.value.viewer === null || document.hidden) return false
-    past.prune()
-    const waiting = state.value.shelf.cards.filter(({ status }) => status === 'QUEUED')
+    history.prune()
+    const waiting = state.value.list.cards.filter(({ status }) => status === 'QUEUED')
     // Those that will be sent first.
-    const ids = waiting.slice(-MOST_POSITIONS).map(({ id }) => id)
+    const ids = waiting.slice(-MAX_POSITIONS).map(({ id }) => id)
     try {
-      const { viewer, models, nodes } = await ask<Figures>(FIGURES, { ids })
-      const places = nodes.flatMap(node =>
+      const { viewer, models, nodes } = await request<Figures>(FIGURES, { ids })
+      const positions = nodes.flatMap(node =>
         node === null || node.queuePosition === null ? [] : [[node.id, node.queuePosition] as const],
       )
-      set({ viewer, models, positions: new Map(places) })
+      set({ viewer, models, positions: new Map(positions) })
       return ids.length > 0 || viewer.usage.queued > 0
     } catch (error) {
-      failed(error)
+      handleError(error)
       return true
     }
   }
 
-  async function readPast(): Promise<void> {
+  async function loadHistory(): Promise<void> {
     try {
-      await past.read()
+      await history.load()
       set({})
     } catch (error) {
-      failed(error)
-      later(AGAIN_MS, readPast)
+      handleError(error)
+      schedule(RETRY_MS, loadHistory)
     }
   }
 
-  async function tell(query: string, input: object): Promise<Answer> {
-    const answer = await api.tell(query, input)
-    if (answer.prediction) heard(answer.prediction)
-    return answer
+  async function mutate(query: string, input: object): Promise<MutationResult> {
+    const result = await api.mutate(query, input)
+    if (result.prediction) applyUpdate(result.prediction)
+    return result
   }
 
   function close(): void {
     isClosed = true
     announcer.stop()
-    document.removeEventListener('visibilitychange', figures.ring)
+    document.removeEventListener('visibilitychange', figuresRefresh.trigger)
     state.stop()
-    figures.stop()
+    figuresRefresh.stop()
     for (const timer of timers) clearTimeout(timer)
-    unfollow?.()
+    unsubscribe?.()
     api.close()
   }
 
-  document.addEventListener('visibilitychange', figures.ring)
-  open().then(() => (isClosed ? undefined : readPast()))
+  document.addEventListener('visibilitychange', figuresRefresh.trigger)
+  load().then(() => (isClosed ? undefined : loadHistory()))
 
   return {
     get state() {
       return state.value
     },
-    past,
+    history,
     now: api.now,
-    watch: state.watch,
-    show(filter) {
-      set({ filter, isReading: true })
-      open()
+    subscribe: state.subscribe,
+    setFilter(filter) {
+      set({ filter, isLoading: true })
+      load()
     },
-    async readOlder() {
-      const { filter, shelf } = state.value
-      if (shelf.floor === null) return
+    async loadOlder() {
+      const { filter, list } = state.value
+      if (list.oldestLoaded === null) return
       // With those of its own millisecond: which are known is known.
-      const createdBefore = new Date(Date.parse(shelf.floor.createdAt) + 1).toISOString()
+      const createdBefore = new Date(Date.parse(list.oldestLoaded.createdAt) + 1).toISOString()
       try {
-        const { predictions } = await ask<Pick<Overview, 'predictions'>>(OLDER, {
+        const { predictions } = await request<Pick<Overview, 'predictions'>>(OLDER, {
           filter: { ...filter, createdBefore },
         })
         if (filter !== state.value.filter) return
-        const more = read(state.value.shelf, nodesOf(predictions), predictions.pageInfo.hasNextPage)
-        mostShown = Math.max(mostShown, more.cards.length)
-        set({ shelf: more })
+        const longerList = appendPage(
+          state.value.list,
+          nodesOf(predictions),
+          predictions.pageInfo.hasNextPage,
+        )
+        maxCards = Math.max(maxCards, longerList.cards.length)
+        set({ list: longerList })
       } catch (error) {
-        failed(error)
+        handleError(error)
       }
     },
     submit: input =>
-      attempts.ask(JSON.stringify(input), idempotencyKey => tell(SUBMIT, { ...input, idempotencyKey })),
-    upload: file => api.send(UPLOAD, file),
-    cancel: id => tell(CANCEL, { id }),
-    retry: id => attempts.ask(id, idempotencyKey => tell(RETRY, { id, idempotencyKey })),
+      attempts.run(JSON.stringify(input), idempotencyKey => mutate(SUBMIT, { ...input, idempotencyKey })),
+    upload: file => api.uploadFile(UPLOAD, file),
+    cancel: id => mutate(CANCEL, { id }),
+    retry: id => attempts.run(id, idempotencyKey => mutate(RETRY, { id, idempotencyKey })),
     close,
   }
 }
 
-const nodesOf = <Node>({ edges }: Page<Node>): Node[] => edges.map(({ node }) => node)
+const nodesOf = <Node>({ edges }: Connection<Node>): Node[] => edges.map(({ node }) => node)

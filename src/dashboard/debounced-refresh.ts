@@ -2,38 +2,42 @@
  * Repeats something after each ring, but not more often than `leastMs`; and every `mostMs` as long as it says so.
  * Invariant: it runs once at a time, and a ring that comes meanwhile is followed by another run.
  */
-export interface Pulse {
-  ring(): void
+export interface DebouncedRefresh {
+  trigger(): void
   stop(): void
 }
 
-export function createPulse(act: () => Promise<boolean>, leastMs: number, mostMs: number): Pulse {
+export function createDebouncedRefresh(
+  refresh: () => Promise<boolean>,
+  minIntervalMs: number,
+  maxIntervalMs: number,
+): DebouncedRefresh {
   let timer: ReturnType<typeof setTimeout> | undefined
   /** A run is about to begin, or will be when this one is over. */
-  let isRung = false
+  let isTriggered = false
   let isRunning = false
   let isStopped = false
 
-  function wait(ms: number): void {
+  function schedule(ms: number): void {
     clearTimeout(timer)
     timer = setTimeout(run, ms)
   }
 
   async function run(): Promise<void> {
-    isRung = false
+    isTriggered = false
     isRunning = true
-    const goesOn = await act()
+    const shouldRepeat = await refresh()
     isRunning = false
     if (isStopped) return
-    if (isRung) wait(leastMs)
-    else if (goesOn) wait(mostMs)
+    if (isTriggered) schedule(minIntervalMs)
+    else if (shouldRepeat) schedule(maxIntervalMs)
   }
 
   return {
-    ring() {
-      if (isRung || isStopped) return
-      isRung = true
-      if (!isRunning) wait(leastMs)
+    trigger() {
+      if (isTriggered || isStopped) return
+      isTriggered = true
+      if (!isRunning) schedule(minIntervalMs)
     },
     stop() {
       isStopped = true

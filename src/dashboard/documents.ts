@@ -2,12 +2,12 @@
  * What the dashboard asks, and the shapes of what it is told. Held against schema.graphql by a test.
  */
 export const STATUSES = ['QUEUED', 'CREATED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED'] as const
-export type Status = (typeof STATUSES)[number]
+export type PredictionStatus = (typeof STATUSES)[number]
 
-export interface Prediction {
+export interface PredictionCard {
   id: string
   model: string
-  status: Status
+  status: PredictionStatus
   input: {
     imageUrl: string
     prompt: string
@@ -48,24 +48,24 @@ export interface Viewer {
 }
 
 /** When something became of a prediction. */
-export type Moments = Pick<
-  Prediction,
+export type PredictionTimes = Pick<
+  PredictionCard,
   'id' | 'status' | 'createdAt' | 'submittedAt' | 'finishedAt' | 'updatedAt'
 >
 
-export interface Page<Node> {
+export interface Connection<Node> {
   edges: { node: Node }[]
   pageInfo: { hasNextPage: boolean; endCursor: string | null }
 }
 
-export interface Filter {
-  statuses?: readonly Status[]
+export interface CardFilter {
+  statuses?: readonly PredictionStatus[]
   tags?: readonly string[]
   createdAfter?: string
   createdBefore?: string
 }
 
-export interface Issue {
+export interface InputIssue {
   path: string[]
   message: string
 }
@@ -74,30 +74,30 @@ export interface Overview {
   feedCursor: string
   viewer: Viewer
   models: Model[]
-  predictions: Page<Prediction>
+  predictions: Connection<PredictionCard>
 }
 export interface Figures extends Pick<Overview, 'viewer' | 'models'> {
   nodes: ({ id: string; queuePosition: number | null } | null)[]
 }
-export interface FeedItem {
-  data?: { predictionFeed: { prediction?: Prediction; reason?: string } } | null
+export interface FeedResult {
+  data?: { predictionFeed: { prediction?: PredictionCard; reason?: string } } | null
   errors?: { message: string }[]
 }
 
 /** The answer to a mutation: what it is for, or why not. */
-export interface Answer {
-  prediction?: Prediction
+export interface MutationResult {
+  prediction?: PredictionCard
   mayStillBeCharged?: boolean
   upload?: { id: string }
   code?: string
   message?: string
-  issues?: Issue[]
+  issues?: InputIssue[]
   retryAfterMs?: number
   budget?: { amount: number }
   spent?: { amount: number }
 }
 
-const CARD = `fragment Card on Prediction {
+const CARD_FRAGMENT = `fragment Card on Prediction {
   id model status createdAt submittedAt finishedAt updatedAt tags
   input { imageUrl prompt negativePrompt duration enablePromptExpansion seed }
   outputs { url hasNsfwContent expiresAt }
@@ -105,35 +105,35 @@ const CARD = `fragment Card on Prediction {
   cost { amount }
 }`
 
-const VIEWER = `viewer {
+const VIEWER_FIELDS = `viewer {
   name
   limits { maxInFlight maxQueued submitsPerMinute monthlyBudget { amount } weight }
   usage { inFlight queued spentThisMonth { amount } }
 }`
-const MODELS = 'models { model name resolution durations cost { amount } expectedSeconds }'
-const PAGE = 'edges { node { ...Card } } pageInfo { hasNextPage endCursor }'
+const MODEL_FIELDS = 'models { model name resolution durations cost { amount } expectedSeconds }'
+const CONNECTION_FIELDS = 'edges { node { ...Card } } pageInfo { hasNextPage endCursor }'
 
 export const OVERVIEW = `query Overview($filter: PredictionFilter) {
   feedCursor
-  ${VIEWER}
-  ${MODELS}
-  predictions(first: 24, filter: $filter) { ${PAGE} }
+  ${VIEWER_FIELDS}
+  ${MODEL_FIELDS}
+  predictions(first: 24, filter: $filter) { ${CONNECTION_FIELDS} }
 }
-${CARD}`
+${CARD_FRAGMENT}`
 
 export const OLDER = `query Older($filter: PredictionFilter) {
-  predictions(first: 48, filter: $filter) { ${PAGE} }
+  predictions(first: 48, filter: $filter) { ${CONNECTION_FIELDS} }
 }
-${CARD}`
+${CARD_FRAGMENT}`
 
 /** What no event carries. */
 export const FIGURES = `query Figures($ids: [ID!]!) {
-  ${VIEWER}
-  ${MODELS}
+  ${VIEWER_FIELDS}
+  ${MODEL_FIELDS}
   nodes(ids: $ids) { ... on Prediction { id queuePosition } }
 }`
 
-export const MOMENTS = `query Moments($after: String, $filter: PredictionFilter) {
+export const HISTORY = `query Moments($after: String, $filter: PredictionFilter) {
   predictions(first: 100, after: $after, filter: $filter) {
     edges { node { id status createdAt submittedAt finishedAt updatedAt } }
     pageInfo { hasNextPage endCursor }
@@ -148,26 +148,26 @@ export const FEED = `subscription Feed($after: String) {
     ... on FeedGap { cursor reason }
   }
 }
-${CARD}`
+${CARD_FRAGMENT}`
 
-const REFUSED = `... on Error { code message }
+const ERROR_FIELDS = `... on Error { code message }
     ... on InvalidInputError { issues { path message } }
     ... on RateLimitedError { retryAfterMs }`
-const OVER_BUDGET = '... on BudgetExceededError { budget { amount } spent { amount } }'
+const BUDGET_ERROR_FIELDS = '... on BudgetExceededError { budget { amount } spent { amount } }'
 
 export const SUBMIT = `mutation Submit($input: SubmitVideoInput!) {
   answer: submitVideo(input: $input) {
     ... on SubmitVideoPayload { prediction { ...Card } }
-    ${REFUSED}
-    ${OVER_BUDGET}
+    ${ERROR_FIELDS}
+    ${BUDGET_ERROR_FIELDS}
   }
 }
-${CARD}`
+${CARD_FRAGMENT}`
 
 export const UPLOAD = `mutation Upload($input: UploadImageInput!) {
   answer: uploadImage(input: $input) {
     ... on UploadImagePayload { upload { id } }
-    ${REFUSED}
+    ${ERROR_FIELDS}
   }
 }`
 
@@ -177,13 +177,13 @@ export const CANCEL = `mutation Cancel($input: CancelPredictionInput!) {
     ... on Error { code message }
   }
 }
-${CARD}`
+${CARD_FRAGMENT}`
 
 export const RETRY = `mutation Retry($input: RetryPredictionInput!) {
   answer: retryPrediction(input: $input) {
     ... on RetryPredictionPayload { prediction { ...Card } }
-    ${REFUSED}
-    ${OVER_BUDGET}
+    ${ERROR_FIELDS}
+    ${BUDGET_ERROR_FIELDS}
   }
 }
-${CARD}`
+${CARD_FRAGMENT}`

@@ -2,66 +2,74 @@
  * Which predictions are shown; the page's address keeps it, so that a reload shows the same.
  */
 import { html } from 'htm/preact'
-import type { Board } from './dashboard-state.ts'
-import { type Filter, STATUSES, type Status } from './documents.ts'
-import { STATUS_WORDS } from './format.ts'
-import type { Shelf } from './prediction-list.ts'
+import type { Dashboard } from './dashboard-state.ts'
+import { type CardFilter, type PredictionStatus, STATUSES } from './documents.ts'
+import { STATUS_LABELS } from './format.ts'
+import type { PredictionList } from './prediction-list.ts'
 
 /** What one button shows: to whoever waits, sent and running are one. */
-const GROUPS: [name: string, statuses: readonly Status[]][] = [
+const STATUS_GROUPS: [name: string, statuses: readonly PredictionStatus[]][] = [
   ['All', []],
-  [STATUS_WORDS.QUEUED, ['QUEUED']],
-  [STATUS_WORDS.PROCESSING, ['CREATED', 'PROCESSING']],
-  [STATUS_WORDS.COMPLETED, ['COMPLETED']],
-  [STATUS_WORDS.FAILED, ['FAILED']],
-  [STATUS_WORDS.CANCELED, ['CANCELED']],
+  [STATUS_LABELS.QUEUED, ['QUEUED']],
+  [STATUS_LABELS.PROCESSING, ['CREATED', 'PROCESSING']],
+  [STATUS_LABELS.COMPLETED, ['COMPLETED']],
+  [STATUS_LABELS.FAILED, ['FAILED']],
+  [STATUS_LABELS.CANCELED, ['CANCELED']],
 ]
 
-export function filterInAddress(): Filter {
-  const asked = new URLSearchParams(location.search)
-  const named = asked.getAll('status')
-  return filterOf(
+export function readFilterFromUrl(): CardFilter {
+  const params = new URLSearchParams(location.search)
+  const named = params.getAll('status')
+  return buildFilter(
     STATUSES.filter(status => named.includes(status)),
-    asked.getAll('tag'),
+    params.getAll('tag'),
   )
 }
 
 /** Of a list that is empty the gateway lets nothing through. */
-const filterOf = (statuses: readonly Status[], tags: readonly string[]): Filter => ({
+const buildFilter = (statuses: readonly PredictionStatus[], tags: readonly string[]): CardFilter => ({
   ...(statuses.length > 0 && { statuses }),
   ...(tags.length > 0 && { tags }),
 })
 
-function keepInAddress({ statuses = [], tags = [] }: Filter): void {
-  const asked = new URLSearchParams([
+function writeFilterToUrl({ statuses = [], tags = [] }: CardFilter): void {
+  const params = new URLSearchParams([
     ...statuses.map(status => ['status', status]),
     ...tags.map(tag => ['tag', tag]),
   ])
-  history.replaceState(null, '', asked.size > 0 ? `?${asked}` : location.pathname)
+  history.replaceState(null, '', params.size > 0 ? `?${params}` : location.pathname)
 }
 
-const tagsIn = (text: string): string[] =>
+const parseTags = (text: string): string[] =>
   text
     .split(',')
     .map(tag => tag.trim())
     .filter(tag => tag !== '')
 
-export function Filters({ board, shelf, filter }: { board: Board; shelf: Shelf; filter: Filter }) {
+export function Filters({
+  dashboard,
+  list,
+  filter,
+}: {
+  dashboard: Dashboard
+  list: PredictionList
+  filter: CardFilter
+}) {
   const { statuses = [], tags = [] } = filter
-  const show = (statuses: readonly Status[], tags: readonly string[]) => {
-    const next = filterOf(statuses, tags)
-    keepInAddress(next)
-    board.show(next)
+  const apply = (statuses: readonly PredictionStatus[], tags: readonly string[]) => {
+    const next = buildFilter(statuses, tags)
+    writeFilterToUrl(next)
+    dashboard.setFilter(next)
   }
-  const known = [...new Set([...tags, ...shelf.cards.flatMap(({ tags }) => tags)])].sort()
+  const knownTags = [...new Set([...tags, ...list.cards.flatMap(({ tags }) => tags)])].sort()
   return html`
     <div class="filters">
       <div role="group" aria-label="Status">
-        ${GROUPS.map(
-          ([name, of]) => html`
+        ${STATUS_GROUPS.map(
+          ([name, groupStatuses]) => html`
             <button
-              class="chip" aria-pressed=${of.join() === statuses.join() ? 'true' : 'false'}
-              onClick=${() => show(of, tags)}>
+              class="chip" aria-pressed=${groupStatuses.join() === statuses.join() ? 'true' : 'false'}
+              onClick=${() => apply(groupStatuses, tags)}>
               ${name}
             </button>
           `,
@@ -71,8 +79,8 @@ export function Filters({ board, shelf, filter }: { board: Board; shelf: Shelf; 
         <span class="unseen">Only with tags</span>
         <input
           type="search" name="tags" list="tags" placeholder="Every tag" value=${tags.join(', ')}
-          onChange=${({ target }: { target: HTMLInputElement }) => show(statuses, tagsIn(target.value))} />
-        <datalist id="tags">${known.map(tag => html`<option value=${tag} />`)}</datalist>
+          onChange=${({ target }: { target: HTMLInputElement }) => apply(statuses, parseTags(target.value))} />
+        <datalist id="tags">${knownTags.map(tag => html`<option value=${tag} />`)}</datalist>
       </label>
     </div>
   `

@@ -1,9 +1,9 @@
 /**
  * Figures and states in words.
  */
-import type { Answer, Status } from './documents.ts'
+import type { MutationResult, PredictionStatus } from './documents.ts'
 
-export const STATUS_WORDS: Record<Status, string> = {
+export const STATUS_LABELS: Record<PredictionStatus, string> = {
   QUEUED: 'Waiting',
   CREATED: 'Sent',
   PROCESSING: 'Running',
@@ -13,10 +13,10 @@ export const STATUS_WORDS: Record<Status, string> = {
 }
 
 const DOLLARS = new Intl.NumberFormat('en-US', { style: 'currency', currency: 'USD' })
-export const money = (amount: number): string => DOLLARS.format(amount)
+export const formatMoney = (amount: number): string => DOLLARS.format(amount)
 
 /** `0:42`, `12:05`, `1:02:03`. */
-export function clock(ms: number): string {
+export function formatClock(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000))
   const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60]
   const two = (n: number) => String(n).padStart(2, '0')
@@ -24,14 +24,14 @@ export function clock(ms: number): string {
 }
 
 /** `4.2 s`, `3 min`, `2 h`. */
-export function seconds(of: number): string {
-  if (of < 10) return `${Math.round(of * 10) / 10} s`
-  if (of < 120) return `${Math.round(of)} s`
-  return of < 7200 ? `${Math.round(of / 60)} min` : `${Math.round(of / 3600)} h`
+export function formatSeconds(value: number): string {
+  if (value < 10) return `${Math.round(value * 10) / 10} s`
+  if (value < 120) return `${Math.round(value)} s`
+  return value < 7200 ? `${Math.round(value / 60)} min` : `${Math.round(value / 3600)} h`
 }
 
 /** `just now`, `5 min ago`, `3 h ago`, then the day. */
-export function ago(moment: string, now: number): string {
+export function formatAgo(moment: string, now: number): string {
   const minutes = Math.floor((now - Date.parse(moment)) / 60_000)
   if (minutes < 1) return 'just now'
   if (minutes < 60) return `${minutes} min ago`
@@ -40,29 +40,30 @@ export function ago(moment: string, now: number): string {
 }
 
 /** Why the gateway did not do it. @param price of what was asked for */
-export function refusal(answer: Answer, price = 0): string {
-  const { code, message = 'The gateway refused.', issues = [], retryAfterMs, budget, spent } = answer
-  if (issues.length > 0) return issues.map(issue => fault(issue.message)).join(' ')
+export function formatRefusal(result: MutationResult, price = 0): string {
+  const { code, message = 'The gateway refused.', issues = [], retryAfterMs, budget, spent } = result
+  if (issues.length > 0) return issues.map(issue => formatFault(issue.message)).join(' ')
   if (retryAfterMs !== undefined) {
     const what = code === 'RATE_LIMITED' && price > 0 ? 'Too many submits within a minute.' : message
-    return `${what} In ${seconds(Math.ceil(retryAfterMs / 1000))} there is room again.`
+    return `${what} In ${formatSeconds(Math.ceil(retryAfterMs / 1000))} there is room again.`
   }
   if (budget && spent)
-    return `${message} Spent: ${money(spent.amount)} of ${money(budget.amount)}; this costs ${money(price)}.`
+    return `${message} Spent: ${formatMoney(spent.amount)} of ${formatMoney(budget.amount)}; this costs ${formatMoney(price)}.`
   return message
 }
 
 /** The gateway says what it expected; beside a field that is a sentence. */
-export function fault(message: string): string {
-  const words = message.replace(/^expected /, '')
-  return `${words.charAt(0).toUpperCase()}${words.slice(1)}.`
+export function formatFault(message: string): string {
+  const text = message.replace(/^expected /, '')
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }
 
 /** A long prompt is known by how it begins. */
-export function short(prompt: string): string {
+export function shorten(prompt: string): string {
   const characters = [...prompt]
   return characters.length > 80 ? `${characters.slice(0, 80).join('')}…` : prompt
 }
 
 /** Whatever an upstream or an app may call an address: only what a browser fetches is one. */
-export const addressOf = (url: string): string | undefined => (/^https?:\/\//i.test(url) ? url : undefined)
+export const httpUrlOrUndefined = (url: string): string | undefined =>
+  /^https?:\/\//i.test(url) ? url : undefined

@@ -2,11 +2,12 @@
  * GraphiQL's own page: asks for a key once, and gives GraphiQL a fetcher that sends it.
  * Invariant: the key stands in sessionStorage and in a header, never in an address that reaches a server.
  */
+
+import { createFetcher, type GraphiqlRequest } from './graphiql-fetcher.ts'
 import { findKey, keepKey } from './key.ts'
-import { createFetcher, type Operation } from './watch.ts'
 
 /** As the gateway wrote it into the page. */
-interface Settings {
+interface PageSettings {
   endpoint: string
   parts: string
   introspection: boolean
@@ -14,52 +15,52 @@ interface Settings {
 }
 declare const YogaGraphiQL: { renderYogaGraphiQL(root: Element, options: object): void }
 
-const one = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind
-const door = one<HTMLDialogElement>('door')
-const field = one<HTMLInputElement>('key')
-const enterButton = one<HTMLButtonElement>('enter')
-const settings: Settings = JSON.parse(one('settings').textContent)
+const elementById = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind
+const keyDialog = elementById<HTMLDialogElement>('door')
+const keyField = elementById<HTMLInputElement>('key')
+const enterButton = elementById<HTMLButtonElement>('enter')
+const settings: PageSettings = JSON.parse(elementById('settings').textContent)
 
-const tell = (id: 'refusal' | 'state' | 'app', words: string) => {
-  one(id).textContent = words
+const setText = (id: 'refusal' | 'state' | 'app', text: string) => {
+  elementById(id).textContent = text
 }
 
 let key = ''
-let opened = false
+let isRendered = false
 
 // ── The key ──
 
-function ask(): void {
-  if (!door.open) door.showModal()
-  field.select()
+function askForKey(): void {
+  if (!keyDialog.open) keyDialog.showModal()
+  keyField.select()
 }
 
-function refuse(words: string): void {
-  tell('refusal', words)
-  ask()
+function showRefusal(message: string): void {
+  setText('refusal', message)
+  askForKey()
 }
 
-const UNKNOWN = 'The gateway knows no such key, or no longer. Type another one.'
+const UNKNOWN_KEY_MESSAGE = 'The gateway knows no such key, or no longer. Type another one.'
 
-async function enter(candidate: string): Promise<void> {
-  tell('refusal', '')
-  field.value = candidate
+async function tryKey(candidate: string): Promise<void> {
+  setText('refusal', '')
+  keyField.value = candidate
   enterButton.disabled = true
   try {
     const response = await post({ query: '{ feedCursor viewer { name } }' }, candidate)
-    if (response.status === 401) return refuse(UNKNOWN)
+    if (response.status === 401) return showRefusal(UNKNOWN_KEY_MESSAGE)
     const { data, errors } = await response.json()
     // A token that may not read is a key all the same.
     if (!data && errors?.[0]?.extensions?.code !== 'FORBIDDEN')
-      return refuse(errors?.[0]?.message ?? `The gateway answered ${response.status}.`)
+      return showRefusal(errors?.[0]?.message ?? `The gateway answered ${response.status}.`)
     key = candidate
     keepKey(key)
-    field.value = ''
-    tell('app', data ? `GraphiQL, as ${data.viewer.name}` : 'GraphiQL')
-    await open(data?.feedCursor)
-    door.close()
+    keyField.value = ''
+    setText('app', data ? `GraphiQL, as ${data.viewer.name}` : 'GraphiQL')
+    await renderGraphiql(data?.feedCursor)
+    keyDialog.close()
   } catch {
-    refuse('The gateway can’t be reached. Try again.')
+    showRefusal('The gateway can’t be reached. Try again.')
   } finally {
     enterButton.disabled = false
   }
@@ -67,7 +68,7 @@ async function enter(candidate: string): Promise<void> {
 
 // ── Asking ──
 
-const post = (operation: Operation, bearer: string, headers = {}, signal?: AbortSignal) =>
+const post = (operation: GraphiqlRequest, bearer: string, headers = {}, signal?: AbortSignal) =>
   fetch(settings.endpoint, {
     method: 'POST',
     headers: {
@@ -81,20 +82,20 @@ const post = (operation: Operation, bearer: string, headers = {}, signal?: Abort
   })
 
 /** Each operation ends under the key it began with. */
-const fetcher = (...asked: Parameters<ReturnType<typeof createFetcher>>) => {
+const fetcher = (...args: Parameters<ReturnType<typeof createFetcher>>) => {
   const bearer = key
-  const ask = createFetcher({
+  const execute = createFetcher({
     post: (operation, headers, signal) => post(operation, bearer, headers, signal),
-    onBarred: () => refuse(UNKNOWN),
-    onState: words => tell('state', words),
+    onInvalidKey: () => showRefusal(UNKNOWN_KEY_MESSAGE),
+    onState: text => setText('state', text),
   })
-  return ask(...asked)
+  return execute(...args)
 }
 
 // ── GraphiQL ──
 
 /** Its tabs, apart from those of any other GraphiQL that was at this port once. */
-const kept = {
+const tabStorage = {
   getItem: (name: string) => localStorage.getItem(`rushes.${name}`),
   setItem: (name: string, value: string) => localStorage.setItem(`rushes.${name}`, value),
   removeItem: (name: string) => localStorage.removeItem(`rushes.${name}`),
@@ -108,29 +109,31 @@ const kept = {
 }
 
 /** The first tab begins anew with each visit: its place in the feed, and its image, were of the last one. */
-function renew(tab: { query: string; variables: string }): void {
-  const state = kept.getItem('graphiql:tabState')
-  if (state === null || kept.getItem('graphiql:query') === tab.query) {
+function refreshFirstTab(tab: { query: string; variables: string }): void {
+  const state = tabStorage.getItem('graphiql:tabState')
+  if (state === null || tabStorage.getItem('graphiql:query') === tab.query) {
     // Else it takes the tab for another one after a reload, and opens one more beside it.
-    kept.setItem('graphiql:query', tab.query)
-    kept.setItem('graphiql:variables', tab.variables)
+    tabStorage.setItem('graphiql:query', tab.query)
+    tabStorage.setItem('graphiql:variables', tab.variables)
   }
   if (state === null) return
   const { tabs, ...rest } = JSON.parse(state) as { tabs: { query: string }[] }
-  const renewed = tabs.map(old => (old.query === tab.query ? { ...old, variables: tab.variables } : old))
-  kept.setItem('graphiql:tabState', JSON.stringify({ ...rest, tabs: renewed }))
+  const refreshedTabs = tabs.map(stored =>
+    stored.query === tab.query ? { ...stored, variables: tab.variables } : stored,
+  )
+  tabStorage.setItem('graphiql:tabState', JSON.stringify({ ...rest, tabs: refreshedTabs }))
 }
 
-async function open(after: string | undefined): Promise<void> {
-  if (opened) return
-  await graphiql
-  opened = true
+async function renderGraphiql(after: string | undefined): Promise<void> {
+  if (isRendered) return
+  await graphiqlLoaded
+  isRendered = true
   const { query, variables } = settings.tab
   const tab = { query, variables: JSON.stringify({ ...variables, ...(after && { after }) }, null, 2) }
-  renew(tab)
-  YogaGraphiQL.renderYogaGraphiQL(one('graphiql'), {
+  refreshFirstTab(tab)
+  YogaGraphiQL.renderYogaGraphiQL(elementById('graphiql'), {
     fetcher,
-    storage: kept,
+    storage: tabStorage,
     defaultTabs: [tab],
     // Null: it does not ask.
     schema: settings.introspection ? undefined : null,
@@ -143,7 +146,7 @@ async function open(after: string | undefined): Promise<void> {
   })
 }
 
-function load(): Promise<unknown> {
+function loadGraphiql(): Promise<unknown> {
   const script = document.createElement('script')
   script.src = `${settings.parts}graphiql.js`
   const loaded = new Promise((resolve, reject) => {
@@ -158,23 +161,23 @@ Object.assign(globalThis, {
   MonacoEnvironment: { getWorkerUrl: (_: string, name: string) => `${settings.parts}${name}.js` },
 })
 // While the key is typed.
-const graphiql = load()
-graphiql.catch(() => {})
+const graphiqlLoaded = loadGraphiql()
+graphiqlLoaded.catch(() => {})
 
-one('form').addEventListener('submit', event => {
+elementById('form').addEventListener('submit', event => {
   event.preventDefault()
-  enter(field.value.trim())
+  tryKey(keyField.value.trim())
 })
-one('other').addEventListener('click', ask)
+elementById('other').addEventListener('click', askForKey)
 // Without a key there is nothing behind it.
-door.addEventListener('cancel', event => {
+keyDialog.addEventListener('cancel', event => {
   if (key === '') event.preventDefault()
 })
 addEventListener('hashchange', () => {
   const linked = findKey()
-  if (linked !== null && linked !== key) enter(linked)
+  if (linked !== null && linked !== key) tryKey(linked)
 })
 
-const known = findKey()
-if (known === null) ask()
-else await enter(known)
+const storedKey = findKey()
+if (storedKey === null) askForKey()
+else await tryKey(storedKey)

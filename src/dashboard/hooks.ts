@@ -2,18 +2,18 @@
  * What makes a view look again: the board, and time.
  */
 import { useEffect, useReducer } from 'preact/hooks'
-import type { Board, State } from './dashboard-state.ts'
+import type { Dashboard, DashboardState } from './dashboard-state.ts'
 
 const useRedraw = () => useReducer<number, void>(count => count + 1, 0)[1]
 
-export function useBoard(board: Board): State {
+export function useDashboard(dashboard: Dashboard): DashboardState {
   const redraw = useRedraw()
-  useEffect(() => board.watch(() => redraw()), [board])
-  return board.state
+  useEffect(() => dashboard.subscribe(() => redraw()), [dashboard])
+  return dashboard.state
 }
 
 /** While `isOn`. */
-export function useEvery(ms: number, isOn: boolean): void {
+export function useRedrawEvery(ms: number, isOn: boolean): void {
   const redraw = useRedraw()
   useEffect(() => {
     if (!isOn) return

@@ -4,76 +4,76 @@
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 
-export type Image = { file: File } | { url: string }
+export type ImageChoice = { file: File } | { url: string }
 
 /** What the gateway takes; it judges by the bytes. */
-const TYPES = 'image/jpeg,image/png,image/webp,image/bmp'
-const MOST_BYTES = 25 * 1024 * 1024
+const ACCEPTED_TYPES = 'image/jpeg,image/png,image/webp,image/bmp'
+const MAX_IMAGE_BYTES = 25 * 1024 * 1024
 
-const unfitOf = ({ size, type }: File): string | null => {
-  if (size > MOST_BYTES) return 'An image may have 25 MB at most.'
+const findFileFault = ({ size, type }: File): string | null => {
+  if (size > MAX_IMAGE_BYTES) return 'An image may have 25 MB at most.'
   return type === '' || type.startsWith('image/') ? null : 'That is no image.'
 }
 
 export interface ImageFieldProps {
-  image: Image
+  image: ImageChoice
   fault: string | undefined
-  onImage(image: Image): void
+  onImage(image: ImageChoice): void
 }
 
 export function ImageField({ image, fault, onImage }: ImageFieldProps) {
   const [isOver, setOver] = useState(false)
-  const [unfit, setUnfit] = useState<string | null>(null)
+  const [fileFault, setFileFault] = useState<string | null>(null)
   const chooser = useRef<HTMLInputElement>(null)
   const isFile = 'file' in image
   const preview = usePreview(image)
 
-  const take = (files: FileList | undefined | null) => {
+  const chooseFile = (files: FileList | undefined | null) => {
     const file = files?.[0]
     if (file === undefined) return
-    const why = unfitOf(file)
-    setUnfit(why)
-    if (why === null) onImage({ file })
+    const reason = findFileFault(file)
+    setFileFault(reason)
+    if (reason === null) onImage({ file })
   }
   const remove = () => {
-    setUnfit(null)
+    setFileFault(null)
     onImage({ url: '' })
     chooser.current?.focus()
   }
   // A file that misses the field must not take its page away, and one may be pasted wherever one is.
   useEffect(() => {
-    const keep = (event: Event) => event.preventDefault()
+    const preventNavigation = (event: Event) => event.preventDefault()
     // What has words, too, is meant for where it is pasted.
     const paste = ({ clipboardData }: ClipboardEvent) => {
-      if (!clipboardData?.getData('text/plain')) take(clipboardData?.files)
+      if (!clipboardData?.getData('text/plain')) chooseFile(clipboardData?.files)
     }
-    addEventListener('dragover', keep)
-    addEventListener('drop', keep)
+    addEventListener('dragover', preventNavigation)
+    addEventListener('drop', preventNavigation)
     addEventListener('paste', paste)
     return () => {
-      removeEventListener('dragover', keep)
-      removeEventListener('drop', keep)
+      removeEventListener('dragover', preventNavigation)
+      removeEventListener('drop', preventNavigation)
       removeEventListener('paste', paste)
     }
   }, [])
-  const dropped = (event: DragEvent) => {
+  const onDropped = (event: DragEvent) => {
     event.preventDefault()
     setOver(false)
     const { dataTransfer } = event
     const url = dataTransfer?.getData('text/uri-list') || dataTransfer?.getData('text/plain')
-    if (dataTransfer?.files.length) take(dataTransfer.files)
+    if (dataTransfer?.files.length) chooseFile(dataTransfer.files)
     else if (url) onImage({ url })
   }
-  const said = unfit ?? fault
+  const message = fileFault ?? fault
 
   return html`
     <fieldset
-      class=${`image ${isOver ? 'over' : ''} ${said ? 'wrong' : ''}`} aria-describedby=${said ? 'image-fault' : undefined}
+      class=${`image ${isOver ? 'over' : ''} ${message ? 'wrong' : ''}`} aria-describedby=${message ? 'image-fault' : undefined}
       onDragOver=${(event: DragEvent) => {
         event.preventDefault()
         setOver(true)
       }}
-      onDragLeave=${() => setOver(false)} onDrop=${dropped}>
+      onDragLeave=${() => setOver(false)} onDrop=${onDropped}>
       <legend>Image</legend>
       <div class="drop">
         ${
@@ -84,10 +84,10 @@ export function ImageField({ image, fault, onImage }: ImageFieldProps) {
         <label class="button">
           ${isFile ? 'Choose another' : 'Choose a file'}
           <input
-            class="unseen" type="file" name="file" accept=${TYPES}
+            class="unseen" type="file" name="file" accept=${ACCEPTED_TYPES}
             ref=${chooser}
             onChange=${({ target }: { target: HTMLInputElement }) => {
-              take(target.files)
+              chooseFile(target.files)
               // The same one, chosen again, is a change, too.
               target.value = ''
             }} />
@@ -100,11 +100,11 @@ export function ImageField({ image, fault, onImage }: ImageFieldProps) {
         html`
           <input
             type="url" name="url" placeholder="or https://… of an image" aria-label="Address of the image" required
-            aria-invalid=${said ? 'true' : undefined} value=${image.url}
+            aria-invalid=${message ? 'true' : undefined} value=${image.url}
             onInput=${(event: Event) => onImage({ url: (event.target as HTMLInputElement).value })} />
         `
       }
-      ${said && html`<p id="image-fault" class="error">${said}</p>`}
+      ${message && html`<p id="image-fault" class="error">${message}</p>`}
     </fieldset>
   `
 }
@@ -117,18 +117,18 @@ function Preview({ src, isFile }: { src: string; isFile: boolean }) {
 }
 
 /** The address of what can be looked at; null where there is nothing yet. */
-function usePreview(image: Image): string | null {
+function usePreview(image: ImageChoice): string | null {
   const [preview, setPreview] = useState<string | null>(null)
-  const of = 'file' in image ? image.file : image.url
+  const source = 'file' in image ? image.file : image.url
   useEffect(() => {
-    if (typeof of === 'string') {
+    if (typeof source === 'string') {
       // Not each letter of an address that is being typed is asked for.
-      const timer = setTimeout(() => setPreview(/^https?:\/\/[^/]/.test(of) ? of : null), 300)
+      const timer = setTimeout(() => setPreview(/^https?:\/\/[^/]/.test(source) ? source : null), 300)
       return () => clearTimeout(timer)
     }
-    const url = URL.createObjectURL(of)
+    const url = URL.createObjectURL(source)
     setPreview(url)
     return () => URL.revokeObjectURL(url)
-  }, [of])
+  }, [source])
   return preview
 }

@@ -5,9 +5,9 @@ import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 
 /** As key.ts has it; a `Bearer` before it is let go. */
-const FORM = '[\\x21-\\x7e]+'
+const KEY_PATTERN = '[\\x21-\\x7e]+'
 
-export function Gate({ why, onKey }: { why: string | null; onKey(key: string): void }) {
+export function KeyPrompt({ why, onKey }: { why: string | null; onKey(key: string): void }) {
   const field = useRef<HTMLInputElement>(null)
   // The page's own autofocus is for its first moment alone.
   useEffect(() => field.current?.focus(), [why])
@@ -24,7 +24,7 @@ export function Gate({ why, onKey }: { why: string | null; onKey(key: string): v
         <label for="key">The key of your app, or a token of it</label>
         <input
           id="key" name="key" type="password" required autocomplete="off" ref=${field} spellcheck=${false}
-          pattern=${`\\s*(Bearer\\s+)?${FORM}\\s*`} title="rsh_… without spaces" placeholder="rsh_…"
+          pattern=${`\\s*(Bearer\\s+)?${KEY_PATTERN}\\s*`} title="rsh_… without spaces" placeholder="rsh_…"
           aria-describedby=${why ? 'why' : undefined} aria-invalid=${why ? 'true' : undefined} />
         ${why && html`<p id="why" class="error" role="alert">${why}</p>`}
         <button class="primary">Open</button>

@@ -4,74 +4,78 @@
  */
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { Prediction } from './documents.ts'
-import { addressOf, short } from './format.ts'
+import type { PredictionCard } from './documents.ts'
+import { httpUrlOrUndefined, shorten } from './format.ts'
 
-export interface ScreenProps {
-  prediction: Prediction
+export interface MediaPreviewProps {
+  prediction: PredictionCard
   now: number
   isLive: boolean
 }
 
-const KEPT_MS = 7 * 24 * 60 * 60 * 1000
+const OUTPUT_RETENTION_MS = 7 * 24 * 60 * 60 * 1000
 
-export function Screen({ prediction: { status, input, outputs, finishedAt }, now, isLive }: ScreenProps) {
+export function MediaPreview({
+  prediction: { status, input, outputs, finishedAt },
+  now,
+  isLive,
+}: MediaPreviewProps) {
   const [wasUnderWay] = useState(status !== 'COMPLETED')
-  const [isAsked, ask] = useState(false)
+  const [isPlayRequested, setPlayRequested] = useState(false)
   const [isBroken, setBroken] = useState(false)
-  const [hasNoPicture, setNoPicture] = useState(false)
+  const [isImageBroken, setImageBroken] = useState(false)
   const player = useRef<HTMLVideoElement>(null)
   const video = outputs[0]
   const isFlagged = video?.hasNsfwContent === true
-  const plays = wasUnderWay && !isFlagged && !matchMedia('(prefers-reduced-motion: reduce)').matches
+  const autoplays = wasUnderWay && !isFlagged && !matchMedia('(prefers-reduced-motion: reduce)').matches
   // What could not be loaded while the gateway was away may be there again.
   useEffect(() => {
     if (!isLive) return
     setBroken(false)
-    setNoPicture(false)
+    setImageBroken(false)
   }, [isLive])
   useEffect(() => {
-    if (isAsked) player.current?.focus()
-  }, [isAsked])
+    if (isPlayRequested) player.current?.focus()
+  }, [isPlayRequested])
 
-  if (video !== undefined && !isBroken && (plays || isAsked))
+  if (video !== undefined && !isBroken && (autoplays || isPlayRequested))
     return html`
       <div class="screen">
         <video
           ref=${player} tabindex="0"
-          src=${addressOf(video.url)} poster=${isFlagged ? undefined : addressOf(input.imageUrl)}
-          aria-label=${`Video: ${short(input.prompt)}`}
-          controls loop playsinline autoplay muted=${!isAsked}
+          src=${httpUrlOrUndefined(video.url)} poster=${isFlagged ? undefined : httpUrlOrUndefined(input.imageUrl)}
+          aria-label=${`Video: ${shorten(input.prompt)}`}
+          controls loop playsinline autoplay muted=${!isPlayRequested}
           onError=${() => {
             setBroken(true)
-            ask(false)
+            setPlayRequested(false)
           }} />
       </div>
     `
-  const isOver = finishedAt !== null && now - Date.parse(finishedAt) > KEPT_MS
-  const words = isBroken
-    ? isOver
+  const isExpired = finishedAt !== null && now - Date.parse(finishedAt) > OUTPUT_RETENTION_MS
+  const message = isBroken
+    ? isExpired
       ? 'The video is no longer kept; upstream does so for seven days.'
       : 'The video can’t be loaded now.'
     : isFlagged
       ? 'Flagged as not safe for work'
-      : hasNoPicture
+      : isImageBroken
         ? 'The image can’t be shown here.'
         : null
   const play = () => {
     setBroken(false)
-    ask(true)
+    setPlayRequested(true)
   }
   return html`
-    <div class=${`screen ${words === null ? '' : 'none'}`}>
+    <div class=${`screen ${message === null ? '' : 'none'}`}>
       ${
-        words === null
+        message === null
           ? html`<img
-              src=${addressOf(input.imageUrl)} alt="" loading="lazy" decoding="async"
-              onError=${() => setNoPicture(true)} />`
-          : html`<span>${words}</span>`
+              src=${httpUrlOrUndefined(input.imageUrl)} alt="" loading="lazy" decoding="async"
+              onError=${() => setImageBroken(true)} />`
+          : html`<span>${message}</span>`
       }
-      ${video && html`<button class="play" aria-label=${`Play: ${short(input.prompt)}`} onClick=${play} />`}
+      ${video && html`<button class="play" aria-label=${`Play: ${shorten(input.prompt)}`} onClick=${play} />`}
     </div>
   `
 }

@@ -1,14 +1,14 @@
 /**
  * A value that is replaced and never changed; whoever watches it is told, once a frame at most.
  */
-export interface Watched<Value> {
+export interface Observable<Value> {
   readonly value: Value
   set(change: Partial<Value>): void
-  watch(listener: () => void): () => void
+  subscribe(listener: () => void): () => void
   stop(): void
 }
 
-export function createWatched<Value extends object>(first: Value): Watched<Value> {
+export function createObservable<Value extends object>(first: Value): Observable<Value> {
   const listeners = new Set<() => void>()
   let value = first
   let frame = 0
@@ -26,7 +26,7 @@ export function createWatched<Value extends object>(first: Value): Watched<Value
         for (const listener of listeners) listener()
       })
     },
-    watch(listener) {
+    subscribe(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)
     },

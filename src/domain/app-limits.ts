@@ -4,7 +4,7 @@
  */
 
 /** Null is no limit. They are read anew each time: they change while the gateway runs. */
-export interface Limits {
+export interface AppLimits {
   /** Holds jobs back in the queue and refuses nothing. */
   maxInFlight: number | null
   maxQueued: number | null
@@ -16,15 +16,15 @@ export interface Limits {
 }
 
 /** Asked only for what is limited. */
-export interface Use {
+export interface UsageReader {
   queued(): number
   /** Micro-USD in this month. */
   spent(): number
   /** When the newest submit but `n` was accepted, if it was after; the newest has 0. */
-  submitAfter(moment: number, n: number): number | null
+  submitTimeAfter(moment: number, skip: number): number | null
 }
 
-export type Excess =
+export type LimitViolation =
   | { code: 'BUDGET_EXCEEDED'; budget: number; spent: number }
   | { code: 'QUEUE_FULL' }
   | { code: 'RATE_LIMITED'; retryAfterMs: number }
@@ -32,22 +32,27 @@ export type Excess =
 const MINUTE_MS = 60_000
 
 /** What waiting does not mend is told first. */
-export function excessOf(limits: Limits, use: Use, price: number, now: number): Excess | null {
+export function checkLimits(
+  limits: AppLimits,
+  usage: UsageReader,
+  price: number,
+  now: number,
+): LimitViolation | null {
   const { monthlyBudget, maxQueued, submitsPerMinute } = limits
   if (monthlyBudget !== null) {
-    const spent = use.spent()
+    const spent = usage.spent()
     if (spent + price > monthlyBudget) return { code: 'BUDGET_EXCEEDED', budget: monthlyBudget, spent }
   }
-  if (maxQueued !== null && use.queued() >= maxQueued) return { code: 'QUEUE_FULL' }
+  if (maxQueued !== null && usage.queued() >= maxQueued) return { code: 'QUEUE_FULL' }
   if (submitsPerMinute !== null) {
-    const earliest = use.submitAfter(now - MINUTE_MS, submitsPerMinute - 1)
+    const earliest = usage.submitTimeAfter(now - MINUTE_MS, submitsPerMinute - 1)
     if (earliest !== null) return { code: 'RATE_LIMITED', retryAfterMs: earliest + MINUTE_MS - now }
   }
   return null
 }
 
 /** The beginning of the UTC month of a moment. */
-export function monthOf(moment: number): number {
+export function startOfUtcMonth(moment: number): number {
   const date = new Date(moment)
   return Date.UTC(date.getUTCFullYear(), date.getUTCMonth())
 }

@@ -12,7 +12,7 @@ export interface Failure {
 }
 
 /** Answers to a mutation. Each is a GraphQL type of its own. */
-export const REFUSALS = {
+export const MUTATION_ERRORS = {
   INVALID_INPUT: {
     message: 'The input is not valid.',
     retryable: false,
@@ -54,10 +54,10 @@ export const REFUSALS = {
     remedy: '`prediction` says how.',
   },
 } as const satisfies Record<string, Failure>
-export type RefusalCode = keyof typeof REFUSALS
+export type MutationErrorCode = keyof typeof MUTATION_ERRORS
 
 /** Why a prediction FAILED. */
-export const ENDINGS = {
+export const PREDICTION_ERRORS = {
   CONTENT_REJECTED: {
     message: "The image or the prompt was refused by upstream's content moderation.",
     retryable: false,
@@ -100,8 +100,11 @@ export const ENDINGS = {
       'It is never sent again by itself, and still looked for for seven days. Look at the account, then decide: `retryPrediction` sends it anew.',
   },
 } as const satisfies Record<string, Failure>
-export type PredictionErrorCode = keyof typeof ENDINGS
-export const PREDICTION_ERRORS = Object.keys(ENDINGS) as [PredictionErrorCode, ...PredictionErrorCode[]]
+export type PredictionErrorCode = keyof typeof PREDICTION_ERRORS
+export const PREDICTION_ERROR_CODES = Object.keys(PREDICTION_ERRORS) as [
+  PredictionErrorCode,
+  ...PredictionErrorCode[],
+]
 
 /** GraphQL request errors: the code stands in `extensions.code`. */
 export const REQUEST_ERRORS = {
@@ -165,6 +168,6 @@ export const REQUEST_ERRORS = {
 export type RequestErrorCode = keyof typeof REQUEST_ERRORS
 
 /** A start that can't go on, said in one sentence: the operator sees the message and no stack. Exit code 1. */
-export class StartError extends Error {
-  override name = 'StartError'
+export class StartupError extends Error {
+  override name = 'StartupError'
 }

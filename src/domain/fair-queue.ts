@@ -8,60 +8,68 @@
  */
 
 /** Time in a place by which an app is a whole job ahead or behind. Jobs of seconds and of five minutes do well with it. */
-export const SWING_MS = 3 * 60_000
+export const JOB_TIME_SCALE_MS = 3 * 60_000
 /** Nobody is owed more time in a place than this. */
-export const MOST_OWED_MS = 5 * SWING_MS
+export const MAX_CREDIT_MS = 5 * JOB_TIME_SCALE_MS
 /** What one job may count for: a clock that was set makes nobody a debtor for good. */
-export const LONGEST_JOB_MS = 60 * 60_000
+export const MAX_COUNTED_JOB_MS = 60 * 60_000
 
 /** How an app stands whose jobs wait. */
-export interface Stand {
+export interface AppQueueState {
   appId: string
   weight: number
   /** Jobs that have a place. */
-  n: number
+  activeJobs: number
   /** Most places it may have. */
-  most: number
-  rounding: number
-  turn: number
-  queuedSince: number
-  waiting: number
+  maxActive: number
+  bias: number
+  virtualTime: number
+  backlogStartedAt: number
+  waitingJobs: number
   /** 1 if none of its queue has had a place yet. */
-  isNew: number
+  isNewlyActive: number
 }
 
 /** The very sum that the store's statements have: ties must agree to the last bit. */
-const keyOf = ({ n, rounding, weight, isNew }: Stand, k: number): number =>
-  isNew === 1 && n === 0 && k === 1 ? 0 : (n + k - 1 + rounding) / weight
+const fairnessKey = (
+  { activeJobs, bias, weight, isNewlyActive }: AppQueueState,
+  queueIndex: number,
+): number =>
+  isNewlyActive === 1 && activeJobs === 0 && queueIndex === 1
+    ? 0
+    : (activeJobs + queueIndex - 1 + bias) / weight
 
 /**
  * How many jobs wait before the app's k-th. What another app's limit holds back is not before it; what its own does has
  * the place that it would have without, for others end as well.
  */
-export function aheadOf(mine: Stand, k: number, all: readonly Stand[]): number {
-  const key = keyOf(mine, k)
-  return all.reduce((sum, one) => {
-    if (one.appId === mine.appId) return sum + k - 1
-    const isFirst = isBefore(one, mine)
-    const isBehind = (at: number) => keyOf(one, at) > key || (keyOf(one, at) === key && !isFirst)
-    return sum + leastWhere(1, freeOf(one), isBehind) - 1
+export function jobsAhead(own: AppQueueState, queueIndex: number, apps: readonly AppQueueState[]): number {
+  const key = fairnessKey(own, queueIndex)
+  return apps.reduce((sum, other) => {
+    if (other.appId === own.appId) return sum + queueIndex - 1
+    const winsTies = precedesOnTie(other, own)
+    const isBehind = (index: number) =>
+      fairnessKey(other, index) > key || (fairnessKey(other, index) === key && !winsTies)
+    return sum + firstIndexWhere(1, startableJobs(other), isBehind) - 1
   }, 0)
 }
 
 /** Of its waiting jobs, those that its own limit lets through. */
-const freeOf = ({ n, most, waiting }: Stand): number => Math.max(0, Math.min(waiting, most - n))
+const startableJobs = ({ activeJobs, maxActive, waitingJobs }: AppQueueState): number =>
+  Math.max(0, Math.min(waitingJobs, maxActive - activeJobs))
 
 /** Where the keys of two are the same. */
-const isBefore = (a: Stand, b: Stand): boolean =>
-  (a.turn - b.turn || a.queuedSince - b.queuedSince || (a.appId < b.appId ? -1 : 1)) < 0
+const precedesOnTie = (a: AppQueueState, b: AppQueueState): boolean =>
+  (a.virtualTime - b.virtualTime || a.backlogStartedAt - b.backlogStartedAt || (a.appId < b.appId ? -1 : 1)) <
+  0
 
 /** The least of `from` … `to` that is so, as are all after it; `to` + 1 if none is. */
-function leastWhere(from: number, to: number, isSo: (at: number) => boolean): number {
+function firstIndexWhere(from: number, to: number, predicate: (index: number) => boolean): number {
   let low = from
   let high = to + 1
   while (low < high) {
     const middle = (low + high) >> 1
-    if (isSo(middle)) high = middle
+    if (predicate(middle)) high = middle
     else low = middle + 1
   }
   return low

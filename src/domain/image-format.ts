@@ -7,7 +7,7 @@ import { imageDimensionsFromData } from 'image-dimensions'
 export const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp', 'image/bmp'] as const
 export type ImageType = (typeof IMAGE_TYPES)[number]
 
-export interface ImageHead {
+export interface ImageHeader {
   type: ImageType
   /** Pixels as they are stored, before any rotation; null if these bytes do not say. */
   width: number | null
@@ -15,37 +15,46 @@ export interface ImageHead {
 }
 
 /** What is longer is refused: 25 MB, counted generously. */
-export const MOST_IMAGE_BYTES = 25 * 1024 * 1024
+export const MAX_IMAGE_BYTES = 25 * 1024 * 1024
 
-export function readImage(head: Uint8Array): ImageHead | null {
-  const type = typeOf(head)
+export function parseImageHeader(head: Uint8Array): ImageHeader | null {
+  const type = detectType(head)
   if (type === null) return null
-  const sides = type === 'image/bmp' ? bitmapSides(head) : imageDimensionsFromData(head)
+  const dimensions = type === 'image/bmp' ? bitmapDimensions(head) : imageDimensionsFromData(head)
   // A side of 0 is one the head leaves open: a JPEG may tell its height at its end.
-  return { type, width: sides?.width || null, height: sides?.height || null }
+  return { type, width: dimensions?.width || null, height: dimensions?.height || null }
 }
 
-function typeOf(head: Uint8Array): ImageType | null {
+function detectType(head: Uint8Array): ImageType | null {
   const text = String.fromCharCode(...head.subarray(0, 12))
   if (text.startsWith('\xff\xd8\xff')) return 'image/jpeg'
   if (text.startsWith('\x89PNG\r\n\x1a\n')) return 'image/png'
   if (/^RIFF.{4}WEBP/s.test(text)) return 'image/webp'
   // Two letters alone would make a bitmap of many a text.
-  if (text.startsWith('BM') && BITMAP_HEADERS.has(bitmapHeader(head))) return 'image/bmp'
+  if (text.startsWith('BM') && BITMAP_HEADER_BYTES.has(bitmapHeaderBytes(head))) return 'image/bmp'
   return null
 }
 
 /** The first header, of 12 bytes, has sides of 16 bits; every later one of 32, and a negative height if its rows run down. */
-const FIRST_BITMAP_HEADER = 12
-const BITMAP_HEADERS: ReadonlySet<number> = new Set([FIRST_BITMAP_HEADER, 16, 40, 52, 56, 64, 108, 124])
+const FIRST_BITMAP_HEADER_BYTES = 12
+const BITMAP_HEADER_BYTES: ReadonlySet<number> = new Set([
+  FIRST_BITMAP_HEADER_BYTES,
+  16,
+  40,
+  52,
+  56,
+  64,
+  108,
+  124,
+])
 
-const view = (head: Uint8Array) => new DataView(head.buffer, head.byteOffset, head.byteLength)
-const bitmapHeader = (head: Uint8Array) => (head.length < 18 ? 0 : view(head).getUint32(14, true))
+const dataView = (head: Uint8Array) => new DataView(head.buffer, head.byteOffset, head.byteLength)
+const bitmapHeaderBytes = (head: Uint8Array) => (head.length < 18 ? 0 : dataView(head).getUint32(14, true))
 
-function bitmapSides(head: Uint8Array): { width: number; height: number } | null {
+function bitmapDimensions(head: Uint8Array): { width: number; height: number } | null {
   if (head.length < 26) return null
-  const bytes = view(head)
-  if (bitmapHeader(head) === FIRST_BITMAP_HEADER)
+  const bytes = dataView(head)
+  if (bitmapHeaderBytes(head) === FIRST_BITMAP_HEADER_BYTES)
     return { width: bytes.getUint16(18, true), height: bytes.getUint16(20, true) }
   return { width: Math.max(bytes.getInt32(18, true), 0), height: Math.abs(bytes.getInt32(22, true)) }
 }

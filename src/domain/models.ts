@@ -4,7 +4,7 @@
  */
 
 /** USD amounts are whole micro-dollars, so that sums stay exact. */
-export const MICRO_USD = 1_000_000
+export const MICROS_PER_USD = 1_000_000
 
 export const VIDEO_MODELS = ['WAN_2_2_I2V_PLUS_1080P', 'WAN_2_2_I2V_PLUS_480P'] as const
 export type VideoModel = (typeof VIDEO_MODELS)[number]
@@ -32,7 +32,7 @@ export const MODELS: Readonly<Record<VideoModel, ModelCard>> = Object.freeze({
     description: 'Animates one image into a five-second clip, 1920 × 1080.',
     resolution: '1080p',
     durations: [5],
-    price: 0.8 * MICRO_USD,
+    price: 0.8 * MICROS_PER_USD,
     expectedSeconds: 150,
   },
   WAN_2_2_I2V_PLUS_480P: {
@@ -42,9 +42,9 @@ export const MODELS: Readonly<Record<VideoModel, ModelCard>> = Object.freeze({
     description: 'Animates one image into a five-second clip, 832 × 480.',
     resolution: '480p',
     durations: [5],
-    price: 0.2 * MICRO_USD,
+    price: 0.2 * MICROS_PER_USD,
     expectedSeconds: 90,
   },
 })
 
-export const SEED = { min: -1, max: 2_147_483_647 } as const
+export const SEED_RANGE = { min: -1, max: 2_147_483_647 } as const

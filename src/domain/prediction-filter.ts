@@ -15,7 +15,7 @@ export interface Filter {
 }
 
 /** The one meaning of a filter; the engines' SQL is held against it by a property test. */
-export const matches = (filter: Filter, p: Prediction): boolean =>
+export const matchesFilter = (filter: Filter, p: Prediction): boolean =>
   (filter.ids?.includes(p.id) ?? true) &&
   (filter.statuses?.includes(p.status) ?? true) &&
   (filter.models?.includes(p.model) ?? true) &&

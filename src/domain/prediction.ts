@@ -4,7 +4,7 @@
  */
 import type { PredictionErrorCode } from './errors.ts'
 import type { VideoModel } from './models.ts'
-import type { Pause } from './submit-circuit.ts'
+import type { CircuitTrip } from './submit-circuit.ts'
 
 declare const brand: unique symbol
 /** An app's own id. Every read names it first, so that no query can forget whose rows it may see. */
@@ -21,8 +21,8 @@ export type Submission = (typeof SUBMISSIONS)[number]
  * How what was sent is followed. `closely`: upstream may be working on it, and it takes one of the account's places,
  * whatever its app was told. `late`: given up, and still looked at now and then for as long as upstream remembers it.
  */
-export const FOLLOWINGS = ['closely', 'late'] as const
-export type Following = (typeof FOLLOWINGS)[number]
+export const TRACKINGS = ['active', 'expired'] as const
+export type Tracking = (typeof TRACKINGS)[number]
 
 export const EVENT_TYPES = ['QUEUED', 'STATUS_CHANGED'] as const
 export type EventType = (typeof EVENT_TYPES)[number]
@@ -54,13 +54,13 @@ export interface Draft {
   /** Its image was uploaded here. */
   uploadId: string | null
   /** Of the restricted token that submitted it, else empty: see scope.ts. */
-  space: string
+  restrictionKey: string
   /** The token that submitted it, if one did. */
-  token: string | null
+  tokenId: string | null
 }
 
 /** How it stands. All moments are milliseconds since 1970; cost is micro-USD. */
-export interface Standing {
+export interface PredictionState {
   status: Status
   outputs: Output[]
   error: PredictionErrorCode | null
@@ -73,7 +73,7 @@ export interface Standing {
   inferenceMs: number | null
 }
 
-export interface Prediction extends Draft, Standing {
+export interface Prediction extends Draft, PredictionState {
   id: string
   createdAt: number
 }
@@ -82,28 +82,28 @@ export interface Prediction extends Draft, Standing {
 export interface Job extends Prediction {
   submission: Submission
   /** Null: nothing was sent, or all that can be known of it is known. */
-  following: Following | null
+  tracking: Tracking | null
   /** Raised by every claim: a write-back with an older one is refused. */
   fence: number
-  attempts: number
+  submitAttempts: number
   dueAt: number
   /** When its image was last seen to be one. */
-  imageSeenAt: number | null
+  imageVerifiedAt: number | null
   /** Looks at its image that failed, one after the other. */
-  imageTries: number
+  imageCheckFailures: number
   /** Where upstream has its image, if that was uploaded here. */
-  handedUrl: string | null
+  upstreamImageUrl: string | null
   /** When the last POST was about to be sent. */
-  begunAt: number | null
+  submitStartedAt: number | null
   /** When upstream was last known to be still at it. */
-  runningAt: number | null
+  lastSeenRunningAt: number | null
   /** When upstream first called it completed without an output. */
-  emptySince: number | null
+  completedWithoutOutputSince: number | null
 }
 
 /** What upstream is sent: it can't fetch an image from here. */
-export const inputSent = ({ input, handedUrl }: Job): Input =>
-  handedUrl === null ? input : { ...input, imageUrl: handedUrl }
+export const upstreamInput = ({ input, upstreamImageUrl }: Job): Input =>
+  upstreamImageUrl === null ? input : { ...input, imageUrl: upstreamImageUrl }
 
 export interface PredictionEvent {
   seq: number
@@ -114,36 +114,36 @@ export interface PredictionEvent {
   prediction: Prediction
 }
 
-export type Change = Partial<Omit<Standing, 'updatedAt'>> &
+export type StateChange = Partial<Omit<PredictionState, 'updatedAt'>> &
   Partial<
     Pick<
       Job,
       | 'submission'
-      | 'following'
+      | 'tracking'
       | 'fence'
       | 'dueAt'
-      | 'imageSeenAt'
-      | 'imageTries'
-      | 'handedUrl'
-      | 'runningAt'
-      | 'emptySince'
+      | 'imageVerifiedAt'
+      | 'imageCheckFailures'
+      | 'upstreamImageUrl'
+      | 'lastSeenRunningAt'
+      | 'completedWithoutOutputSince'
     >
   > & {
     /** Nothing was sent: the POST takes nothing of the account's minute. */
-    begunAt?: null
+    submitStartedAt?: null
     /** Null: upstream answered as it should. If this was the trial, it is over. */
-    pause?: Pause | null
+    submitCircuit?: CircuitTrip | null
   }
 /**
  * Looks at the row as it is now and answers with a change, or with null where the news is old; so poll, webhook, submit
  * answer and reconciliation may come late, twice or in any order.
  */
-export type Decide = (job: Job) => Change | null
+export type Transition = (job: Job) => StateChange | null
 
-const FINAL: ReadonlySet<Status> = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
-export const isFinal = (status: Status): boolean => FINAL.has(status)
+const FINAL_STATUSES: ReadonlySet<Status> = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
+export const isFinal = (status: Status): boolean => FINAL_STATUSES.has(status)
 
-const NEXT: Readonly<Record<Status, readonly Status[]>> = {
+const NEXT_STATUSES: Readonly<Record<Status, readonly Status[]>> = {
   QUEUED: ['CREATED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED'],
   CREATED: ['PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED'],
   PROCESSING: ['COMPLETED', 'FAILED', 'CANCELED'],
@@ -153,11 +153,18 @@ const NEXT: Readonly<Record<Status, readonly Status[]>> = {
 }
 
 /** What the gateway declares by itself, for want of an answer. */
-const GUESSES: ReadonlySet<PredictionErrorCode | null> = new Set(['SUBMISSION_UNKNOWN', 'TIMED_OUT'])
+const PROVISIONAL_ERRORS: ReadonlySet<PredictionErrorCode | null> = new Set([
+  'SUBMISSION_UNKNOWN',
+  'TIMED_OUT',
+])
 
 /** @param error that of the row as it stands */
-export const isLegal = (from: Status, to: Status, error: PredictionErrorCode | null = null): boolean =>
-  NEXT[from].includes(to) || (from === 'FAILED' && GUESSES.has(error) && isFinal(to))
+export const isLegalTransition = (
+  from: Status,
+  to: Status,
+  error: PredictionErrorCode | null = null,
+): boolean =>
+  NEXT_STATUSES[from].includes(to) || (from === 'FAILED' && PROVISIONAL_ERRORS.has(error) && isFinal(to))
 
 /** What came back from the one POST; the upstream contract's money table decides which it is. */
 export type SubmitOutcome =

@@ -4,27 +4,27 @@
  */
 
 /** Why nothing is submitted for now, whatever is queued. Once upstream can be read again, one submit at a time is a trial. */
-export const PAUSES = ['unknown', 'unreachable', 'account', 'throttled'] as const
-export type PauseReason = (typeof PAUSES)[number]
-export interface Pause {
-  reason: PauseReason
+export const CIRCUIT_REASONS = ['unknown', 'unreachable', 'account', 'throttled'] as const
+export type CircuitReason = (typeof CIRCUIT_REASONS)[number]
+export interface CircuitTrip {
+  reason: CircuitReason
   /** No look whether it is over before this. */
   until: number
 }
-export interface StandingPause extends Pause {
+export interface SubmitCircuit extends CircuitTrip {
   since: number
   /** Tells one pause from the next. */
   version: number
   /** Upstream can be read again: one submit at a time, until upstream has accepted or rejected it. */
-  trial: boolean
+  halfOpen: boolean
   /** Whose submit that is; an answer to an earlier POST proves nothing. */
-  trialOf: string | null
+  probePredictionId: string | null
   /** Trials that failed, one after the other. */
   failures: number
 }
 
 const SECOND = 1000
-const LONGEST_PAUSE = 15 * 60 * SECOND
+const MAX_OPEN_MS = 15 * 60 * SECOND
 
 /**
  * A pause where another one stands, or its trial. On top of one: the newer reason (but an account in trouble, which needs
@@ -32,22 +32,22 @@ const LONGEST_PAUSE = 15 * 60 * SECOND
  * A trial that failed doubles the wait, from two seconds to a quarter of an hour, so that an outage of submits alone
  * can't burn the queue job by job.
  */
-export function pauseOn(
-  standing: StandingPause | null,
-  next: Pause,
+export function openCircuit(
+  current: SubmitCircuit | null,
+  trip: CircuitTrip,
   now: number,
-): Omit<StandingPause, 'version'> {
-  const fresh = { ...next, since: now, trial: false, trialOf: null, failures: 0 }
-  if (standing === null) return fresh
-  const { since, trial, failures } = standing
-  const reason = standing.reason === 'account' ? standing.reason : next.reason
-  if (!trial) return { ...fresh, reason, until: Math.max(next.until, standing.until), since, failures }
-  const until = Math.max(next.until, now + Math.min(2 ** (failures + 1) * SECOND, LONGEST_PAUSE))
-  return { ...fresh, until, failures: failures + 1 }
+): Omit<SubmitCircuit, 'version'> {
+  const opened = { ...trip, since: now, halfOpen: false, probePredictionId: null, failures: 0 }
+  if (current === null) return opened
+  const { since, halfOpen, failures } = current
+  const reason = current.reason === 'account' ? current.reason : trip.reason
+  if (!halfOpen) return { ...opened, reason, until: Math.max(trip.until, current.until), since, failures }
+  const until = Math.max(trip.until, now + Math.min(2 ** (failures + 1) * SECOND, MAX_OPEN_MS))
+  return { ...opened, until, failures: failures + 1 }
 }
 
 /** Jobs at once while upstream has lately wanted fewer. */
-export interface Pace {
+export interface ConcurrencyLimit {
   concurrency: number
   /** Back at this many it is over. */
   ceiling: number
@@ -59,23 +59,28 @@ export interface Pace {
 
 /**
  * Upstream wants fewer: half of what it was given, at least one. Once for all POSTs that were under way when it said so.
- * @param begunAt of the POST it said so to
- * @param given jobs upstream would have had with it
+ * @param submitStartedAt of the POST it said so to
+ * @param jobsInFlight jobs upstream would have had with it
  */
-export function slower(pace: Pace | null, begunAt: number, given: number, now: number): Pace {
-  if (pace !== null && begunAt <= pace.since) return pace
+export function decreaseConcurrency(
+  limit: ConcurrencyLimit | null,
+  submitStartedAt: number,
+  jobsInFlight: number,
+  now: number,
+): ConcurrencyLimit {
+  if (limit !== null && submitStartedAt <= limit.since) return limit
   return {
-    concurrency: Math.max(1, Math.floor(Math.min(pace?.concurrency ?? given, given) / 2)),
-    ceiling: Math.max(pace?.ceiling ?? 0, given),
+    concurrency: Math.max(1, Math.floor(Math.min(limit?.concurrency ?? jobsInFlight, jobsInFlight) / 2)),
+    ceiling: Math.max(limit?.ceiling ?? 0, jobsInFlight),
     accepted: 0,
     since: now,
   }
 }
 
 /** One was accepted. As many as it allows in a row allow an eighth more, at least one; null once it is back at its ceiling. */
-export function faster(pace: Pace): Pace | null {
-  const accepted = pace.accepted + 1
-  if (accepted < pace.concurrency) return { ...pace, accepted }
-  const concurrency = pace.concurrency + Math.max(1, pace.concurrency >> 3)
-  return concurrency >= pace.ceiling ? null : { ...pace, concurrency, accepted: 0 }
+export function increaseConcurrency(limit: ConcurrencyLimit): ConcurrencyLimit | null {
+  const accepted = limit.accepted + 1
+  if (accepted < limit.concurrency) return { ...limit, accepted }
+  const concurrency = limit.concurrency + Math.max(1, limit.concurrency >> 3)
+  return concurrency >= limit.ceiling ? null : { ...limit, concurrency, accepted: 0 }
 }

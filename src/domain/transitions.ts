@@ -4,184 +4,186 @@
  */
 import type { PredictionErrorCode } from './errors.ts'
 import {
-  type Change,
-  type Decide,
   isFinal,
   type Job,
   type Observation,
+  type StateChange,
   type SubmitOutcome,
+  type Transition,
 } from './prediction.ts'
-import type { Pause } from './submit-circuit.ts'
+import type { CircuitTrip } from './submit-circuit.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 /** Upstream remembers jobs, and keeps outputs, this long. */
-export const UPSTREAM_MEMORY = 7 * DAY
+export const UPSTREAM_RETENTION_MS = 7 * DAY
 /** An account in trouble is looked at this often. */
-const ACCOUNT_PROBE = MINUTE
+const ACCOUNT_PROBE_DELAY_MS = MINUTE
 /** Upstream counts submits by the minute. */
-const THROTTLE_WINDOW = MINUTE
-const UNREACHABLE_PROBE = SECOND
-const LONGEST_REST = 15 * MINUTE
+const DEFAULT_RETRY_AFTER_MS = MINUTE
+const UNREACHABLE_PROBE_DELAY_MS = SECOND
+const MAX_REFUSED_RETRY_DELAY_MS = 15 * MINUTE
 /** Looks at an image, before it is given up. */
-const IMAGE_TRIES = 3
+const MAX_IMAGE_CHECKS = 3
 
 // ── Its image ──
 
-const waits = ({ status, submission }: Job): boolean => status === 'QUEUED' && submission === 'none'
+const isWaitingForSubmit = ({ status, submission }: Job): boolean =>
+  status === 'QUEUED' && submission === 'none'
 
 /** It ends here, and was never sent. */
-const unsent = (error: PredictionErrorCode, now: number): Change => ({
+const failUnsent = (error: PredictionErrorCode, now: number): StateChange => ({
   status: 'FAILED',
   error,
   finishedAt: now,
   cost: 0,
 })
 
-export const imageSeen =
-  (now: number): Decide =>
+export const imageVerified =
+  (now: number): Transition =>
   job =>
-    waits(job) ? { imageSeenAt: now, imageTries: 0, dueAt: now } : null
+    isWaitingForSubmit(job) ? { imageVerifiedAt: now, imageCheckFailures: 0, dueAt: now } : null
 
 /** It was uploaded here, and upstream has it. */
-export const imageHanded =
-  (url: string, now: number): Decide =>
+export const imageTransferred =
+  (upstreamImageUrl: string, now: number): Transition =>
   job => {
-    const change = imageSeen(now)(job)
-    return change && { ...change, handedUrl: url }
+    const change = imageVerified(now)(job)
+    return change && { ...change, upstreamImageUrl }
   }
 
 /** It is no image, or too large. */
-export const imageRefused =
-  (now: number): Decide =>
+export const imageRejected =
+  (now: number): Transition =>
   job =>
-    waits(job) ? unsent('INVALID_INPUT', now) : null
+    isWaitingForSubmit(job) ? failUnsent('INVALID_INPUT', now) : null
 
-export const imageMissed =
-  (now: number, nextTry: number): Decide =>
+export const imageCheckFailed =
+  (now: number, retryAt: number): Transition =>
   job => {
-    if (!waits(job)) return null
-    const imageTries = job.imageTries + 1
-    if (imageTries < IMAGE_TRIES) return { imageSeenAt: null, imageTries, dueAt: nextTry }
-    return { imageTries, ...unsent('IMAGE_UNREACHABLE', now) }
+    if (!isWaitingForSubmit(job)) return null
+    const imageCheckFailures = job.imageCheckFailures + 1
+    if (imageCheckFailures < MAX_IMAGE_CHECKS)
+      return { imageVerifiedAt: null, imageCheckFailures, dueAt: retryAt }
+    return { imageCheckFailures, ...failUnsent('IMAGE_UNREACHABLE', now) }
   }
 
 /** Whether one more failed look is the last. */
-export const isLastTry = (job: Job): boolean => job.imageTries + 1 >= IMAGE_TRIES
+export const isLastImageCheck = (job: Job): boolean => job.imageCheckFailures + 1 >= MAX_IMAGE_CHECKS
 
 /** Nothing could be looked at, which says nothing of the image. */
-export const imageUntried =
-  (nextTry: number): Decide =>
+export const imageCheckPostponed =
+  (retryAt: number): Transition =>
   job =>
-    waits(job) ? { dueAt: nextTry } : null
+    isWaitingForSubmit(job) ? { dueAt: retryAt } : null
 
 // ── Its POST ──
 
 /** Upstream has it under this id: as the POST's answer, a webhook with the row's own token, or the list says. */
-export const accepted =
-  (upstreamId: string, nextLook: number): Decide =>
+export const submitAccepted =
+  (upstreamId: string, nextPollAt: number): Transition =>
   job => {
     if (job.submission !== 'begun' && job.submission !== 'unknown') return null
     return {
       // What was called an end stays one until the end itself is known.
       ...(job.status === 'QUEUED' && { status: 'CREATED' }),
       submission: 'accepted',
-      following: 'closely',
+      tracking: 'active',
       upstreamId,
-      submittedAt: job.begunAt,
-      dueAt: nextLook,
-      pause: null,
+      submittedAt: job.submitStartedAt,
+      dueAt: nextPollAt,
+      submitCircuit: null,
     }
   }
 
 /** The POST's answer. `nextLook` is when to look first: at the job, or for it. */
-export const answered =
-  (outcome: SubmitOutcome, now: number, nextLook: number): Decide =>
+export const submitAnswered =
+  (outcome: SubmitOutcome, now: number, nextCheckAt: number): Transition =>
   job => {
     if (job.submission !== 'begun') return null
     switch (outcome.kind) {
       case 'accepted':
-        return accepted(outcome.upstreamId, nextLook)(job)
+        return submitAccepted(outcome.upstreamId, nextCheckAt)(job)
       case 'rejected':
         return {
           ...(job.status === 'QUEUED'
-            ? { ...unsent('INVALID_INPUT', now), submittedAt: job.begunAt }
+            ? { ...failUnsent('INVALID_INPUT', now), submittedAt: job.submitStartedAt }
             : { cost: 0 }),
           submission: 'none',
-          pause: null,
+          submitCircuit: null,
         }
       case 'unsent':
         return {
-          ...refused(job, now, { reason: 'unreachable', until: now + UNREACHABLE_PROBE }),
-          begunAt: null,
+          ...requeueRefused(job, now, { reason: 'unreachable', until: now + UNREACHABLE_PROBE_DELAY_MS }),
+          submitStartedAt: null,
         }
       case 'account':
         return {
-          ...refused(job, now, { reason: 'account', until: now + ACCOUNT_PROBE }),
-          ...(job.status === 'QUEUED' && { dueAt: now + restOf(job.attempts) }),
+          ...requeueRefused(job, now, { reason: 'account', until: now + ACCOUNT_PROBE_DELAY_MS }),
+          ...(job.status === 'QUEUED' && { dueAt: now + refusedRetryDelay(job.submitAttempts) }),
         }
       case 'throttled':
-        return refused(job, now, {
+        return requeueRefused(job, now, {
           reason: 'throttled',
-          until: now + (outcome.retryAfterMs ?? THROTTLE_WINDOW),
+          until: now + (outcome.retryAfterMs ?? DEFAULT_RETRY_AFTER_MS),
         })
       case 'unknown':
-        return unknown(now, nextLook)
+        return submitUnknown(now, nextCheckAt)
     }
   }
 
 /** Back into the queue; or, where its app canceled it meanwhile, canceled before it was sent. */
-const refused = ({ status }: Job, now: number, pause: Pause): Change => ({
+const requeueRefused = ({ status }: Job, now: number, submitCircuit: CircuitTrip): StateChange => ({
   submission: 'none',
   ...(status === 'QUEUED' ? { dueAt: now } : { cost: 0 }),
-  pause,
+  submitCircuit,
 })
 
 /** What finds the account in trouble over and over may be refused alone: it rests, so that it does not stop the others each time. */
-const restOf = (attempts: number): number =>
-  attempts < 3 ? 0 : Math.min(2 ** (attempts - 3) * MINUTE, LONGEST_REST)
+const refusedRetryDelay = (submitAttempts: number): number =>
+  submitAttempts < 3 ? 0 : Math.min(2 ** (submitAttempts - 3) * MINUTE, MAX_REFUSED_RETRY_DELAY_MS)
 
 /** It may be running and charged: it keeps its place, is looked for, and nothing more is sent until upstream can be read. */
-const unknown = (now: number, nextLook: number): Change => ({
+const submitUnknown = (now: number, nextSearchAt: number): StateChange => ({
   submission: 'unknown',
-  following: 'closely',
-  dueAt: nextLook,
-  pause: { reason: 'unknown', until: now },
+  tracking: 'active',
+  dueAt: nextSearchAt,
+  submitCircuit: { reason: 'unknown', until: now },
 })
 
 /** A row whose POST was begun by a process that did not live to write the answer down. */
-export const abandoned =
-  (now: number, nextLook: number): Decide =>
+export const submitAbandoned =
+  (now: number, nextSearchAt: number): Transition =>
   job =>
-    job.submission === 'begun' ? unknown(now, nextLook) : null
+    job.submission === 'begun' ? submitUnknown(now, nextSearchAt) : null
 
-export interface Search {
+export interface SearchOptions {
   now: number
-  next: number
+  nextSearchAt: number
   /** After the POST; then its app is told SUBMISSION_UNKNOWN, its place is free, and the search goes on. */
-  patienceMs: number
+  submitUnknownAfterMs: number
 }
 
 /**
  * Upstream's list shows none that is surely this one.
  * @param isAbsent the list was read to its end, and none of it can be this one: so it takes no place either
  */
-export const unfound =
-  ({ now, next, patienceMs }: Search, isAbsent: boolean): Decide =>
+export const notListedUpstream =
+  ({ now, nextSearchAt, submitUnknownAfterMs }: SearchOptions, isAbsent: boolean): Transition =>
   job => {
-    if (job.submission !== 'unknown' || job.following === null) return null
-    const age = now - (job.begunAt ?? now)
-    const isOver = age >= patienceMs
+    if (job.submission !== 'unknown' || job.tracking === null) return null
+    const age = now - (job.submitStartedAt ?? now)
+    const isOverdue = age >= submitUnknownAfterMs
     return {
-      ...(isOver || isAbsent ? { following: 'late' } : {}),
-      ...(age < UPSTREAM_MEMORY ? { dueAt: next } : { following: null }),
+      ...(isOverdue || isAbsent ? { tracking: 'expired' } : {}),
+      ...(age < UPSTREAM_RETENTION_MS ? { dueAt: nextSearchAt } : { tracking: null }),
       ...(job.status === 'QUEUED' &&
-        isOver && {
+        isOverdue && {
           status: 'FAILED',
           error: 'SUBMISSION_UNKNOWN',
-          submittedAt: job.begunAt,
+          submittedAt: job.submitStartedAt,
           finishedAt: now,
         }),
     }
@@ -189,96 +191,114 @@ export const unfound =
 
 // ── What upstream makes of it ──
 
-export interface Look {
+export interface PollOptions {
   now: number
-  next: number
+  nextPollAt: number
   /** After submission; then the gateway itself calls it TIMED_OUT, and looks now and then. */
   deadlineMs: number
   /** A job that is called completed has this long for its outputs to come. */
-  graceMs: number
+  outputGraceMs: number
 }
 
 /** What a look showed. A standing never goes back: a late "created" after "processing" is old news. */
-export const observed =
-  (seen: Observation, look: Look): Decide =>
+export const pollSucceeded =
+  (observation: Observation, options: PollOptions): Transition =>
   job => {
-    if (!isFollowed(job)) return null
-    const ending = endOf(seen, job, look)
-    if (ending === 'not yet') return { runningAt: look.now, ...progress(seen, job, look) }
-    if (ending === 'empty') return { emptySince: job.emptySince ?? look.now, dueAt: look.next }
+    if (!isTracked(job)) return null
+    const finalChange = toFinalChange(observation, job, options)
+    if (finalChange === 'not yet')
+      return { lastSeenRunningAt: options.now, ...pollProgress(observation, job, options) }
+    if (finalChange === 'empty')
+      return {
+        completedWithoutOutputSince: job.completedWithoutOutputSince ?? options.now,
+        dueAt: options.nextPollAt,
+      }
     // What its app canceled has ended for it; one that was given up is told what the gateway had not guessed.
-    const isTold = job.status !== 'CANCELED' && !(job.status === 'FAILED' && job.error === ending.error)
-    return { ...(isTold && ending), following: null }
+    const isReported =
+      job.status !== 'CANCELED' && !(job.status === 'FAILED' && job.error === finalChange.error)
+    return { ...(isReported && finalChange), tracking: null }
   }
 
 /** The look failed, which says nothing of the job. An upstream that can't be read is given twice the time. */
-export const missed =
-  (look: Look, isAnswered: boolean): Decide =>
+export const pollFailed =
+  (options: PollOptions, isAnswered: boolean): Transition =>
   job =>
-    isFollowed(job) ? goOn(job, isAnswered ? look : { ...look, deadlineMs: 2 * look.deadlineMs }) : null
+    isTracked(job)
+      ? scheduleNextPoll(job, isAnswered ? options : { ...options, deadlineMs: 2 * options.deadlineMs })
+      : null
 
-const isFollowed = ({ submission, following }: Job): boolean =>
-  submission === 'accepted' && following !== null
+const isTracked = ({ submission, tracking }: Job): boolean => submission === 'accepted' && tracking !== null
 
-function progress(seen: Observation, job: Job, look: Look): Change {
-  const moves = seen.status === 'processing' && job.status === 'CREATED'
-  const change = goOn(job, look)
-  return moves && change.status === undefined
-    ? { ...change, status: 'PROCESSING', startedAt: look.now }
+function pollProgress(observation: Observation, job: Job, options: PollOptions): StateChange {
+  const hasStarted = observation.status === 'processing' && job.status === 'CREATED'
+  const change = scheduleNextPoll(job, options)
+  return hasStarted && change.status === undefined
+    ? { ...change, status: 'PROCESSING', startedAt: options.now }
     : change
 }
 
 /** It is looked at again; ever less closely. */
-function goOn(job: Job, { now, next, deadlineMs }: Look): Change {
+function scheduleNextPoll(job: Job, { now, nextPollAt, deadlineMs }: PollOptions): StateChange {
   const age = now - (job.submittedAt ?? now)
-  if (job.following === 'late') return age < UPSTREAM_MEMORY ? { dueAt: next } : { following: null }
-  if (age < deadlineMs) return { dueAt: next }
+  if (job.tracking === 'expired')
+    return age < UPSTREAM_RETENTION_MS ? { dueAt: nextPollAt } : { tracking: null }
+  if (age < deadlineMs) return { dueAt: nextPollAt }
   return {
-    following: 'late',
-    dueAt: next,
+    tracking: 'expired',
+    dueAt: nextPollAt,
     ...(!isFinal(job.status) && { status: 'FAILED', error: 'TIMED_OUT', finishedAt: now }),
   }
 }
 
 /** Every field that an end decides, so that it corrects an earlier one whole. */
-type Ending = Required<Pick<Change, 'status' | 'error' | 'outputs' | 'finishedAt' | 'inferenceMs' | 'cost'>>
+type FinalChange = Required<
+  Pick<StateChange, 'status' | 'error' | 'outputs' | 'finishedAt' | 'inferenceMs' | 'cost'>
+>
 
-function endOf(seen: Observation, job: Job, { now, graceMs }: Look): Ending | 'not yet' | 'empty' {
+function toFinalChange(
+  observation: Observation,
+  job: Job,
+  { now, outputGraceMs }: PollOptions,
+): FinalChange | 'not yet' | 'empty' {
   // At the earliest: it may be seen days later.
-  const made = job.runningAt ?? job.submittedAt ?? now
-  const ending: Omit<Ending, 'status'> = {
+  const earliestFinishedAt = job.lastSeenRunningAt ?? job.submittedAt ?? now
+  const defaults: Omit<FinalChange, 'status'> = {
     error: null,
     outputs: [],
     finishedAt: now,
     inferenceMs: null,
     cost: job.cost,
   }
-  switch (seen.status) {
+  switch (observation.status) {
     case 'waiting':
     case 'processing':
       return 'not yet'
     case 'completed':
-      if (seen.outputs.length === 0) {
-        if (job.emptySince === null || now - job.emptySince < graceMs) return 'empty'
-        return { ...ending, status: 'FAILED', error: 'NO_OUTPUT', inferenceMs: seen.inferenceMs }
+      if (observation.outputs.length === 0) {
+        if (job.completedWithoutOutputSince === null || now - job.completedWithoutOutputSince < outputGraceMs)
+          return 'empty'
+        return { ...defaults, status: 'FAILED', error: 'NO_OUTPUT', inferenceMs: observation.inferenceMs }
       }
       return {
-        ...ending,
+        ...defaults,
         status: 'COMPLETED',
-        outputs: seen.outputs.map(output => ({ ...output, expiresAt: made + UPSTREAM_MEMORY })),
-        inferenceMs: seen.inferenceMs,
+        outputs: observation.outputs.map(output => ({
+          ...output,
+          expiresAt: earliestFinishedAt + UPSTREAM_RETENTION_MS,
+        })),
+        inferenceMs: observation.inferenceMs,
       }
     case 'failed':
       return {
-        ...ending,
+        ...defaults,
         status: 'FAILED',
-        error: seen.error,
-        inferenceMs: seen.inferenceMs,
+        error: observation.error,
+        inferenceMs: observation.inferenceMs,
         // Upstream refunds what it reports as failed; a job it gave up on for time it may keep charging.
-        cost: seen.error === 'TIMED_OUT' ? job.cost : 0,
+        cost: observation.error === 'TIMED_OUT' ? job.cost : 0,
       }
     case 'canceled':
-      return { ...ending, status: 'CANCELED' }
+      return { ...defaults, status: 'CANCELED' }
   }
 }
 
@@ -286,25 +306,26 @@ function endOf(seen: Observation, job: Job, { now, graceMs }: Look): Ending | 'n
  * A webhook says that it has ended. Its word is taken for that alone: the look that follows decides. One that carries
  * the row's own token also says under which id it is known, whatever the POST's answer was.
  */
-export const announced =
-  (upstreamId: string, now: number): Decide =>
+export const webhookReceived =
+  (upstreamId: string, now: number): Transition =>
   job => {
     if (job.submission === 'accepted')
       // Its fence is raised: a look under way began before the end.
-      return job.upstreamId === upstreamId && job.following !== null
-        ? { dueAt: now, runningAt: now, fence: job.fence + 1 }
+      return job.upstreamId === upstreamId && job.tracking !== null
+        ? { dueAt: now, lastSeenRunningAt: now, fence: job.fence + 1 }
         : null
     // Refused, so it was said, and waiting to be sent again: it runs.
-    const isBegun = job.begunAt !== null && waits(job) ? { ...job, submission: 'begun' as const } : job
-    const change = accepted(upstreamId, now)(isBegun)
-    return change && { ...change, runningAt: now }
+    const begunJob =
+      job.submitStartedAt !== null && isWaitingForSubmit(job) ? { ...job, submission: 'begun' as const } : job
+    const change = submitAccepted(upstreamId, now)(begunJob)
+    return change && { ...change, lastSeenRunningAt: now }
   }
 
 // ── Its app ──
 
 /** Nothing was sent: nothing will be. Else upstream goes on with it, and so does what it takes of the account. */
 export const canceled =
-  (now: number): Decide =>
+  (now: number): Transition =>
   job =>
     isFinal(job.status)
       ? null

@@ -7,7 +7,7 @@ import type { ImageType } from './image-format.ts'
 import type { AppId } from './prediction.ts'
 
 /** Kept once an app. */
-export interface Image {
+export interface UploadedImage {
   appId: AppId
   /** SHA-256 of its bytes, hex. */
   hash: string
@@ -17,27 +17,27 @@ export interface Image {
   bytes: number
 }
 
-export interface Upload extends Image {
+export interface Upload extends UploadedImage {
   id: string
   /** Of the restricted token that uploaded it, else empty: see scope.ts. */
-  space: string
+  restrictionKey: string
   /** Whoever has it may look at the image. */
-  address: string
+  previewToken: string
   expiresAt: number
 }
 
-export const UPLOAD_LIFE_MS = 7 * 24 * 60 * 60 * 1000
+export const UPLOAD_RETENTION_MS = 7 * 24 * 60 * 60 * 1000
 
 export const UPLOAD_PATH = '/uploads/'
-const FORM = /^[\w-]{24}$/
+const PREVIEW_TOKEN_PATTERN = /^[\w-]{24}$/
 
 /** 144 bits of chance: it can't be guessed, and nothing of the image or of its app is in it. */
-export const newAddress = (): string => randomBytes(18).toString('base64url')
+export const createPreviewToken = (): string => randomBytes(18).toString('base64url')
 
-export const uploadPath = (address: string): string => `${UPLOAD_PATH}${address}`
+export const previewPath = (previewToken: string): string => `${UPLOAD_PATH}${previewToken}`
 
 /** Null for a path that is none of ours. */
-export function addressIn(path: string): string | null {
-  const address = path.slice(UPLOAD_PATH.length)
-  return path.startsWith(UPLOAD_PATH) && FORM.test(address) ? address : null
+export function parsePreviewPath(path: string): string | null {
+  const previewToken = path.slice(UPLOAD_PATH.length)
+  return path.startsWith(UPLOAD_PATH) && PREVIEW_TOKEN_PATTERN.test(previewToken) ? previewToken : null
 }

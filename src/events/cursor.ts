@@ -12,53 +12,60 @@ export type CursorsOf = (appId: AppId) => Cursors
 
 export interface Cursors {
   /** Of an event: the same each time. */
-  seal(seq: number): string
+  encode(seq: number): string
   /** Of the log's head: another each time. */
-  sealHead(seq: number): string
+  encodeHead(seq: number): string
   /** Null if it is not a cursor of this log, told to this app. */
-  open(cursor: string): number | null
+  decode(cursor: string): number | null
 }
 
-const EPOCH = 6
-const SEQ = 6
-const NONCE = 4
+const EPOCH_BYTES = 6
+const SEQ_BYTES = 6
+const NONCE_BYTES = 4
 
 /**
  * @param key 16 bytes
  * @param epoch at least 6 bytes
  */
 export function createCursors(key: Buffer, epoch: Buffer): CursorsOf {
-  const known = new Map<AppId, Cursors>()
+  const cached = new Map<AppId, Cursors>()
 
   return appId => {
     const cursors =
-      known.get(appId) ??
-      cursorsWith(key, createHash('sha256').update(epoch).update(appId).digest().subarray(0, EPOCH))
-    known.set(appId, cursors)
+      cached.get(appId) ??
+      createAppCursors(
+        key,
+        createHash('sha256').update(epoch).update(appId).digest().subarray(0, EPOCH_BYTES),
+      )
+    cached.set(appId, cursors)
     return cursors
   }
 }
 
-function cursorsWith(key: Buffer, prefix: Buffer): Cursors {
-  function seal(seq: number, nonce: Buffer): string {
-    const block = Buffer.alloc(EPOCH + SEQ + NONCE)
-    prefix.copy(block)
-    block.writeUIntBE(seq, EPOCH, SEQ)
-    nonce.copy(block, EPOCH + SEQ)
+function createAppCursors(key: Buffer, appEpoch: Buffer): Cursors {
+  function encrypt(seq: number, nonce: Buffer): string {
+    const block = Buffer.alloc(EPOCH_BYTES + SEQ_BYTES + NONCE_BYTES)
+    appEpoch.copy(block)
+    block.writeUIntBE(seq, EPOCH_BYTES, SEQ_BYTES)
+    nonce.copy(block, EPOCH_BYTES + SEQ_BYTES)
     const cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false)
     return Buffer.concat([cipher.update(block), cipher.final()]).toString('base64url')
   }
 
   return {
-    seal: seq => seal(seq, Buffer.alloc(NONCE)),
-    sealHead: seq => seal(seq, randomBytes(NONCE)),
+    encode: seq => encrypt(seq, Buffer.alloc(NONCE_BYTES)),
+    encodeHead: seq => encrypt(seq, randomBytes(NONCE_BYTES)),
 
-    open(cursor) {
-      const sealed = Buffer.from(cursor, 'base64url')
-      if (sealed.length !== EPOCH + SEQ + NONCE || sealed.toString('base64url') !== cursor) return null
+    decode(cursor) {
+      const encrypted = Buffer.from(cursor, 'base64url')
+      if (
+        encrypted.length !== EPOCH_BYTES + SEQ_BYTES + NONCE_BYTES ||
+        encrypted.toString('base64url') !== cursor
+      )
+        return null
       const decipher = createDecipheriv('aes-128-ecb', key, null).setAutoPadding(false)
-      const block = Buffer.concat([decipher.update(sealed), decipher.final()])
-      return block.subarray(0, EPOCH).equals(prefix) ? block.readUIntBE(EPOCH, SEQ) : null
+      const block = Buffer.concat([decipher.update(encrypted), decipher.final()])
+      return block.subarray(0, EPOCH_BYTES).equals(appEpoch) ? block.readUIntBE(EPOCH_BYTES, SEQ_BYTES) : null
     },
   }
 }

@@ -4,20 +4,20 @@
  */
 import type { PredictionEvent } from '../domain/prediction.ts'
 
-export interface Ring {
-  readonly floor: number
+export interface EventBuffer {
+  readonly bufferedAfter: number
   readonly head: number
   /** The event behind `head`. */
   push(event: PredictionEvent): void
   /** At most `limit` events behind `after` that pass, and how far it looked. `after` is not below `floor`. */
-  after(after: number, limit: number, passes: (event: PredictionEvent) => boolean): Found
+  read(afterSeq: number, limit: number, isWanted: (event: PredictionEvent) => boolean): EventScan
   /** Empty, and `head` is there. */
   reset(head: number): void
 }
 
-export interface Found {
+export interface EventScan {
   events: PredictionEvent[]
-  through: number
+  scannedUpTo: number
 }
 
 interface Entry {
@@ -26,58 +26,58 @@ interface Entry {
 }
 
 /** What an event takes beside its texts, roughly. */
-const OVERHEAD = 1200
+const EVENT_OVERHEAD_BYTES = 1200
 
-export function createRing(head: number, mostBytes: number): Ring {
-  let held: (Entry | undefined)[] = []
+export function createEventBuffer(head: number, maxBytes: number): EventBuffer {
+  let entries: (Entry | undefined)[] = []
   /** Those before it have been let go of: to move all others up for each takes long. */
-  let first = 0
-  let floor = head
+  let firstIndex = 0
+  let bufferedAfter = head
   let bytes = 0
 
   return {
-    get floor() {
-      return floor
+    get bufferedAfter() {
+      return bufferedAfter
     },
     get head() {
-      return floor + held.length - first
+      return bufferedAfter + entries.length - firstIndex
     },
 
     push(event) {
-      const entry = { event, bytes: textOf(event) + OVERHEAD }
-      held.push(entry)
+      const entry = { event, bytes: textLength(event) + EVENT_OVERHEAD_BYTES }
+      entries.push(entry)
       bytes += entry.bytes
-      for (; bytes > mostBytes; floor++) {
-        bytes -= held[first]!.bytes
-        held[first++] = undefined
+      for (; bytes > maxBytes; bufferedAfter++) {
+        bytes -= entries[firstIndex]!.bytes
+        entries[firstIndex++] = undefined
       }
-      if (first <= held.length / 2) return
-      held = held.slice(first)
-      first = 0
+      if (firstIndex <= entries.length / 2) return
+      entries = entries.slice(firstIndex)
+      firstIndex = 0
     },
 
-    after(after, limit, passes) {
+    read(afterSeq, limit, isWanted) {
       const events: PredictionEvent[] = []
-      for (let i = first + after - floor; i < held.length; i++) {
-        const { event } = held[i]!
-        if (!passes(event)) continue
+      for (let i = firstIndex + afterSeq - bufferedAfter; i < entries.length; i++) {
+        const { event } = entries[i]!
+        if (!isWanted(event)) continue
         events.push(event)
-        if (events.length === limit) return { events, through: event.seq }
+        if (events.length === limit) return { events, scannedUpTo: event.seq }
       }
-      return { events, through: Math.max(after, floor + held.length - first) }
+      return { events, scannedUpTo: Math.max(afterSeq, bufferedAfter + entries.length - firstIndex) }
     },
 
-    reset(to) {
-      held = []
-      first = 0
-      floor = to
+    reset(newHead) {
+      entries = []
+      firstIndex = 0
+      bufferedAfter = newHead
       bytes = 0
     },
   }
 }
 
 /** As long as the app and upstream made it. */
-function textOf({ prediction: { input, tags, metadata, outputs } }: PredictionEvent): number {
+function textLength({ prediction: { input, tags, metadata, outputs } }: PredictionEvent): number {
   const { imageUrl, prompt, negativePrompt } = input
   const others = JSON.stringify([tags, metadata, outputs])
   return imageUrl.length + prompt.length + (negativePrompt?.length ?? 0) + others.length

@@ -6,62 +6,62 @@
  */
 import { performance } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
-import { type Scope, sees } from '../domain/access-scope.ts'
+import { canSee, type Scope } from '../domain/access-scope.ts'
 import type { PredictionEvent } from '../domain/prediction.ts'
-import { type Filter, matches } from '../domain/prediction-filter.ts'
-import type { Bell } from '../runtime/wake-signal.ts'
-import type { Events } from '../store/store.ts'
-import { createRing } from './event-buffer.ts'
+import { type Filter, matchesFilter } from '../domain/prediction-filter.ts'
+import type { WakeSignal } from '../runtime/wake-signal.ts'
+import type { EventStore } from '../store/store.ts'
+import { createEventBuffer } from './event-buffer.ts'
 
 /** Which events a reader is for. */
-export interface Interest {
+export interface EventSelector {
   scope: Scope
   predictionId?: string
   filter?: Filter
 }
 
-export interface Reading {
+export interface EventBatch {
   events: PredictionEvent[]
   /** There is nothing more for this interest up to here. */
-  through: number
+  scannedUpTo: number
   /** Null, or: events behind the reader's place were pruned, up to this one. */
-  prunedTo: number | null
+  missedUpTo: number | null
 }
 
-export interface Feed {
+export interface EventLog {
   /** How far the tail has read. */
   readonly head: number
   /** What is behind it is in the ring; what is not, in the store. */
-  readonly floor: number
+  readonly bufferedAfter: number
   /** At most a batch; at once if it is in the ring. */
-  read(interest: Interest, after: number): Reading | Promise<Reading>
+  read(selector: EventSelector, afterSeq: number): EventBatch | Promise<EventBatch>
   /** Calls `wake` for each event, in the turn in which it is there to be read. Answers with the way to stop. */
-  listen(interest: Interest, wake: (seq: number) => void): () => void
+  listen(selector: EventSelector, wake: (seq: number) => void): () => void
   /** While a reader is served from `place`, nothing behind it is pruned. */
-  hold(place: number): Hold
+  pin(seq: number): Pin
   /** The lowest place that is held. */
-  lowestHeld(): number | null
+  lowestPinnedSeq(): number | null
   close(): void
 }
 
-export interface Hold {
-  moveTo(place: number): void
+export interface Pin {
+  moveTo(seq: number): void
   release(): void
 }
 
-export interface FeedOptions {
-  store: Pick<Events, 'eventBounds' | 'eventsAfter' | 'logAfter'>
-  bell: Bell
+export interface EventLogOptions {
+  store: Pick<EventStore, 'eventRange' | 'eventsAfter' | 'allEventsAfter'>
+  wakeSignal: WakeSignal
   log: { error(fields: object, message: string): void }
-  ringBytes?: number
+  maxBufferBytes?: number
 }
 
-const BATCH = 100
+const MAX_BATCH_EVENTS = 100
 /** A prompt may have a million characters. */
-const STORE_BATCH = 25
+const MAX_STORE_BATCH_EVENTS = 25
 /** A start reads so many of the newest events, for those who come back after a restart. */
-const WARM = 1000
-const RING_BYTES = 8 * 1024 * 1024
+const WARM_UP_EVENTS = 1000
+const MAX_BUFFER_BYTES = 8 * 1024 * 1024
 /** Without a ring the tail looks this often: another process may have written. */
 const RECHECK_MS = 5000
 /** Thousands may listen: so long at a time. */
@@ -69,130 +69,146 @@ const SLICE_MS = 5
 /** After a read that failed. */
 const RETRY_MS = 500
 /** A reader that has not moved for so long no longer keeps the log from being pruned. */
-const HOLD_MS = 60 * 60 * 1000
+const PIN_TIMEOUT_MS = 60 * 60 * 1000
 
-export async function createFeed({ store, bell, log, ringBytes = RING_BYTES }: FeedOptions): Promise<Feed> {
-  const bounds = await store.eventBounds()
-  const ring = createRing(Math.max(bounds.floor, bounds.head - WARM), ringBytes)
+export async function createEventLog({
+  store,
+  wakeSignal,
+  log,
+  maxBufferBytes = MAX_BUFFER_BYTES,
+}: EventLogOptions): Promise<EventLog> {
+  const range = await store.eventRange()
+  const buffer = createEventBuffer(Math.max(range.prunedUpTo, range.head - WARM_UP_EVENTS), maxBufferBytes)
   const listeners = new Map<string, Set<Listener>>()
-  const holds = new Set<{ place: number; movedAt: number }>()
+  const pins = new Set<{ seq: number; movedAt: number }>()
   const closing = new AbortController()
   const { signal } = closing
 
   async function tail(): Promise<void> {
     let failing = false
     while (!signal.aborted) {
-      const armed = bell.arm()
+      const waiter = wakeSignal.waiter()
       try {
-        let until = performance.now() + SLICE_MS
-        const { events, floor } = await store.logAfter(ring.head, STORE_BATCH)
+        let sliceEnd = performance.now() + SLICE_MS
+        const { events, prunedUpTo } = await store.allEventsAfter(buffer.head, MAX_STORE_BATCH_EVENTS)
         failing = false
-        if (floor > ring.head) skipTo(floor)
+        if (prunedUpTo > buffer.head) skipTo(prunedUpTo)
         for (const event of events) {
-          arrive(event)
-          if (performance.now() < until) continue
+          publish(event)
+          if (performance.now() < sliceEnd) continue
           await setImmediate()
-          until = performance.now() + SLICE_MS
+          sliceEnd = performance.now() + SLICE_MS
         }
-        if (events.length === STORE_BATCH) await setImmediate()
-        else await armed.rung(RECHECK_MS, signal)
+        if (events.length === MAX_STORE_BATCH_EVENTS) await setImmediate()
+        else await waiter.wait(RECHECK_MS, signal)
       } catch (error) {
         if (!failing) log.error({ err: error }, 'the event log could not be read; it is read again')
         failing = true
         await setTimeout(RETRY_MS, undefined, { signal }).catch(() => {})
       } finally {
-        armed.disarm()
+        waiter.cancel()
       }
     }
   }
 
-  function arrive(event: PredictionEvent): void {
-    ring.push(event)
+  function publish(event: PredictionEvent): void {
+    buffer.push(event)
     for (const topic of [event.prediction.appId, event.prediction.id])
-      for (const { interest, wake } of listeners.get(topic) ?? []) if (isFor(interest, event)) wake(event.seq)
+      for (const { selector, wake } of listeners.get(topic) ?? [])
+        if (matchesSelector(selector, event)) wake(event.seq)
   }
 
   /** Pruned while the process slept: each who listens reads the store, and is told. */
-  function skipTo(floor: number): void {
-    const skipped = ring.head + 1
-    ring.reset(floor)
-    for (const some of listeners.values()) for (const { wake } of some) wake(skipped)
+  function skipTo(prunedUpTo: number): void {
+    const firstSkippedSeq = buffer.head + 1
+    buffer.reset(prunedUpTo)
+    for (const topicListeners of listeners.values())
+      for (const { wake } of topicListeners) wake(firstSkippedSeq)
   }
 
   void tail()
 
   return {
     get head() {
-      return ring.head
+      return buffer.head
     },
-    get floor() {
-      return ring.floor
-    },
-
-    read(interest, after) {
-      if (after >= ring.floor)
-        return { ...ring.after(after, BATCH, event => isFor(interest, event)), prunedTo: null }
-      return readStore(interest, after)
+    get bufferedAfter() {
+      return buffer.bufferedAfter
     },
 
-    listen(interest, wake) {
-      const topic = topicOf(interest)
-      const listener = { interest, wake }
-      const some = listeners.get(topic) ?? new Set()
-      listeners.set(topic, some.add(listener))
+    read(selector, afterSeq) {
+      if (afterSeq >= buffer.bufferedAfter)
+        return {
+          ...buffer.read(afterSeq, MAX_BATCH_EVENTS, event => matchesSelector(selector, event)),
+          missedUpTo: null,
+        }
+      return readStore(selector, afterSeq)
+    },
+
+    listen(selector, wake) {
+      const topic = topicOf(selector)
+      const listener = { selector, wake }
+      const topicListeners = listeners.get(topic) ?? new Set()
+      listeners.set(topic, topicListeners.add(listener))
       return () => {
-        some.delete(listener)
-        if (some.size === 0) listeners.delete(topic)
+        topicListeners.delete(listener)
+        if (topicListeners.size === 0) listeners.delete(topic)
       }
     },
 
-    hold(place) {
-      const hold = { place, movedAt: Date.now() }
-      holds.add(hold)
+    pin(seq) {
+      const pin = { seq, movedAt: Date.now() }
+      pins.add(pin)
       return {
-        moveTo(to) {
-          if (to !== hold.place) Object.assign(hold, { place: to, movedAt: Date.now() })
+        moveTo(newSeq) {
+          if (newSeq !== pin.seq) Object.assign(pin, { seq: newSeq, movedAt: Date.now() })
         },
-        release: () => void holds.delete(hold),
+        release: () => void pins.delete(pin),
       }
     },
 
-    lowestHeld() {
+    lowestPinnedSeq() {
       let lowest: number | null = null
-      for (const { place, movedAt } of holds)
-        if (Date.now() - movedAt < HOLD_MS) lowest = Math.min(lowest ?? place, place)
+      for (const { seq, movedAt } of pins)
+        if (Date.now() - movedAt < PIN_TIMEOUT_MS) lowest = Math.min(lowest ?? seq, seq)
       return lowest
     },
 
     close: () => closing.abort(),
   }
 
-  async function readStore({ scope, predictionId, filter = {} }: Interest, after: number): Promise<Reading> {
-    const { events, through, floor } = await store.eventsAfter({
+  async function readStore(
+    { scope, predictionId, filter = {} }: EventSelector,
+    afterSeq: number,
+  ): Promise<EventBatch> {
+    const { events, scannedUpTo, prunedUpTo } = await store.eventsAfter({
       scope,
-      after,
-      limit: STORE_BATCH,
+      afterSeq,
+      limit: MAX_STORE_BATCH_EVENTS,
       ...(predictionId !== undefined && { predictionId }),
     })
     // What the tail has not read yet will wake whoever listens; nobody may be past it by then.
-    const { head } = ring
-    const prunedTo = after < floor ? floor : null
+    const { head } = buffer
+    const missedUpTo = afterSeq < prunedUpTo ? prunedUpTo : null
     return {
-      events: events.filter(event => event.seq <= head && matches(filter, event.prediction)),
-      through: Math.max(Math.min(through, head), prunedTo ?? 0),
-      prunedTo,
+      events: events.filter(event => event.seq <= head && matchesFilter(filter, event.prediction)),
+      scannedUpTo: Math.max(Math.min(scannedUpTo, head), missedUpTo ?? 0),
+      missedUpTo,
     }
   }
 }
 
 interface Listener {
-  interest: Interest
+  selector: EventSelector
   wake(seq: number): void
 }
 
-const topicOf = ({ scope, predictionId }: Interest): string => predictionId ?? scope.appId
+const topicOf = ({ scope, predictionId }: EventSelector): string => predictionId ?? scope.appId
 
-const isFor = ({ scope, predictionId, filter = {} }: Interest, { prediction }: PredictionEvent): boolean =>
-  sees(scope, prediction) &&
+const matchesSelector = (
+  { scope, predictionId, filter = {} }: EventSelector,
+  { prediction }: PredictionEvent,
+): boolean =>
+  canSee(scope, prediction) &&
   (predictionId === undefined || prediction.id === predictionId) &&
-  matches(filter, prediction)
+  matchesFilter(filter, prediction)

@@ -8,7 +8,7 @@ import { isFinal, type Prediction, type PredictionEvent } from '../domain/predic
 import type { Filter } from '../domain/prediction-filter.ts'
 import type { Store } from '../store/store.ts'
 import type { CursorsOf } from './cursor.ts'
-import type { Interest } from './event-log.ts'
+import type { EventSelector } from './event-log.ts'
 
 export type FeedItem =
   | { kind: 'event'; event: PredictionEvent }
@@ -18,7 +18,7 @@ export type FeedItem =
 export const GAP_REASONS = ['CURSOR_TOO_OLD', 'CURSOR_UNKNOWN'] as const
 export type GapReason = (typeof GAP_REASONS)[number]
 
-export interface Item {
+export interface FeedMessage {
   value: FeedItem | Prediction
   /** Behind it, where there is one to go on from. */
   cursor: string | null
@@ -26,79 +26,93 @@ export interface Item {
   isLast: boolean
 }
 
-export interface Beginning {
-  place: number
+export interface StartPosition {
+  seq: number
   /** Told before anything else. */
-  first: Item | null
+  initialMessage: FeedMessage | null
   /** From `place` on it is a replay: its end is told. */
-  replays: boolean
+  isReplay: boolean
 }
 
-export interface Source {
-  interest: Interest
+export interface SubscriptionSource {
+  selector: EventSelector
   /** Nothing behind it may be pruned before `begin`. */
-  from: number
-  begin(): Promise<Beginning>
-  itemOf(event: PredictionEvent): Item
+  pinSeq: number
+  resolveStart(): Promise<StartPosition>
+  toMessage(event: PredictionEvent): FeedMessage
   /** Stands for events that were pruned before they were told. */
-  gap(prunedTo: number): Promise<Item>
+  gapMessage(missedUpTo: number): Promise<FeedMessage>
   /** Everything up to `place` has been told. Null where nobody wants to know. */
-  caughtUp: ((place: number) => Item) | null
+  caughtUpMessage: ((seq: number) => FeedMessage) | null
 }
 
-export interface Sources {
+export interface SubscriptionSources {
   /** Every event in the scope that the filter lets through: from `after` on, or from now on if it is null. */
-  follow(scope: Scope, after: string | null, filter: Filter): Source
+  followFeed(scope: Scope, afterCursor: string | null, filter: Filter): SubscriptionSource
   /** The present state, then every later one, up to a final one. Null if there is no such prediction in the scope. */
-  watch(scope: Scope, id: string): Promise<Source | null>
+  watchPrediction(scope: Scope, id: string): Promise<SubscriptionSource | null>
 }
 
-export function createSources(store: Store, cursorsOf: CursorsOf): Sources {
+export function createSubscriptionSources(store: Store, cursorsOf: CursorsOf): SubscriptionSources {
   return {
-    follow(scope, after, filter) {
+    followFeed(scope, afterCursor, filter) {
       const cursors = cursorsOf(scope.appId)
-      const caughtUp = (place: number): Item => {
-        const cursor = cursors.sealHead(place)
+      const caughtUpMessage = (seq: number): FeedMessage => {
+        const cursor = cursors.encodeHead(seq)
         return { value: { kind: 'caught-up', cursor }, cursor, isLast: false }
       }
-      const gap = (reason: GapReason, place: number): Item => {
-        const cursor = cursors.sealHead(place)
+      const toGap = (reason: GapReason, seq: number): FeedMessage => {
+        const cursor = cursors.encodeHead(seq)
         return { value: { kind: 'gap', reason, cursor }, cursor, isLast: false }
       }
-      const seq = after === null ? null : cursors.open(after)
+      const startSeq = afterCursor === null ? null : cursors.decode(afterCursor)
       return {
-        interest: { scope, filter },
-        from: seq ?? Number.MAX_SAFE_INTEGER,
-        async begin() {
-          const { head, floor } = await store.eventBounds()
-          if (after === null) return { place: head, first: caughtUp(head), replays: false }
-          const reason = seq === null || seq > head ? 'CURSOR_UNKNOWN' : seq < floor ? 'CURSOR_TOO_OLD' : null
-          if (seq === null || reason !== null)
-            return { place: head, first: gap(reason ?? 'CURSOR_UNKNOWN', head), replays: false }
-          return { place: seq, first: null, replays: true }
+        selector: { scope, filter },
+        pinSeq: startSeq ?? Number.MAX_SAFE_INTEGER,
+        async resolveStart() {
+          const { head, prunedUpTo } = await store.eventRange()
+          if (afterCursor === null)
+            return { seq: head, initialMessage: caughtUpMessage(head), isReplay: false }
+          const reason =
+            startSeq === null || startSeq > head
+              ? 'CURSOR_UNKNOWN'
+              : startSeq < prunedUpTo
+                ? 'CURSOR_TOO_OLD'
+                : null
+          if (startSeq === null || reason !== null)
+            return { seq: head, initialMessage: toGap(reason ?? 'CURSOR_UNKNOWN', head), isReplay: false }
+          return { seq: startSeq, initialMessage: null, isReplay: true }
         },
-        itemOf: event => ({
+        toMessage: event => ({
           value: { kind: 'event', event },
-          cursor: cursors.seal(event.seq),
+          cursor: cursors.encode(event.seq),
           isLast: false,
         }),
-        gap: async prunedTo => gap('CURSOR_TOO_OLD', prunedTo),
-        caughtUp,
+        gapMessage: async missedUpTo => toGap('CURSOR_TOO_OLD', missedUpTo),
+        caughtUpMessage,
       }
     },
 
-    async watch(scope, id) {
+    async watchPrediction(scope, id) {
       const snapshot = await store.snapshot(scope, id)
       if (snapshot === null) return null
       const { prediction, head } = snapshot
-      const itemOf = (value: Prediction): Item => ({ value, cursor: null, isLast: isFinal(value.status) })
+      const snapshotMessage = (value: Prediction): FeedMessage => ({
+        value,
+        cursor: null,
+        isLast: isFinal(value.status),
+      })
       return {
-        interest: { scope, predictionId: id },
-        from: head,
-        begin: async () => ({ place: head, first: itemOf(prediction), replays: false }),
-        itemOf: event => itemOf(event.prediction),
-        gap: async () => itemOf((await store.get(scope, id)) ?? prediction),
-        caughtUp: null,
+        selector: { scope, predictionId: id },
+        pinSeq: head,
+        resolveStart: async () => ({
+          seq: head,
+          initialMessage: snapshotMessage(prediction),
+          isReplay: false,
+        }),
+        toMessage: event => snapshotMessage(event.prediction),
+        gapMessage: async () => snapshotMessage((await store.get(scope, id)) ?? prediction),
+        caughtUpMessage: null,
       }
     },
   }

@@ -7,7 +7,7 @@ import RelayPlugin from '@pothos/plugin-relay'
 import type { Context } from './context.ts'
 import { decodeId, encodeId } from './global-id.ts'
 import { badArgument } from './request-errors.ts'
-import type { FormFile } from './upload-file.ts'
+import type { UploadFile } from './upload-file.ts'
 
 export interface SchemaTypes {
   Context: Context
@@ -20,7 +20,7 @@ export interface SchemaTypes {
     DateTime: { Input: number; Output: number }
     URL: { Input: string; Output: string }
     JSON: { Input: unknown; Output: unknown }
-    File: { Input: FormFile; Output: never }
+    File: { Input: UploadFile; Output: never }
   }
 }
 
@@ -28,12 +28,12 @@ export interface SchemaTypes {
  * Marks a field, in its `extensions`, that depends on more than the item, the variables and the app: on the moment, or on
  * other rows. A subscription that selects one is executed for each who asks.
  */
-export const OWN = 'own'
+export const PER_SUBSCRIBER = 'own'
 
-const NODES = new Set(['Prediction', 'App', 'Upload'])
+const NODE_TYPES = new Set(['Prediction', 'App', 'Upload'])
 /** What is no id of any of them: asked for like one that is, and never there. */
-const NOTHING = { typename: 'Prediction', id: '' }
-const MOST_NODES = 100
+const MISSING_NODE = { typename: 'Prediction', id: '' }
+const MAX_NODES = 100
 
 /** What a field costs, beside those below it, that makes a query of its own. */
 export const QUERY_COST = 5
@@ -50,7 +50,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
     encodeGlobalID: (typename, id) => encodeId(typename, String(id)),
     decodeGlobalID: globalId => {
       const decoded = decodeId(globalId)
-      return NODES.has(decoded.typename) ? decoded : NOTHING
+      return NODE_TYPES.has(decoded.typename) ? decoded : MISSING_NODE
     },
     edgesFieldOptions: { nullable: false },
     nodeFieldOptions: { nullable: false },
@@ -59,7 +59,7 @@ export const builder = new SchemaBuilder<SchemaTypes>({
       complexity: ({ ids }) => ({ field: 1, multiplier: ids.length }),
       nullable: { list: false, items: true },
       resolve: (_root, { ids }, _context, _info, resolveNodes) => {
-        if (ids.length > MOST_NODES) throw badArgument('ids', `at most ${MOST_NODES}`)
+        if (ids.length > MAX_NODES) throw badArgument('ids', `at most ${MAX_NODES}`)
         return resolveNodes(ids)
       },
     },

@@ -6,9 +6,9 @@ import type { Prediction } from '../domain/prediction.ts'
 import { canceled } from '../domain/transitions.ts'
 import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
-import { forbidden } from './create-prediction.ts'
+import { checkSubmitPermission } from './create-prediction.ts'
 import { decodeIdOf } from './global-id.ts'
-import { type RefusalOf, refusals } from './mutation-errors.ts'
+import { type MutationErrorOf, mutationErrorTypes } from './mutation-errors.ts'
 import { PredictionType } from './prediction.ts'
 
 interface Cancellation {
@@ -26,8 +26,13 @@ const CancelPredictionPayload = builder.objectRef<Cancellation>('CancelPredictio
 })
 
 const CancelPredictionResult = builder.unionType('CancelPredictionResult', {
-  types: [CancelPredictionPayload, refusals.NOT_FOUND, refusals.ALREADY_FINISHED, refusals.FORBIDDEN],
-  resolveType: result => ('code' in result ? refusals[result.code] : CancelPredictionPayload),
+  types: [
+    CancelPredictionPayload,
+    mutationErrorTypes.NOT_FOUND,
+    mutationErrorTypes.ALREADY_FINISHED,
+    mutationErrorTypes.FORBIDDEN,
+  ],
+  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : CancelPredictionPayload),
 })
 
 const CancelPredictionInput = builder.inputType('CancelPredictionInput', {
@@ -42,17 +47,17 @@ builder.mutationField('cancelPrediction', t =>
     complexity: WRITE_COST,
     args: { input: t.arg({ type: CancelPredictionInput, required: true }) },
     resolve: (_root, { input }, context) =>
-      context.told(cancelPrediction(decodeIdOf('Prediction', input.id), context)),
+      context.countRejections(cancelPrediction(decodeIdOf('Prediction', input.id), context)),
   }),
 )
 
 async function cancelPrediction(
   id: string,
   context: Context,
-): Promise<Cancellation | RefusalOf<'NOT_FOUND' | 'ALREADY_FINISHED' | 'FORBIDDEN'>> {
+): Promise<Cancellation | MutationErrorOf<'NOT_FOUND' | 'ALREADY_FINISHED' | 'FORBIDDEN'>> {
   const { scope, store, now } = context
-  const barred = forbidden(context)
-  if (barred !== null) return barred
+  const denied = checkSubmitPermission(context)
+  if (denied !== null) return denied
   if ((await store.get(scope, id)) === null) return { code: 'NOT_FOUND' }
   const at = now()
   const changed = await store.change(id, canceled(at), at)

@@ -1,14 +1,14 @@
 /**
  * Micro-USD as an app sees it.
  */
-import { MICRO_USD } from '../domain/models.ts'
+import { MICROS_PER_USD } from '../domain/models.ts'
 import { builder } from './builder.ts'
 
 /** From micro-USD. */
 export const Cost = builder.objectRef<number>('Cost').implement({
   description: 'An amount of money.',
   fields: t => ({
-    amount: t.float({ resolve: micro => micro / MICRO_USD }),
+    amount: t.float({ resolve: micro => micro / MICROS_PER_USD }),
     currency: t.string({ description: 'ISO 4217; always USD.', resolve: () => 'USD' }),
   }),
 })

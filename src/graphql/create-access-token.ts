@@ -7,8 +7,8 @@ import { PERMISSIONS } from '../domain/access-scope.ts'
 import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import { decodeIdOf } from './global-id.ts'
-import { tagList } from './input-rules.ts'
-import { issuesOf, type RefusalOf, refusals } from './mutation-errors.ts'
+import { tagListSchema } from './input-rules.ts'
+import { type MutationErrorOf, mutationErrorTypes, toInputIssues } from './mutation-errors.ts'
 
 const PermissionEnum = builder.enumType('Permission', {
   values: {
@@ -38,12 +38,12 @@ const CreateAccessTokenInput = builder.inputType('CreateAccessTokenInput', {
 })
 type CreateAccessTokenInput = typeof CreateAccessTokenInput.$inferInput
 
-interface Minted {
+interface MintedToken {
   token: string
   expiresAt: number
 }
 
-const CreateAccessTokenPayload = builder.objectRef<Minted>('CreateAccessTokenPayload').implement({
+const CreateAccessTokenPayload = builder.objectRef<MintedToken>('CreateAccessTokenPayload').implement({
   fields: t => ({
     token: t.exposeString('token', { description: 'Used like a key: `Authorization: Bearer …`.' }),
     expiresAt: t.expose('expiresAt', { type: 'DateTime' }),
@@ -51,8 +51,8 @@ const CreateAccessTokenPayload = builder.objectRef<Minted>('CreateAccessTokenPay
 })
 
 const CreateAccessTokenResult = builder.unionType('CreateAccessTokenResult', {
-  types: [CreateAccessTokenPayload, refusals.INVALID_INPUT, refusals.FORBIDDEN],
-  resolveType: result => ('code' in result ? refusals[result.code] : CreateAccessTokenPayload),
+  types: [CreateAccessTokenPayload, mutationErrorTypes.INVALID_INPUT, mutationErrorTypes.FORBIDDEN],
+  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : CreateAccessTokenPayload),
 })
 
 builder.mutationField('createAccessToken', t =>
@@ -62,16 +62,16 @@ builder.mutationField('createAccessToken', t =>
     description:
       "A short-lived token for a browser, minted by the app's own server with its key: that key never leaves the server.",
     args: { input: t.arg({ type: CreateAccessTokenInput, required: true }) },
-    resolve: (_root, { input }, context) => context.told(createAccessToken(input, context)),
+    resolve: (_root, { input }, context) => context.countRejections(createAccessToken(input, context)),
   }),
 )
 
 const SECOND = 1000
 
-const request = z.object({
+const inputSchema = z.object({
   permissions: z.array(z.enum(PERMISSIONS)).min(1, 'expected at least one permission'),
   // An empty list might be meant for "none of them" or for "all of them".
-  tags: tagList.min(1, 'expected at least one tag, or none of this field').nullish(),
+  tags: tagListSchema.min(1, 'expected at least one tag, or none of this field').nullish(),
   predictionIds: z
     .array(z.string().transform(id => decodeIdOf('Prediction', id)))
     .min(1, 'expected at least one id, or none of this field')
@@ -84,21 +84,21 @@ const request = z.object({
 async function createAccessToken(
   input: CreateAccessTokenInput,
   { access, scope, store, tokens, now }: Context,
-): Promise<Minted | RefusalOf<'INVALID_INPUT' | 'FORBIDDEN'>> {
+): Promise<MintedToken | MutationErrorOf<'INVALID_INPUT' | 'FORBIDDEN'>> {
   if (access.grant !== null) return { code: 'FORBIDDEN' }
-  const judged = request.safeParse(input)
-  if (!judged.success) return { code: 'INVALID_INPUT', issues: issuesOf(judged.error) }
-  const { permissions, tags, predictionIds, maxSubmits, expiresInSeconds } = judged.data
+  const parsed = inputSchema.safeParse(input)
+  if (!parsed.success) return { code: 'INVALID_INPUT', issues: toInputIssues(parsed.error) }
+  const { permissions, tags, predictionIds, maxSubmits, expiresInSeconds } = parsed.data
   // As it is now: its end may have been changed since it came.
-  const key = await store.findKey(access.key)
+  const key = await store.findKey(access.keyPrefix)
   if (key === null) return { code: 'FORBIDDEN' }
-  const end = Math.floor((key.expiresAt ?? Number.POSITIVE_INFINITY) / SECOND)
-  const expiresAt = Math.min(Math.ceil(now() / SECOND) + expiresInSeconds, end) * SECOND
+  const keyExpirySeconds = Math.floor((key.expiresAt ?? Number.POSITIVE_INFINITY) / SECOND)
+  const expiresAt = Math.min(Math.ceil(now() / SECOND) + expiresInSeconds, keyExpirySeconds) * SECOND
   const token = await tokens.mint({
     appId: scope.appId,
-    key: access.key,
+    keyPrefix: access.keyPrefix,
     permissions: [...new Set(permissions)],
-    only: tags || predictionIds ? { tags: tags ?? [], ids: predictionIds ?? [] } : null,
+    restriction: tags || predictionIds ? { tags: tags ?? [], ids: predictionIds ?? [] } : null,
     maxSubmits,
     expiresAt,
   })

@@ -4,40 +4,40 @@
  */
 import { createHash } from 'node:crypto'
 import { stringify } from 'safe-stable-stringify'
-import { may, spaceOf } from '../domain/access-scope.ts'
+import { hasPermission, restrictionKeyOf } from '../domain/access-scope.ts'
 import { MODELS } from '../domain/models.ts'
 import type { Draft, Prediction } from '../domain/prediction.ts'
 import type { Context } from './context.ts'
-import { characters, MOST_TAGS, text } from './input-rules.ts'
-import type { Refusal, RefusalOf } from './mutation-errors.ts'
+import { countCharacters, MAX_TAGS, textSchema } from './input-rules.ts'
+import type { MutationError, MutationErrorOf } from './mutation-errors.ts'
 
-export type Asked = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retryOf' | 'uploadId'>
+export type PredictionRequest = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retryOf' | 'uploadId'>
 
 /** With those that whoever submits it must have. */
-export const taggedFor = ({ access }: Context, tags: readonly string[]): string[] => [
+export const addGrantTags = ({ access }: Context, tags: readonly string[]): string[] => [
   ...new Set([...(access.grant?.tags ?? []), ...tags]),
 ]
 
 /** The key's space is that of the scope: nobody learns from a key what somebody else has used it for. */
-export const requestOf = ({ scope }: Context, key: string | null, fingerprint: string) =>
-  key === null ? null : { space: spaceOf(scope), key, fingerprint }
+export const toIdempotency = ({ scope }: Context, key: string | null, fingerprint: string) =>
+  key === null ? null : { restrictionKey: restrictionKeyOf(scope), key, fingerprint }
 
-export async function accept(
-  asked: Asked,
-  idempotency: ReturnType<typeof requestOf>,
+export async function createPrediction(
+  request: PredictionRequest,
+  idempotency: ReturnType<typeof toIdempotency>,
   { scope, access, store, now }: Context,
-): Promise<{ prediction: Prediction; isNew: boolean } | Refusal> {
-  if (asked.tags.length > MOST_TAGS) return tooManyTags(asked)
+): Promise<{ prediction: Prediction; isNew: boolean } | MutationError> {
+  if (request.tags.length > MAX_TAGS) return tooManyTags(request)
   const { grant } = access
   const draft = {
-    ...asked,
+    ...request,
     appId: scope.appId,
-    space: spaceOf(scope),
-    token: grant?.token ?? null,
-    cost: MODELS[asked.model].price,
+    restrictionKey: restrictionKeyOf(scope),
+    tokenId: grant?.tokenId ?? null,
+    cost: MODELS[request.model].price,
   }
   const creation = await store.create(draft, idempotency, now(), grant ?? undefined)
-  if (creation.kind === 'refused') return creation.refusal
+  if (creation.kind === 'refused') return creation.violation
   const { kind, prediction } = creation
   return kind === 'conflict'
     ? { code: 'IDEMPOTENCY_CONFLICT', prediction }
@@ -45,26 +45,26 @@ export async function accept(
 }
 
 /** A retry has no tags of its own to be told of. */
-const tooManyTags = ({ retryOf }: Asked): RefusalOf<'INVALID_INPUT'> => ({
+const tooManyTags = ({ retryOf }: PredictionRequest): MutationErrorOf<'INVALID_INPUT'> => ({
   code: 'INVALID_INPUT',
   issues: [
     {
       path: ['input', retryOf === null ? 'tags' : 'id'],
-      message: `expected at most ${MOST_TAGS} tags, with those of the token`,
+      message: `expected at most ${MAX_TAGS} tags, with those of the token`,
     },
   ],
 })
 
 /** Null: it may. */
-export const forbidden = ({ access }: Context): RefusalOf<'FORBIDDEN'> | null =>
-  may(access, 'SUBMIT') ? null : { code: 'FORBIDDEN' }
+export const checkSubmitPermission = ({ access }: Context): MutationErrorOf<'FORBIDDEN'> | null =>
+  hasPermission(access, 'SUBMIT') ? null : { code: 'FORBIDDEN' }
 
 /** Idempotency keys are one space for everything that makes a prediction. */
-export const idempotencyKey = text
-  .refine(key => key !== '' && characters(key) <= 255, 'expected 1 to 255 characters')
+export const idempotencyKeySchema = textSchema
+  .refine(key => key !== '' && countCharacters(key) <= 255, 'expected 1 to 255 characters')
   .nullish()
   .transform(key => key ?? null)
 
 /** The same for the same input, in whatever order the keys of its metadata come. */
-export const fingerprint = (asked: object): string =>
-  createHash('sha256').update(stringify(asked)!).digest('hex')
+export const fingerprint = (request: object): string =>
+  createHash('sha256').update(stringify(request)!).digest('hex')

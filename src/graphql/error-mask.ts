@@ -9,20 +9,21 @@ export interface ErrorLog {
   error(fields: object, message: string): void
 }
 
-export function mask(error: unknown, log: ErrorLog): GraphQLError {
-  const known = error instanceof GraphQLError ? error : null
-  const cause = known === null ? error : (known.originalError ?? null)
-  if (known !== null && (cause === null || cause instanceof GraphQLError)) {
+export function maskError(error: unknown, log: ErrorLog): GraphQLError {
+  const graphqlError = error instanceof GraphQLError ? error : null
+  const cause = graphqlError === null ? error : (graphqlError.originalError ?? null)
+  if (graphqlError !== null && (cause === null || cause instanceof GraphQLError)) {
     // Yoga shows the error of its JSON parser here.
-    delete known.extensions.originalError
+    delete graphqlError.extensions.originalError
     // And takes what is no JSON for an answer of GraphQL's, with a 200.
-    if (known.extensions.code === 'BAD_REQUEST') Object.assign(known.extensions.http ?? {}, { spec: false })
-    return known
+    if (graphqlError.extensions.code === 'BAD_REQUEST')
+      Object.assign(graphqlError.extensions.http ?? {}, { spec: false })
+    return graphqlError
   }
-  log.error({ err: cause, path: known?.path }, 'unexpected error in a GraphQL operation')
+  log.error({ err: cause, path: graphqlError?.path }, 'unexpected error in a GraphQL operation')
   return new GraphQLError(REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message, {
-    nodes: known?.nodes ?? null,
-    path: known?.path ?? null,
+    nodes: graphqlError?.nodes ?? null,
+    path: graphqlError?.path ?? null,
     extensions: { code: 'INTERNAL_SERVER_ERROR' },
   })
 }

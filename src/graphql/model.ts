@@ -22,8 +22,8 @@ const Model = builder.objectRef<ModelCard>('Model').implement({
       description:
         "From submission to video: the median of the newest finished jobs, else the catalogue's figure.",
       resolve: async ({ model, expectedSeconds }, _args, { store }) => {
-        const usual = await store.usualDuration(model)
-        return usual === null ? expectedSeconds : Math.round(usual / 1000)
+        const medianMs = await store.medianDuration(model)
+        return medianMs === null ? expectedSeconds : Math.round(medianMs / 1000)
       },
     }),
   }),

@@ -2,21 +2,21 @@
  * A refusal is data: one type a reason, each an `Error`. Code, message and retryable come from the one table.
  */
 import type { z } from 'zod'
-import { REFUSALS, type RefusalCode } from '../domain/errors.ts'
+import { MUTATION_ERRORS, type MutationErrorCode } from '../domain/errors.ts'
 import type { Prediction } from '../domain/prediction.ts'
 import { builder } from './builder.ts'
 import { Cost } from './cost.ts'
 import { PredictionType } from './prediction.ts'
 
-export interface Issue {
+export interface InputIssue {
   /** Where in the mutation's arguments, from the outside in. */
   path: string[]
   message: string
 }
 
 /** Code → what its refusal carries besides. */
-interface Details {
-  INVALID_INPUT: { issues: Issue[] }
+interface MutationErrorDetails {
+  INVALID_INPUT: { issues: InputIssue[] }
   IDEMPOTENCY_CONFLICT: { prediction: Prediction }
   RATE_LIMITED: { retryAfterMs: number }
   QUEUE_FULL: object
@@ -26,59 +26,67 @@ interface Details {
   FORBIDDEN: object
   ALREADY_FINISHED: { prediction: Prediction }
 }
-export type RefusalOf<Code extends RefusalCode> = { [Each in Code]: { code: Each } & Details[Each] }[Code]
-export type Refusal = RefusalOf<RefusalCode>
+export type MutationErrorOf<Code extends MutationErrorCode> = {
+  [Each in Code]: { code: Each } & MutationErrorDetails[Each]
+}[Code]
+export type MutationError = MutationErrorOf<MutationErrorCode>
 
-const ErrorInterface = builder.interfaceRef<{ code: RefusalCode }>('Error').implement({
+const ErrorInterface = builder.interfaceRef<{ code: MutationErrorCode }>('Error').implement({
   description: 'Why something was refused.',
   fields: t => ({
     code: t.exposeString('code'),
-    message: t.string({ resolve: ({ code }) => REFUSALS[code].message }),
+    message: t.string({ resolve: ({ code }) => MUTATION_ERRORS[code].message }),
     retryable: t.boolean({
       description: 'Whether the same request may succeed later, unchanged.',
-      resolve: ({ code }) => REFUSALS[code].retryable,
+      resolve: ({ code }) => MUTATION_ERRORS[code].retryable,
     }),
   }),
 })
 
-const common = <Code extends RefusalCode>(code: Code) => ({
+const commonOptions = <Code extends MutationErrorCode>(code: Code) => ({
   interfaces: [ErrorInterface],
-  description: `${code}. ${REFUSALS[code].remedy}`,
+  description: `${code}. ${MUTATION_ERRORS[code].remedy}`,
 })
 
-const InputIssue = builder.objectRef<Issue>('InputIssue').implement({
+const InputIssue = builder.objectRef<InputIssue>('InputIssue').implement({
   fields: t => ({ path: t.exposeStringList('path'), message: t.exposeString('message') }),
 })
 
 /** Of a mutation's `input`: all at once, each with its path. */
-export const issuesOf = ({ issues }: z.ZodError): Issue[] =>
+export const toInputIssues = ({ issues }: z.ZodError): InputIssue[] =>
   issues.map(({ path, message }) => ({ path: ['input', ...path.map(String)], message }))
 
 /** Code → its type. */
-export const refusals = {
-  INVALID_INPUT: builder.objectRef<RefusalOf<'INVALID_INPUT'>>('InvalidInputError').implement({
-    ...common('INVALID_INPUT'),
+export const mutationErrorTypes = {
+  INVALID_INPUT: builder.objectRef<MutationErrorOf<'INVALID_INPUT'>>('InvalidInputError').implement({
+    ...commonOptions('INVALID_INPUT'),
     fields: t => ({ issues: t.expose('issues', { type: [InputIssue] }) }),
   }),
   IDEMPOTENCY_CONFLICT: builder
-    .objectRef<RefusalOf<'IDEMPOTENCY_CONFLICT'>>('IdempotencyConflictError')
+    .objectRef<MutationErrorOf<'IDEMPOTENCY_CONFLICT'>>('IdempotencyConflictError')
     .implement({
-      ...common('IDEMPOTENCY_CONFLICT'),
+      ...commonOptions('IDEMPOTENCY_CONFLICT'),
       fields: t => ({ prediction: t.expose('prediction', { type: PredictionType }) }),
     }),
-  RATE_LIMITED: builder.objectRef<RefusalOf<'RATE_LIMITED'>>('RateLimitedError').implement({
-    ...common('RATE_LIMITED'),
+  RATE_LIMITED: builder.objectRef<MutationErrorOf<'RATE_LIMITED'>>('RateLimitedError').implement({
+    ...commonOptions('RATE_LIMITED'),
     fields: t => ({ retryAfterMs: t.exposeInt('retryAfterMs') }),
   }),
-  QUEUE_FULL: builder.objectRef<RefusalOf<'QUEUE_FULL'>>('QueueFullError').implement(common('QUEUE_FULL')),
-  BUDGET_EXCEEDED: builder.objectRef<RefusalOf<'BUDGET_EXCEEDED'>>('BudgetExceededError').implement({
-    ...common('BUDGET_EXCEEDED'),
+  QUEUE_FULL: builder
+    .objectRef<MutationErrorOf<'QUEUE_FULL'>>('QueueFullError')
+    .implement(commonOptions('QUEUE_FULL')),
+  BUDGET_EXCEEDED: builder.objectRef<MutationErrorOf<'BUDGET_EXCEEDED'>>('BudgetExceededError').implement({
+    ...commonOptions('BUDGET_EXCEEDED'),
     fields: t => ({ budget: t.expose('budget', { type: Cost }), spent: t.expose('spent', { type: Cost }) }),
   }),
-  NOT_FOUND: builder.objectRef<RefusalOf<'NOT_FOUND'>>('NotFoundError').implement(common('NOT_FOUND')),
-  FORBIDDEN: builder.objectRef<RefusalOf<'FORBIDDEN'>>('ForbiddenError').implement(common('FORBIDDEN')),
-  ALREADY_FINISHED: builder.objectRef<RefusalOf<'ALREADY_FINISHED'>>('AlreadyFinishedError').implement({
-    ...common('ALREADY_FINISHED'),
+  NOT_FOUND: builder
+    .objectRef<MutationErrorOf<'NOT_FOUND'>>('NotFoundError')
+    .implement(commonOptions('NOT_FOUND')),
+  FORBIDDEN: builder
+    .objectRef<MutationErrorOf<'FORBIDDEN'>>('ForbiddenError')
+    .implement(commonOptions('FORBIDDEN')),
+  ALREADY_FINISHED: builder.objectRef<MutationErrorOf<'ALREADY_FINISHED'>>('AlreadyFinishedError').implement({
+    ...commonOptions('ALREADY_FINISHED'),
     fields: t => ({ prediction: t.expose('prediction', { type: PredictionType }) }),
   }),
-} satisfies Record<RefusalCode, unknown>
+} satisfies Record<MutationErrorCode, unknown>

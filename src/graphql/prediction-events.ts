@@ -3,12 +3,17 @@
  */
 
 import { EVENT_TYPES, type Prediction, type PredictionEvent } from '../domain/prediction.ts'
-import { type FeedItem, GAP_REASONS, type GapReason, type Source } from '../events/subscription-source.ts'
-import { builder, OWN } from './builder.ts'
+import {
+  type FeedItem,
+  GAP_REASONS,
+  type GapReason,
+  type SubscriptionSource,
+} from '../events/subscription-source.ts'
+import { builder, PER_SUBSCRIBER } from './builder.ts'
 import { decodeIdOf } from './global-id.ts'
-import { connectionOf, limitOf, pageCost } from './pagination.ts'
+import { pageCost, parseLimit, toConnection } from './pagination.ts'
 import { PredictionType } from './prediction.ts'
-import { filterOf, PredictionFilter, PredictionStatusEnum } from './prediction-filter.ts'
+import { PredictionFilter, PredictionStatusEnum, parseFilter } from './prediction-filter.ts'
 import { badArgument, requestError } from './request-errors.ts'
 
 const PredictionEventTypeEnum = builder.enumType('PredictionEventType', { values: EVENT_TYPES })
@@ -16,7 +21,7 @@ const PredictionEventTypeEnum = builder.enumType('PredictionEventType', { values
 const PredictionEventType = builder.objectRef<PredictionEvent>('PredictionEvent').implement({
   fields: t => ({
     cursor: t.string({
-      resolve: (event, _args, { cursorsOf }) => cursorsOf(event.prediction.appId).seal(event.seq),
+      resolve: (event, _args, { cursorsOf }) => cursorsOf(event.prediction.appId).encode(event.seq),
     }),
     type: t.expose('type', { type: PredictionEventTypeEnum }),
     prediction: t.expose('prediction', {
@@ -41,15 +46,15 @@ builder.objectField(PredictionType, 'history', t =>
       'Its events, oldest first, as far back as events are kept. 20 a page unless `first` says otherwise.',
     args: { first: t.arg.int(), after: t.arg.string() },
     complexity: pageCost,
-    extensions: { [OWN]: true },
+    extensions: { [PER_SUBSCRIBER]: true },
     resolve: async ({ id }, { first, after }, { scope, loaders, cursorsOf }) => {
       const cursors = cursorsOf(scope.appId)
-      const limit = limitOf('first', first)
-      const place = typeof after === 'string' ? cursors.open(after) : 0
-      if (place === null) throw badArgument('after', 'a cursor of this history')
-      const events = await loaders.history(place, limit + 1).load(id)
-      const edges = events.slice(0, limit).map(event => ({ cursor: cursors.seal(event.seq), node: event }))
-      return connectionOf(edges, { hasNextPage: events.length > limit, hasPreviousPage: place > 0 })
+      const limit = parseLimit('first', first)
+      const afterSeq = typeof after === 'string' ? cursors.decode(after) : 0
+      if (afterSeq === null) throw badArgument('after', 'a cursor of this history')
+      const events = await loaders.history(afterSeq, limit + 1).load(id)
+      const edges = events.slice(0, limit).map(event => ({ cursor: cursors.encode(event.seq), node: event }))
+      return toConnection(edges, { hasNextPage: events.length > limit, hasPreviousPage: afterSeq > 0 })
     },
   }),
 )
@@ -78,8 +83,8 @@ builder.queryField('feedCursor', t =>
   t.string({
     description:
       "The feed's head, read before any other field of its operation: a list read beside it, then predictionFeed(after: it), together miss nothing.",
-    resolve: async (_root, _args, { head, scope, store, cursorsOf }) =>
-      cursorsOf(scope.appId).sealHead(head ?? (await store.eventBounds()).head),
+    resolve: async (_root, _args, { headSeq, scope, store, cursorsOf }) =>
+      cursorsOf(scope.appId).encodeHead(headSeq ?? (await store.eventRange()).head),
   }),
 )
 
@@ -90,9 +95,9 @@ builder.subscriptionFields(t => ({
       'Its present state at once, then every change while connected; completed after a final state.',
     args: { id: t.arg.id({ required: true }) },
     subscribe: async (_root, { id }, { scope, sources }) => {
-      const source = await sources.watch(scope, decodeIdOf('Prediction', id))
+      const source = await sources.watchPrediction(scope, decodeIdOf('Prediction', id))
       if (source === null) throw requestError('NOT_FOUND')
-      return readByBroadcast(source)
+      return asSubscribeResult(source)
     },
     resolve: prediction => prediction as unknown as Prediction,
   }),
@@ -103,7 +108,7 @@ builder.subscriptionFields(t => ({
       "Every change to the app's predictions that the filter lets through, in order, each once: from right behind `after`, or from now on.",
     args: { after: t.arg.string(), filter: t.arg({ type: PredictionFilter }) },
     subscribe: (_root, { after, filter }, { scope, sources, lastEventId }) =>
-      readByBroadcast(sources.follow(scope, lastEventId ?? after ?? null, filterOf(filter))),
+      asSubscribeResult(sources.followFeed(scope, lastEventId ?? after ?? null, parseFilter(filter))),
     resolve: (value: unknown) => {
       const item = value as FeedItem
       return item.kind === 'event' ? item.event : item
@@ -112,7 +117,7 @@ builder.subscriptionFields(t => ({
 }))
 
 /** GraphQL wants something to iterate over; whoever executes a subscription here reads the source itself. */
-const readByBroadcast = (source: Source): Source & AsyncIterable<unknown> =>
+const asSubscribeResult = (source: SubscriptionSource): SubscriptionSource & AsyncIterable<unknown> =>
   Object.assign(source, {
     [Symbol.asyncIterator]: () => {
       throw new Error('a source is read by the broadcast alone')

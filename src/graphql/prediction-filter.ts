@@ -36,19 +36,19 @@ export const PredictionFilter = builder.inputType('PredictionFilter', {
   }),
 })
 
-const MOST_VALUES = 100
+const MAX_VALUES_PER_FIELD = 100
 
 /** @throws request error BAD_ARGUMENT */
-export function filterOf(given: typeof PredictionFilter.$inferInput | null | undefined): Filter {
-  for (const [field, value] of Object.entries(given ?? {}))
-    if (Array.isArray(value) && value.length > MOST_VALUES)
-      throw badArgument(`filter.${field}`, `at most ${MOST_VALUES} values`)
+export function parseFilter(input: typeof PredictionFilter.$inferInput | null | undefined): Filter {
+  for (const [field, value] of Object.entries(input ?? {}))
+    if (Array.isArray(value) && value.length > MAX_VALUES_PER_FIELD)
+      throw badArgument(`filter.${field}`, `at most ${MAX_VALUES_PER_FIELD} values`)
   return {
-    ids: given?.ids?.map(id => decodeIdOf('Prediction', id)),
-    statuses: given?.statuses ?? undefined,
-    models: given?.models ?? undefined,
-    tags: given?.tags ?? undefined,
-    createdAfter: given?.createdAfter ?? undefined,
-    createdBefore: given?.createdBefore ?? undefined,
+    ids: input?.ids?.map(id => decodeIdOf('Prediction', id)),
+    statuses: input?.statuses ?? undefined,
+    models: input?.models ?? undefined,
+    tags: input?.tags ?? undefined,
+    createdAfter: input?.createdAfter ?? undefined,
+    createdBefore: input?.createdBefore ?? undefined,
   }
 }

@@ -2,14 +2,14 @@
  * The prediction as an app sees it, and the reading of one and of many.
  */
 import { GRAPHQL_MAX_INT } from 'graphql'
-import { ENDINGS, PREDICTION_ERRORS, type PredictionErrorCode } from '../domain/errors.ts'
+import { PREDICTION_ERROR_CODES, PREDICTION_ERRORS, type PredictionErrorCode } from '../domain/errors.ts'
 import type { Input, Output, Prediction } from '../domain/prediction.ts'
-import { builder, OWN, QUERY_COST } from './builder.ts'
+import { builder, PER_SUBSCRIBER, QUERY_COST } from './builder.ts'
 import { Cost } from './cost.ts'
 import { decodeIdOf } from './global-id.ts'
 import { VideoModelEnum } from './model.ts'
-import { connectionOf, pageCost, pageOf, placeCursor } from './pagination.ts'
-import { filterOf, PredictionFilter, PredictionStatusEnum } from './prediction-filter.ts'
+import { encodeListCursor, pageCost, parsePageArguments, toConnection } from './pagination.ts'
+import { PredictionFilter, PredictionStatusEnum, parseFilter } from './prediction-filter.ts'
 
 export const PredictionType = builder.objectRef<Prediction>('Prediction')
 
@@ -18,7 +18,8 @@ const PredictionInput = builder.objectRef<Input>('PredictionInput').implement({
     imageUrl: t.field({
       type: 'URL',
       description: "Of an upload it is the upload's own.",
-      resolve: ({ imageUrl }, _args, { urlOf }) => (imageUrl.startsWith('/') ? urlOf(imageUrl) : imageUrl),
+      resolve: ({ imageUrl }, _args, { publicUrl }) =>
+        imageUrl.startsWith('/') ? publicUrl(imageUrl) : imageUrl,
     }),
     prompt: t.exposeString('prompt'),
     negativePrompt: t.exposeString('negativePrompt', { nullable: true }),
@@ -40,13 +41,13 @@ const VideoOutput = builder.objectRef<Output>('VideoOutput').implement({
   }),
 })
 
-const PredictionErrorCodeEnum = builder.enumType('PredictionErrorCode', { values: PREDICTION_ERRORS })
+const PredictionErrorCodeEnum = builder.enumType('PredictionErrorCode', { values: PREDICTION_ERROR_CODES })
 
 const PredictionError = builder.objectRef<PredictionErrorCode>('PredictionError').implement({
   fields: t => ({
     code: t.field({ type: PredictionErrorCodeEnum, resolve: code => code }),
-    message: t.string({ resolve: code => ENDINGS[code].message }),
-    retryable: t.boolean({ resolve: code => ENDINGS[code].retryable }),
+    message: t.string({ resolve: code => PREDICTION_ERRORS[code].message }),
+    retryable: t.boolean({ resolve: code => PREDICTION_ERRORS[code].retryable }),
   }),
 })
 
@@ -56,7 +57,7 @@ const PredictionTimings = builder.objectRef<Prediction>('PredictionTimings').imp
     queueMs: t.int({
       nullable: true,
       description: 'Created to submitted.',
-      resolve: p => span(p.createdAt, p.submittedAt),
+      resolve: p => elapsedMs(p.createdAt, p.submittedAt),
     }),
     inferenceMs: t.int({
       nullable: true,
@@ -66,7 +67,7 @@ const PredictionTimings = builder.objectRef<Prediction>('PredictionTimings').imp
     totalMs: t.int({
       nullable: true,
       description: 'Created to finished.',
-      resolve: p => span(p.createdAt, p.finishedAt),
+      resolve: p => elapsedMs(p.createdAt, p.finishedAt),
     }),
   }),
 })
@@ -75,8 +76,8 @@ builder.node(PredictionType, {
   description: 'One video that was asked for.',
   id: { resolve: prediction => prediction.id },
   isTypeOf: value => typeof value === 'object' && value !== null && 'upstreamId' in value,
-  loadManyWithoutCache: async (ids, { scope, store, turn }) => {
-    await turn(scope.appId)
+  loadManyWithoutCache: async (ids, { scope, store, nextSlice }) => {
+    await nextSlice(scope.appId)
     return store.getMany(scope, ids)
   },
   fields: t => ({
@@ -96,7 +97,7 @@ builder.node(PredictionType, {
     queuePosition: t.int({
       nullable: true,
       description: 'As of reading; 1 is next; null unless it waits in the queue.',
-      extensions: { [OWN]: true },
+      extensions: { [PER_SUBSCRIBER]: true },
       complexity: QUERY_COST,
       resolve: (prediction, _args, { loaders }) =>
         prediction.status === 'QUEUED' ? loaders.queuePositions.load(prediction.id) : null,
@@ -116,7 +117,7 @@ builder.node(PredictionType, {
       type: PredictionType,
       nullable: true,
       complexity: 2,
-      extensions: { [OWN]: true },
+      extensions: { [PER_SUBSCRIBER]: true },
       resolve: ({ retryOf }, _args, { loaders }) =>
         retryOf === null ? null : loaders.predictions.load(retryOf),
     }),
@@ -151,14 +152,17 @@ builder.queryFields(t => ({
         const { field, multiplier } = pageCost(page)
         return { field: field + (filter?.ids?.length ?? 0), multiplier }
       },
-      resolve: async (_root, { filter, ...page }, { scope, store, turn }) => {
-        await turn(scope.appId)
-        const { predictions, ...more } = await store.list(scope, {
-          ...pageOf(page),
-          filter: filterOf(filter),
+      resolve: async (_root, { filter, ...page }, { scope, store, nextSlice }) => {
+        await nextSlice(scope.appId)
+        const { predictions, ...pageInfo } = await store.list(scope, {
+          ...parsePageArguments(page),
+          filter: parseFilter(filter),
         })
-        const edges = predictions.map(prediction => ({ cursor: placeCursor(prediction), node: prediction }))
-        return connectionOf(edges, more)
+        const edges = predictions.map(prediction => ({
+          cursor: encodeListCursor(prediction),
+          node: prediction,
+        }))
+        return toConnection(edges, pageInfo)
       },
     },
     { name: 'PredictionConnection' },
@@ -167,5 +171,5 @@ builder.queryFields(t => ({
 }))
 
 /** As far as an Int goes, some 24 days. */
-const span = (from: number, to: number | null) =>
+const elapsedMs = (from: number, to: number | null) =>
   to === null ? null : Math.min(Math.max(0, to - from), GRAPHQL_MAX_INT)

@@ -9,6 +9,6 @@ export const requestError = (
   message: string = REQUEST_ERRORS[code].message,
 ): GraphQLError => new GraphQLError(message, { extensions: { code } })
 
-/** @param limits what is allowed, to stand behind "expected" */
-export const badArgument = (argument: string, limits: string): GraphQLError =>
-  requestError('BAD_ARGUMENT', `${argument}: expected ${limits}`)
+/** @param expected what is allowed, to stand behind "expected" */
+export const badArgument = (argument: string, expected: string): GraphQLError =>
+  requestError('BAD_ARGUMENT', `${argument}: expected ${expected}`)

@@ -4,7 +4,7 @@
 import { GraphQLError, type ValueNode, valueFromASTUntyped } from 'graphql'
 import { z } from 'zod'
 import { builder } from './builder.ts'
-import { isFormFile } from './upload-file.ts'
+import { isUploadFile } from './upload-file.ts'
 
 /** With days that exist. */
 const rfc3339 = z.iso.datetime({ offset: true })
@@ -41,7 +41,7 @@ builder.scalarType('File', {
     throw new GraphQLError('File: only ever an input')
   },
   parseValue(value) {
-    if (!isFormFile(value)) throw new GraphQLError('File: expected a file of a GraphQL multipart request')
+    if (!isUploadFile(value)) throw new GraphQLError('File: expected a file of a GraphQL multipart request')
     return value
   },
 })

@@ -15,10 +15,10 @@ import type { GraphQLInterfaceType, GraphQLSchema } from 'graphql'
 import { builder } from './builder.ts'
 import { encodeId } from './global-id.ts'
 
-export const schema = withIdsAtOnce(builder.toSchema())
+export const schema = withSynchronousIds(builder.toSchema())
 
 /** Relay's plugin makes a promise of each id, and so of each page and each event. */
-function withIdsAtOnce(schema: GraphQLSchema): GraphQLSchema {
+function withSynchronousIds(schema: GraphQLSchema): GraphQLSchema {
   for (const type of schema.getPossibleTypes(schema.getType('Node') as GraphQLInterfaceType))
     type.getFields().id!.resolve = ({ id }: { id: string }) => encodeId(type.name, id)
   return schema

@@ -3,17 +3,24 @@
  * Invariant: what passes is within the documented ranges, and nothing but the row decides that it will be sent.
  */
 import { z } from 'zod'
-import { MODELS, SEED } from '../domain/models.ts'
+import { MODELS, SEED_RANGE } from '../domain/models.ts'
 import type { Prediction } from '../domain/prediction.ts'
-import { uploadPath } from '../domain/upload.ts'
+import { previewPath } from '../domain/upload.ts'
 import { isWebUrl } from '../domain/web-url.ts'
 import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
-import { accept, fingerprint, forbidden, idempotencyKey, requestOf, taggedFor } from './create-prediction.ts'
+import {
+  addGrantTags,
+  checkSubmitPermission,
+  createPrediction,
+  fingerprint,
+  idempotencyKeySchema,
+  toIdempotency,
+} from './create-prediction.ts'
 import { decodeIdOf } from './global-id.ts'
-import { characters, tagList, text } from './input-rules.ts'
+import { countCharacters, tagListSchema, textSchema } from './input-rules.ts'
 import { VideoModelEnum } from './model.ts'
-import { issuesOf, type Refusal, refusals } from './mutation-errors.ts'
+import { type MutationError, mutationErrorTypes, toInputIssues } from './mutation-errors.ts'
 import { PredictionType } from './prediction.ts'
 
 const ImageInput = builder.inputType('ImageInput', {
@@ -53,15 +60,15 @@ const SubmitVideoPayload = builder.objectRef<{ prediction: Prediction }>('Submit
 const SubmitVideoResult = builder.unionType('SubmitVideoResult', {
   types: [
     SubmitVideoPayload,
-    refusals.INVALID_INPUT,
-    refusals.IDEMPOTENCY_CONFLICT,
-    refusals.RATE_LIMITED,
-    refusals.QUEUE_FULL,
-    refusals.BUDGET_EXCEEDED,
-    refusals.NOT_FOUND,
-    refusals.FORBIDDEN,
+    mutationErrorTypes.INVALID_INPUT,
+    mutationErrorTypes.IDEMPOTENCY_CONFLICT,
+    mutationErrorTypes.RATE_LIMITED,
+    mutationErrorTypes.QUEUE_FULL,
+    mutationErrorTypes.BUDGET_EXCEEDED,
+    mutationErrorTypes.NOT_FOUND,
+    mutationErrorTypes.FORBIDDEN,
   ],
-  resolveType: result => ('code' in result ? refusals[result.code] : SubmitVideoPayload),
+  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : SubmitVideoPayload),
 })
 
 builder.mutationField('submitVideo', t =>
@@ -71,80 +78,86 @@ builder.mutationField('submitVideo', t =>
       'Accepts a job. It is on disk when this answers; watch it with predictionUpdated or predictionFeed.',
     complexity: WRITE_COST,
     args: { input: t.arg({ type: SubmitVideoInput, required: true }) },
-    resolve: (_root, { input }, context) => context.told(submitVideo(input, context)),
+    resolve: (_root, { input }, context) => context.countRejections(submitVideo(input, context)),
   }),
 )
 
 async function submitVideo(
   input: SubmitVideoInput,
   context: Context,
-): Promise<{ prediction: Prediction } | Refusal> {
-  const barred = forbidden(context)
-  if (barred !== null) return barred
-  const judged = submission.safeParse(input)
-  if (!judged.success) return { code: 'INVALID_INPUT', issues: issuesOf(judged.error) }
-  const { idempotencyKey: key, image, tags, metadata, model, ...rest } = judged.data
-  const source = await sourceOf(image, context)
-  if (source === null) return { code: 'NOT_FOUND' }
+): Promise<{ prediction: Prediction } | MutationError> {
+  const denied = checkSubmitPermission(context)
+  if (denied !== null) return denied
+  const parsed = inputSchema.safeParse(input)
+  if (!parsed.success) return { code: 'INVALID_INPUT', issues: toInputIssues(parsed.error) }
+  const { idempotencyKey: key, image, tags, metadata, model, ...rest } = parsed.data
+  const imageSource = await resolveImage(image, context)
+  if (imageSource === null) return { code: 'NOT_FOUND' }
 
-  const { imageUrl, ...uploaded } = source
-  const asked = {
+  const { imageUrl, ...uploaded } = imageSource
+  const request = {
     model,
     input: { imageUrl, ...rest },
-    tags: taggedFor(context, tags),
+    tags: addGrantTags(context, tags),
     metadata,
     ...uploaded,
   }
-  const idempotency = requestOf(context, key, fingerprint(asked))
-  const accepted = await accept({ uploadId: null, ...asked, retryOf: null }, idempotency, context)
-  if ('isNew' in accepted && accepted.isNew) noticeLength(context, accepted.prediction)
-  return accepted
+  const idempotency = toIdempotency(context, key, fingerprint(request))
+  const result = await createPrediction({ uploadId: null, ...request, retryOf: null }, idempotency, context)
+  if ('isNew' in result && result.isNew) logLongPrompt(context, result.prediction)
+  return result
 }
 
 /** Null: there is no upload of that id here, be it that it was never here, is another app's, or has expired. */
-async function sourceOf(
+async function resolveImage(
   { url, uploadId }: { url?: string | undefined; uploadId?: string | undefined },
   { store, scope, now }: Context,
 ): Promise<{ imageUrl: string; uploadId?: string } | null> {
   // What it stands for must stay what it was before there were uploads: an idempotency key outlives an upgrade.
   if (url !== undefined) return { imageUrl: url }
-  const [upload] = await store.uploads(scope, [decodeIdOf('Upload', uploadId ?? '')], now())
-  return upload ? { imageUrl: uploadPath(upload.address), uploadId: upload.id } : null
+  const [upload] = await store.getUploads(scope, [decodeIdOf('Upload', uploadId ?? '')], now())
+  return upload ? { imageUrl: previewPath(upload.previewToken), uploadId: upload.id } : null
 }
 
-const METADATA_BYTES = 4096
+const MAX_METADATA_BYTES = 4096
 /** Far over what any host of these models takes. A page has a hundred of them, and they are kept. */
-const MOST_PROMPT = 5000
-const MOST_URL = 4096
+const MAX_PROMPT_CHARACTERS = 5000
+const MAX_URL_CHARACTERS = 4096
 
-const upTo = (most: number) =>
-  text.refine(value => characters(value) <= most, `expected at most ${most} characters`)
+const textUpTo = (maxCharacters: number) =>
+  textSchema.refine(
+    value => countCharacters(value) <= maxCharacters,
+    `expected at most ${maxCharacters} characters`,
+  )
 
-const absent = <Value>(value: Value | null | undefined): Value | null => value ?? null
+const undefinedToNull = <Value>(value: Value | null | undefined): Value | null => value ?? null
 
-const submission = z
+const inputSchema = z
   .object({
     model: z.custom<SubmitVideoInput['model']>(),
     image: z.object({
-      url: upTo(MOST_URL).refine(isWebUrl, 'expected an http:// or https:// URL').optional(),
+      url: textUpTo(MAX_URL_CHARACTERS).refine(isWebUrl, 'expected an http:// or https:// URL').optional(),
       uploadId: z.string().optional(),
     }),
-    prompt: upTo(MOST_PROMPT).refine(value => value.trim() !== '', 'expected some text'),
-    negativePrompt: upTo(MOST_PROMPT)
+    prompt: textUpTo(MAX_PROMPT_CHARACTERS).refine(value => value.trim() !== '', 'expected some text'),
+    negativePrompt: textUpTo(MAX_PROMPT_CHARACTERS)
       .nullish()
       .transform(value => (value?.trim() ? value : null)),
     duration: z.number(),
     enablePromptExpansion: z.boolean(),
     seed: z
       .number()
-      .refine(seed => seed >= SEED.min && seed <= SEED.max, `expected ${SEED.min} to ${SEED.max}`),
-    idempotencyKey,
-    tags: tagList.nullish().transform(tags => tags ?? []),
+      .refine(
+        seed => seed >= SEED_RANGE.min && seed <= SEED_RANGE.max,
+        `expected ${SEED_RANGE.min} to ${SEED_RANGE.max}`,
+      ),
+    idempotencyKey: idempotencyKeySchema,
+    tags: tagListSchema.nullish().transform(tags => tags ?? []),
     metadata: z
       .unknown()
-      .refine(value => bytesOf(value) <= METADATA_BYTES, 'expected at most 4 KiB of JSON')
+      .refine(value => jsonBytes(value) <= MAX_METADATA_BYTES, 'expected at most 4 KiB of JSON')
       .nullish()
-      .transform(absent),
+      .transform(undefinedToNull),
   })
   .superRefine(({ model, duration }, context) => {
     const { durations } = MODELS[model]
@@ -157,7 +170,7 @@ const submission = z
   })
 
 /** As JSON; endless, where it is nested too deep to be written. */
-function bytesOf(value: unknown): number {
+function jsonBytes(value: unknown): number {
   try {
     return Buffer.byteLength(JSON.stringify(value ?? null))
   } catch {
@@ -166,11 +179,11 @@ function bytesOf(value: unknown): number {
 }
 
 /** Other hosts of these models state such limits, this upstream does not: worth knowing, no reason to refuse. */
-function noticeLength({ notice, scope }: Context, { id, input }: Prediction): void {
-  const prompt = characters(input.prompt)
-  const negativePrompt = characters(input.negativePrompt ?? '')
+function logLongPrompt({ logNotice, scope }: Context, { id, input }: Prediction): void {
+  const prompt = countCharacters(input.prompt)
+  const negativePrompt = countCharacters(input.negativePrompt ?? '')
   if (prompt > 800 || negativePrompt > 500)
-    notice(
+    logNotice(
       { app: scope.appId, prediction: id, prompt, negativePrompt },
       'longer, in characters, than other hosts of this model take',
     )

@@ -3,30 +3,30 @@
  * Invariant: whoever uploads sees its upload, and so does all of its app that sees everything; nobody else.
  */
 import { createHash } from 'node:crypto'
-import { mayUpload, spaceOf } from '../domain/access-scope.ts'
-import { MOST_IMAGE_BYTES, readImage } from '../domain/image-format.ts'
-import { type Image, type Upload, uploadPath } from '../domain/upload.ts'
+import { mayUpload, restrictionKeyOf } from '../domain/access-scope.ts'
+import { MAX_IMAGE_BYTES, parseImageHeader } from '../domain/image-format.ts'
+import { previewPath, type Upload, type UploadedImage } from '../domain/upload.ts'
 import { builder, QUERY_COST, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
-import { type RefusalOf, refusals } from './mutation-errors.ts'
-import type { FormFile } from './upload-file.ts'
+import { type MutationErrorOf, mutationErrorTypes } from './mutation-errors.ts'
+import type { UploadFile } from './upload-file.ts'
 
 const UploadType = builder.objectRef<Upload>('Upload')
 
 builder.node(UploadType, {
   description: 'An image that was uploaded, for `image: { uploadId }`. The same bytes are the same upload.',
   id: { resolve: upload => upload.id },
-  isTypeOf: value => typeof value === 'object' && value !== null && 'address' in value,
-  loadManyWithoutCache: async (ids, { scope, store, now, turn }) => {
-    await turn(scope.appId)
-    return store.uploads(scope, ids, now())
+  isTypeOf: value => typeof value === 'object' && value !== null && 'previewToken' in value,
+  loadManyWithoutCache: async (ids, { scope, store, now, nextSlice }) => {
+    await nextSlice(scope.appId)
+    return store.getUploads(scope, ids, now())
   },
   fields: t => ({
     url: t.field({
       type: 'URL',
       description: 'For previews: whoever has it may look at the image.',
       complexity: QUERY_COST,
-      resolve: ({ address }, _args, { urlOf }) => urlOf(uploadPath(address)),
+      resolve: ({ previewToken }, _args, { publicUrl }) => publicUrl(previewPath(previewToken)),
     }),
     contentType: t.exposeString('contentType', { description: 'By its bytes.' }),
     width: t.exposeInt('width', { description: 'Pixels as they are stored, before any rotation.' }),
@@ -55,8 +55,13 @@ const UploadImagePayload = builder.objectRef<{ upload: Upload }>('UploadImagePay
 })
 
 const UploadImageResult = builder.unionType('UploadImageResult', {
-  types: [UploadImagePayload, refusals.INVALID_INPUT, refusals.RATE_LIMITED, refusals.FORBIDDEN],
-  resolveType: result => ('code' in result ? refusals[result.code] : UploadImagePayload),
+  types: [
+    UploadImagePayload,
+    mutationErrorTypes.INVALID_INPUT,
+    mutationErrorTypes.RATE_LIMITED,
+    mutationErrorTypes.FORBIDDEN,
+  ],
+  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : UploadImagePayload),
 })
 
 builder.mutationField('uploadImage', t =>
@@ -66,49 +71,53 @@ builder.mutationField('uploadImage', t =>
       'Keeps an image for seven days. By a GraphQL multipart request that has this field alone; the same image again is the same upload, kept longer.',
     complexity: WRITE_COST,
     args: { input: t.arg({ type: UploadImageInput, required: true }) },
-    resolve: (_root, { input }, context) => context.told(uploadImage(input.file, context)),
+    resolve: (_root, { input }, context) => context.countRejections(uploadImage(input.file, context)),
   }),
 )
 
 async function uploadImage(
-  file: FormFile,
+  file: UploadFile,
   context: Context,
-): Promise<{ upload: Upload } | RefusalOf<'INVALID_INPUT' | 'RATE_LIMITED' | 'FORBIDDEN'>> {
-  const { scope, store, mostUploadBytes, now, turn } = context
+): Promise<{ upload: Upload } | MutationErrorOf<'INVALID_INPUT' | 'RATE_LIMITED' | 'FORBIDDEN'>> {
+  const { scope, store, maxUploadBytesPerApp, now, nextSlice } = context
   if (!mayUpload(context.access)) return { code: 'FORBIDDEN' }
   const data = file.read()
   if (data === null) return invalid('expected at most 25 MB')
   // To hash 25 MB takes 14 ms (measured).
-  await turn(scope.appId)
-  const image = imageIn(data, scope.appId)
+  await nextSlice(scope.appId)
+  const image = parseImage(data, scope.appId)
   if (typeof image === 'string') return invalid(image)
-  if (image.bytes > mostUploadBytes)
-    return invalid(`expected at most ${mostUploadBytes} bytes, what an app may keep`)
-  const keeping = await store.keepUpload({ image, space: spaceOf(scope), data }, mostUploadBytes, now())
+  if (image.bytes > maxUploadBytesPerApp)
+    return invalid(`expected at most ${maxUploadBytesPerApp} bytes, what an app may keep`)
+  const result = await store.saveUpload(
+    { image, restrictionKey: restrictionKeyOf(scope), data },
+    maxUploadBytesPerApp,
+    now(),
+  )
   // What expires makes room: it is a matter of time.
-  if (keeping.kind === 'refused') return { code: 'RATE_LIMITED', retryAfterMs: keeping.retryAfterMs }
-  return { upload: keeping.upload }
+  if (result.kind === 'refused') return { code: 'RATE_LIMITED', retryAfterMs: result.retryAfterMs }
+  return { upload: result.upload }
 }
 
 /** Some have megabytes of other things before their sides; more would hold up everybody (25 MB: 100 ms, measured). */
-const HEAD_BYTES = 4 * 1024 * 1024
+const MAX_HEAD_BYTES = 4 * 1024 * 1024
 /** A JPEG's most. Others may say more than an Int can hold. */
-const MOST_SIDE = 65_535
+const MAX_SIDE_PIXELS = 65_535
 
 /** Or what is wrong with it. */
-function imageIn(data: Buffer, appId: Image['appId']): Image | string {
+function parseImage(data: Buffer, appId: UploadedImage['appId']): UploadedImage | string {
   if (data.length === 0) return 'expected a file that is not empty'
-  if (data.length > MOST_IMAGE_BYTES) return 'expected at most 25 MB'
-  const head = readImage(data.subarray(0, HEAD_BYTES))
+  if (data.length > MAX_IMAGE_BYTES) return 'expected at most 25 MB'
+  const head = parseImageHeader(data.subarray(0, MAX_HEAD_BYTES))
   if (head === null) return 'expected a JPEG, PNG, WebP or BMP'
   const { type: contentType, width, height } = head
   if (width === null || height === null) return 'expected an image that says its width and height'
-  if (Math.max(width, height) > MOST_SIDE) return `expected sides of at most ${MOST_SIDE} pixels`
+  if (Math.max(width, height) > MAX_SIDE_PIXELS) return `expected sides of at most ${MAX_SIDE_PIXELS} pixels`
   const hash = createHash('sha256').update(data).digest('hex')
   return { appId, hash, contentType, width, height, bytes: data.length }
 }
 
-const invalid = (message: string): RefusalOf<'INVALID_INPUT'> => ({
+const invalid = (message: string): MutationErrorOf<'INVALID_INPUT'> => ({
   code: 'INVALID_INPUT',
   issues: [{ path: ['input', 'file'], message }],
 })

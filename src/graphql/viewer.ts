@@ -42,8 +42,8 @@ builder.node(AppType, {
   id: { resolve: app => app.id },
   isTypeOf: value => typeof value === 'object' && value !== null && 'limits' in value,
   loadManyWithoutCache: async (ids, { scope, store }) => {
-    const own = await store.app(scope.appId)
-    return ids.map(id => (id === scope.appId ? own : null))
+    const app = await store.getApp(scope.appId)
+    return ids.map(id => (id === scope.appId ? app : null))
   },
   fields: t => ({
     name: t.exposeString('name'),
@@ -62,7 +62,7 @@ builder.queryField('viewer', t =>
     type: AppType,
     description: 'The app whose key this is.',
     resolve: async (_root, _args, { scope: { appId }, store }) => {
-      const app = await store.app(appId)
+      const app = await store.getApp(appId)
       if (app === null) throw new Error(`app ${appId} has a key and no row`)
       return app
     },

@@ -16,11 +16,11 @@ export const createLookup =
   (hostname, _options, callback) => {
     const resolver = new promises.Resolver({ timeout: TIMEOUT_MS, tries: TRIES })
     if (servers) resolver.setServers(servers)
-    Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]).then(([four, six]) => {
-      const found = [...addressesOf(four, 4), ...addressesOf(six, 6)]
-      callback(four.status === 'rejected' && found.length === 0 ? four.reason : null, found)
+    Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]).then(([ipv4, ipv6]) => {
+      const addresses = [...addressesOf(ipv4, 4), ...addressesOf(ipv6, 6)]
+      callback(ipv4.status === 'rejected' && addresses.length === 0 ? ipv4.reason : null, addresses)
     })
   }
 
-const addressesOf = (found: PromiseSettledResult<string[]>, family: 4 | 6): LookupAddress[] =>
-  found.status === 'fulfilled' ? found.value.map(address => ({ address, family })) : []
+const addressesOf = (result: PromiseSettledResult<string[]>, family: 4 | 6): LookupAddress[] =>
+  result.status === 'fulfilled' ? result.value.map(address => ({ address, family })) : []

@@ -6,7 +6,7 @@
 import { BlockList, isIP } from 'node:net'
 
 /** What IANA keeps for other purposes, and one address that a cloud has taken. */
-const SPECIAL = [
+const SPECIAL_PURPOSE_SUBNETS = [
   '0.0.0.0/8', // this host
   '10.0.0.0/8', // private
   '100.64.0.0/10', // carrier's NAT; a cloud's metadata
@@ -29,21 +29,21 @@ const SPECIAL = [
   '3fff::/20', // documentation
 ]
 
-const special = blockList(SPECIAL)
-const globalUnicast = blockList(['2000::/3'])
+const specialPurpose = createBlockList(SPECIAL_PURPOSE_SUBNETS)
+const globalUnicast = createBlockList(['2000::/3'])
 
-export function isPublic(address: string): boolean {
+export function isPublicAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:
-      return !special.check(address, 'ipv4')
+      return !specialPurpose.check(address, 'ipv4')
     case 6:
-      return globalUnicast.check(address, 'ipv6') && !special.check(address, 'ipv6')
+      return globalUnicast.check(address, 'ipv6') && !specialPurpose.check(address, 'ipv6')
     default:
       return false
   }
 }
 
-function blockList(subnets: string[]): BlockList {
+function createBlockList(subnets: string[]): BlockList {
   const list = new BlockList()
   for (const subnet of subnets) {
     const [network, prefix] = subnet.split('/') as [string, string]

@@ -10,7 +10,7 @@ import type { buildConnector as BuildConnector } from 'undici'
 import { buildConnector } from '../runtime/undici.ts'
 
 /** `signal` ends its connections, and those that do not stand yet. */
-export function guarded(
+export function createGuardedConnector(
   isAllowed: (address: string) => boolean,
   lookup: LookupFunction,
   signal: AbortSignal,
@@ -21,17 +21,20 @@ export function guarded(
     // A name is asked for all its addresses at once.
     autoSelectFamily: true,
     lookup(hostname, options, callback) {
-      lookup(hostname, { ...options, all: true }, (error, found) => {
-        const allowed = error ? [] : (found as LookupAddress[]).filter(({ address }) => isAllowed(address))
-        callback(error ?? (allowed.length === 0 ? refused() : null), allowed)
+      lookup(hostname, { ...options, all: true }, (error, addresses) => {
+        const allowed = error
+          ? []
+          : (addresses as LookupAddress[]).filter(({ address }) => isAllowed(address))
+        callback(error ?? (allowed.length === 0 ? notPublicError() : null), allowed)
       })
     },
   })
   return (options, callback) => {
     // An address in the URL is connected to without a lookup.
-    if (isIP(options.hostname) !== 0 && !isAllowed(options.hostname)) callback(refused(), null)
+    if (isIP(options.hostname) !== 0 && !isAllowed(options.hostname)) callback(notPublicError(), null)
     else connect(options, callback)
   }
 }
 
-const refused = () => Object.assign(new Error('The address is not public.'), { code: 'ADDRESS_NOT_PUBLIC' })
+const notPublicError = () =>
+  Object.assign(new Error('The address is not public.'), { code: 'ADDRESS_NOT_PUBLIC' })

@@ -4,36 +4,36 @@
  */
 import { LRUCache } from 'lru-cache'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import { wholeOf } from '../domain/access-scope.ts'
-import type { RefusalCode, RequestErrorCode } from '../domain/errors.ts'
-import { MICRO_USD } from '../domain/models.ts'
+import { fullScope } from '../domain/access-scope.ts'
+import type { MutationErrorCode, RequestErrorCode } from '../domain/errors.ts'
+import { MICROS_PER_USD } from '../domain/models.ts'
 import type { AppId } from '../domain/prediction.ts'
 import type { App, Store } from '../store/store.ts'
-import type { Names } from './app-names.ts'
+import type { AppNames } from './app-names.ts'
 
 export interface AppMetrics {
-  refused(app: AppId, reason: RefusalCode | RequestErrorCode): void
+  countRejection(app: AppId, code: MutationErrorCode | RequestErrorCode): void
   /** Somebody came with a key that is none. */
-  guessed(): void
+  countInvalidCredential(): void
   /** @param ms from acceptance to upstream's answer */
-  submitted(app: AppId, ms: number): void
+  observeQueueWait(app: AppId, ms: number): void
   close(): void
 }
 
 export interface AppMetricsOptions {
   store: Store
-  names: Names
+  appNames: AppNames
   /** Live subscriptions, by app. */
-  watchers: () => ReadonlyMap<string, number>
+  subscriptionsByApp: () => ReadonlyMap<string, number>
   now: () => number
   log: { info(fields: object, message: string): void }
 }
 
 /** Seconds in the queue. */
-const BUCKETS = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600]
+const QUEUE_WAIT_BUCKETS_SECONDS = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600]
 const MINUTE_MS = 60_000
 /** The same refusal of the same app is logged once a minute: a loop may meet it a thousand times a second. */
-const LOGGED = new Set<RefusalCode | RequestErrorCode>([
+const LOGGED_CODES = new Set<MutationErrorCode | RequestErrorCode>([
   'RATE_LIMITED',
   'QUEUE_FULL',
   'BUDGET_EXCEEDED',
@@ -45,31 +45,31 @@ const LOGGED = new Set<RefusalCode | RequestErrorCode>([
 ])
 
 export function createAppMetrics(registry: Registry, options: AppMetricsOptions): AppMetrics {
-  const { store, names, watchers, now, log } = options
+  const { store, appNames, subscriptionsByApp, now, log } = options
   const registers = [registry]
-  const logged = new LRUCache<string, true>({ max: 1000, ttl: MINUTE_MS })
+  const recentlyLogged = new LRUCache<string, true>({ max: 1000, ttl: MINUTE_MS })
 
-  const refusals = new Counter({
+  const rejections = new Counter({
     name: 'rushes_rejections_total',
     help: 'Requests and mutations of an app that were rejected, by error code.',
     labelNames: ['app', 'code'],
     registers,
   })
-  const guesses = new Counter({
+  const invalidCredentials = new Counter({
     name: 'rushes_invalid_credentials_total',
     help: 'Requests with an unknown or malformed key or token.',
     registers,
   })
-  const waits = new Histogram({
+  const queueWaits = new Histogram({
     name: 'rushes_queue_wait_seconds',
     help: 'Seconds from the acceptance of a job until upstream accepted it.',
     labelNames: ['app'],
-    buckets: BUCKETS,
+    buckets: QUEUE_WAIT_BUCKETS_SECONDS,
     registers,
   })
 
   /** A gauge of the apps as they are when it is read. */
-  const gauge = (
+  const addAppGauge = (
     name: string,
     help: string,
     labels: string[],
@@ -83,53 +83,56 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
       async collect() {
         this.reset()
         for (const app of await store.listApps())
-          await read(app, (value, more = {}) => this.set({ app: app.name, ...more }, value))
+          await read(app, (value, extraLabels = {}) => this.set({ app: app.name, ...extraLabels }, value))
       },
     })
 
-  gauge(
+  addAppGauge(
     'rushes_app_predictions',
     'Predictions of an app that are queued or in flight.',
     ['state'],
     async ({ id }, set) => {
-      const { queued, inFlight } = await usageOf(id)
+      const { queued, inFlight } = await readUsage(id)
       set(queued, { state: 'queued' })
       set(inFlight, { state: 'in_flight' })
     },
   )
-  gauge('rushes_app_spent_usd', 'Cost of an app’s predictions of this UTC month.', [], async ({ id }, set) =>
-    set((await usageOf(id)).spent / MICRO_USD),
+  addAppGauge(
+    'rushes_app_spent_usd',
+    'Cost of an app’s predictions of this UTC month.',
+    [],
+    async ({ id }, set) => set((await readUsage(id)).spent / MICROS_PER_USD),
   )
-  gauge('rushes_app_subscriptions', 'Live subscriptions of an app.', [], ({ id }, set) =>
-    set(watchers().get(id) ?? 0),
+  addAppGauge('rushes_app_subscriptions', 'Live subscriptions of an app.', [], ({ id }, set) =>
+    set(subscriptionsByApp().get(id) ?? 0),
   )
 
-  const usageOf = (id: AppId) => store.usage(wholeOf(id), now())
+  const readUsage = (id: AppId) => store.usage(fullScope(id), now())
 
-  async function tell(): Promise<void> {
+  async function logActivity(): Promise<void> {
     for (const { id } of await store.listApps()) {
-      const { queued, inFlight, spent } = await usageOf(id)
-      const watching = watchers().get(id) ?? 0
-      if (queued + inFlight + watching > 0)
+      const { queued, inFlight, spent } = await readUsage(id)
+      const subscriptions = subscriptionsByApp().get(id) ?? 0
+      if (queued + inFlight + subscriptions > 0)
         log.info(
-          { app: id, queued, inFlight, spentUsd: spent / MICRO_USD, subscriptions: watching },
+          { app: id, queued, inFlight, spentUsd: spent / MICROS_PER_USD, subscriptions },
           'app activity',
         )
     }
   }
-  const timer = setInterval(() => tell().catch(() => {}), MINUTE_MS)
+  const timer = setInterval(() => logActivity().catch(() => {}), MINUTE_MS)
   timer.unref()
 
   return {
-    refused(app, reason) {
-      refusals.inc({ app: names.of(app), code: reason })
-      const line = `${app} ${reason}`
-      if (!LOGGED.has(reason) || logged.has(line)) return
-      logged.set(line, true)
-      log.info({ app, code: reason }, 'app hit a limit (logged at most once a minute)')
+    countRejection(app, code) {
+      rejections.inc({ app: appNames.nameOf(app), code })
+      const logKey = `${app} ${code}`
+      if (!LOGGED_CODES.has(code) || recentlyLogged.has(logKey)) return
+      recentlyLogged.set(logKey, true)
+      log.info({ app, code }, 'app hit a limit (logged at most once a minute)')
     },
-    guessed: () => guesses.inc(),
-    submitted: (app, ms) => waits.observe({ app: names.of(app) }, Math.max(0, ms) / 1000),
+    countInvalidCredential: () => invalidCredentials.inc(),
+    observeQueueWait: (app, ms) => queueWaits.observe({ app: appNames.nameOf(app) }, Math.max(0, ms) / 1000),
     close: () => clearInterval(timer),
   }
 }

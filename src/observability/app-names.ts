@@ -4,39 +4,39 @@
  * told of it. Names never change.
  */
 import type { AppId } from '../domain/prediction.ts'
-import type { Apps } from '../store/store.ts'
+import type { AppStore } from '../store/store.ts'
 
-export interface Names {
+export interface AppNames {
   /** The id itself, of an app that nobody has heard of. */
-  of(id: AppId): string
-  learn(id: AppId): Promise<void>
+  nameOf(id: AppId): string
+  load(id: AppId): Promise<void>
 }
 
-export async function createNames(store: Pick<Apps, 'app' | 'listApps'>): Promise<Names> {
+export async function createAppNames(store: Pick<AppStore, 'getApp' | 'listApps'>): Promise<AppNames> {
   const names = new Map((await store.listApps()).map(({ id, name }) => [id, name]))
   return {
-    of: id => names.get(id) ?? id,
-    async learn(id) {
+    nameOf: id => names.get(id) ?? id,
+    async load(id) {
       if (names.has(id)) return
-      const app = await store.app(id)
+      const app = await store.getApp(id)
       if (app !== null) names.set(id, app.name)
     },
   }
 }
 
-type Line = (fields: object, message: string) => void
+type LogMethod = (fields: object, message: string) => void
 
 /** The same log, with the name where a line has an `app`. */
-export function withNames<Log extends Record<'debug' | 'info' | 'warn' | 'error', Line>>(
+export function withAppNames<Log extends Record<'debug' | 'info' | 'warn' | 'error', LogMethod>>(
   log: Log,
-  names: Names,
-): Record<'debug' | 'info' | 'warn' | 'error', Line> {
-  const named = (fields: object) =>
-    'app' in fields ? { ...fields, app: names.of(fields.app as AppId) } : fields
+  names: AppNames,
+): Record<'debug' | 'info' | 'warn' | 'error', LogMethod> {
+  const withAppName = (fields: object) =>
+    'app' in fields ? { ...fields, app: names.nameOf(fields.app as AppId) } : fields
   return {
-    debug: (fields, message) => log.debug(named(fields), message),
-    info: (fields, message) => log.info(named(fields), message),
-    warn: (fields, message) => log.warn(named(fields), message),
-    error: (fields, message) => log.error(named(fields), message),
+    debug: (fields, message) => log.debug(withAppName(fields), message),
+    info: (fields, message) => log.info(withAppName(fields), message),
+    warn: (fields, message) => log.warn(withAppName(fields), message),
+    error: (fields, message) => log.error(withAppName(fields), message),
   }
 }

@@ -5,13 +5,14 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
-import { PAUSES } from '../domain/submit-circuit.ts'
+import { CIRCUIT_REASONS } from '../domain/submit-circuit.ts'
 import { type AppMetrics, type AppMetricsOptions, createAppMetrics } from './app-metrics.ts'
 import { withRenamedMetrics } from './renamed-metrics.ts'
 
-export interface Metrics extends Pick<AppMetrics, 'refused' | 'guessed' | 'submitted'> {
+export interface Metrics
+  extends Pick<AppMetrics, 'countRejection' | 'countInvalidCredential' | 'observeQueueWait'> {
   mayRead(request: IncomingMessage): boolean
-  answer(request: IncomingMessage, response: ServerResponse): Promise<void>
+  respond(request: IncomingMessage, response: ServerResponse): Promise<void>
   close(): void
 }
 
@@ -27,19 +28,19 @@ const PROXY_HEADERS = [
 ]
 
 export interface MetricsOptions extends AppMetricsOptions {
-  token: string | null
+  metricsToken: string | null
   /** Jobs at once; null is no limit. */
-  concurrency: number | null
+  upstreamConcurrency: number | null
   /** Whether looks at upstream go well. */
-  reads: () => boolean
+  isUpstreamReadable: () => boolean
 }
 
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { token, store, concurrency, reads } = options
+  const { metricsToken, store, upstreamConcurrency, isUpstreamReadable } = options
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
-  const apps = createAppMetrics(registry, options)
+  const appMetrics = createAppMetrics(registry, options)
 
   new Gauge({
     name: 'rushes_predictions',
@@ -47,13 +48,13 @@ export function createMetrics(options: MetricsOptions): Metrics {
     labelNames: ['state'],
     registers,
     async collect() {
-      const { waiting, begun, inFlight, late, sought } = await store.tally()
+      const { queued, submitting, inFlight, expired, unresolved } = await store.countByState()
       const states = {
-        queued: waiting,
-        submitting: begun,
+        queued,
+        submitting,
         in_flight: inFlight,
-        expired: late,
-        unresolved: sought,
+        expired,
+        unresolved,
       }
       for (const [state, count] of Object.entries(states)) this.set({ state }, count)
     },
@@ -64,9 +65,9 @@ export function createMetrics(options: MetricsOptions): Metrics {
     labelNames: ['reason'],
     registers,
     async collect() {
-      const pause = await store.paused()
-      const held = pause === null || pause.trial ? null : pause.reason
-      for (const reason of PAUSES) this.set({ reason }, held === reason ? 1 : 0)
+      const circuit = await store.submitCircuit()
+      const openReason = circuit === null || circuit.halfOpen ? null : circuit.reason
+      for (const reason of CIRCUIT_REASONS) this.set({ reason }, openReason === reason ? 1 : 0)
     },
   })
   new Gauge({
@@ -74,7 +75,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     help: '1 while one submit at a time is sent, after the circuit was open and until upstream answers one.',
     registers,
     async collect() {
-      this.set((await store.paused())?.trial ? 1 : 0)
+      this.set((await store.submitCircuit())?.halfOpen ? 1 : 0)
     },
   })
   new Gauge({
@@ -82,7 +83,9 @@ export function createMetrics(options: MetricsOptions): Metrics {
     help: 'Maximum jobs in flight: as configured, or lower while upstream throttles; +Inf is no limit.',
     registers,
     async collect() {
-      this.set(Math.min(concurrency ?? Infinity, (await store.pace())?.concurrency ?? Infinity))
+      this.set(
+        Math.min(upstreamConcurrency ?? Infinity, (await store.concurrencyLimit())?.concurrency ?? Infinity),
+      )
     },
   })
   new Gauge({
@@ -90,15 +93,15 @@ export function createMetrics(options: MetricsOptions): Metrics {
     help: '1 while upstream cannot be read, and one job at a time is polled.',
     registers,
     collect() {
-      this.set(reads() ? 0 : 1)
+      this.set(isUpstreamReadable() ? 0 : 1)
     },
   })
 
-  const mayRead = (request: IncomingMessage) => isLocal(request) || hasToken(request, token)
+  const mayRead = (request: IncomingMessage) => isLocal(request) || hasToken(request, metricsToken)
 
   return {
     mayRead,
-    async answer(request, response) {
+    async respond(request, response) {
       if (!mayRead(request))
         return void response
           .writeHead(403, { 'content-type': 'text/plain' })
@@ -107,11 +110,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
         .writeHead(200, { 'content-type': registry.contentType })
         .end(withRenamedMetrics(await registry.metrics()))
     },
-    refused: apps.refused,
-    guessed: apps.guessed,
-    submitted: apps.submitted,
+    countRejection: appMetrics.countRejection,
+    countInvalidCredential: appMetrics.countInvalidCredential,
+    observeQueueWait: appMetrics.observeQueueWait,
     close() {
-      apps.close()
+      appMetrics.close()
       registry.clear()
     },
   }
@@ -124,9 +127,9 @@ const isLocal = ({ socket, headers }: IncomingMessage): boolean =>
   headers.origin === undefined &&
   PROXY_HEADERS.every(name => headers[name] === undefined)
 
-function hasToken({ headers }: IncomingMessage, token: string | null): boolean {
-  if (token === null) return false
-  const given = Buffer.from(headers.authorization ?? '')
-  const wanted = Buffer.from(`Bearer ${token}`)
-  return given.length === wanted.length && timingSafeEqual(given, wanted)
+function hasToken({ headers }: IncomingMessage, metricsToken: string | null): boolean {
+  if (metricsToken === null) return false
+  const presented = Buffer.from(headers.authorization ?? '')
+  const expected = Buffer.from(`Bearer ${metricsToken}`)
+  return presented.length === expected.length && timingSafeEqual(presented, expected)
 }

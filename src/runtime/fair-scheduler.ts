@@ -6,55 +6,55 @@
  */
 import { performance } from 'node:perf_hooks'
 
-export interface Turns {
-  next(owner: string): Promise<void>
+export interface FairScheduler {
+  nextSlice(owner: string): Promise<void>
 }
 
 const SLICE_MS = 5
 
-export function createTurns(): Turns {
+export function createFairScheduler(): FairScheduler {
   /** The first of the first owner is next. Sets, since an array's `shift` takes as long as the array is. */
   const waiting = new Map<string, Set<() => void>>()
-  let giving = false
+  let isRunning = false
 
-  function take(): (() => void) | null {
-    for (const [owner, those] of waiting) {
+  function dequeue(): (() => void) | null {
+    for (const [owner, resolvers] of waiting) {
       waiting.delete(owner)
-      for (const go of those) {
-        those.delete(go)
-        if (those.size > 0) waiting.set(owner, those)
-        return go
+      for (const resume of resolvers) {
+        resolvers.delete(resume)
+        if (resolvers.size > 0) waiting.set(owner, resolvers)
+        return resume
       }
     }
     return null
   }
 
-  function give(until: number): void {
-    const go = take()
-    if (go === null) {
-      giving = false
+  function runSlice(deadline: number): void {
+    const resume = dequeue()
+    if (resume === null) {
+      isRunning = false
       return
     }
-    go()
+    resume()
     // Behind the microtask in which whoever got the turn uses it.
     queueMicrotask(() =>
       queueMicrotask(() => {
-        if (performance.now() < until) give(until)
-        else setImmediate(begin)
+        if (performance.now() < deadline) runSlice(deadline)
+        else setImmediate(startSlice)
       }),
     )
   }
 
-  const begin = () => give(performance.now() + SLICE_MS)
+  const startSlice = () => runSlice(performance.now() + SLICE_MS)
 
   return {
-    next: owner =>
+    nextSlice: owner =>
       new Promise(resolve => {
-        const those = waiting.get(owner) ?? new Set()
-        waiting.set(owner, those.add(resolve))
-        if (giving) return
-        giving = true
-        setImmediate(begin)
+        const resolvers = waiting.get(owner) ?? new Set()
+        waiting.set(owner, resolvers.add(resolve))
+        if (isRunning) return
+        isRunning = true
+        setImmediate(startSlice)
       }),
   }
 }

@@ -3,54 +3,54 @@
  * Invariant: a ring between `arm` and `rung` is not lost. So: arm, read, then wait; the other order loses what
  * lands in between.
  */
-export interface Bell {
+export interface WakeSignal {
   /** Wakes everyone who is armed. */
-  ring(): void
-  arm(): Armed
+  notify(): void
+  waiter(): Waiter
 }
 
-export interface Armed {
+export interface Waiter {
   /** Resolves at the next ring, at once if it has rung since `arm`, or after `ms`, or when `signal` aborts. One use. */
-  rung(ms: number, signal?: AbortSignal): Promise<void>
+  wait(ms: number, signal?: AbortSignal): Promise<void>
   /** As if it had rung, for this one alone. */
   wake(): void
-  disarm(): void
+  cancel(): void
 }
 
-export function createBell(): Bell {
-  const armed = new Set<() => void>()
+export function createWakeSignal(): WakeSignal {
+  const waiters = new Set<() => void>()
 
   return {
-    ring() {
-      const waiting = [...armed]
-      armed.clear()
-      for (const wake of waiting) wake()
+    notify() {
+      const current = [...waiters]
+      waiters.clear()
+      for (const wake of current) wake()
     },
 
-    arm() {
-      let rang = false
+    waiter() {
+      let isNotified = false
       let wake = () => {}
-      const hear = () => {
-        rang = true
+      const onNotify = () => {
+        isNotified = true
         wake()
       }
-      armed.add(hear)
+      waiters.add(onNotify)
       return {
-        rung: (ms, signal) =>
+        wait: (ms, signal) =>
           new Promise<void>(resolve => {
             const done = () => {
               clearTimeout(timer)
               signal?.removeEventListener('abort', done)
-              armed.delete(hear)
+              waiters.delete(onNotify)
               resolve()
             }
             const timer = setTimeout(done, ms)
             signal?.addEventListener('abort', done)
             wake = done
-            if (rang || signal?.aborted) done()
+            if (isNotified || signal?.aborted) done()
           }),
-        wake: hear,
-        disarm: () => void armed.delete(hear),
+        wake: onNotify,
+        cancel: () => void waiters.delete(onNotify),
       }
     },
   }

@@ -3,11 +3,11 @@
  * Faithful where it hurts: unknown body keys are dropped in silence, and the job runs with the defaults.
  */
 import { randomUUID } from 'node:crypto'
-import type { Account } from './account-limits.ts'
-import type { Call, Reply } from './call.ts'
-import { isAnnounced, isKept, planOf, predictionOf, WEEK } from './job.ts'
+import type { AccountLimits } from './account-limits.ts'
+import type { ApiCall, Reply } from './call.ts'
+import { isKept, planOf, predictionOf, triggersWebhook, WEEK_MS } from './job.ts'
 import type { Media } from './media.ts'
-import type { Ledger } from './simulator-store.ts'
+import type { SimulatorStore } from './simulator-store.ts'
 
 const MODELS = new Set(['alibaba/wan-2.2/i2v-plus-1080p', 'alibaba/wan-2.2/i2v-plus-480p'])
 
@@ -15,38 +15,39 @@ const MODELS = new Set(['alibaba/wan-2.2/i2v-plus-1080p', 'alibaba/wan-2.2/i2v-p
 const BALANCE = 100
 
 const success = (data: unknown): Reply => ({ status: 200, body: { code: 200, message: 'success', data } })
-const refusal = (code: number, message: string): Reply => ({
+const errorReply = (code: number, message: string): Reply => ({
   status: code,
   body: { code, message, data: null },
 })
 
-export interface Api {
-  answer(call: Call): Reply
+export interface SimulatorApi {
+  handle(call: ApiCall): Reply
 }
 
-export interface ApiOptions {
-  ledger: Ledger
-  account: Account
-  media: Pick<Media, 'ticket'>
+export interface SimulatorApiOptions {
+  store: SimulatorStore
+  accountLimits: AccountLimits
+  media: Pick<Media, 'createTicket'>
   now: () => number
   origin: () => string
   /** The items of the list have their `input`. */
   listsInputs: boolean
   webhookSecret: string
   /** A webhook is owed. */
-  owed(): void
+  onWebhookOwed(): void
 }
 
-export function createApi(options: ApiOptions): Api {
-  const { ledger, account, media, now, origin, listsInputs, webhookSecret, owed } = options
+export function createSimulatorApi(options: SimulatorApiOptions): SimulatorApi {
+  const { store, accountLimits, media, now, origin, listsInputs, webhookSecret, onWebhookOwed } = options
 
   function submit(model: string, body: unknown, webhook: string | undefined): Reply {
-    if (!MODELS.has(model)) return refusal(404, `model ${model} not found`)
+    if (!MODELS.has(model)) return errorReply(404, `model ${model} not found`)
     const input = parametersOf(body)
-    if (typeof input === 'string') return refusal(400, input)
-    if (webhook !== undefined && !isWebUrl(webhook)) return refusal(400, 'webhook must be a URL')
-    const wait = account.retryAfter()
-    if (wait !== null) return { ...refusal(429, 'too many requests'), headers: { 'retry-after': `${wait}` } }
+    if (typeof input === 'string') return errorReply(400, input)
+    if (webhook !== undefined && !isWebUrl(webhook)) return errorReply(400, 'webhook must be a URL')
+    const retryAfterSeconds = accountLimits.retryAfterSeconds()
+    if (retryAfterSeconds !== null)
+      return { ...errorReply(429, 'too many requests'), headers: { 'retry-after': `${retryAfterSeconds}` } }
     const job = {
       id: randomUUID().replaceAll('-', ''),
       model,
@@ -54,22 +55,22 @@ export function createApi(options: ApiOptions): Api {
       createdAt: now(),
       plan: planOf(String(input.prompt), Math.random()),
     }
-    if (webhook === undefined || !isAnnounced(job)) ledger.add(job)
+    if (webhook === undefined || !triggersWebhook(job)) store.add(job)
     else {
-      ledger.add(job, { url: webhook, dueAt: job.createdAt + job.plan.totalMs })
-      owed()
+      store.add(job, { url: webhook, dueAt: job.createdAt + job.plan.totalMs })
+      onWebhookOwed()
     }
     return success(predictionOf(job, now(), origin()))
   }
 
   function list(body: unknown): Reply {
-    const asked = isObject(body) ? body : {}
-    const { page, page_size: size, model, status } = asked
-    if (!isWhole(page, 1, 1_000_000) || !isWhole(size, 1, 100))
-      return refusal(400, 'page and page_size are required')
-    const after = Math.max(now() - WEEK, momentOf(asked.created_after, 0))
-    const before = momentOf(asked.created_before, Number.MAX_SAFE_INTEGER)
-    const items = ledger
+    const query = isObject(body) ? body : {}
+    const { page, page_size: size, model, status } = query
+    if (!isIntegerBetween(page, 1, 1_000_000) || !isIntegerBetween(size, 1, 100))
+      return errorReply(400, 'page and page_size are required')
+    const after = Math.max(now() - WEEK_MS, parseTime(query.created_after, 0))
+    const before = parseTime(query.created_before, Number.MAX_SAFE_INTEGER)
+    const items = store
       .newest(after, before, typeof model === 'string' ? model : undefined)
       .map(job => ({ job, ...(predictionOf(job, now(), origin()) as { status: string }) }))
       .filter(item => typeof status !== 'string' || item.status === status)
@@ -80,19 +81,19 @@ export function createApi(options: ApiOptions): Api {
   }
 
   function result(id: string): Reply {
-    const job = ledger.get(id)
-    if (job === null || !isKept(job, now())) return refusal(404, 'prediction not found')
+    const job = store.get(id)
+    if (job === null || !isKept(job, now())) return errorReply(404, 'prediction not found')
     return success(predictionOf(job, now(), origin()))
   }
 
   return {
-    answer({ method, path, body, webhook }) {
-      const looked = /^\/predictions\/([^/]+)\/result$/.exec(path)?.[1]
-      if (looked !== undefined && method === 'GET') return result(looked)
+    handle({ method, path, body, webhook }) {
+      const resultId = /^\/predictions\/([^/]+)\/result$/.exec(path)?.[1]
+      if (resultId !== undefined && method === 'GET') return result(resultId)
       if (path === '/balance' && method === 'GET') return success({ balance: BALANCE })
       if (path === '/webhook/secret' && method === 'GET') return success({ secret: webhookSecret })
-      if (method !== 'POST') return refusal(404, 'not found')
-      if (path === '/media/uploads') return media.ticket(body)
+      if (method !== 'POST') return errorReply(404, 'not found')
+      if (path === '/media/uploads') return media.createTicket(body)
       return path === '/predictions' ? list(body) : submit(path.slice(1), body, webhook)
     },
   }
@@ -114,13 +115,13 @@ function parametersOf(body: unknown): Record<string, unknown> | string {
   if (typeof negative_prompt !== 'string') return 'negative_prompt must be a string'
   if (duration !== 5) return 'duration must be 5'
   if (typeof enable_prompt_expansion !== 'boolean') return 'enable_prompt_expansion must be a boolean'
-  if (!isWhole(seed, -1, 2_147_483_647)) return 'seed must be an integer from -1 to 2147483647'
+  if (!isIntegerBetween(seed, -1, 2_147_483_647)) return 'seed must be an integer from -1 to 2147483647'
   return { image, prompt, negative_prompt, duration, enable_prompt_expansion, seed }
 }
 
 const isWebUrl = (text: string) => /^https?:\/\//.test(text) && URL.canParse(text)
-const momentOf = (value: unknown, otherwise: number): number => Date.parse(String(value)) || otherwise
+const parseTime = (value: unknown, fallback: number): number => Date.parse(String(value)) || fallback
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
-const isWhole = (value: unknown, least: number, most: number): value is number =>
-  Number.isInteger(value) && (value as number) >= least && (value as number) <= most
+const isIntegerBetween = (value: unknown, min: number, max: number): value is number =>
+  Number.isInteger(value) && (value as number) >= min && (value as number) <= max

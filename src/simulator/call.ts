@@ -4,7 +4,7 @@
 import type { IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 
-export interface Call {
+export interface ApiCall {
   method: string
   /** Below /api/v3, without its query. */
   path: string
@@ -21,33 +21,33 @@ export interface Reply {
 }
 
 /** Its body as it came. */
-export interface Delivered {
-  call: Call
+export interface ReceivedCall {
+  call: ApiCall
   data: Buffer
 }
 
-export async function readCall(request: IncomingMessage, path: string, query: string): Promise<Delivered> {
+export async function readCall(request: IncomingMessage, path: string, query: string): Promise<ReceivedCall> {
   const webhook = new URLSearchParams(query).get('webhook')
   const data = await buffer(request)
   const isText = request.method !== 'PUT' && !/^multipart\//.test(request.headers['content-type'] ?? '')
   const call = {
     method: request.method ?? '',
     path,
-    body: isText ? parsed(data.toString()) : undefined,
+    body: isText ? parseJson(data.toString()) : undefined,
     ...(webhook !== null && { webhook }),
   }
   return { call, data }
 }
 
 /** The file of a form's field `file`; null where there is none. */
-export async function fileIn(request: IncomingMessage, data: Buffer): Promise<File | null> {
+export async function parseFormFile(request: IncomingMessage, data: Buffer): Promise<File | null> {
   const headers = { 'content-type': request.headers['content-type'] ?? '' }
   const form = await new Response(new Uint8Array(data), { headers }).formData().catch(() => null)
   const file = form?.get('file')
   return file instanceof File ? file : null
 }
 
-function parsed(body: string): unknown {
+function parseJson(body: string): unknown {
   try {
     return JSON.parse(body)
   } catch {

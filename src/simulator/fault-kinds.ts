@@ -4,22 +4,22 @@
  * not have, no id but its own.
  */
 import type { Fault } from './fault.ts'
-import type { Random } from './seeded-random.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
-export interface Kind {
+export interface FaultKind {
   weight: number
   /** The calls it befalls; all of its table, if it does not say. */
   path?: RegExp
   /** Only among so many first calls of one path. */
-  within?: number
+  firstCalls?: number
   /** Once for one path. */
   once?: true
-  make(random: Random): Fault
+  make(random: SeededRandom): Fault
 }
 
 /** What is certain after a submit that met it: that there is a job, that there is none, or neither. */
-export interface SubmitKind extends Kind {
-  leaves: 'accepted' | 'refused' | 'unknown'
+export interface SubmitFaultKind extends FaultKind {
+  certainOutcome: 'accepted' | 'refused' | 'unknown'
 }
 
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -27,11 +27,11 @@ const HTML = {
   body: '<html><body><h1>Bad gateway</h1></body></html>',
   headers: { 'content-type': 'text/html' },
 }
-const refusal = (code: number) => JSON.stringify({ code, message: 'a simulated fault', data: null })
+const errorBody = (code: number) => JSON.stringify({ code, message: 'a simulated fault', data: null })
 const SLOW_MS = [50, 4000] as const
-const STRANGE = ['pending', 'queued', 'starting', 'running', 'in_progress', 'sparkling']
+const OTHER_STATUSES = ['pending', 'queued', 'starting', 'running', 'in_progress', 'sparkling']
 /** Neither what names the job nor what it brought. */
-const MAY_BE_NULL = [
+const NULLABLE_FIELDS = [
   'model',
   'urls',
   'has_nsfw_contents',
@@ -50,61 +50,74 @@ const rewrite = (change: (data: Data) => unknown): Fault => ({
   },
 })
 
-const error = (random: Random, after: boolean): Fault => {
+const serverError = (random: SeededRandom, after: boolean): Fault => {
   const status = random.pick([500, 502, 503, 504])
-  const told = random.chance(1 / 2) ? HTML : { body: refusal(status), headers: JSON_TYPE }
-  return { status, ...told, after }
+  const content = random.chance(1 / 2) ? HTML : { body: errorBody(status), headers: JSON_TYPE }
+  return { status, ...content, after }
 }
 const throttled = (retryAfter?: number): Fault => ({
   status: 429,
-  body: refusal(429),
+  body: errorBody(429),
   headers: { ...JSON_TYPE, ...(retryAfter && { 'retry-after': `${retryAfter}` }) },
 })
 const truncated = (): Fault => ({ rewrite: body => body.slice(0, body.length / 2) })
-const slow = (random: Random, late: 'before' | 'after'): Fault => ({ late, ms: random.between(...SLOW_MS) })
-const strange = (random: Random): Fault => {
-  const status = random.pick(STRANGE)
+const slow = (random: SeededRandom, late: 'before' | 'after'): Fault => ({
+  late,
+  ms: random.between(...SLOW_MS),
+})
+const otherStatus = (random: SeededRandom): Fault => {
+  const status = random.pick(OTHER_STATUSES)
   return rewrite(data => ({ ...data, status }))
 }
-const nulls = (random: Random, of: (data: Data, toNull: (data: Data) => Data) => unknown): Fault => {
-  const none = Object.fromEntries(MAY_BE_NULL.filter(() => random.chance(1 / 2)).map(name => [name, null]))
-  return rewrite(data => of(data, one => ({ ...one, ...none })))
+const nulls = (random: SeededRandom, apply: (data: Data, toNull: (data: Data) => Data) => unknown): Fault => {
+  const nullFields = Object.fromEntries(
+    NULLABLE_FIELDS.filter(() => random.chance(1 / 2)).map(name => [name, null]),
+  )
+  return rewrite(data => apply(data, object => ({ ...object, ...nullFields })))
 }
 const itemsOf = (data: Data): Data[] => (Array.isArray(data.items) ? data.items : [])
 
-export const SUBMITS: Readonly<Record<string, SubmitKind>> = {
-  'reset before': { weight: 2, leaves: 'unknown', make: () => ({ cut: 'before' }) },
-  'reset after': { weight: 3, leaves: 'unknown', make: () => ({ cut: 'after' }) },
-  'reset amid': { weight: 1, leaves: 'unknown', make: () => ({ cut: 'amid' }) },
-  'stall before': { weight: 1, leaves: 'unknown', make: () => ({ stall: 'before' }) },
-  'stall after': { weight: 1, leaves: 'unknown', make: () => ({ stall: 'after' }) },
-  'stall amid': { weight: 1, leaves: 'unknown', make: () => ({ stall: 'amid' }) },
-  'slow before': { weight: 2, leaves: 'unknown', make: random => slow(random, 'before') },
-  'slow after': { weight: 2, leaves: 'unknown', make: random => slow(random, 'after') },
-  'answered after its webhook': { weight: 3, leaves: 'unknown', make: () => ({ heldUntil: 'announced' }) },
-  '429': { weight: 2, leaves: 'refused', make: random => throttled(random.between(1, 2)) },
-  '429 bare': { weight: 1, leaves: 'refused', make: () => throttled() },
-  '5xx before': { weight: 2, leaves: 'unknown', make: random => error(random, false) },
-  '5xx after': { weight: 3, leaves: 'unknown', make: random => error(random, true) },
+export const SUBMIT_FAULTS: Readonly<Record<string, SubmitFaultKind>> = {
+  'reset before': { weight: 2, certainOutcome: 'unknown', make: () => ({ cut: 'before' }) },
+  'reset after': { weight: 3, certainOutcome: 'unknown', make: () => ({ cut: 'after' }) },
+  'reset amid': { weight: 1, certainOutcome: 'unknown', make: () => ({ cut: 'amid' }) },
+  'stall before': { weight: 1, certainOutcome: 'unknown', make: () => ({ stall: 'before' }) },
+  'stall after': { weight: 1, certainOutcome: 'unknown', make: () => ({ stall: 'after' }) },
+  'stall amid': { weight: 1, certainOutcome: 'unknown', make: () => ({ stall: 'amid' }) },
+  'slow before': { weight: 2, certainOutcome: 'unknown', make: random => slow(random, 'before') },
+  'slow after': { weight: 2, certainOutcome: 'unknown', make: random => slow(random, 'after') },
+  'answered after its webhook': {
+    weight: 3,
+    certainOutcome: 'unknown',
+    make: () => ({ heldUntil: 'announced' }),
+  },
+  '429': { weight: 2, certainOutcome: 'refused', make: random => throttled(random.between(1, 2)) },
+  '429 bare': { weight: 1, certainOutcome: 'refused', make: () => throttled() },
+  '5xx before': { weight: 2, certainOutcome: 'unknown', make: random => serverError(random, false) },
+  '5xx after': { weight: 3, certainOutcome: 'unknown', make: random => serverError(random, true) },
   'redirect after': {
     weight: 1,
-    leaves: 'unknown',
+    certainOutcome: 'unknown',
     make: () => ({ status: 302, body: '', headers: { location: '/elsewhere' }, after: true }),
   },
-  'HTML before': { weight: 1, leaves: 'unknown', make: () => ({ status: 200, ...HTML }) },
-  'HTML after': { weight: 2, leaves: 'unknown', make: () => ({ status: 200, ...HTML, after: true }) },
-  'truncated JSON': { weight: 2, leaves: 'unknown', make: truncated },
-  'null data': { weight: 1, leaves: 'unknown', make: () => rewrite(() => null) },
-  'empty id': { weight: 1, leaves: 'unknown', make: () => rewrite(data => ({ ...data, id: '' })) },
-  'strange status': { weight: 1, leaves: 'accepted', make: strange },
-  nulls: { weight: 1, leaves: 'accepted', make: random => nulls(random, (data, toNull) => toNull(data)) },
+  'HTML before': { weight: 1, certainOutcome: 'unknown', make: () => ({ status: 200, ...HTML }) },
+  'HTML after': { weight: 2, certainOutcome: 'unknown', make: () => ({ status: 200, ...HTML, after: true }) },
+  'truncated JSON': { weight: 2, certainOutcome: 'unknown', make: truncated },
+  'null data': { weight: 1, certainOutcome: 'unknown', make: () => rewrite(() => null) },
+  'empty id': { weight: 1, certainOutcome: 'unknown', make: () => rewrite(data => ({ ...data, id: '' })) },
+  'strange status': { weight: 1, certainOutcome: 'accepted', make: otherStatus },
+  nulls: {
+    weight: 1,
+    certainOutcome: 'accepted',
+    make: random => nulls(random, (data, toNull) => toNull(data)),
+  },
 }
 
-const LOOK = /\/result$/
-const LIST = /^\/predictions$/
+const RESULT_PATH = /\/result$/
+const LIST_PATH = /^\/predictions$/
 /** Whoever puts a file reads no more than a status: one that is good and lies would be another truth. */
-const SPOKEN = /^\/(?!media\/files\/)/
-export const READS: Readonly<Record<string, Kind>> = {
+const ANSWERED_PATH = /^\/(?!media\/files\/)/
+export const READ_FAULTS: Readonly<Record<string, FaultKind>> = {
   reset: { weight: 2, make: () => ({ cut: 'before' }) },
   'reset amid': { weight: 1, make: () => ({ cut: 'amid' }) },
   stall: { weight: 1, make: () => ({ stall: 'before' }) },
@@ -112,32 +125,32 @@ export const READS: Readonly<Record<string, Kind>> = {
   slow: { weight: 2, make: random => slow(random, 'before') },
   '429': { weight: 1, make: random => throttled(random.between(1, 2)) },
   '429 bare': { weight: 1, make: () => throttled() },
-  '5xx': { weight: 3, make: random => error(random, false) },
-  HTML: { weight: 1, path: SPOKEN, make: () => ({ status: 200, ...HTML }) },
+  '5xx': { weight: 3, make: random => serverError(random, false) },
+  HTML: { weight: 1, path: ANSWERED_PATH, make: () => ({ status: 200, ...HTML }) },
   'truncated JSON': { weight: 1, make: truncated },
   'null data': { weight: 1, make: () => rewrite(() => null) },
   'not found yet': {
     weight: 4,
-    path: LOOK,
-    within: 3,
-    make: () => ({ status: 404, body: refusal(404), headers: JSON_TYPE }),
+    path: RESULT_PATH,
+    firstCalls: 3,
+    make: () => ({ status: 404, body: errorBody(404), headers: JSON_TYPE }),
   },
   'no outputs yet': {
     weight: 2,
-    path: LOOK,
+    path: RESULT_PATH,
     once: true,
     make: () => rewrite(data => ({ ...data, outputs: [] })),
   },
-  'strange status': { weight: 2, path: LOOK, make: strange },
-  nulls: { weight: 2, path: LOOK, make: random => nulls(random, (data, toNull) => toNull(data)) },
+  'strange status': { weight: 2, path: RESULT_PATH, make: otherStatus },
+  nulls: { weight: 2, path: RESULT_PATH, make: random => nulls(random, (data, toNull) => toNull(data)) },
   'nulls in items': {
     weight: 1,
-    path: LIST,
+    path: LIST_PATH,
     make: random => nulls(random, (data, toNull) => ({ ...data, items: itemsOf(data).map(toNull) })),
   },
   'no inputs': {
     weight: 2,
-    path: LIST,
+    path: LIST_PATH,
     make: () => rewrite(data => ({ ...data, items: itemsOf(data).map(({ input: _, ...item }) => item) })),
   },
 }

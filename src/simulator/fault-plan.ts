@@ -3,11 +3,11 @@
  * Invariant: a seed gives the nth call of a class the same chances again, in whatever order other calls come.
  */
 
-import type { Call } from './call.ts'
+import type { ApiCall } from './call.ts'
 import type { Fault } from './fault.ts'
-import { type Kind, READS, SUBMITS } from './fault-kinds.ts'
-import { createRandom, type Random } from './seeded-random.ts'
-import type { Webhook } from './simulator-store.ts'
+import { type FaultKind, READ_FAULTS, SUBMIT_FAULTS } from './fault-kinds.ts'
+import { createSeededRandom, type SeededRandom } from './seeded-random.ts'
+import type { PendingWebhook } from './simulator-store.ts'
 import type { WebhookFault } from './webhook-sender.ts'
 
 export interface FaultPlanOptions {
@@ -19,18 +19,18 @@ export interface FaultPlanOptions {
   /** Other weights of kinds, by name; 0 is never. */
   weights?: Readonly<Record<string, number>>
   /** Told of each fault as it is drawn. */
-  met?: (kind: string, of: Call | Webhook) => void
+  onFault?: (kind: string, of: ApiCall | PendingWebhook) => void
 }
 
 export interface FaultPlan {
-  fault(call: Call): Fault | null
-  webhookFault(webhook: Webhook): WebhookFault | null
+  fault(call: ApiCall): Fault | null
+  webhookFault(webhook: PendingWebhook): WebhookFault | null
 }
 
 const DELAY_MS = [200, 3000] as const
 const WEBHOOKS = { 'webhook lost': 2, 'webhook doubled': 1, 'webhook delayed': 1 }
 
-const classOf = ({ method, path }: Call) =>
+const classifyCall = ({ method, path }: ApiCall) =>
   path.startsWith('/media/')
     ? 'upload'
     : path === '/predictions'
@@ -42,47 +42,52 @@ const classOf = ({ method, path }: Call) =>
           : 'read'
 
 export function createFaultPlan(options: FaultPlanOptions): FaultPlan {
-  const { seed, submits = 0.25, reads = 0.1, webhooks = 0.3, weights = {}, met = () => {} } = options
-  const chances = createRandom(seed)
+  const { seed, submits = 0.25, reads = 0.1, webhooks = 0.3, weights = {}, onFault = () => {} } = options
+  const rootRandom = createSeededRandom(seed)
   const counts = new Map<string, number>()
-  const spent = new Set<string>()
+  const used = new Set<string>()
 
-  function count(what: string): number {
-    const nth = (counts.get(what) ?? 0) + 1
-    counts.set(what, nth)
+  function nextIndex(name: string): number {
+    const nth = (counts.get(name) ?? 0) + 1
+    counts.set(name, nth)
     return nth
   }
 
-  function pick(kinds: Readonly<Record<string, Kind>>, { path }: Call, nth: number, random: Random) {
-    const among = Object.entries(kinds)
+  function pick(
+    kinds: Readonly<Record<string, FaultKind>>,
+    { path }: ApiCall,
+    nth: number,
+    random: SeededRandom,
+  ) {
+    const candidates = Object.entries(kinds)
       .filter(
         ([name, kind]) =>
-          (kind.path?.test(path) ?? true) && nth <= (kind.within ?? nth) && !spent.has(`${name} ${path}`),
+          (kind.path?.test(path) ?? true) && nth <= (kind.firstCalls ?? nth) && !used.has(`${name} ${path}`),
       )
       .map(entry => [entry, weights[entry[0]] ?? entry[1].weight] as const)
-    const [name, kind] = random.weigh(among) ?? []
-    if (kind?.once) spent.add(`${name} ${path}`)
+    const [name, kind] = random.pickWeighted(candidates) ?? []
+    if (kind?.once) used.add(`${name} ${path}`)
     return name === undefined ? null : { name, fault: kind!.make(random) }
   }
 
   return {
     fault(call) {
-      const kindOfCall = classOf(call)
-      const isSubmit = kindOfCall === 'submit'
-      const random = chances.fork(`${kindOfCall} ${count(kindOfCall)}`)
-      const nth = isSubmit ? 1 : count(call.path)
+      const callClass = classifyCall(call)
+      const isSubmit = callClass === 'submit'
+      const random = rootRandom.fork(`${callClass} ${nextIndex(callClass)}`)
+      const nth = isSubmit ? 1 : nextIndex(call.path)
       if (!random.chance(isSubmit ? submits : reads)) return null
-      const drawn = pick(isSubmit ? SUBMITS : READS, call, nth, random)
-      if (drawn !== null) met(`${isSubmit ? '' : `${kindOfCall}: `}${drawn.name}`, call)
+      const drawn = pick(isSubmit ? SUBMIT_FAULTS : READ_FAULTS, call, nth, random)
+      if (drawn !== null) onFault(`${isSubmit ? '' : `${callClass}: `}${drawn.name}`, call)
       return drawn?.fault ?? null
     },
     webhookFault(webhook) {
-      const random = chances.fork(`webhook ${count('webhook')}`)
+      const random = rootRandom.fork(`webhook ${nextIndex('webhook')}`)
       if (!random.chance(webhooks)) return null
-      const name = random.weigh(
+      const name = random.pickWeighted(
         Object.entries(WEBHOOKS).map(([name, weight]) => [name, weights[name] ?? weight]),
       )
-      if (name !== null) met(name, webhook)
+      if (name !== null) onFault(name, webhook)
       if (name === 'webhook delayed') return { delayMs: random.between(...DELAY_MS) }
       return name === null ? null : name === 'webhook lost' ? 'lost' : 'doubled'
     },

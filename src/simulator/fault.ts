@@ -3,17 +3,17 @@
  * Invariant: what happens `before` leaves no job. Everything else has made one, as upstream would charge it.
  */
 import type { ServerResponse } from 'node:http'
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Reply } from './call.ts'
 
-type When = 'before' | 'amid' | 'after'
+type FaultPoint = 'before' | 'amid' | 'after'
 
 export type Fault =
   /** An answer of another's making; `after`: beside it the call took effect. */
   | { status: number; body: string; headers?: Record<string, string>; after?: boolean }
   /** The connection is cut, or left hanging: before the call took effect, after, or in the middle of the answer. */
-  | { cut: When }
-  | { stall: When }
+  | { cut: FaultPoint }
+  | { stall: FaultPoint }
   /** The right answer, so much later: the call takes effect before the wait or after it, whoever has hung up by then. */
   | { late: 'before' | 'after'; ms: number }
   /** The right answer, once the job's webhook was sent. */
@@ -21,36 +21,39 @@ export type Fault =
   /** The right answer's text, rewritten. */
   | { rewrite: (body: string) => string }
 
-export interface Scene {
+export interface FaultContext {
   response: ServerResponse
   /** Has the call take effect. */
-  take: () => Reply
-  announced: (id: string) => Promise<void>
+  takeEffect: () => Reply
+  whenSent: (id: string) => Promise<void>
   /** The simulator closes. */
   signal: AbortSignal
 }
 
-export async function goWrong(fault: Fault, { response, take, announced, signal }: Scene): Promise<void> {
+export async function applyFault(
+  fault: Fault,
+  { response, takeEffect, whenSent, signal }: FaultContext,
+): Promise<void> {
   if ('status' in fault) {
-    if (fault.after) take()
+    if (fault.after) takeEffect()
     return void response.writeHead(fault.status, fault.headers).end(fault.body)
   }
-  if ('rewrite' in fault) return send(response, take(), fault.rewrite)
+  if ('rewrite' in fault) return send(response, takeEffect(), fault.rewrite)
   if ('late' in fault) {
-    if (fault.late === 'before') await pause(fault.ms, undefined, { signal })
-    const reply = take()
-    if (fault.late === 'after') await pause(fault.ms, undefined, { signal })
+    if (fault.late === 'before') await delay(fault.ms, undefined, { signal })
+    const reply = takeEffect()
+    if (fault.late === 'after') await delay(fault.ms, undefined, { signal })
     return send(response, reply)
   }
   if ('heldUntil' in fault) {
-    const reply = take()
+    const reply = takeEffect()
     const { data } = reply.body as { data?: { id?: string } | null }
-    if (data?.id !== undefined) await announced(data.id)
+    if (data?.id !== undefined) await whenSent(data.id)
     return send(response, reply)
   }
   const when = 'cut' in fault ? fault.cut : fault.stall
   if (when !== 'before') {
-    const reply = take()
+    const reply = takeEffect()
     if (when === 'amid') await sendHalf(response, reply)
   }
   if ('cut' in fault) response.destroy()

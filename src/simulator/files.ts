@@ -8,21 +8,21 @@ import sendFile from 'send'
 import { send } from './fault.ts'
 import { isCompleted, isKept } from './job.ts'
 import type { Media } from './media.ts'
-import type { Ledger } from './simulator-store.ts'
+import type { SimulatorStore } from './simulator-store.ts'
 
 const ASSETS = fileURLToPath(new URL('./assets', import.meta.url))
 export const SAMPLE_IMAGE = '/files/sample.jpg'
 
-export function createFiles(ledger: Ledger, media: Pick<Media, 'fileAt'>, now: () => number) {
+export function createFiles(store: SimulatorStore, media: Pick<Media, 'fileAt'>, now: () => number) {
   function assetAt(path: string): string | null {
     if (path === SAMPLE_IMAGE) return 'sample.jpg'
     const id = /^\/files\/(\w+)\.mp4$/.exec(path)?.[1]
-    const job = id === undefined ? null : ledger.get(id)
+    const job = id === undefined ? null : store.get(id)
     return job !== null && isKept(job, now()) && isCompleted(job, now()) ? 'sample.mp4' : null
   }
 
   return {
-    answer(request: IncomingMessage, response: ServerResponse, path: string): void {
+    serve(request: IncomingMessage, response: ServerResponse, path: string): void {
       response.setHeader('access-control-allow-origin', '*')
       const file = media.fileAt(path)
       if (file !== null) {

@@ -7,10 +7,10 @@ export interface SimulatedJob {
   model: string
   input: Record<string, unknown>
   createdAt: number
-  plan: Plan
+  plan: JobPlan
 }
 
-export interface Plan {
+export interface JobPlan {
   /** Ms it stays `created`. */
   createdMs: number
   /** Ms from submit to end. */
@@ -28,16 +28,16 @@ export interface Plan {
  * Words in a prompt that steer a job, for those who build a front end against it:
  * `sim:fail=1200` (a business code), `sim:end=timeout` (a status), `sim:seconds=60`, `sim:empty`, `sim:nsfw`.
  */
-export function planOf(prompt: string, random: number): Plan {
-  const word = (name: string) => new RegExp(`\\bsim:${name}=(\\w+(?:\\.\\d+)?)`).exec(prompt)?.[1]
-  const seconds = word('seconds')
+export function planOf(prompt: string, random: number): JobPlan {
+  const option = (name: string) => new RegExp(`\\bsim:${name}=(\\w+(?:\\.\\d+)?)`).exec(prompt)?.[1]
+  const seconds = option('seconds')
   const totalMs =
     seconds === undefined ? 6000 + Math.round(4000 * random) : Number.parseFloat(seconds) * 1000 || 0
-  const code = word('fail')
+  const code = option('fail')
   return {
     createdMs: Math.round(totalMs / 6),
     totalMs,
-    end: word('end') ?? (code === undefined ? 'completed' : 'failed'),
+    end: option('end') ?? (code === undefined ? 'completed' : 'failed'),
     ...(code !== undefined && { code: Number(code) }),
     ...(prompt.includes('sim:empty') && { empty: true }),
     ...(prompt.includes('sim:nsfw') && { nsfw: true }),
@@ -46,14 +46,14 @@ export function planOf(prompt: string, random: number): Plan {
 
 const age = (job: SimulatedJob, now: number) => now - job.createdAt
 /** Jobs and files are kept this long. */
-export const WEEK = 7 * 24 * 60 * 60 * 1000
-export const isKept = (job: SimulatedJob, now: number): boolean => age(job, now) < WEEK
+export const WEEK_MS = 7 * 24 * 60 * 60 * 1000
+export const isKept = (job: SimulatedJob, now: number): boolean => age(job, now) < WEEK_MS
 /** Whether there is a video. */
 export const isCompleted = (job: SimulatedJob, now: number): boolean =>
   age(job, now) >= job.plan.totalMs && job.plan.end === 'completed' && job.plan.empty !== true
 
 /** Of the ends only these are told to a webhook. */
-export const isAnnounced = ({ plan: { end } }: SimulatedJob): boolean =>
+export const triggersWebhook = ({ plan: { end } }: SimulatedJob): boolean =>
   end === 'completed' || end === 'failed'
 
 /** The prediction as upstream would answer with it at `now`. */

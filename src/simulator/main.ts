@@ -45,20 +45,24 @@ try {
 }
 
 async function start(values: ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values']) {
-  const whole = (name: 'port' | 'concurrency' | 'per-minute' | 'faults', least: number, most: number) => {
-    const given = values[name]
-    if (given === undefined) return undefined
-    if (!/^\d+$/.test(given) || Number(given) < least || Number(given) > most)
-      throw new Error(`--${name}: expected ${least} to ${most}, not "${given}"`)
-    return Number(given)
+  const integerOption = (
+    name: 'port' | 'concurrency' | 'per-minute' | 'faults',
+    min: number,
+    max: number,
+  ) => {
+    const value = values[name]
+    if (value === undefined) return undefined
+    if (!/^\d+$/.test(value) || Number(value) < min || Number(value) > max)
+      throw new Error(`--${name}: expected ${min} to ${max}, not "${value}"`)
+    return Number(value)
   }
   const { key, file } = values
   const limits = {
-    port: whole('port', 0, 65_535),
-    concurrency: whole('concurrency', 1, 1_000_000),
-    perMinute: whole('per-minute', 1, 1_000_000),
+    port: integerOption('port', 0, 65_535),
+    concurrency: integerOption('concurrency', 1, 1_000_000),
+    perMinute: integerOption('per-minute', 1, 1_000_000),
   }
-  const seed = whole('faults', 0, 2 ** 32 - 1)
+  const seed = integerOption('faults', 0, 2 ** 32 - 1)
   if (file === undefined && !existsSync('data')) mkdirSync('data')
   const simulator = await createSimulator({
     file: file ?? 'data/simulator-alone.db',
@@ -66,7 +70,7 @@ async function start(values: ReturnType<typeof parseArgs<{ options: typeof OPTIO
     ...limits,
     webhookSecret: values['webhook-secret'],
     listsInputs: values['list-inputs'],
-    ...(seed !== undefined && createFaultPlan({ seed, met: kind => console.log(`fault: ${kind}`) })),
+    ...(seed !== undefined && createFaultPlan({ seed, onFault: kind => console.log(`fault: ${kind}`) })),
   })
   console.log(`The simulator listens on ${simulator.origin}/api/v3; its key is "${key}". Nothing is charged.
 

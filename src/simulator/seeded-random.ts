@@ -2,19 +2,19 @@
  * Chance out of a seed (mulberry32): the same seed draws the same numbers, on every machine.
  * Invariant: who draws has a source of its own, forked by name, so one drawer's haste does not shift another's numbers.
  */
-export interface Random {
+export interface SeededRandom {
   /** A whole number, both ends included. */
-  between(least: number, most: number): number
+  between(min: number, max: number): number
   chance(probability: number): boolean
-  pick<Item>(among: readonly Item[]): Item
+  pick<Item>(items: readonly Item[]): Item
   /** An entry by its weight; null if all weigh nothing. */
-  weigh<Item>(among: readonly (readonly [item: Item, weight: number])[]): Item | null
-  fork(name: string): Random
+  pickWeighted<Item>(entries: readonly (readonly [item: Item, weight: number])[]): Item | null
+  fork(name: string): SeededRandom
 }
 
 export const newSeed = (): number => Math.floor(Math.random() * 2 ** 32)
 
-export function createRandom(seed: number): Random {
+export function createSeededRandom(seed: number): SeededRandom {
   let state = seed >>> 0
 
   /** In [0, 1). */
@@ -26,18 +26,18 @@ export function createRandom(seed: number): Random {
   }
 
   return {
-    between: (least, most) => least + Math.floor(next() * (most - least + 1)),
+    between: (min, max) => min + Math.floor(next() * (max - min + 1)),
     chance: probability => next() < probability,
-    pick: among => among[Math.floor(next() * among.length)]!,
-    weigh(among) {
-      let left = next() * among.reduce((sum, [, weight]) => sum + weight, 0)
-      for (const [item, weight] of among) {
+    pick: items => items[Math.floor(next() * items.length)]!,
+    pickWeighted(entries) {
+      let left = next() * entries.reduce((sum, [, weight]) => sum + weight, 0)
+      for (const [item, weight] of entries) {
         left -= weight
         if (left < 0) return item
       }
       return null
     },
-    fork: name => createRandom(hash(name, seed)),
+    fork: name => createSeededRandom(hash(name, seed)),
   }
 }
 

@@ -37,7 +37,7 @@ const files = sqliteTable('files', {
 })
 const ports = sqliteTable('ports', { only: integer().primaryKey(), port: integer().notNull() })
 
-export interface Webhook {
+export interface PendingWebhook {
   /** Of its job. */
   id: string
   url: string
@@ -55,39 +55,39 @@ export interface StoredFile {
   data: Buffer | null
 }
 
-export interface Ledger {
+export interface SimulatorStore {
   /** With the webhook that it asks for, if its end is announced, and when. */
   add(job: SimulatedJob, webhook?: { url: string; dueAt: number }): void
   get(id: string): SimulatedJob | null
   /** Newest first, read as they are asked for. */
   newest(after: number, before: number, model?: string): Generator<SimulatedJob>
   /** When those were accepted that came after, oldest first. */
-  acceptances(after: number): number[]
+  acceptedAfter(after: number): number[]
   /** When those end that have not, soonest first. */
-  ends(now: number): number[]
-  owes(id: string): boolean
+  endingAfter(now: number): number[]
+  isWebhookOwed(id: string): boolean
   /** What another process had taken is due again. */
-  regainWebhooks(): void
+  reclaimWebhooks(): void
   /** Webhooks that are due; no more then, until they are put off. */
-  takeWebhooks(now: number): Webhook[]
+  claimDueWebhooks(now: number): PendingWebhook[]
   /** When the next one is due. */
-  nextWebhook(): number | null
-  putOffWebhook(id: string, dueAt: number, tries: number): void
-  dropWebhook(id: string): void
+  nextWebhookDueAt(): number | null
+  rescheduleWebhook(id: string, dueAt: number, tries: number): void
+  deleteWebhook(id: string): void
   addFile(file: StoredFile): void
   putFile(id: string, data: Buffer): void
   file(id: string): StoredFile | null
   /** The port of the last start; null at the first. */
   port(): number | null
-  keepPort(port: number): void
+  savePort(port: number): void
   close(): void
 }
 
-const CHUNK = 200
-const END = sql<number>`created_at + (job ->> '$.plan.totalMs')`
+const ROWS_PER_READ = 200
+const END_TIME = sql<number>`created_at + (job ->> '$.plan.totalMs')`
 
 /** @param file a path, or `:memory:` */
-export function openLedger(file: string): Ledger {
+export function openSimulatorStore(file: string): SimulatorStore {
   const client = new Database(file)
   client.pragma('journal_mode = WAL')
   const db = drizzle(client, { casing: 'snake_case' })
@@ -115,24 +115,24 @@ export function openLedger(file: string): Ledger {
       }),
     get: id => db.select().from(jobs).where(eq(jobs.id, id)).get()?.job ?? null,
     *newest(after, before, model) {
-      const among = and(
+      const conditions = and(
         gt(jobs.createdAt, after),
         lt(jobs.createdAt, before),
         model === undefined ? undefined : sql`job ->> 'model' = ${model}`,
       )
-      const inOrder = db
+      const newestFirst = db
         .select()
         .from(jobs)
-        .where(among)
+        .where(conditions)
         .orderBy(desc(jobs.createdAt), desc(jobs.id))
-        .limit(CHUNK)
-      for (let offset = 0, read = CHUNK; read === CHUNK; offset += read) {
-        const rows = inOrder.offset(offset).all()
+        .limit(ROWS_PER_READ)
+      for (let offset = 0, read = ROWS_PER_READ; read === ROWS_PER_READ; offset += read) {
+        const rows = newestFirst.offset(offset).all()
         read = rows.length
         for (const row of rows) yield row.job
       }
     },
-    acceptances: after =>
+    acceptedAfter: after =>
       db
         .select({ at: jobs.createdAt })
         .from(jobs)
@@ -140,30 +140,31 @@ export function openLedger(file: string): Ledger {
         .orderBy(asc(jobs.createdAt))
         .all()
         .map(({ at }) => at),
-    ends: now =>
+    endingAfter: now =>
       db
-        .select({ at: END })
+        .select({ at: END_TIME })
         .from(jobs)
-        .where(gt(END, now))
-        .orderBy(asc(END))
+        .where(gt(END_TIME, now))
+        .orderBy(asc(END_TIME))
         .all()
         .map(({ at }) => at),
 
-    owes: id => db.select().from(webhooks).where(eq(webhooks.id, id)).get() !== undefined,
-    regainWebhooks: () => void db.update(webhooks).set({ dueAt: 0 }).where(isNull(webhooks.dueAt)).run(),
-    takeWebhooks: now =>
+    isWebhookOwed: id => db.select().from(webhooks).where(eq(webhooks.id, id)).get() !== undefined,
+    reclaimWebhooks: () => void db.update(webhooks).set({ dueAt: 0 }).where(isNull(webhooks.dueAt)).run(),
+    claimDueWebhooks: now =>
       db.update(webhooks).set({ dueAt: null }).where(lte(webhooks.dueAt, now)).returning().all(),
-    nextWebhook: () => db.select({ at: sql<number | null>`min(due_at)` }).from(webhooks).get()?.at ?? null,
-    putOffWebhook: (id, dueAt, tries) =>
+    nextWebhookDueAt: () =>
+      db.select({ at: sql<number | null>`min(due_at)` }).from(webhooks).get()?.at ?? null,
+    rescheduleWebhook: (id, dueAt, tries) =>
       void db.update(webhooks).set({ dueAt, tries }).where(eq(webhooks.id, id)).run(),
-    dropWebhook: id => void db.delete(webhooks).where(eq(webhooks.id, id)).run(),
+    deleteWebhook: id => void db.delete(webhooks).where(eq(webhooks.id, id)).run(),
 
     addFile: file => void db.insert(files).values(file).run(),
     putFile: (id, data) => void db.update(files).set({ data }).where(eq(files.id, id)).run(),
     file: id => db.select().from(files).where(eq(files.id, id)).get() ?? null,
 
     port: () => db.select().from(ports).get()?.port ?? null,
-    keepPort: port =>
+    savePort: port =>
       void db
         .insert(ports)
         .values({ only: 1, port })

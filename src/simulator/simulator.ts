@@ -3,19 +3,19 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type AccountOptions, createAccount } from './account-limits.ts'
-import { createApi } from './api.ts'
-import { type Call, type Delivered, fileIn, type Reply, readCall } from './call.ts'
-import { type Fault, goWrong, send } from './fault.ts'
+import { type AccountLimitOptions, createAccountLimits } from './account-limits.ts'
+import { createSimulatorApi } from './api.ts'
+import { type ApiCall, parseFormFile, type ReceivedCall, type Reply, readCall } from './call.ts'
+import { applyFault, type Fault, send } from './fault.ts'
 import { createFiles, SAMPLE_IMAGE } from './files.ts'
 import { predictionOf } from './job.ts'
 import { createMedia, PUT_PATH } from './media.ts'
-import { openLedger, type Webhook } from './simulator-store.ts'
-import { createAnnouncer, type Delivery, type WebhookFault } from './webhook-sender.ts'
+import { openSimulatorStore, type PendingWebhook } from './simulator-store.ts'
+import { createWebhookSender, type WebhookDelivery, type WebhookFault } from './webhook-sender.ts'
 
-export type { Call, Delivery, Fault, Webhook, WebhookFault }
+export type { ApiCall, Fault, PendingWebhook, WebhookDelivery, WebhookFault }
 
-export interface SimulatorOptions extends AccountOptions {
+export interface SimulatorOptions extends AccountLimitOptions {
   /** Where jobs, webhooks and port are kept; `:memory:` keeps them for this run. */
   file: string
   /** The key it asks for. */
@@ -27,9 +27,9 @@ export interface SimulatorOptions extends AccountOptions {
   /** The items of the list have their `input`; by default they lack it. */
   listsInputs?: boolean | undefined
   /** Asked before each API call: a fault to answer with instead, or in front of the real answer. */
-  fault?: ((call: Call) => Fault | null) | undefined
+  fault?: ((call: ApiCall) => Fault | null) | undefined
   /** Asked before a webhook is sent for the first time. */
-  webhookFault?: ((webhook: Webhook) => WebhookFault | null) | undefined
+  webhookFault?: ((webhook: PendingWebhook) => WebhookFault | null) | undefined
 }
 
 export interface Simulator {
@@ -37,9 +37,9 @@ export interface Simulator {
   readonly sampleImage: string
   readonly webhookSecret: string
   /** Calls that reached the API with the right key, and PUTs of files, in order. */
-  readonly calls: readonly Call[]
+  readonly calls: readonly ApiCall[]
   /** Webhooks that were sent, in the order of their answers. */
-  readonly webhooks: readonly Delivery[]
+  readonly webhooks: readonly WebhookDelivery[]
   /** Moves its clock ahead. */
   advance(ms: number): void
   close(): Promise<void>
@@ -47,46 +47,46 @@ export interface Simulator {
 
 export const WEBHOOK_SECRET = 'whsec_simulator'
 
-const API = '/api/v3'
+const API_PATH = '/api/v3'
 /** The older way to hand over a file. */
-const BINARY = '/media/upload/binary'
+const FORM_UPLOAD_PATH = '/media/upload/binary'
 const HOST = '127.0.0.1'
 /** Calls and webhooks it remembers. */
-const MEMORY = 10_000
+const MAX_REMEMBERED = 10_000
 
 /** @throws the error of `listen`, where the port is taken */
 export async function createSimulator(options: SimulatorOptions): Promise<Simulator> {
   const { file, key, port, webhookSecret = WEBHOOK_SECRET, listsInputs = false } = options
   const { fault = () => null, webhookFault = () => null } = options
-  const ledger = openLedger(file)
+  const store = openSimulatorStore(file)
   const closing = new AbortController()
-  let ahead = 0
-  const now = () => Date.now() + ahead
-  const calls: Call[] = []
-  const webhooks: Delivery[] = []
-  const announcer = createAnnouncer(
+  let clockOffsetMs = 0
+  const now = () => Date.now() + clockOffsetMs
+  const calls: ApiCall[] = []
+  const webhooks: WebhookDelivery[] = []
+  const webhookSender = createWebhookSender(
     {
-      ledger,
+      store,
       now,
       secret: webhookSecret,
-      prediction: job => predictionOf(job, now(), origin),
+      toPrediction: job => predictionOf(job, now(), origin),
       fault: webhookFault,
     },
     delivery => remember(webhooks, delivery),
   )
-  const media = createMedia(ledger, now, () => origin)
-  const api = createApi({
-    ledger,
-    account: createAccount(ledger, now, options),
+  const media = createMedia(store, now, () => origin)
+  const api = createSimulatorApi({
+    store,
+    accountLimits: createAccountLimits(store, now, options),
     media,
     now,
     origin: () => origin,
     listsInputs,
     webhookSecret,
-    owed: announcer.look,
+    onWebhookOwed: webhookSender.sendDue,
   })
 
-  const files = createFiles(ledger, media, now)
+  const files = createFiles(store, media, now)
 
   async function answerCall(
     request: IncomingMessage,
@@ -96,25 +96,35 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
   ): Promise<void> {
     if (request.headers.authorization !== `Bearer ${key}`)
       return send(response, { status: 401, body: { code: 401, message: 'invalid API key', data: null } })
-    const delivered = await readCall(request, path, query)
-    const { call, data } = delivered
-    if (call.method !== 'POST' || path !== BINARY) return act(response, delivered, () => api.answer(call))
-    const file = await fileIn(request, data)
+    const received = await readCall(request, path, query)
+    const { call, data } = received
+    if (call.method !== 'POST' || path !== FORM_UPLOAD_PATH)
+      return respond(response, received, () => api.handle(call))
+    const file = await parseFormFile(request, data)
     const bytes = file ? Buffer.from(await file.arrayBuffer()) : data
-    await act(response, delivered, () => media.form(file, bytes))
+    await respond(response, received, () => media.uploadForm(file, bytes))
   }
 
   async function answerPut(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
-    const delivered = await readCall(request, path, '')
+    const received = await readCall(request, path, '')
     const id = path.slice(PUT_PATH.length)
-    await act(response, delivered, () => media.put(id, request.headers, delivered.data))
+    await respond(response, received, () => media.putFile(id, request.headers, received.data))
   }
 
-  async function act(response: ServerResponse, { call }: Delivered, take: () => Reply): Promise<void> {
+  async function respond(
+    response: ServerResponse,
+    { call }: ReceivedCall,
+    takeEffect: () => Reply,
+  ): Promise<void> {
     remember(calls, call)
-    const wrong = fault(call)
-    if (wrong === null) return send(response, take())
-    await goWrong(wrong, { response, take, announced: announcer.announced, signal: closing.signal })
+    const injectedFault = fault(call)
+    if (injectedFault === null) return send(response, takeEffect())
+    await applyFault(injectedFault, {
+      response,
+      takeEffect,
+      whenSent: webhookSender.whenSent,
+      signal: closing.signal,
+    })
   }
 
   const server = createServer((request, response) => {
@@ -123,24 +133,24 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
     const [path = '/', query = ''] = (request.url ?? '/').split(/\?(.*)/s)
     if (request.method === 'PUT' && path.startsWith(PUT_PATH))
       return void answerPut(request, response, path).catch(() => response.destroy())
-    if (!path.startsWith(`${API}/`)) return files.answer(request, response, path)
-    answerCall(request, response, path.slice(API.length), query).catch(() => response.destroy())
+    if (!path.startsWith(`${API_PATH}/`)) return files.serve(request, response, path)
+    answerCall(request, response, path.slice(API_PATH.length), query).catch(() => response.destroy())
   })
 
-  const kept = port ?? ledger.port()
+  const savedPort = port ?? store.port()
   try {
     await new Promise<void>((resolve, reject) =>
-      server.once('error', reject).listen(kept ?? 0, HOST, resolve),
+      server.once('error', reject).listen(savedPort ?? 0, HOST, resolve),
     )
   } catch (error) {
-    await announcer.close()
-    ledger.close()
+    await webhookSender.close()
+    store.close()
     throw error
   }
-  const bound = (server.address() as AddressInfo).port
-  ledger.keepPort(bound)
-  const origin = `http://${HOST}:${bound}`
-  announcer.look()
+  const boundPort = (server.address() as AddressInfo).port
+  store.savePort(boundPort)
+  const origin = `http://${HOST}:${boundPort}`
+  webhookSender.sendDue()
 
   return {
     origin,
@@ -149,21 +159,21 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
     calls,
     webhooks,
     advance(ms) {
-      ahead += ms
-      announcer.look()
+      clockOffsetMs += ms
+      webhookSender.sendDue()
     },
     async close() {
       closing.abort()
       const closed = new Promise(resolve => server.close(resolve))
       server.closeAllConnections()
-      await announcer.close()
+      await webhookSender.close()
       await closed
-      ledger.close()
+      store.close()
     },
   }
 }
 
 function remember<Item>(memory: Item[], item: Item): void {
   memory.push(item)
-  if (memory.length > MEMORY) memory.shift()
+  if (memory.length > MAX_REMEMBERED) memory.shift()
 }

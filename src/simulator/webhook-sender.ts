@@ -5,23 +5,23 @@
  */
 import type { Dispatcher } from 'undici'
 import type { SimulatedJob } from './job.ts'
-import type { Ledger, Webhook } from './simulator-store.ts'
-import { signed } from './webhook-signature.ts'
+import type { PendingWebhook, SimulatorStore } from './simulator-store.ts'
+import { signWebhook } from './webhook-signature.ts'
 
-export interface AnnouncerOptions {
-  ledger: Ledger
+export interface WebhookSenderOptions {
+  store: SimulatorStore
   now: () => number
   secret: string
-  prediction: (job: SimulatedJob) => object
+  toPrediction: (job: SimulatedJob) => object
   /** Asked before the first try of each. */
-  fault: (webhook: Webhook) => WebhookFault | null
+  fault: (webhook: PendingWebhook) => WebhookFault | null
 }
 
 /** It is never sent, sent twice at once, or sent so much later. */
 export type WebhookFault = 'lost' | 'doubled' | { delayMs: number }
 
 /** One POST of a webhook. */
-export interface Delivery {
+export interface WebhookDelivery {
   /** Of its job. */
   id: string
   url: string
@@ -29,113 +29,114 @@ export interface Delivery {
   status: number | null
 }
 
-export interface Announcer {
+export interface WebhookSender {
   /** Sends what is due, and sets the timer for what is due next. */
-  look(): void
+  sendDue(): void
   /** Resolves once the job's webhook has been sent, whatever the answer; at once where none is owed. */
-  announced(id: string): Promise<void>
+  whenSent(id: string): Promise<void>
   close(): Promise<void>
 }
 
-const ANSWER_MS = 5000
+const RESPONSE_TIMEOUT_MS = 5000
 /** After each try but the last. */
-const BACKOFF_MS = [1000, 2000, 4000]
+const RETRY_DELAYS_MS = [1000, 2000, 4000]
 /** Node's timers know no longer time. */
-const LONGEST_MS = 2 ** 31 - 1
+const MAX_TIMER_MS = 2 ** 31 - 1
 
-export function createAnnouncer(
-  { ledger, now, secret, prediction, fault }: AnnouncerOptions,
-  deliveries: (delivery: Delivery) => void,
-): Announcer {
-  let sender: ReturnType<typeof createSender> | undefined
+export function createWebhookSender(
+  { store, now, secret, toPrediction, fault }: WebhookSenderOptions,
+  onDelivery: (delivery: WebhookDelivery) => void,
+): WebhookSender {
+  let httpClient: ReturnType<typeof createHttpClient> | undefined
   const closing = new AbortController()
-  const underway = new Set<Promise<void>>()
-  const awaited = new Map<string, PromiseWithResolvers<void>>()
-  const putOffOnce = new Set<string>()
+  const inFlight = new Set<Promise<void>>()
+  const waiters = new Map<string, PromiseWithResolvers<void>>()
+  const delayedOnce = new Set<string>()
   let timer: NodeJS.Timeout | undefined
-  ledger.regainWebhooks()
+  store.reclaimWebhooks()
 
-  function over(id: string): void {
-    awaited.get(id)?.resolve()
-    awaited.delete(id)
+  function resolveWaiter(id: string): void {
+    waiters.get(id)?.resolve()
+    waiters.delete(id)
   }
 
-  async function post({ id, url }: Webhook): Promise<boolean> {
-    const body = JSON.stringify(prediction(ledger.get(id)!))
-    const headers = signed(secret, id, now(), body)
+  async function post({ id, url }: PendingWebhook): Promise<boolean> {
+    const body = JSON.stringify(toPrediction(store.get(id)!))
+    const headers = signWebhook(secret, id, now(), body)
     let status: number | null = null
     try {
-      sender ??= createSender()
-      const { post } = await sender
-      const answer = await post(url, { headers, body, signal: closing.signal })
-      status = answer.statusCode
-      await answer.body.dump()
+      httpClient ??= createHttpClient()
+      const { post } = await httpClient
+      const response = await post(url, { headers, body, signal: closing.signal })
+      status = response.statusCode
+      await response.body.dump()
     } catch {}
-    if (!closing.signal.aborted) deliveries({ id, url, status })
+    if (!closing.signal.aborted) onDelivery({ id, url, status })
     return status !== null && status >= 200 && status < 300
   }
 
-  async function send(webhook: Webhook, times: number): Promise<void> {
+  async function send(webhook: PendingWebhook, times: number): Promise<void> {
     const sent = await Promise.all(Array.from({ length: times }, () => post(webhook)))
     if (closing.signal.aborted) return
-    const wait = BACKOFF_MS[webhook.tries]
-    if (sent.includes(true) || wait === undefined) ledger.dropWebhook(webhook.id)
-    else ledger.putOffWebhook(webhook.id, now() + wait, webhook.tries + 1)
-    over(webhook.id)
+    const retryDelayMs = RETRY_DELAYS_MS[webhook.tries]
+    if (sent.includes(true) || retryDelayMs === undefined) store.deleteWebhook(webhook.id)
+    else store.rescheduleWebhook(webhook.id, now() + retryDelayMs, webhook.tries + 1)
+    resolveWaiter(webhook.id)
   }
 
-  function begin(webhook: Webhook): void {
+  function sendWithFault(webhook: PendingWebhook): void {
     const { id, tries } = webhook
-    const wrong = tries === 0 && !putOffOnce.delete(id) ? fault(webhook) : null
-    if (wrong === 'lost') {
-      ledger.dropWebhook(id)
-      over(id)
-    } else if (wrong === 'doubled' || wrong === null) {
-      const done = send(webhook, wrong === null ? 1 : 2).finally(() => {
-        underway.delete(done)
-        announcer.look()
+    const injectedFault = tries === 0 && !delayedOnce.delete(id) ? fault(webhook) : null
+    if (injectedFault === 'lost') {
+      store.deleteWebhook(id)
+      resolveWaiter(id)
+    } else if (injectedFault === 'doubled' || injectedFault === null) {
+      const done = send(webhook, injectedFault === null ? 1 : 2).finally(() => {
+        inFlight.delete(done)
+        webhookSender.sendDue()
       })
-      underway.add(done)
+      inFlight.add(done)
     } else {
-      putOffOnce.add(id)
-      ledger.putOffWebhook(id, now() + wrong.delayMs, 0)
+      delayedOnce.add(id)
+      store.rescheduleWebhook(id, now() + injectedFault.delayMs, 0)
     }
   }
 
-  const announcer: Announcer = {
-    look() {
+  const webhookSender: WebhookSender = {
+    sendDue() {
       clearTimeout(timer)
       if (closing.signal.aborted) return
-      for (const webhook of ledger.takeWebhooks(now())) begin(webhook)
-      const next = ledger.nextWebhook()
-      if (next !== null) timer = setTimeout(announcer.look, Math.min(Math.max(next - now(), 0), LONGEST_MS))
+      for (const webhook of store.claimDueWebhooks(now())) sendWithFault(webhook)
+      const nextDueAt = store.nextWebhookDueAt()
+      if (nextDueAt !== null)
+        timer = setTimeout(webhookSender.sendDue, Math.min(Math.max(nextDueAt - now(), 0), MAX_TIMER_MS))
     },
-    announced(id) {
-      if (!ledger.owes(id)) return Promise.resolve()
-      const waited = awaited.get(id) ?? Promise.withResolvers<void>()
-      awaited.set(id, waited)
-      return waited.promise
+    whenSent(id) {
+      if (!store.isWebhookOwed(id)) return Promise.resolve()
+      const waiter = waiters.get(id) ?? Promise.withResolvers<void>()
+      waiters.set(id, waiter)
+      return waiter.promise
     },
     async close() {
       closing.abort()
       clearTimeout(timer)
-      await Promise.all(underway)
-      for (const id of awaited.keys()) over(id)
-      await (await sender)?.close()
+      await Promise.all(inFlight)
+      for (const id of waiters.keys()) resolveWaiter(id)
+      await (await httpClient)?.close()
     },
   }
-  return announcer
+  return webhookSender
 }
 
 /** undici is loaded with the first webhook: where none is asked for, nobody needs it here. */
-async function createSender() {
+async function createHttpClient() {
   const { Agent, request } = await import('undici')
   const dispatcher = new Agent({
     pipelining: 0,
     connections: 32,
-    connect: { timeout: ANSWER_MS },
-    headersTimeout: ANSWER_MS,
-    bodyTimeout: ANSWER_MS,
+    connect: { timeout: RESPONSE_TIMEOUT_MS },
+    headersTimeout: RESPONSE_TIMEOUT_MS,
+    bodyTimeout: RESPONSE_TIMEOUT_MS,
   })
   return {
     post: (url: string, options: Pick<Dispatcher.RequestOptions, 'headers' | 'body' | 'signal'>) =>

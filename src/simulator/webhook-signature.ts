@@ -3,9 +3,9 @@
  */
 import { createHmac } from 'node:crypto'
 
-/** The headers of a webhook. @param at ms since 1970 */
-export function signed(secret: string, id: string, at: number, body: string): Record<string, string> {
-  const timestamp = `${Math.floor(at / 1000)}`
+/** The headers of a webhook. @param now ms since 1970 */
+export function signWebhook(secret: string, id: string, now: number, body: string): Record<string, string> {
+  const timestamp = `${Math.floor(now / 1000)}`
   const mac = createHmac('sha256', secret.replace(/^whsec_/, '')).update(`${id}.${timestamp}.${body}`)
   return {
     'content-type': 'application/json',

@@ -3,116 +3,134 @@
  * Invariant: it comes into line in the same turn in which it is found to be no further back than the head, so nothing falls
  * between. While its peer does not read it holds nothing but its place.
  */
-import type { Feed, Hold, Reading } from '../events/event-log.ts'
-import type { Source } from '../events/subscription-source.ts'
-import { type ErrorLog, mask } from '../graphql/error-mask.ts'
-import type { Turns } from '../runtime/fair-scheduler.ts'
-import type { Payload, Payloads } from './shared-operation.ts'
-import type { Line, Subscriber } from './subscription-group.ts'
+import type { EventBatch, EventLog, Pin } from '../events/event-log.ts'
+import type { SubscriptionSource } from '../events/subscription-source.ts'
+import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
+import type { FairScheduler } from '../runtime/fair-scheduler.ts'
+import type { Payload, PayloadCache } from './shared-operation.ts'
+import type { Subscriber, SubscriptionGroup } from './subscription-group.ts'
 
 /** From its beginning if there is a `source`. Into line, or to its end. */
-export type CatchUp = (line: Line, subscriber: Subscriber, source: Source | null) => void
+export type CatchUp = (
+  group: SubscriptionGroup,
+  subscriber: Subscriber,
+  source: SubscriptionSource | null,
+) => void
 
 /** What is written at once. */
 export const WRITE_BYTES = 32 * 1024
 
-export function createCatchUp(parts: {
-  feed: Feed
-  payloads: Payloads
-  turns: Turns
+export function createCatchUp(options: {
+  eventLog: EventLog
+  payloadCache: PayloadCache
+  scheduler: FairScheduler
   log: ErrorLog
 }): CatchUp {
-  const { feed, payloads, turns, log } = parts
+  const { eventLog, payloadCache, scheduler, log } = options
 
   /** By owner: nobody waits for another's replays. */
-  const lastAlone = new Map<string, Promise<void>>()
+  const lastStoreRead = new Map<string, Promise<void>>()
 
   /** Whether a replay follows. */
-  async function begin({ question }: Line, subscriber: Subscriber, source: Source): Promise<boolean> {
-    const { place, first, replays } = await source.begin()
-    subscriber.place = place
-    if (first !== null) await give(subscriber, [await question.answer(first)])
-    return replays
+  async function start(
+    { operation }: SubscriptionGroup,
+    subscriber: Subscriber,
+    source: SubscriptionSource,
+  ): Promise<boolean> {
+    const { seq, initialMessage, isReplay } = await source.resolveStart()
+    subscriber.lastSeq = seq
+    if (initialMessage !== null)
+      await deliverWhenDrained(subscriber, [await operation.execute(initialMessage)])
+    return isReplay
   }
 
-  async function follow(line: Line, subscriber: Subscriber, hold: Hold, replays: boolean): Promise<void> {
-    const { source, question } = line
-    let replaying = replays
+  async function catchUpToHead(
+    group: SubscriptionGroup,
+    subscriber: Subscriber,
+    pin: Pin,
+    isReplay: boolean,
+  ): Promise<void> {
+    const { source, operation } = group
+    let isReplaying = isReplay
     for (;;) {
-      await subscriber.sink.drained()
-      if (subscriber.ended) return
-      hold.moveTo(subscriber.place)
-      if (subscriber.place >= feed.head && !replaying) return void line.inLine.add(subscriber)
-      if (subscriber.place < feed.floor) await alone(question.owner, () => step(line, subscriber))
-      else await step(line, subscriber)
-      if (!replaying || subscriber.place < feed.head) continue
-      replaying = false
-      if (source.caughtUp) await give(subscriber, [await question.answer(source.caughtUp(subscriber.place))])
+      await subscriber.sink.whenDrained()
+      if (subscriber.hasEnded) return
+      pin.moveTo(subscriber.lastSeq)
+      if (subscriber.lastSeq >= eventLog.head && !isReplaying) return void group.live.add(subscriber)
+      if (subscriber.lastSeq < eventLog.bufferedAfter)
+        await runExclusively(operation.owner, () => deliverNextBatch(group, subscriber))
+      else await deliverNextBatch(group, subscriber)
+      if (!isReplaying || subscriber.lastSeq < eventLog.head) continue
+      isReplaying = false
+      if (source.caughtUpMessage)
+        await deliverWhenDrained(subscriber, [
+          await operation.execute(source.caughtUpMessage(subscriber.lastSeq)),
+        ])
     }
   }
 
   /** What was read from the store is held once at a time for an app, however many read. */
-  function alone(owner: string, work: () => Promise<void>): Promise<void> {
-    const done = (lastAlone.get(owner) ?? Promise.resolve()).then(work)
+  function runExclusively(owner: string, work: () => Promise<void>): Promise<void> {
+    const done = (lastStoreRead.get(owner) ?? Promise.resolve()).then(work)
     const last = done
       .catch(() => {})
       .then(() => {
-        if (lastAlone.get(owner) === last) lastAlone.delete(owner)
+        if (lastStoreRead.get(owner) === last) lastStoreRead.delete(owner)
       })
-    lastAlone.set(owner, last)
+    lastStoreRead.set(owner, last)
     return done
   }
 
   /** Waits for nobody who reads: others wait for it. */
-  async function step(line: Line, subscriber: Subscriber): Promise<void> {
-    const { source, question } = line
-    await turns.next(line.question.owner)
-    if (subscriber.ended) return
-    const reading = await feed.read(source.interest, subscriber.place)
-    const { prunedTo } = reading
-    if (prunedTo !== null) {
-      subscriber.give([await question.answer(await source.gap(prunedTo))])
-      subscriber.place = prunedTo
+  async function deliverNextBatch(group: SubscriptionGroup, subscriber: Subscriber): Promise<void> {
+    const { source, operation } = group
+    await scheduler.nextSlice(group.operation.owner)
+    if (subscriber.hasEnded) return
+    const batch = await eventLog.read(source.selector, subscriber.lastSeq)
+    const { missedUpTo } = batch
+    if (missedUpTo !== null) {
+      subscriber.deliver([await operation.execute(await source.gapMessage(missedUpTo))])
+      subscriber.lastSeq = missedUpTo
     }
-    subscriber.place = await giveEvents(line, subscriber, reading)
+    subscriber.lastSeq = await deliverEvents(group, subscriber, batch)
   }
 
   /** Answers with how far it came: where the peer reads no more, the rest is let go and read again later. */
-  async function giveEvents(
-    line: Line,
+  async function deliverEvents(
+    group: SubscriptionGroup,
     subscriber: Subscriber,
-    { events, through }: Reading,
+    { events, scannedUpTo }: EventBatch,
   ): Promise<number> {
     const last = events.at(-1)
-    const some: Payload[] = []
+    const pending: Payload[] = []
     let bytes = 0
-    let { place } = subscriber
+    let { lastSeq } = subscriber
     for (const event of events) {
-      if (subscriber.ended || subscriber.sink.isFull()) return place
-      await turns.next(line.question.owner)
-      const payload = await payloads.of(line, event)
-      some.push(payload)
-      bytes += payload.tail.length
+      if (subscriber.hasEnded || subscriber.sink.isFull()) return lastSeq
+      await scheduler.nextSlice(group.operation.owner)
+      const payload = await payloadCache.get(group, event)
+      pending.push(payload)
+      bytes += payload.json.length
       if (bytes < WRITE_BYTES && event !== last) continue
-      subscriber.give(some.splice(0))
-      place = event.seq
+      subscriber.deliver(pending.splice(0))
+      lastSeq = event.seq
       bytes = 0
     }
-    return subscriber.ended ? place : through
+    return subscriber.hasEnded ? lastSeq : scannedUpTo
   }
 
   /** Once there is room. */
-  async function give(subscriber: Subscriber, some: readonly Payload[]): Promise<void> {
-    await subscriber.sink.drained()
-    if (!subscriber.ended) subscriber.give(some)
+  async function deliverWhenDrained(subscriber: Subscriber, payloads: readonly Payload[]): Promise<void> {
+    await subscriber.sink.whenDrained()
+    if (!subscriber.hasEnded) subscriber.deliver(payloads)
   }
 
-  return (line, subscriber, source) => {
-    const hold = feed.hold(source?.from ?? subscriber.place)
-    const begun = source === null ? Promise.resolve(false) : begin(line, subscriber, source)
-    begun
-      .then(replays => follow(line, subscriber, hold, replays))
-      .catch(error => subscriber.end(mask(error, log)))
-      .finally(() => hold.release())
+  return (group, subscriber, source) => {
+    const pin = eventLog.pin(source?.pinSeq ?? subscriber.lastSeq)
+    const started = source === null ? Promise.resolve(false) : start(group, subscriber, source)
+    started
+      .then(replays => catchUpToHead(group, subscriber, pin, replays))
+      .catch(error => subscriber.end(maskError(error, log)))
+      .finally(() => pin.release())
   }
 }

@@ -20,205 +20,224 @@ import {
   type SelectionNode,
 } from 'graphql'
 import type { PredictionEvent } from '../domain/prediction.ts'
-import type { Feed } from '../events/event-log.ts'
-import type { Source } from '../events/subscription-source.ts'
-import { type ErrorLog, mask } from '../graphql/error-mask.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { SubscriptionSource } from '../events/subscription-source.ts'
+import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
 import { badArgument } from '../graphql/request-errors.ts'
-import type { Turns } from '../runtime/fair-scheduler.ts'
+import type { FairScheduler } from '../runtime/fair-scheduler.ts'
 import { createCatchUp, WRITE_BYTES } from './catch-up.ts'
 import {
-  type Asker,
-  createPayloads,
-  createQuestion,
+  createPayloadCache,
+  createSharedOperation,
   type Payload,
-  type Question,
+  type SharedOperation,
+  type SubscriptionContext,
 } from './shared-operation.ts'
-import { type Asked, type Home, type Line, type Sink, Subscriber } from './subscription-group.ts'
+import {
+  type PayloadSink,
+  Subscriber,
+  type SubscriptionGroup,
+  type SubscriptionHost,
+  type SubscriptionRequest,
+} from './subscription-group.ts'
 
-export interface Broadcast {
+export interface FanOut {
   /** With errors where the subscription is refused. The asker's context has its sink. */
   subscribe(args: ExecutionArgs): Promise<Subscriber | ExecutionResult>
   /** Live subscriptions, by whose they are. */
-  watchers(): Map<string, number>
+  subscriptionsByApp(): Map<string, number>
   close(): void
 }
 
-export interface BroadcastOptions {
-  feed: Feed
+export interface FanOutOptions {
+  eventLog: EventLog
   /** The process's one: reads and deliveries of one pass of the loop share a slice. */
-  turns: Turns
+  scheduler: FairScheduler
   log: ErrorLog
   /** Who has been told nothing for this long is told how far the log was read, so that its cursor stays young. */
-  quietMs?: number
+  cursorRefreshMs?: number
 }
 
-const QUIET_MS = 3 * 60 * 1000
+const CURSOR_REFRESH_MS = 3 * 60 * 1000
 /** Subscribers a turn. */
-const GRAIN = 16
+const SUBSCRIBERS_PER_SLICE = 16
 
-interface Told {
+interface Delivery {
   seq: number
   payload: Payload
 }
 
-export function createBroadcast({ feed, turns, log, quietMs = QUIET_MS }: BroadcastOptions): Broadcast {
-  const lines = new Map<Question['key'], Line>()
-  const payloads = createPayloads()
-  const catchUp = createCatchUp({ feed, payloads, turns, log })
-  const reminder = setInterval(() => {
-    for (const line of lines.values()) if (isQuiet(line)) wake(line, feed.head + 1)
-  }, quietMs / 4)
-  reminder.unref()
+export function createFanOut({
+  eventLog,
+  scheduler,
+  log,
+  cursorRefreshMs = CURSOR_REFRESH_MS,
+}: FanOutOptions): FanOut {
+  const groups = new Map<SharedOperation['key'], SubscriptionGroup>()
+  const payloadCache = createPayloadCache()
+  const catchUp = createCatchUp({ eventLog, payloadCache, scheduler, log })
+  const cursorRefreshTimer = setInterval(() => {
+    for (const group of groups.values()) if (needsCursorRefresh(group)) notify(group, eventLog.head + 1)
+  }, cursorRefreshMs / 4)
+  cursorRefreshTimer.unref()
 
-  const isQuiet = ({ source, toldAt }: Line) =>
-    source.caughtUp !== null && performance.now() - toldAt >= quietMs
+  const needsCursorRefresh = ({ source, lastDeliveryAt }: SubscriptionGroup) =>
+    source.caughtUpMessage !== null && performance.now() - lastDeliveryAt >= cursorRefreshMs
 
-  const home: Home = {
-    begin(subscriber, asked) {
-      const line = lines.get(asked.question.key) ?? lineOf(asked)
-      line.size++
-      catchUp(line, subscriber, asked.source)
-      return line
+  const host: SubscriptionHost = {
+    join(subscriber, request) {
+      const group = groups.get(request.operation.key) ?? createGroup(request)
+      group.size++
+      catchUp(group, subscriber, request.source)
+      return group
     },
 
-    leave(subscriber, line) {
-      line.inLine.delete(subscriber)
-      if (--line.size > 0) return
-      line.unlisten()
-      lines.delete(line.question.key)
+    leave(subscriber, group) {
+      group.live.delete(subscriber)
+      if (--group.size > 0) return
+      group.stopListening()
+      groups.delete(group.operation.key)
     },
   }
 
-  function lineOf({ question, source }: Asked): Line {
-    const line: Line = {
-      question,
+  function createGroup({ operation, source }: SubscriptionRequest): SubscriptionGroup {
+    const group: SubscriptionGroup = {
+      operation,
       source,
-      place: feed.head,
-      inLine: new Set(),
+      lastSeq: eventLog.head,
+      live: new Set(),
       size: 0,
-      toldAt: performance.now(),
-      moving: false,
-      again: false,
-      unlisten: feed.listen(source.interest, seq => wake(line, seq)),
+      lastDeliveryAt: performance.now(),
+      isDelivering: false,
+      hasMore: false,
+      stopListening: eventLog.listen(source.selector, seq => notify(group, seq)),
     }
-    lines.set(question.key, line)
-    return line
+    groups.set(operation.key, group)
+    return group
   }
 
   /** Between the place of a line that rests and `seq` there is nothing for it: it would have been woken. */
-  function wake(line: Line, seq: number): void {
-    line.again = true
-    if (line.moving) return
-    line.place = Math.max(line.place, seq - 1)
-    move(line).catch(error => {
-      const masked = mask(error, log)
-      for (const subscriber of line.inLine) subscriber.end(masked)
+  function notify(group: SubscriptionGroup, seq: number): void {
+    group.hasMore = true
+    if (group.isDelivering) return
+    group.lastSeq = Math.max(group.lastSeq, seq - 1)
+    drain(group).catch(error => {
+      const masked = maskError(error, log)
+      for (const subscriber of group.live) subscriber.end(masked)
     })
   }
 
-  async function move(line: Line): Promise<void> {
-    const { source, question } = line
-    line.moving = true
+  async function drain(group: SubscriptionGroup): Promise<void> {
+    const { source, operation } = group
+    group.isDelivering = true
     try {
-      while (line.again && line.inLine.size > 0) {
-        line.again = false
-        await turns.next(question.owner)
-        const { events, prunedTo, through } = await feed.read(source.interest, line.place)
-        if (prunedTo !== null)
-          await offer(line, [{ seq: prunedTo, payload: await question.answer(await source.gap(prunedTo)) }])
-        if (events.length > 0) await tell(line, events)
-        else if (isQuiet(line))
-          await offer(line, [{ seq: through, payload: await question.answer(source.caughtUp!(through)) }])
-        line.place = through
-        line.again ||= through < feed.head
+      while (group.hasMore && group.live.size > 0) {
+        group.hasMore = false
+        await scheduler.nextSlice(operation.owner)
+        const { events, missedUpTo, scannedUpTo } = await eventLog.read(source.selector, group.lastSeq)
+        if (missedUpTo !== null)
+          await deliver(group, [
+            { seq: missedUpTo, payload: await operation.execute(await source.gapMessage(missedUpTo)) },
+          ])
+        if (events.length > 0) await deliverEvents(group, events)
+        else if (needsCursorRefresh(group))
+          await deliver(group, [
+            { seq: scannedUpTo, payload: await operation.execute(source.caughtUpMessage!(scannedUpTo)) },
+          ])
+        group.lastSeq = scannedUpTo
+        group.hasMore ||= scannedUpTo < eventLog.head
       }
     } finally {
-      line.moving = false
+      group.isDelivering = false
     }
   }
 
   /** What is told in one turn goes out in one write, as far as its bytes go. */
-  async function tell(line: Line, events: readonly PredictionEvent[]): Promise<void> {
+  async function deliverEvents(group: SubscriptionGroup, events: readonly PredictionEvent[]): Promise<void> {
     const last = events.at(-1)
-    let told: Told[] = []
+    let deliveries: Delivery[] = []
     let bytes = 0
     for (const event of events) {
-      const payload = await payloads.of(line, event)
-      told.push({ seq: event.seq, payload })
-      bytes += payload.tail.length
+      const payload = await payloadCache.get(group, event)
+      deliveries.push({ seq: event.seq, payload })
+      bytes += payload.json.length
       if (event === last || bytes >= WRITE_BYTES) {
-        await offer(line, told)
-        line.place = event.seq
-        told = []
+        await deliver(group, deliveries)
+        group.lastSeq = event.seq
+        deliveries = []
         bytes = 0
       }
-      if (event !== last) await turns.next(line.question.owner)
+      if (event !== last) await scheduler.nextSlice(group.operation.owner)
     }
   }
 
   /** To each in line, a few a turn; whoever comes into line meanwhile has its turn too. */
-  async function offer(line: Line, told: readonly Told[]): Promise<void> {
-    const all = told.map(({ payload }) => payload)
-    let left = GRAIN
-    for (const subscriber of line.inLine) {
-      if (left-- === 0) {
-        await turns.next(line.question.owner)
-        left = GRAIN
+  async function deliver(group: SubscriptionGroup, deliveries: readonly Delivery[]): Promise<void> {
+    const payloads = deliveries.map(({ payload }) => payload)
+    let remaining = SUBSCRIBERS_PER_SLICE
+    for (const subscriber of group.live) {
+      if (remaining-- === 0) {
+        await scheduler.nextSlice(group.operation.owner)
+        remaining = SUBSCRIBERS_PER_SLICE
       }
-      const { place, sink } = subscriber
+      const { lastSeq, sink } = subscriber
       if (sink.isFull()) {
-        subscriber.place = Math.max(place, line.place)
-        line.inLine.delete(subscriber)
-        catchUp(line, subscriber, null)
-      } else subscriber.give(place <= line.place ? all : all.filter((_, i) => told[i]!.seq > place))
+        subscriber.lastSeq = Math.max(lastSeq, group.lastSeq)
+        group.live.delete(subscriber)
+        catchUp(group, subscriber, null)
+      } else
+        subscriber.deliver(
+          lastSeq <= group.lastSeq ? payloads : payloads.filter((_, i) => deliveries[i]!.seq > lastSeq),
+        )
     }
-    line.toldAt = performance.now()
+    group.lastDeliveryAt = performance.now()
   }
 
   return {
     async subscribe(args) {
-      const source = (await beginningOf(args)) as Source | ExecutionResult
-      if (!('begin' in source)) return source
-      const asker = args.contextValue as Asker & { sink: Sink }
-      const question = createQuestion(args, asker, log)
-      if (question instanceof GraphQLError) return { errors: [question] }
-      return new Subscriber(asker.sink, { question, source }, home)
+      const source = (await openSource(args)) as SubscriptionSource | ExecutionResult
+      if (!('resolveStart' in source)) return source
+      const context = args.contextValue as SubscriptionContext & { sink: PayloadSink }
+      const operation = createSharedOperation(args, context, log)
+      if (operation instanceof GraphQLError) return { errors: [operation] }
+      return new Subscriber(context.sink, { operation, source }, host)
     },
-    watchers() {
-      const watchers = new Map<string, number>()
-      for (const { question, size } of lines.values())
-        watchers.set(question.owner, (watchers.get(question.owner) ?? 0) + size)
-      return watchers
+    subscriptionsByApp() {
+      const counts = new Map<string, number>()
+      for (const { operation, size } of groups.values())
+        counts.set(operation.owner, (counts.get(operation.owner) ?? 0) + size)
+      return counts
     },
-    close: () => clearInterval(reminder),
+    close: () => clearInterval(cursorRefreshTimer),
   }
 }
 
-async function beginningOf(args: ExecutionArgs): Promise<unknown> {
+async function openSource(args: ExecutionArgs): Promise<unknown> {
   try {
     return await createSourceEventStream(args)
   } catch (error) {
     // Graphql-js takes the first field for granted.
-    if (!asksNothing(args)) throw error
+    if (!selectsNothing(args)) throw error
     return { errors: [badArgument('query', 'a subscription that asks for something')] }
   }
 }
 
 /** Its one field is skipped. */
-function asksNothing({ schema, document, operationName, variableValues }: ExecutionArgs): boolean {
+function selectsNothing({ schema, document, operationName, variableValues }: ExecutionArgs): boolean {
   const operation = getOperationAST(document, operationName)
   if (!operation) return false
   const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], variableValues ?? {})
   const fragments = new Map(
-    document.definitions.flatMap(one =>
-      one.kind === Kind.FRAGMENT_DEFINITION ? [[one.name.value, one] as const] : [],
+    document.definitions.flatMap(definition =>
+      definition.kind === Kind.FRAGMENT_DEFINITION ? [[definition.name.value, definition] as const] : [],
     ),
   )
-  const asks = (one: SelectionNode | FragmentDefinitionNode | undefined): boolean => {
-    if (one === undefined || getDirectiveValues(GraphQLSkipDirective, one, coerced)?.if === true) return false
-    if (getDirectiveValues(GraphQLIncludeDirective, one, coerced)?.if === false) return false
-    if (one.kind === Kind.FRAGMENT_SPREAD) return asks(fragments.get(one.name.value))
-    return one.kind === Kind.FIELD || one.selectionSet.selections.some(asks)
+  const selectsField = (selection: SelectionNode | FragmentDefinitionNode | undefined): boolean => {
+    if (selection === undefined || getDirectiveValues(GraphQLSkipDirective, selection, coerced)?.if === true)
+      return false
+    if (getDirectiveValues(GraphQLIncludeDirective, selection, coerced)?.if === false) return false
+    if (selection.kind === Kind.FRAGMENT_SPREAD) return selectsField(fragments.get(selection.name.value))
+    return selection.kind === Kind.FIELD || selection.selectionSet.selections.some(selectsField)
   }
-  return coerced !== undefined && !operation.selectionSet.selections.some(asks)
+  return coerced !== undefined && !operation.selectionSet.selections.some(selectsField)
 }

@@ -19,86 +19,90 @@ import {
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
 import { stringify } from 'safe-stable-stringify'
-import { spaceOf } from '../domain/access-scope.ts'
+import { restrictionKeyOf } from '../domain/access-scope.ts'
 import type { PredictionEvent } from '../domain/prediction.ts'
-import type { Item, Source } from '../events/subscription-source.ts'
-import { OWN } from '../graphql/builder.ts'
+import type { FeedMessage, SubscriptionSource } from '../events/subscription-source.ts'
+import { PER_SUBSCRIBER } from '../graphql/builder.ts'
 import type { Context } from '../graphql/context.ts'
-import { type ErrorLog, mask } from '../graphql/error-mask.ts'
+import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
 import { badArgument } from '../graphql/request-errors.ts'
 
 /** The context of a subscription, as the executor makes it. */
-export interface Asker extends Context {
+export interface SubscriptionContext extends Context {
   params: { query?: string }
 }
 
 /** An item, executed and serialised. */
 export interface Payload {
   /** `{"data":…}` and the brace that closes a `next` message around it. */
-  tail: Buffer
+  json: Buffer
   cursor: string | null
   isLast: boolean
 }
 
-export interface Question {
+export interface SharedOperation {
   /** Who has the same key has the same question; a symbol is nobody else's. */
   key: string | symbol
   /** Whose turns it takes. */
   owner: string
   /** A field that fails is masked, and logged. At once, unless a field has to be waited for. */
-  answer(item: Item): Payload | Promise<Payload>
+  execute(item: FeedMessage): Payload | Promise<Payload>
 }
 
 /** They are kept as long as anybody has the question. */
-const LONGEST_VARIABLES = 64 * 1024
+const MAX_VARIABLES_CHARACTERS = 64 * 1024
 
 /** Or a request error, BAD_ARGUMENT. */
-export function createQuestion(args: ExecutionArgs, asker: Asker, log: ErrorLog): Question | GraphQLError {
+export function createSharedOperation(
+  args: ExecutionArgs,
+  context: SubscriptionContext,
+  log: ErrorLog,
+): SharedOperation | GraphQLError {
   const { schema, document } = args
-  const { scope, params, renew } = asker
+  const { scope, params, fresh } = context
   const operationName = args.operationName ?? null
   const variableValues = args.variableValues ?? null
-  const { isOwn, place } = traitsOf(schema, document)
+  const { isPerSubscriber, cursorVariable } = getTraits(schema, document)
 
-  const { [place ?? '']: _, ...others } = variableValues ?? {}
-  const variables = textOf(others)
+  const { [cursorVariable ?? '']: _, ...others } = variableValues ?? {}
+  const variables = stringifyVariables(others)
   if (variables === null) return badArgument('variables', 'fewer levels')
-  if (variables.length > LONGEST_VARIABLES)
-    return badArgument('variables', `at most ${LONGEST_VARIABLES} characters for a subscription`)
+  if (variables.length > MAX_VARIABLES_CHARACTERS)
+    return badArgument('variables', `at most ${MAX_VARIABLES_CHARACTERS} characters for a subscription`)
 
-  const keyOf = () =>
+  const computeKey = () =>
     createHash('sha256')
-      .update(JSON.stringify([scope.appId, spaceOf(scope), params.query, operationName, variables]))
+      .update(JSON.stringify([scope.appId, restrictionKeyOf(scope), params.query, operationName, variables]))
       .digest('base64')
 
-  function serialise(item: Item, { data, errors }: ExecutionResult): Payload {
-    const masked = errors?.map(error => mask(error, log))
+  function serialise(item: FeedMessage, { data, errors }: ExecutionResult): Payload {
+    const masked = errors?.map(error => maskError(error, log))
     const { cursor, isLast } = item
-    return { tail: Buffer.from(`${JSON.stringify({ data, errors: masked })}}`), cursor, isLast }
+    return { json: Buffer.from(`${JSON.stringify({ data, errors: masked })}}`), cursor, isLast }
   }
 
   return {
-    key: isOwn ? Symbol('own') : keyOf(),
+    key: isPerSubscriber ? Symbol('own') : computeKey(),
     owner: scope.appId,
 
-    answer(item) {
+    execute(item) {
       const result = execute({
         schema,
         document,
         operationName,
         variableValues,
         rootValue: item.value,
-        contextValue: renew(),
+        contextValue: fresh(),
       })
       return result instanceof Promise
-        ? result.then(done => serialise(item, done))
+        ? result.then(resolved => serialise(item, resolved))
         : serialise(item, result as ExecutionResult)
     },
   }
 }
 
 /** Null where it is nested too deep to be written. */
-function textOf(variables: object): string | null {
+function stringifyVariables(variables: object): string | null {
   try {
     return stringify(variables) ?? ''
   } catch {
@@ -106,81 +110,90 @@ function textOf(variables: object): string | null {
   }
 }
 
-interface Traits {
+interface DocumentTraits {
   /** It has a field that is the asker's own. */
-  isOwn: boolean
+  isPerSubscriber: boolean
   /** The variable that only says where the feed begins. */
-  place: string | null
+  cursorVariable: string | null
 }
 
-const known = new WeakMap<DocumentNode, Traits>()
+const traitsByDocument = new WeakMap<DocumentNode, DocumentTraits>()
 
-function traitsOf(schema: GraphQLSchema, document: DocumentNode): Traits {
-  const traits = known.get(document) ?? readTraits(schema, document)
-  known.set(document, traits)
+function getTraits(schema: GraphQLSchema, document: DocumentNode): DocumentTraits {
+  const traits = traitsByDocument.get(document) ?? computeTraits(schema, document)
+  traitsByDocument.set(document, traits)
   return traits
 }
 
-function readTraits(schema: GraphQLSchema, document: DocumentNode): Traits {
-  let isOwn = false
-  const places = new Set<string>()
-  const uses = new Map<string, number>()
+function computeTraits(schema: GraphQLSchema, document: DocumentNode): DocumentTraits {
+  let isPerSubscriber = false
+  const cursorVariables = new Set<string>()
+  const useCounts = new Map<string, number>()
   const types = new TypeInfo(schema)
   visit(
     document,
     visitWithTypeInfo(types, {
       VariableDefinition: () => false,
-      Variable: ({ name }) => void uses.set(name.value, (uses.get(name.value) ?? 0) + 1),
+      Variable: ({ name }) => void useCounts.set(name.value, (useCounts.get(name.value) ?? 0) + 1),
       Field(node) {
-        if (types.getFieldDef()?.extensions[OWN]) isOwn = true
+        if (types.getFieldDef()?.extensions[PER_SUBSCRIBER]) isPerSubscriber = true
         if (types.getParentType() !== schema.getSubscriptionType()) return
         const after = node.arguments?.find(({ name }) => name.value === 'after')?.value
-        if (after?.kind === Kind.VARIABLE) places.add(after.name.value)
+        if (after?.kind === Kind.VARIABLE) cursorVariables.add(after.name.value)
       },
     }),
   )
-  const [place] = places
-  return { isOwn, place: place !== undefined && places.size === 1 && uses.get(place) === 1 ? place : null }
+  const [cursorVariable] = cursorVariables
+  return {
+    isPerSubscriber,
+    cursorVariable:
+      cursorVariable !== undefined && cursorVariables.size === 1 && useCounts.get(cursorVariable) === 1
+        ? cursorVariable
+        : null,
+  }
 }
 
 /**
  * The payload of an event for a question: made once, kept for those who come a little later.
  * Invariant: bounded in bytes; two who ask at the same time get the same one.
  */
-export interface Payloads {
-  of(asked: { question: Question; source: Source }, event: PredictionEvent): Payload | Promise<Payload>
+export interface PayloadCache {
+  get(
+    request: { operation: SharedOperation; source: SubscriptionSource },
+    event: PredictionEvent,
+  ): Payload | Promise<Payload>
 }
 
-const KEPT_BYTES = 8 * 1024 * 1024
+const MAX_CACHE_BYTES = 8 * 1024 * 1024
 /** What one takes beside its bytes, roughly. */
-const OVERHEAD = 256
+const OVERHEAD_BYTES = 256
 
-export function createPayloads(): Payloads {
-  const kept = new LRUCache<string, Payload>({
-    maxSize: KEPT_BYTES,
-    sizeCalculation: ({ tail }) => tail.length + OVERHEAD,
+export function createPayloadCache(): PayloadCache {
+  const cache = new LRUCache<string, Payload>({
+    maxSize: MAX_CACHE_BYTES,
+    sizeCalculation: ({ json }) => json.length + OVERHEAD_BYTES,
   })
-  const underway = new Map<string, Promise<Payload>>()
+  const pending = new Map<string, Promise<Payload>>()
 
   return {
-    of({ question, source }, event) {
-      const { key } = question
-      if (typeof key === 'symbol') return question.answer(source.itemOf(event))
-      const name = `${key}${event.seq}`
-      const known = kept.get(name) ?? underway.get(name)
-      if (known) return known
-      const payload = question.answer(source.itemOf(event))
+    get({ operation, source }, event) {
+      const { key } = operation
+      if (typeof key === 'symbol') return operation.execute(source.toMessage(event))
+      const cacheKey = `${key}${event.seq}`
+      const cached = cache.get(cacheKey) ?? pending.get(cacheKey)
+      if (cached) return cached
+      const payload = operation.execute(source.toMessage(event))
       if (!(payload instanceof Promise)) {
-        kept.set(name, payload)
+        cache.set(cacheKey, payload)
         return payload
       }
-      underway.set(name, payload)
+      pending.set(cacheKey, payload)
       return payload
-        .then(made => {
-          kept.set(name, made)
-          return made
+        .then(executed => {
+          cache.set(cacheKey, executed)
+          return executed
         })
-        .finally(() => underway.delete(name))
+        .finally(() => pending.delete(cacheKey))
     },
   }
 }

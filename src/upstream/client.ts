@@ -6,13 +6,13 @@
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Input, Observation, SubmitOutcome } from '../domain/prediction.ts'
-import type { Image } from '../domain/upload.ts'
+import type { UploadedImage } from '../domain/upload.ts'
 import { Agent, request } from '../runtime/undici.ts'
-import { parameters, quotable } from './request-body.ts'
-import { itemsOf, observe, prediction, readEnvelope } from './response-schemas.ts'
-import { NO_CREDIT, REFUSED_UPLOADS } from './status-tables.ts'
-import { backoff, outcomeOf, saysNoCredit } from './submit-outcome.ts'
-import { readTicket } from './upload-ticket.ts'
+import { toRequestBody, userSuppliedText } from './request-body.ts'
+import { parseListItems, predictionSchema, readEnvelope, toUpstreamState } from './response-schemas.ts'
+import { NO_CREDIT, REJECTED_UPLOAD_STATUSES } from './status-tables.ts'
+import { isCreditError, parseRetryAfter, toSubmitOutcome } from './submit-outcome.ts'
+import { parseTicket } from './upload-ticket.ts'
 
 export interface Upstream {
   /**
@@ -26,33 +26,35 @@ export interface Upstream {
     webhook?: string | null,
   ): Promise<SubmitOutcome | null>
   /** Null: no answer that says anything of the job; ask again, after `retryAfterMs` if upstream named a time. */
-  look(upstreamId: string, signal: AbortSignal): Promise<Look>
+  getResult(upstreamId: string, signal: AbortSignal): Promise<PollResponse>
   /**
    * All jobs of a model that were created in between by our clock, as far as upstream tells: one whose model or moment
    * it does not say is among them. Null if the list could not be read to its end, or the clocks not be compared.
    */
-  list(modelId: string, from: number, to: number, signal: AbortSignal): Promise<Listed[] | null>
+  list(modelId: string, from: number, to: number, signal: AbortSignal): Promise<ListedJob[] | null>
   /** Hands it an image, without the key but for the leave to do so. Never throws. */
   upload(
-    image: Pick<Image, 'contentType' | 'bytes'>,
+    image: Pick<UploadedImage, 'contentType' | 'bytes'>,
     data: AsyncIterable<Buffer>,
     signal: AbortSignal,
-  ): Promise<Handed>
+  ): Promise<UploadOutcome>
   /** Whether upstream can be read with this key: one page of the list, of one item, or else the balance. */
   probe(signal: AbortSignal): Promise<boolean>
   close(): Promise<void>
 }
 
-export type Look = { seen: Observation } | { seen: null; status: number | null; retryAfterMs: number | null }
+export type PollResponse =
+  | { observation: Observation }
+  | { observation: null; status: number | null; retryAfterMs: number | null }
 
 /** `failed` says nothing of the image; `isOfImage`, where it may be this one alone that can't be stored. */
-export type Handed =
+export type UploadOutcome =
   | { kind: 'handed'; url: string }
   | { kind: 'refused' }
-  | { kind: 'failed'; retryAfterMs: number | null; why: string; isOfImage: boolean }
+  | { kind: 'failed'; retryAfterMs: number | null; reason: string; isImageSpecific: boolean }
 
 /** A job in upstream's list; what it does not say is null. */
-export interface Listed {
+export interface ListedJob {
   upstreamId: string
   model: string | null
   createdAt: number | null
@@ -74,14 +76,14 @@ export const READ_TIMEOUT_MS = 15_000
 /** 25 MB over a slow line. */
 export const UPLOAD_TIMEOUT_MS = 2 * 60_000
 /** More than any answer of upstream's; what is longer is not read to its end. */
-const MOST_BYTES = 4 * 1024 * 1024
+const MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 /** Reads at once, over kept-alive connections. */
 const READ_CONNECTIONS = 128
 const PAGE_SIZE = 100
 /** Ours and upstream's clock may be so far apart, ms. Farther, and nothing is sure of what was created when. */
-const MOST_SKEW = 5 * 60_000
+const MAX_CLOCK_SKEW_MS = 5 * 60_000
 /** A list that goes on is not read to its end, so nothing is sure. */
-const MOST_PAGES = 50
+const MAX_LIST_PAGES = 50
 
 export function createUpstream({
   baseUrl,
@@ -91,10 +93,10 @@ export function createUpstream({
   readTimeoutMs = READ_TIMEOUT_MS,
 }: UpstreamOptions): Upstream {
   // A stream that HTTP/2 refuses would be sent again by the transport itself.
-  const common = { connect: { timeout: 10_000 }, allowH2: false, maxResponseSize: MOST_BYTES }
-  const submits = new Agent({ ...common, pipelining: 0 })
-  const reads = new Agent({ ...common, connections: READ_CONNECTIONS })
-  const uploads = new Agent({ ...common, pipelining: 0 })
+  const common = { connect: { timeout: 10_000 }, allowH2: false, maxResponseSize: MAX_RESPONSE_BYTES }
+  const submitAgent = new Agent({ ...common, pipelining: 0 })
+  const readAgent = new Agent({ ...common, connections: READ_CONNECTIONS })
+  const uploadAgent = new Agent({ ...common, pipelining: 0 })
   const headers = {
     authorization: `Bearer ${apiKey}`,
     'content-type': 'application/json',
@@ -124,12 +126,18 @@ export function createUpstream({
     }
   }
 
-  async function page(number: number, modelId: string, from: number, to: number, signal: AbortSignal) {
+  async function readListPage(
+    pageNumber: number,
+    modelId: string,
+    from: number,
+    to: number,
+    signal: AbortSignal,
+  ) {
     const window = { created_after: new Date(from).toISOString(), created_before: new Date(to).toISOString() }
-    const asked = { page: number, page_size: PAGE_SIZE, model: modelId, ...window }
-    const { ok, data, skew } = await read('POST', '/predictions', asked, signal)
+    const requestBody = { page: pageNumber, page_size: PAGE_SIZE, model: modelId, ...window }
+    const { ok, data, skew } = await read('POST', '/predictions', requestBody, signal)
     // By clocks that can't be compared one job could pass for another.
-    const items = ok && Math.abs(skew) <= MOST_SKEW ? itemsOf(data) : null
+    const items = ok && Math.abs(skew) <= MAX_CLOCK_SKEW_MS ? parseListItems(data) : null
     return items?.map(item => ({ ...item, createdAt: item.createdAt && item.createdAt - skew })) ?? null
   }
 
@@ -137,17 +145,25 @@ export function createUpstream({
   async function read(method: 'GET' | 'POST', path: string, body: object | null, stop: AbortSignal) {
     try {
       const signal = AbortSignal.any([stop, AbortSignal.timeout(readTimeoutMs)])
-      const answer = await call(reads, method, path, body, signal)
-      const { code, message, data } = readEnvelope(answer.body)
-      const ok = answer.status === 200 && code === 200
-      const { status, skew } = answer
-      return { ok, code, message, data, status, skew, retryAfterMs: backoff(answer.retryAfter, now()) }
+      const response = await call(readAgent, method, path, body, signal)
+      const { code, message, data } = readEnvelope(response.body)
+      const ok = response.status === 200 && code === 200
+      const { status, skew } = response
+      return {
+        ok,
+        code,
+        message,
+        data,
+        status,
+        skew,
+        retryAfterMs: parseRetryAfter(response.retryAfter, now()),
+      }
     } catch {
-      return { ...UNREAD, skew: Number.NaN }
+      return { ...NO_RESPONSE, skew: Number.NaN }
     }
   }
 
-  async function put(
+  async function putFile(
     url: string,
     headers: Record<string, string>,
     data: AsyncIterable<Buffer>,
@@ -156,9 +172,9 @@ export function createUpstream({
     try {
       const signal = AbortSignal.any([stop, AbortSignal.timeout(UPLOAD_TIMEOUT_MS)])
       const body = Readable.from(data, { highWaterMark: 1 })
-      const answer = await request(uploads, url, { method: 'PUT', headers, body, signal })
-      await answer.body.dump()
-      return answer.statusCode
+      const response = await request(uploadAgent, url, { method: 'PUT', headers, body, signal })
+      await response.body.dump()
+      return response.statusCode
     } catch {
       return null
     }
@@ -170,68 +186,84 @@ export function createUpstream({
       const signal = AbortSignal.any([stop, AbortSignal.timeout(submitTimeoutMs)])
       try {
         const path = `/${modelId}${webhook === null ? '' : `?webhook=${encodeURIComponent(webhook)}`}`
-        return outcomeOf(await call(submits, 'POST', path, parameters(input), signal), now(), quotable(input))
+        return toSubmitOutcome(
+          await call(submitAgent, 'POST', path, toRequestBody(input), signal),
+          now(),
+          userSuppliedText(input),
+        )
       } catch (error) {
-        return stop.aborted ? null : outcomeOf({ error }, now())
+        return stop.aborted ? null : toSubmitOutcome({ error }, now())
       }
     },
 
-    async look(upstreamId, stop) {
-      const answer = await read('GET', `/predictions/${encodeURIComponent(upstreamId)}/result`, null, stop)
-      const found = answer.ok ? prediction.parse(answer.data) : null
+    async getResult(upstreamId, stop) {
+      const response = await read('GET', `/predictions/${encodeURIComponent(upstreamId)}/result`, null, stop)
+      const upstreamPrediction = response.ok ? predictionSchema.parse(response.data) : null
       // An answer about another job says nothing of this one.
-      if (found === null || (found.id !== '' && found.id !== upstreamId))
-        return { seen: null, status: answer.status, retryAfterMs: answer.retryAfterMs }
-      return { seen: observe(found) }
+      if (
+        upstreamPrediction === null ||
+        (upstreamPrediction.id !== '' && upstreamPrediction.id !== upstreamId)
+      )
+        return { observation: null, status: response.status, retryAfterMs: response.retryAfterMs }
+      return { observation: toUpstreamState(upstreamPrediction) }
     },
 
     async list(modelId, from, to, stop) {
-      const listed: Listed[] = []
-      for (let number = 1; number <= MOST_PAGES; number++) {
-        const items = await page(number, modelId, from - MOST_SKEW, to + MOST_SKEW, stop)
+      const jobs: ListedJob[] = []
+      for (let pageNumber = 1; pageNumber <= MAX_LIST_PAGES; pageNumber++) {
+        const items = await readListPage(
+          pageNumber,
+          modelId,
+          from - MAX_CLOCK_SKEW_MS,
+          to + MAX_CLOCK_SKEW_MS,
+          stop,
+        )
         if (items === null) return null
         for (const { id, model, createdAt, input } of items)
           if ((model ?? modelId) === modelId && isWithin(createdAt, from, to))
-            listed.push({ upstreamId: id, model, createdAt, input })
+            jobs.push({ upstreamId: id, model, createdAt, input })
         // Newest first: what follows is older still, should upstream not heed the window.
         if (items.length < PAGE_SIZE || items.some(({ createdAt }) => createdAt !== null && createdAt < from))
-          return listed
+          return jobs
       }
       return null
     },
 
     async upload({ contentType, bytes }, data, stop) {
-      const asked = {
+      const requestBody = {
         filename: `image.${contentType.slice('image/'.length)}`,
         size: bytes,
         content_type: contentType,
       }
-      const { ok, code, message, status, retryAfterMs, ...answer } = await read(
+      const { ok, code, message, status, retryAfterMs, ...response } = await read(
         'POST',
         '/media/uploads',
-        asked,
+        requestBody,
         stop,
       )
-      const failed = (why: string, isOfImage = false): Handed => ({
+      const failed = (reason: string, isImageSpecific = false): UploadOutcome => ({
         kind: 'failed',
         retryAfterMs,
-        why,
-        isOfImage,
+        reason,
+        isImageSpecific,
       })
       if (!ok) {
-        const meant = status === 200 ? code : (status ?? 0)
-        const isAccount = code === NO_CREDIT || saysNoCredit(message)
-        return REFUSED_UPLOADS.has(meant) && !isAccount ? { kind: 'refused' } : failed(`TICKET_${meant}`)
+        const effectiveStatus = status === 200 ? code : (status ?? 0)
+        const isAccountProblem = code === NO_CREDIT || isCreditError(message)
+        return REJECTED_UPLOAD_STATUSES.has(effectiveStatus) && !isAccountProblem
+          ? { kind: 'refused' }
+          : failed(`TICKET_${effectiveStatus}`)
       }
-      const ticket = readTicket(answer.data, baseUrl)
+      const ticket = parseTicket(response.data, baseUrl)
       if (ticket === null) return failed('TICKET_NOT_TRUSTED')
       const headers = { ...ticket.headers, 'content-length': `${bytes}` }
-      const stored = await put(ticket.url, headers, data, stop)
-      if (stored !== null && stored >= 200 && stored < 300) return { kind: 'handed', url: ticket.downloadUrl }
+      const putStatus = await putFile(ticket.url, headers, data, stop)
+      if (putStatus !== null && putStatus >= 200 && putStatus < 300)
+        return { kind: 'handed', url: ticket.downloadUrl }
       // Where files are kept a 400 is also said of a ticket that is over, and of a line that was slow.
-      return stored === 413 || stored === 422
+      return putStatus === 413 || putStatus === 422
         ? { kind: 'refused' }
-        : failed(`PUT_${stored ?? 'BROKEN'}`, stored !== null && stored < 500)
+        : failed(`PUT_${putStatus ?? 'BROKEN'}`, putStatus !== null && putStatus < 500)
     },
 
     async probe(stop) {
@@ -241,13 +273,13 @@ export function createUpstream({
     },
 
     async close() {
-      await Promise.all([submits, reads, uploads].map(agent => agent.destroy()))
+      await Promise.all([submitAgent, readAgent, uploadAgent].map(agent => agent.destroy()))
     },
   }
 }
 
 /** No answer came, or none to its end. */
-const UNREAD = { ok: false, code: Number.NaN, message: '', data: null, status: null, retryAfterMs: null }
+const NO_RESPONSE = { ok: false, code: Number.NaN, message: '', data: null, status: null, retryAfterMs: null }
 
 const isWithin = (moment: number | null, from: number, to: number): boolean =>
   moment === null || (moment >= from && moment <= to)

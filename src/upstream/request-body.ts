@@ -5,7 +5,7 @@
 import type { Input } from '../domain/prediction.ts'
 
 /** The flat body of a submit. */
-export const parameters = (input: Input) => ({
+export const toRequestBody = (input: Input) => ({
   image: input.imageUrl,
   prompt: input.prompt,
   ...(input.negativePrompt !== null && { negative_prompt: input.negativePrompt }),
@@ -15,16 +15,21 @@ export const parameters = (input: Input) => ({
 })
 
 /** What of it an answer may quote: an app's words, and none of upstream's. */
-export const quotable = ({ imageUrl, prompt, negativePrompt }: Input): string[] =>
+export const userSuppliedText = ({ imageUrl, prompt, negativePrompt }: Input): string[] =>
   [imageUrl, prompt, negativePrompt ?? ''].filter(text => text !== '')
 
 /** Whether what upstream lists may be this input: every parameter that both name is the same. */
-export function agrees(listed: Readonly<Record<string, unknown>>, input: Input): boolean {
-  const { seed, ...sent } = parameters(input)
+export function matchesInput(listed: Readonly<Record<string, unknown>>, input: Input): boolean {
+  const { seed, ...sent } = toRequestBody(input)
   // A random seed may be listed as the one that was drawn.
-  const due = Object.entries(seed === -1 ? sent : { ...sent, seed })
-  return due.every(([name, value]) => (listed[name] ?? value) === value) && noneBeside(listed, input)
+  const expected = Object.entries(seed === -1 ? sent : { ...sent, seed })
+  return (
+    expected.every(([name, value]) => (listed[name] ?? value) === value) &&
+    hasNoExtraNegativePrompt(listed, input)
+  )
 }
 
-const noneBeside = ({ negative_prompt: listed }: Readonly<Record<string, unknown>>, input: Input): boolean =>
-  input.negativePrompt !== null || (listed ?? '') === ''
+const hasNoExtraNegativePrompt = (
+  { negative_prompt: listed }: Readonly<Record<string, unknown>>,
+  input: Input,
+): boolean => input.negativePrompt !== null || (listed ?? '') === ''

@@ -6,9 +6,9 @@
 import { z } from 'zod'
 import type { Observation } from '../domain/prediction.ts'
 import { isWebUrl } from '../domain/web-url.ts'
-import { ERRORS, MEANINGS } from './status-tables.ts'
+import { CODE_MAP, STATUS_MAP } from './status-tables.ts'
 
-const envelope = z
+const envelopeSchema = z
   .object({
     code: z
       .union([
@@ -25,38 +25,38 @@ const envelope = z
   .catch({ code: Number.NaN, message: '', data: null })
 
 /** `{code, message, data}`, around every answer but a webhook's. A body that is none has the code NaN. */
-export function readEnvelope(body: string): z.output<typeof envelope> {
+export function readEnvelope(body: string): z.output<typeof envelopeSchema> {
   try {
-    return envelope.parse(JSON.parse(body))
+    return envelopeSchema.parse(JSON.parse(body))
   } catch {
-    return envelope.parse(null)
+    return envelopeSchema.parse(null)
   }
 }
 
-const webUrl = z.string().refine(isWebUrl)
-const output = z
-  .union([webUrl, z.object({ url: webUrl }).transform(({ url }) => url)])
+const webUrlSchema = z.string().refine(isWebUrl)
+const outputSchema = z
+  .union([webUrlSchema, z.object({ url: webUrlSchema }).transform(({ url }) => url)])
   .nullable()
   .catch(null)
 /** More than any job has; the rest is not read. */
-const MOST_OUTPUTS = 100
+const MAX_OUTPUTS = 100
 /** A list, or one alone. */
-const outputs = z
-  .preprocess(given => (Array.isArray(given) ? given.slice(0, MOST_OUTPUTS) : [given]), z.array(output))
+const outputsSchema = z
+  .preprocess(value => (Array.isArray(value) ? value.slice(0, MAX_OUTPUTS) : [value]), z.array(outputSchema))
   .catch([])
 /** What fits a GraphQL Int, some 24 days. */
-const milliseconds = z.number().min(0).max(2_147_483_647).transform(Math.round).nullable().catch(null)
+const millisecondsSchema = z.number().min(0).max(2_147_483_647).transform(Math.round).nullable().catch(null)
 /** `""` is none; an object has a `message`. Upstream's own words: for no app and no log. */
-const words = z
+const errorMessageSchema = z
   .union([z.string(), z.object({ message: z.string() }).transform(({ message }) => message)])
   .transform(text => text || null)
   .nullable()
   .catch(null)
 /** RFC 3339 with nanoseconds. */
-const moment = z.string().transform(Date.parse).refine(Number.isFinite).nullable().catch(null)
+const timestampSchema = z.string().transform(Date.parse).refine(Number.isFinite).nullable().catch(null)
 /** The parameters of its submit. Not every answer has them, and no page says under which name. */
-const inputs = z.custom<Record<string, unknown>>(isObject).nullable().catch(null)
-const businessCode = z.coerce.number().int().nullable().catch(null)
+const inputsSchema = z.custom<Record<string, unknown>>(isObject).nullable().catch(null)
+const businessCodeSchema = z.coerce.number().int().nullable().catch(null)
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -66,23 +66,23 @@ function isObject(value: unknown): value is Record<string, unknown> {
 export const isPathSegment = (id: string): boolean => /^(?!\.+$)[\w.:~-]{1,200}$/.test(id)
 
 /** A prediction. Every field may be missing or nonsense: its `catch` says what it is then. */
-export const prediction = z
+export const predictionSchema = z
   .object({
     id: z.string().trim().catch(''),
     model: z.string().nullable().catch(null),
-    input: inputs,
-    inputs,
+    input: inputsSchema,
+    inputs: inputsSchema,
     status: z
       .string()
       .transform(status => status.trim().toLowerCase())
       .catch(''),
-    outputs,
+    outputs: outputsSchema,
     has_nsfw_contents: z.array(z.boolean().nullable().catch(null)).catch([]),
-    code: businessCode,
-    error: words,
-    created_at: moment,
-    timings: z.object({ inference: milliseconds }).catch({ inference: null }),
-    executionTime: milliseconds,
+    code: businessCodeSchema,
+    error: errorMessageSchema,
+    created_at: timestampSchema,
+    timings: z.object({ inference: millisecondsSchema }).catch({ inference: null }),
+    executionTime: millisecondsSchema,
   })
   .transform(
     ({
@@ -104,28 +104,32 @@ export const prediction = z
   )
   .nullable()
   .catch(null)
-export type UpstreamPrediction = NonNullable<z.output<typeof prediction>>
+export type UpstreamPrediction = NonNullable<z.output<typeof predictionSchema>>
 
 /** What a page of the list has; null if it is none, has more than one may ask for, or one of its items is nothing. */
-export function itemsOf(data: unknown): UpstreamPrediction[] | null {
-  if (isObject(data) && Array.isArray(data.items) && data.items.length > MOST_ITEMS) return null
-  const page = listPage.safeParse(data)
-  return page.success ? page.data.items : null
+export function parseListItems(data: unknown): UpstreamPrediction[] | null {
+  if (isObject(data) && Array.isArray(data.items) && data.items.length > MAX_LIST_ITEMS) return null
+  const parsed = listPageSchema.safeParse(data)
+  return parsed.success ? parsed.data.items : null
 }
-const MOST_ITEMS = 100
-const listPage = z.object({ items: z.array(prediction.refine(item => item !== null)) })
+const MAX_LIST_ITEMS = 100
+const listPageSchema = z.object({ items: z.array(predictionSchema.refine(item => item !== null)) })
 
 /** What an upstream prediction says of a job. */
-export function observe({ status, outputs, code, inferenceMs }: UpstreamPrediction): Observation {
-  const meaning = Object.hasOwn(MEANINGS, status) ? MEANINGS[status]! : 'waiting'
-  switch (meaning) {
+export function toUpstreamState({ status, outputs, code, inferenceMs }: UpstreamPrediction): Observation {
+  const mappedStatus = Object.hasOwn(STATUS_MAP, status) ? STATUS_MAP[status]! : 'waiting'
+  switch (mappedStatus) {
     case 'completed':
-      return { status: meaning, outputs, inferenceMs }
+      return { status: mappedStatus, outputs, inferenceMs }
     case 'failed':
-      return { status: meaning, error: (code !== null && ERRORS[code]) || 'GENERATION_FAILED', inferenceMs }
+      return {
+        status: mappedStatus,
+        error: (code !== null && CODE_MAP[code]) || 'GENERATION_FAILED',
+        inferenceMs,
+      }
     case 'timed out':
       return { status: 'failed', error: 'TIMED_OUT', inferenceMs }
     default:
-      return { status: meaning }
+      return { status: mappedStatus }
   }
 }

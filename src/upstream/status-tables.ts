@@ -9,12 +9,12 @@ import type { Observation, SubmitOutcome } from '../domain/prediction.ts'
 /** The account has no credit: said by a code, whatever the HTTP status below 500, or only in words. */
 export const NO_CREDIT = 1407
 /** Of both in one sentence. */
-export const MONEY = /\b(credit|balance|fund|quota|account)s?\b/i
-export const LACK =
+export const CREDIT_WORDS = /\b(credit|balance|fund|quota|account)s?\b/i
+export const SHORTAGE_WORDS =
   /\b(in|not )sufficient\b|(\bnot|n['’]t|\bno longer)( \w+)? enough\b|\b(out of|too low|below|exceeded|exhausted|depleted|used up|recharge)\b|\btop[ -]?up\b|\bno \w+ (left|remaining|available)\b/i
 
 /** A submit's HTTP status, or on 2xx the envelope's code. 200 with an id is accepted. */
-export const REFUSALS: Readonly<
+export const SUBMIT_STATUS_OUTCOMES: Readonly<
   Record<number, Extract<SubmitOutcome['kind'], 'rejected' | 'account' | 'throttled'>>
 > = {
   400: 'rejected',
@@ -27,10 +27,10 @@ export const REFUSALS: Readonly<
 }
 
 /** What of an upload's leave says that the image itself is at fault. */
-export const REFUSED_UPLOADS: ReadonlySet<number> = new Set([400, 413, 422])
+export const REJECTED_UPLOAD_STATUSES: ReadonlySet<number> = new Set([400, 413, 422])
 
 /** A prediction's status. */
-export const MEANINGS: Readonly<Record<string, Observation['status'] | 'timed out'>> = {
+export const STATUS_MAP: Readonly<Record<string, Observation['status'] | 'timed out'>> = {
   created: 'waiting',
   pending: 'waiting',
   queued: 'waiting',
@@ -49,7 +49,7 @@ export const MEANINGS: Readonly<Record<string, Observation['status'] | 'timed ou
 }
 
 /** The business code of a failed job. */
-export const ERRORS: Readonly<Record<number, PredictionErrorCode>> = {
+export const CODE_MAP: Readonly<Record<number, PredictionErrorCode>> = {
   1200: 'CONTENT_REJECTED',
   1400: 'INVALID_INPUT',
   1401: 'INVALID_INPUT',

@@ -4,49 +4,56 @@
  * `unknown`, for sending it again could charge twice.
  */
 import type { SubmitOutcome } from '../domain/prediction.ts'
-import { isPathSegment, prediction, readEnvelope } from './response-schemas.ts'
-import { LACK, MONEY, NO_CREDIT, REFUSALS } from './status-tables.ts'
+import { isPathSegment, predictionSchema, readEnvelope } from './response-schemas.ts'
+import { CREDIT_WORDS, NO_CREDIT, SHORTAGE_WORDS, SUBMIT_STATUS_OUTCOMES } from './status-tables.ts'
 
-export type Answer =
+export type SubmitResponse =
   | { status: number; retryAfter: string | null; body: string }
   /** The transport's error: no answer was read. */
   | { error: unknown }
 
 /** Nothing can have been sent: the connection never stood, or the host was not to be trusted. */
-const CONNECTING = new Set(['connect', 'getaddrinfo'])
-const NO_CONNECTION =
+const CONNECT_SYSCALLS = new Set(['connect', 'getaddrinfo'])
+const CONNECT_ERROR_CODES =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|E(HOST|NET)(UNREACH|DOWN)|ETIMEDOUT|EADDRNOTAVAIL|EPERM|EACCES)$/
-const NEVER_STOOD =
+const CONNECT_ONLY_ERROR_CODES =
   /^(UND_ERR_CONNECT_TIMEOUT|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_.*|SELF_SIGNED_.*|UNABLE_TO_.*)$/
 
-const LONGEST_BACKOFF_MS = 60 * 60 * 1000
+const MAX_RETRY_AFTER_MS = 60 * 60 * 1000
 
-/** @param quotable what the answer may have of the app itself */
-export function outcomeOf(answer: Answer, now: number, quotable: readonly string[] = []): SubmitOutcome {
-  if ('error' in answer) return { kind: neverConnected(answer.error) ? 'unsent' : 'unknown' }
+/** @param userSuppliedText what the answer may have of the app itself */
+export function toSubmitOutcome(
+  response: SubmitResponse,
+  now: number,
+  userSuppliedText: readonly string[] = [],
+): SubmitOutcome {
+  if ('error' in response) return { kind: neverConnected(response.error) ? 'unsent' : 'unknown' }
 
-  const { code, message, data } = readEnvelope(answer.body)
-  const id = prediction.parse(data)?.id ?? ''
-  const isSuccess = answer.status >= 200 && answer.status < 300
+  const { code, message, data } = readEnvelope(response.body)
+  const id = predictionSchema.parse(data)?.id ?? ''
+  const isSuccess = response.status >= 200 && response.status < 300
   if (isSuccess && code === 200 && isPathSegment(id)) return { kind: 'accepted', upstreamId: id }
   // An id beside a refusal contradicts it: something may exist. So may it under an id that can't be asked for.
   if (id !== '') return { kind: 'unknown' }
 
   // On HTTP 200 the envelope's code is the status. Past that no body can soften a 5xx or a 3xx.
-  const status = isSuccess ? code : answer.status
+  const status = isSuccess ? code : response.status
   const canRefuse = isSuccess || (status >= 400 && status < 500)
-  if (canRefuse && (code === NO_CREDIT || saysNoCredit(message, quotable))) return { kind: 'account' }
-  const kind = REFUSALS[status] ?? 'unknown'
-  return kind === 'throttled' ? { kind, retryAfterMs: backoff(answer.retryAfter, now) } : { kind }
+  if (canRefuse && (code === NO_CREDIT || isCreditError(message, userSuppliedText)))
+    return { kind: 'account' }
+  const kind = SUBMIT_STATUS_OUTCOMES[status] ?? 'unknown'
+  return kind === 'throttled' ? { kind, retryAfterMs: parseRetryAfter(response.retryAfter, now) } : { kind }
 }
 
 /** In one sentence of upstream's own. What it quotes is the app's: a prompt about money is none. */
-export function saysNoCredit(message: string, quotable: readonly string[] = []): boolean {
-  const own = quotable
-    .reduce((text, quoted) => text.replaceAll(quoted, ' '), message)
+export function isCreditError(message: string, userSuppliedText: readonly string[] = []): boolean {
+  const upstreamText = userSuppliedText
+    .reduce((text, userText) => text.replaceAll(userText, ' '), message)
     .replace(/https?:\S+|"[^"]*"|`[^`]*`|“[^”]*”/g, ' ')
     .replaceAll('_', ' ')
-  return own.split(/[.!?;\n]/).some(sentence => MONEY.test(sentence) && LACK.test(sentence))
+  return upstreamText
+    .split(/[.!?;\n]/)
+    .some(sentence => CREDIT_WORDS.test(sentence) && SHORTAGE_WORDS.test(sentence))
 }
 
 function neverConnected(error: unknown): boolean {
@@ -54,13 +61,15 @@ function neverConnected(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(neverConnected)
   const { code = '', syscall = '' } = (error ?? {}) as NodeJS.ErrnoException
   // The code alone does not tell: a read or a write that fails with EHOSTUNREACH may have sent the request.
-  return (CONNECTING.has(syscall) && NO_CONNECTION.test(code)) || NEVER_STOOD.test(code)
+  return (
+    (CONNECT_SYSCALLS.has(syscall) && CONNECT_ERROR_CODES.test(code)) || CONNECT_ONLY_ERROR_CODES.test(code)
+  )
 }
 
 /** `Retry-After`, seconds or a date, as milliseconds from now; null if there is none to read. */
-export function backoff(header: string | null, now: number): number | null {
+export function parseRetryAfter(header: string | null, now: number): number | null {
   const text = header?.trim() ?? ''
   const isDate = /^[a-z]{3}/i.test(text)
   const ms = /^\d+$/.test(text) ? Number(text) * 1000 : isDate ? Date.parse(text) - now : Number.NaN
-  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 1000), LONGEST_BACKOFF_MS)
+  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 1000), MAX_RETRY_AFTER_MS)
 }

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod'
 
-export interface Ticket {
+export interface UploadTicket {
   url: string
   headers: Record<string, string>
   /** Where upstream will fetch it. */
@@ -13,10 +13,10 @@ export interface Ticket {
 }
 
 /** Of those that make a connection, and that would say who we are. */
-const NOT_THEIRS =
+const FORBIDDEN_HEADERS =
   /^(authorization|cookie|connection|content-length|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*)$/i
 
-const ticket = z.object({
+const ticketSchema = z.object({
   download_url: z.string(),
   upload: z.object({
     method: z.literal('PUT'),
@@ -29,21 +29,21 @@ const ticket = z.object({
 })
 
 /** Null if it is none, or not to be trusted. */
-export function readTicket(data: unknown, baseUrl: string): Ticket | null {
-  const read = ticket.safeParse(data)
-  if (!read.success) return null
-  const { download_url: downloadUrl, upload } = read.data
-  if (![upload.url, downloadUrl].every(url => isTrusted(url, baseUrl))) return null
-  const headers = Object.entries(upload.headers).filter(([name]) => !NOT_THEIRS.test(name))
+export function parseTicket(data: unknown, baseUrl: string): UploadTicket | null {
+  const parsed = ticketSchema.safeParse(data)
+  if (!parsed.success) return null
+  const { download_url: downloadUrl, upload } = parsed.data
+  if (![upload.url, downloadUrl].every(url => isTrustedUrl(url, baseUrl))) return null
+  const headers = Object.entries(upload.headers).filter(([name]) => !FORBIDDEN_HEADERS.test(name))
   return { url: upload.url, headers: Object.fromEntries(headers), downloadUrl }
 }
 
-function isTrusted(text: string, baseUrl: string): boolean {
+function isTrustedUrl(text: string, baseUrl: string): boolean {
   const url = URL.parse(text)
   if (url === null || url.username !== '' || url.password !== '') return false
-  return url.protocol === 'https:' || [url, new URL(baseUrl)].every(isLocal)
+  return url.protocol === 'https:' || [url, new URL(baseUrl)].every(isLoopbackHttp)
 }
 
-const isLocal = ({ protocol, hostname }: URL): boolean =>
+const isLoopbackHttp = ({ protocol, hostname }: URL): boolean =>
   protocol === 'http:' &&
   (hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname))

@@ -7,7 +7,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 /** As `request.headers` has it. */
 type Header = string | string[] | undefined
 
-export interface Signed {
+export interface SignedWebhook {
   /** `webhook-id` */
   id: Header
   /** `webhook-timestamp`, seconds since 1970. */
@@ -22,26 +22,33 @@ export interface Signed {
   now: number
 }
 
-const LONGEST_AGE_MS = 300 * 1000
+const MAX_AGE_MS = 300 * 1000
 
 /** No dot: with one, the same signed text could be cut into another id, another moment and another body. */
 const ID = /^[\w:~-]{1,200}$/
 const TIMESTAMP = /^\d{1,12}$/
 const SIGNATURE = /^v3,([\da-fA-F]{64})$/
 
-export function verify({ id, timestamp, signature, body, secrets, now }: Signed): boolean {
+export function verifyWebhookSignature({
+  id,
+  timestamp,
+  signature,
+  body,
+  secrets,
+  now,
+}: SignedWebhook): boolean {
   if (typeof id !== 'string' || typeof timestamp !== 'string' || typeof signature !== 'string') return false
-  const given = SIGNATURE.exec(signature)?.[1]
-  if (given === undefined || !ID.test(id) || !TIMESTAMP.test(timestamp)) return false
-  if (Math.abs(now - Number(timestamp) * 1000) > LONGEST_AGE_MS) return false
+  const signatureHex = SIGNATURE.exec(signature)?.[1]
+  if (signatureHex === undefined || !ID.test(id) || !TIMESTAMP.test(timestamp)) return false
+  if (Math.abs(now - Number(timestamp) * 1000) > MAX_AGE_MS) return false
 
-  const claimed = Buffer.from(given, 'hex')
-  return keysOf(secrets).some(key => {
-    const due = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest()
-    return claimed.length === due.length && timingSafeEqual(claimed, due)
+  const received = Buffer.from(signatureHex, 'hex')
+  return signingKeys(secrets).some(key => {
+    const expected = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest()
+    return received.length === expected.length && timingSafeEqual(received, expected)
   })
 }
 
 /** As they stand, without their prefix: they look like base64, and are not to be decoded. An empty one is nobody's. */
-const keysOf = (secrets: readonly string[]) =>
+const signingKeys = (secrets: readonly string[]) =>
   secrets.map(secret => secret.replace(/^whsec_/, '')).filter(key => key !== '')

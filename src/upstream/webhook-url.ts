@@ -7,24 +7,24 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 
 export const WEBHOOK_PATH = '/webhooks/wavespeed'
 
-export interface WebhookAddresses {
+export interface WebhookUrls {
   /** Null where no webhook is to be asked for. */
-  of(id: string): string | null
+  urlFor(id: string): string | null
   /** The row's id, or null for a token that is none of ours. */
-  idOf(token: string): string | null
+  verifyToken(token: string): string | null
 }
 
 /** @param publicUrl where upstream reaches this gateway, without a slash at its end; null: nowhere */
-export function createWebhookAddresses(key: Buffer, publicUrl: string | null): WebhookAddresses {
-  const tokenOf = (id: string) =>
+export function createWebhookUrls(key: Buffer, publicUrl: string | null): WebhookUrls {
+  const createToken = (id: string) =>
     `${id}.${createHmac('sha256', key).update(`webhook:${id}`).digest('base64url').slice(0, 32)}`
   return {
-    of: id => publicUrl && `${publicUrl}${WEBHOOK_PATH}?p=${tokenOf(id)}`,
-    idOf(token) {
+    urlFor: id => publicUrl && `${publicUrl}${WEBHOOK_PATH}?p=${createToken(id)}`,
+    verifyToken(token) {
       const [id = ''] = token.split('.', 1)
-      const given = Buffer.from(token)
-      const due = Buffer.from(tokenOf(id))
-      return given.length === due.length && timingSafeEqual(given, due) ? id : null
+      const actual = Buffer.from(token)
+      const expected = Buffer.from(createToken(id))
+      return actual.length === expected.length && timingSafeEqual(actual, expected) ? id : null
     },
   }
 }

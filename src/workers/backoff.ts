@@ -2,37 +2,37 @@
  * A rest after a fault, and a longer one after each next, until something goes well. Faults of one moment are one.
  * In memory: a restart tries once more, no harm.
  */
-export interface Rest {
+export interface Backoff {
   /** Milliseconds of the epoch; in the past where there is none. */
   readonly until: number
-  isOn(): boolean
-  /** @param leastMs what was asked for, as far as the longest rest goes */
-  begin(leastMs: number): number
-  end(): void
+  isActive(): boolean
+  /** @param minMs what was asked for, as far as the longest rest goes */
+  start(minMs: number): number
+  reset(): void
 }
 
-const FIRST_MS = 2000
-const LONGEST_MS = 5 * 60_000
+const INITIAL_DELAY_MS = 2000
+const MAX_DELAY_MS = 5 * 60_000
 
-export function createRest(now: () => number): Rest {
-  let next = FIRST_MS
+export function createBackoff(now: () => number): Backoff {
+  let nextDelayMs = INITIAL_DELAY_MS
   let until = 0
   /** One that ends farther ahead was begun by a clock that was wrong. */
-  const isOn = () => now() < until && until - now() <= LONGEST_MS
+  const isActive = () => now() < until && until - now() <= MAX_DELAY_MS
 
   return {
     get until() {
       return until
     },
-    isOn,
-    begin(leastMs) {
-      if (isOn()) return until
-      until = now() + Math.min(Math.max(next, leastMs), LONGEST_MS)
-      next = Math.min(2 * next, LONGEST_MS)
+    isActive,
+    start(minMs) {
+      if (isActive()) return until
+      until = now() + Math.min(Math.max(nextDelayMs, minMs), MAX_DELAY_MS)
+      nextDelayMs = Math.min(2 * nextDelayMs, MAX_DELAY_MS)
       return until
     },
-    end() {
-      next = FIRST_MS
+    reset() {
+      nextDelayMs = INITIAL_DELAY_MS
       until = 0
     },
   }

@@ -4,29 +4,29 @@
  * when it was sent; by a clock that leapt in between one app's job could pass for another's.
  */
 import type { Store } from '../store/store.ts'
-import { createLoop, type Log, type Loop } from './worker-loop.ts'
+import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
 
 const INTERVAL_MS = 250
 /** Less is a clock that is trimmed, or a process that was busy between two reads. */
-const LEAP_MS = 5000
+const MIN_LEAP_MS = 5000
 
 /** @param monotonic a clock that nobody sets, ms */
 export function createClockWatch(options: {
-  store: Pick<Store, 'shift'>
+  store: Pick<Store, 'shiftDeadlines'>
   log: Log
   now: () => number
   monotonic: () => number
-}): Loop {
+}): WorkerLoop {
   const { store, log, now, monotonic } = options
-  let ahead = now() - monotonic()
-  return createLoop<never>({
+  let offsetMs = now() - monotonic()
+  return createWorkerLoop<never>({
     name: 'clock watch',
     async claim() {
-      const leap = now() - monotonic() - ahead
-      if (Math.abs(leap) < LEAP_MS) return []
-      log.warn({ ms: Math.round(leap) }, 'the clock was set; what is due is moved with it')
-      await store.shift(Math.round(leap))
-      ahead += leap
+      const leapMs = now() - monotonic() - offsetMs
+      if (Math.abs(leapMs) < MIN_LEAP_MS) return []
+      log.warn({ ms: Math.round(leapMs) }, 'the clock was set; what is due is moved with it')
+      await store.shiftDeadlines(Math.round(leapMs))
+      offsetMs += leapMs
       return []
     },
     perform: async () => {},

@@ -5,96 +5,112 @@
  * be stored, nobody else's does.
  */
 import { LRUCache } from 'lru-cache'
-import type { Decide, Job } from '../domain/prediction.ts'
-import { imageHanded, imageRefused, imageUntried, UPSTREAM_MEMORY } from '../domain/transitions.ts'
-import type { Reach } from '../image-fetch/image-fetch.ts'
-import { partsOf } from '../store/image-stream.ts'
-import type { Handing, Store } from '../store/store.ts'
-import type { Handed, Upstream } from '../upstream/client.ts'
-import { createRest, type Rest } from './backoff.ts'
+import type { Job, Transition } from '../domain/prediction.ts'
+import {
+  imageCheckPostponed,
+  imageRejected,
+  imageTransferred,
+  UPSTREAM_RETENTION_MS,
+} from '../domain/transitions.ts'
+import type { ImageFetch } from '../image-fetch/image-fetch.ts'
+import { streamImage } from '../store/image-stream.ts'
+import type { Store, StoredImage } from '../store/store.ts'
+import type { UploadOutcome, Upstream } from '../upstream/client.ts'
+import { type Backoff, createBackoff } from './backoff.ts'
 import type { Log } from './worker-loop.ts'
 
-export interface Courier {
+export interface ImageTransfer {
   /** Null: it was cut off, and nothing is known. */
-  bring(job: Job, signal: AbortSignal): Promise<Decide | null>
+  transfer(job: Job, signal: AbortSignal): Promise<Transition | null>
 }
 
-type Brought =
-  | Exclude<Handed, { kind: 'failed' }>
+type TransferOutcome =
+  | Exclude<UploadOutcome, { kind: 'failed' }>
   | { kind: 'gone' }
-  | { kind: 'failed'; why: string; until: number }
+  | { kind: 'failed'; reason: string; until: number }
 
 /** So long before upstream forgets it, it is brought again: a job may have to wait after that. */
-const MARGIN_MS = 60 * 60 * 1000
+const REUPLOAD_MARGIN_MS = 60 * 60 * 1000
 /** Images that could not be stored, the latest. */
-const MOST_RESTS = 1000
+const MAX_BACKOFFS = 1000
 
-export function createCourier(options: {
+export function createImageTransfer(options: {
   store: Store
   upstream: Upstream
-  reach: Reach
+  imageFetch: ImageFetch
   log: Log
   now: () => number
-}): Courier {
-  const { store, upstream, reach, log, now } = options
-  const underway = new Map<string, Promise<Brought>>()
+}): ImageTransfer {
+  const { store, upstream, imageFetch, log, now } = options
+  const transfersInFlight = new Map<string, Promise<TransferOutcome>>()
   /** Of all. */
-  const rest = createRest(now)
+  const sharedBackoff = createBackoff(now)
   /** Of one image, by its name: nobody else's waits for that. */
-  const rests = new LRUCache<string, Rest>({ max: MOST_RESTS })
+  const imageBackoffs = new LRUCache<string, Backoff>({ max: MAX_BACKOFFS })
 
-  async function carry(image: Handing, own: Rest, signal: AbortSignal): Promise<Brought> {
-    const { handedUrl } = image
-    if (handedUrl !== null && (await reach.look(handedUrl, signal)).kind === 'image')
-      return { kind: 'handed', url: handedUrl }
-    const resting = [own, rest].find(one => one.isOn())
-    if (resting) return { kind: 'failed', why: 'it has just failed', until: resting.until }
-    const handed = await upstream.upload(image, partsOf(store, image), signal)
-    if (handed.kind === 'failed') {
-      const { why, isOfImage, retryAfterMs } = handed
+  async function transferImage(
+    image: StoredImage,
+    imageBackoff: Backoff,
+    signal: AbortSignal,
+  ): Promise<TransferOutcome> {
+    const { upstreamUrl } = image
+    if (upstreamUrl !== null && (await imageFetch.checkImage(upstreamUrl, signal)).kind === 'image')
+      return { kind: 'handed', url: upstreamUrl }
+    const activeBackoff = [imageBackoff, sharedBackoff].find(backoff => backoff.isActive())
+    if (activeBackoff) return { kind: 'failed', reason: 'it has just failed', until: activeBackoff.until }
+    const outcome = await upstream.upload(image, streamImage(store, image), signal)
+    if (outcome.kind === 'failed') {
+      const { reason, isImageSpecific, retryAfterMs } = outcome
       // Cut off here: that says nothing of upstream.
-      if (signal.aborted) return { kind: 'failed', why, until: now() }
-      return { kind: 'failed', why, until: (isOfImage ? own : rest).begin(retryAfterMs ?? 0) }
+      if (signal.aborted) return { kind: 'failed', reason, until: now() }
+      return {
+        kind: 'failed',
+        reason,
+        until: (isImageSpecific ? imageBackoff : sharedBackoff).start(retryAfterMs ?? 0),
+      }
     }
-    rest.end()
-    own.end()
-    if (handed.kind === 'handed') await store.handed(image, handed.url, now() + UPSTREAM_MEMORY - MARGIN_MS)
-    return handed
+    sharedBackoff.reset()
+    imageBackoff.reset()
+    if (outcome.kind === 'handed')
+      await store.setUpstreamUrl(image, outcome.url, now() + UPSTREAM_RETENTION_MS - REUPLOAD_MARGIN_MS)
+    return outcome
   }
 
   /** Those who come meanwhile wait for the same. */
-  async function once({ uploadId }: Job, signal: AbortSignal): Promise<Brought> {
-    const image = await store.imageOf(uploadId ?? '', now())
+  async function transferOnce({ uploadId }: Job, signal: AbortSignal): Promise<TransferOutcome> {
+    const image = await store.imageByUploadId(uploadId ?? '', now())
     if (image === null) return { kind: 'gone' }
-    const name = `${image.appId} ${image.hash}`
-    const own = rests.get(name) ?? createRest(now)
-    rests.set(name, own)
-    const carried = underway.get(name) ?? carry(image, own, signal).finally(() => underway.delete(name))
-    underway.set(name, carried)
-    return carried
+    const imageKey = `${image.appId} ${image.hash}`
+    const imageBackoff = imageBackoffs.get(imageKey) ?? createBackoff(now)
+    imageBackoffs.set(imageKey, imageBackoff)
+    const pending =
+      transfersInFlight.get(imageKey) ??
+      transferImage(image, imageBackoff, signal).finally(() => transfersInFlight.delete(imageKey))
+    transfersInFlight.set(imageKey, pending)
+    return pending
   }
 
   return {
-    async bring(job, signal) {
-      const brought = await once(job, signal)
+    async transfer(job, signal) {
+      const outcome = await transferOnce(job, signal)
       if (signal.aborted) return null
-      const told = { prediction: job.id, app: job.appId }
-      switch (brought.kind) {
+      const logFields = { prediction: job.id, app: job.appId }
+      switch (outcome.kind) {
         case 'handed':
-          return imageHanded(brought.url, now())
+          return imageTransferred(outcome.url, now())
         case 'gone':
-          log.warn(told, 'the uploaded image is gone; nothing was sent')
-          return imageRefused(now())
+          log.warn(logFields, 'the uploaded image is gone; nothing was sent')
+          return imageRejected(now())
         case 'refused':
-          log.info(told, 'upstream refuses the uploaded image; nothing was sent')
-          return imageRefused(now())
+          log.info(logFields, 'upstream refuses the uploaded image; nothing was sent')
+          return imageRejected(now())
         case 'failed': {
-          const { why, until } = brought
+          const { reason, until } = outcome
           log.warn(
-            { ...told, why, waitMs: until - now() },
+            { ...logFields, why: reason, waitMs: until - now() },
             'the uploaded image could not be brought upstream; it is tried again',
           )
-          return imageUntried(until)
+          return imageCheckPostponed(until)
         }
       }
     },

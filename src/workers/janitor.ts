@@ -4,46 +4,49 @@
  * Invariant: no event is taken away that a reader still has before it.
  */
 import { setImmediate } from 'node:timers/promises'
-import { missed } from '../domain/transitions.ts'
-import type { Feed } from '../events/event-log.ts'
+import { pollFailed } from '../domain/transitions.ts'
+import type { EventLog } from '../events/event-log.ts'
 import type { Store } from '../store/store.ts'
-import { lateLook } from './reconcile-schedule.ts'
-import { createLoop, type Log, type Loop } from './worker-loop.ts'
+import { nextExpiredPollAt } from './reconcile-schedule.ts'
+import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
 
 const BATCH = 500
 const INTERVAL_MS = 10_000
 
 export function createJanitor(options: {
   store: Store
-  feed: Pick<Feed, 'lowestHeld'>
+  eventLog: Pick<EventLog, 'lowestPinnedSeq'>
   log: Log
   now: () => number
   retentionMs: number
   deadlineMs: number
-}): Loop {
-  const { store, feed, log, now, retentionMs, deadlineMs } = options
+}): WorkerLoop {
+  const { store, eventLog, log, now, retentionMs, deadlineMs } = options
 
   /** An upstream that can't be read is given twice the time; then a job ends without a look. */
-  async function release(): Promise<void> {
+  async function expireOverdue(): Promise<void> {
     const at = now()
-    for (const id of await store.overdue(at - 2 * deadlineMs, BATCH)) {
-      const decide = missed({ now: at, next: lateLook(at, at), deadlineMs, graceMs: 0 }, false)
-      const changed = await store.change(id, decide, at)
+    for (const id of await store.findOverdueIds(at - 2 * deadlineMs, BATCH)) {
+      const transition = pollFailed(
+        { now: at, nextPollAt: nextExpiredPollAt(at, at), deadlineMs, outputGraceMs: 0 },
+        false,
+      )
+      const changed = await store.change(id, transition, at)
       if (changed !== null)
         log.warn({ prediction: id, app: changed.appId }, 'past its deadline, and never seen to end')
       await setImmediate()
     }
   }
 
-  return createLoop<never>({
+  return createWorkerLoop<never>({
     name: 'janitor',
     async claim() {
       const keys = await store.pruneKeys(now())
       if (keys > 0) log.debug({ keys }, 'expired keys pruned')
-      await release()
+      await expireOverdue()
       while (await store.pruneUploads(now())) await setImmediate()
       for (let pruned = BATCH; pruned === BATCH; await setImmediate()) {
-        pruned = await store.pruneEvents(now() - retentionMs, BATCH, feed.lowestHeld() ?? undefined)
+        pruned = await store.pruneEvents(now() - retentionMs, BATCH, eventLog.lowestPinnedSeq() ?? undefined)
         if (pruned > 0) log.debug({ events: pruned }, 'old events pruned')
       }
       return []

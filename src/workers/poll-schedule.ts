@@ -4,7 +4,7 @@
  * Invariant: as long as the curve stays, a job's looks are a fixed sequence of its own, so neither a restart nor a look that
  * comes late makes a burst; the constant phase keeps jobs apart and costs nothing, as jitter of every wait would.
  */
-import type { Curve } from './completion-curve.ts'
+import type { CompletionCurve } from './completion-curve.ts'
 
 export interface PollLimits {
   minMs: number
@@ -12,113 +12,138 @@ export interface PollLimits {
 }
 
 /** Mean delay aimed at, as a share of the usual time: nobody notices 3 % more of a wait. */
-const DELAY = 0.03
+const TARGET_DELAY_SHARE = 0.03
 /** Where so many looks a job buy a smaller delay, they are taken: with fewer, the one that finds it ended weighs too much. */
-const LOOKS = 12
+const MIN_POLLS_PER_JOB = 12
 /** With so many spans the even looks of the beginning and the curve's weigh the same. */
-const EVEN_AT = 10
+const HALF_TRUST_SAMPLES = 10
 /** The aim moves from the catalogue's to the learned time over so many spans: a delay that varies costs looks at the same mean. */
-const AIMED_AT = 100
+const FULL_AIM_SAMPLES = 100
 /** Where the density falls to less than this within a bin, it is held for one look more: that look ends a hump, not the next. */
-const FALL = 0.5
+const DENSITY_DROP = 0.5
 /** Looks before the first that are left out. Without an end to it, 8 % that fail in 3 s of 240 had a mean delay of 23 s; now 2 s. */
-const MOST_SKIPPED = 2
+const MAX_SKIPPED_POLLS = 2
 /** Of the way back to its sequence a job goes so much with each look, after it was late or the curve has changed. */
-const PULL = 0.25
-const END = Number.POSITIVE_INFINITY
+const CATCH_UP_SHARE = 0.25
+const INFINITE = Number.POSITIVE_INFINITY
 /** Beyond this an age is as good as this. */
-const AGES_MS = 1e12
+const MAX_AGE_MS = 1e12
 
 /**
  * Age, ms since it was sent, of the look that follows `age`.
  * `phase` in [0, 1) is the job's own and constant. `webhooks`: they tell, and looks are a safety net.
  */
-export function nextLook(
-  curve: Curve,
-  age: number,
+export function nextPollAge(
+  curve: CompletionCurve,
+  ageMs: number,
   phase: number,
   limits: PollLimits,
-  webhooks: boolean,
+  webhooksEnabled: boolean,
 ): number {
   const minMs = Math.max(limits.minMs, 1)
   const maxMs = Math.max(limits.maxMs, minMs)
-  const now = Math.min(Math.max(age || 0, 0), AGES_MS)
-  const wanted = webhooks ? netAfter(curve, now, phase, maxMs) : lookAfter(curve, now, phase, minMs, maxMs)
-  const latest = Math.max(now, curve.likely) + maxMs
-  return Math.ceil(Math.max(webhooks ? wanted : Math.min(wanted, latest), now + minMs))
+  const clampedAgeMs = Math.min(Math.max(ageMs || 0, 0), MAX_AGE_MS)
+  const target = webhooksEnabled
+    ? nextSafetyNetPoll(curve, clampedAgeMs, phase, maxMs)
+    : nextCurvePoll(curve, clampedAgeMs, phase, minMs, maxMs)
+  const latest = Math.max(clampedAgeMs, curve.p90) + maxMs
+  return Math.ceil(Math.max(webhooksEnabled ? target : Math.min(target, latest), clampedAgeMs + minMs))
 }
 
 /** Nothing before a job is likely done, then every `maxMs`. */
-function netAfter(curve: Curve, now: number, phase: number, maxMs: number): number {
+function nextSafetyNetPoll(curve: CompletionCurve, ageMs: number, phase: number, maxMs: number): number {
   const trust = trustOf(curve)
-  const first = curve.expectedMs * (1 - trust) + curve.likely * trust + phase * maxMs
-  return now < first ? first : first + (Math.floor((now - first) / maxMs) + 1) * maxMs
+  const first = curve.expectedMs * (1 - trust) + curve.p90 * trust + phase * maxMs
+  return ageMs < first ? first : first + (Math.floor((ageMs - first) / maxMs) + 1) * maxMs
 }
 
-function lookAfter(curve: Curve, now: number, phase: number, minMs: number, maxMs: number): number {
+function nextCurvePoll(
+  curve: CompletionCurve,
+  ageMs: number,
+  phase: number,
+  minMs: number,
+  maxMs: number,
+): number {
   const density = densityOf(curve, minMs, maxMs)
   const trust = trustOf(curve)
   // The first look is where the earliest tenth are done, half a look sooner or later, and at the beginning as an interval's.
   // No more than two looks are left out for it: a few that fail at once would wait for all others.
-  const tenth = Math.min(Math.max(walk(curve, density, curve.early, END).looks - 0.5, 0.5), MOST_SKIPPED)
-  const first = phase + 0.5 + trust * (tenth - 0.5)
-  const even = walk(curve, density, now, END).looks + 1
-  const own = first + Math.max(0, Math.ceil(even - first - 0.5 - 1e-9))
-  return walk(curve, density, END, own === first ? first : even + PULL * (own - even)).age
+  const p10Polls = Math.min(
+    Math.max(integrateDensity(curve, density, curve.p10, INFINITE).looks - 0.5, 0.5),
+    MAX_SKIPPED_POLLS,
+  )
+  const first = phase + 0.5 + trust * (p10Polls - 0.5)
+  const evenPoll = integrateDensity(curve, density, ageMs, INFINITE).looks + 1
+  const ownPoll = first + Math.max(0, Math.ceil(evenPoll - first - 0.5 - 1e-9))
+  return integrateDensity(
+    curve,
+    density,
+    INFINITE,
+    ownPoll === first ? first : evenPoll + CATCH_UP_SHARE * (ownPoll - evenPoll),
+  ).age
 }
 
 /** A pause is probed after twice the time it has lasted, between one second and one minute. */
-export const nextProbe = (since: number, now: number): number => now + clamp(now - since, 1000, 60_000)
+export const nextProbeAt = (since: number, now: number): number => now + clamp(now - since, 1000, 60_000)
 
-const clamp = (value: number, least: number, most: number) =>
-  Math.round(Math.min(Math.max(value, least), most))
+const clamp = (value: number, min: number, max: number) => Math.round(Math.min(Math.max(value, min), max))
 
-const trustOf = ({ known }: Curve): number => known ** 2 / (known ** 2 + EVEN_AT ** 2)
+const trustOf = ({ sampleCount }: CompletionCurve): number =>
+  sampleCount ** 2 / (sampleCount ** 2 + HALF_TRUST_SAMPLES ** 2)
 
 /** Looks a ms: `even` at any age, `scale` × √(f/S), never more than `most`. */
-interface Density {
+interface PollDensity {
   even: number
   scale: number
-  most: number
+  max: number
 }
 
-function densityOf(curve: Curve, minMs: number, maxMs: number): Density {
+function densityOf(curve: CompletionCurve, minMs: number, maxMs: number): PollDensity {
   const trust = trustOf(curve)
-  const catalogued = DELAY * curve.expectedMs
-  const learned = Math.min(DELAY * curve.usual, curve.known === 0 ? END : curve.bound / LOOKS)
-  const aim = catalogued * (learned / catalogued) ** Math.min(1, curve.known / AIMED_AT)
-  const delay = Math.min(Math.max(aim, minMs / 2), maxMs / 2)
+  const cataloguedMs = TARGET_DELAY_SHARE * curve.expectedMs
+  const learnedMs = Math.min(
+    TARGET_DELAY_SHARE * curve.p50,
+    curve.sampleCount === 0 ? INFINITE : curve.lowerBoundMs / MIN_POLLS_PER_JOB,
+  )
+  const aimMs = cataloguedMs * (learnedMs / cataloguedMs) ** Math.min(1, curve.sampleCount / FULL_AIM_SAMPLES)
+  const delayMs = Math.min(Math.max(aimMs, minMs / 2), maxMs / 2)
   return {
-    even: (1 - trust) / (2 * delay),
-    scale: (trust * Math.sqrt(2 * curve.bound)) / (2 * delay),
-    most: 1 / minMs,
+    even: (1 - trust) / (2 * delayMs),
+    scale: (trust * Math.sqrt(2 * curve.lowerBoundMs)) / (2 * delayMs),
+    max: 1 / minMs,
   }
 }
 
 /** Λ from 0 to an age or to a number of looks, whichever comes first. */
-function walk({ edges, roots }: Curve, density: Density, age: number, looks: number) {
-  const { even, scale, most } = density
+function integrateDensity(
+  { edges, hazardRoots }: CompletionCurve,
+  density: PollDensity,
+  age: number,
+  polls: number,
+) {
+  const { even, scale, max } = density
   let start = 0
-  let passed = 0
-  let held = 0
-  let until = 0
-  for (let i = -1; i < roots.length; i++) {
+  let passedPolls = 0
+  let heldRate = 0
+  let heldUntil = 0
+  for (let i = -1; i < hazardRoots.length; i++) {
     const end = edges[i + 1]!
-    let rate = Math.min(even + scale * (i < 0 ? 0 : roots[i]!), most)
-    if (rate < held * FALL && start < until) rate = held
+    let rate = Math.min(even + scale * (i < 0 ? 0 : hazardRoots[i]!), max)
+    if (rate < heldRate * DENSITY_DROP && start < heldUntil) rate = heldRate
     else {
-      held = rate
-      until = end + 1 / rate
+      heldRate = rate
+      heldUntil = end + 1 / rate
     }
     const inside = Math.min(age, end) - start
-    const more = rate * inside
-    if (looks <= passed + more) return { age: start + (looks - passed) / rate, looks }
-    passed += more
-    if (age <= end) return { age, looks: passed }
+    const addedPolls = rate * inside
+    if (polls <= passedPolls + addedPolls) return { age: start + (polls - passedPolls) / rate, looks: polls }
+    passedPolls += addedPolls
+    if (age <= end) return { age, looks: passedPolls }
     start = end
   }
   // As a fixed interval would have had it up to here: if everything takes longer from now on, that is no worse than one.
-  const rate = Math.min(passed / start, most)
-  if (looks <= passed + rate * (age - start)) return { age: start + (looks - passed) / rate, looks }
-  return { age, looks: passed + rate * (age - start) }
+  const rate = Math.min(passedPolls / start, max)
+  if (polls <= passedPolls + rate * (age - start))
+    return { age: start + (polls - passedPolls) / rate, looks: polls }
+  return { age, looks: passedPolls + rate * (age - start) }
 }

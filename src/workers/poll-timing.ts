@@ -5,52 +5,56 @@
 import type { VideoModel } from '../domain/models.ts'
 import type { Job } from '../domain/prediction.ts'
 import type { Store } from '../store/store.ts'
-import { type Curve, curveOf } from './completion-curve.ts'
-import { nextLook, type PollLimits } from './poll-schedule.ts'
-import { lateLook } from './reconcile-schedule.ts'
-import type { Receiver } from './webhook-intake.ts'
+import { type CompletionCurve, fitCompletionCurve } from './completion-curve.ts'
+import { nextPollAge, type PollLimits } from './poll-schedule.ts'
+import { nextExpiredPollAt } from './reconcile-schedule.ts'
+import type { WebhookIntake } from './webhook-intake.ts'
 
-export interface Looks {
-  next(job: Job, now: number): Promise<number>
+export interface PollTiming {
+  nextPollAt(job: Job, now: number): Promise<number>
 }
 
 /** Finished jobs that a curve is made of. */
-const SAMPLE = 200
+const SAMPLE_SIZE = 200
 /** A curve is made anew after this, ms. */
-const CURVE_LIFE = 10_000
+const CURVE_TTL_MS = 10_000
 
-export function createLooks(options: {
-  store: Pick<Store, 'spans'>
-  poll: PollLimits
+export function createPollTiming(options: {
+  store: Pick<Store, 'recentDurations'>
+  pollLimits: PollLimits
   /** How long a job of a model takes, as far as is known before any has finished, ms. */
-  expected: (model: VideoModel) => number
+  expectedMs: (model: VideoModel) => number
   /** A job that took longer tells nothing of how long they take. */
   deadlineMs: number
   /** Whether webhooks are asked for. */
-  webhooks: boolean
-  receiver: Pick<Receiver, 'heardOf'>
-}): Looks {
-  const { store, poll, expected, deadlineMs, webhooks, receiver } = options
-  const curves = new Map<VideoModel, { curve: Promise<Curve>; madeAt: number }>()
+  webhooksEnabled: boolean
+  webhookIntake: Pick<WebhookIntake, 'lastWebhookAt'>
+}): PollTiming {
+  const { store, pollLimits, expectedMs, deadlineMs, webhooksEnabled, webhookIntake } = options
+  const curves = new Map<VideoModel, { curve: Promise<CompletionCurve>; madeAt: number }>()
 
-  function curveFor(model: VideoModel): Promise<Curve> {
-    const known = curves.get(model)
+  function curveFor(model: VideoModel): Promise<CompletionCurve> {
+    const cached = curves.get(model)
     const at = performance.now()
-    if (known !== undefined && at - known.madeAt < CURVE_LIFE) return known.curve
-    const curve = store.spans(model, SAMPLE, deadlineMs).then(spans => curveOf(spans, expected(model)))
+    if (cached !== undefined && at - cached.madeAt < CURVE_TTL_MS) return cached.curve
+    const curve = store
+      .recentDurations(model, SAMPLE_SIZE, deadlineMs)
+      .then(spans => fitCompletionCurve(spans, expectedMs(model)))
     curve.catch(() => curves.delete(model))
     curves.set(model, { curve, madeAt: at })
     return curve
   }
 
   return {
-    async next(job, now) {
-      const sent = job.submittedAt ?? job.begunAt ?? now
-      if (job.following === 'late') return lateLook(sent, now)
-      const next = sent + nextLook(await curveFor(job.model), now - sent, phaseOf(job.id), poll, webhooks)
-      const heard = job.upstreamId === null ? null : receiver.heardOf(job.upstreamId)
+    async nextPollAt(job, now) {
+      const sentAt = job.submittedAt ?? job.submitStartedAt ?? now
+      if (job.tracking === 'expired') return nextExpiredPollAt(sentAt, now)
+      const pollAt =
+        sentAt +
+        nextPollAge(await curveFor(job.model), now - sentAt, phaseOf(job.id), pollLimits, webhooksEnabled)
+      const webhookAt = job.upstreamId === null ? null : webhookIntake.lastWebhookAt(job.upstreamId)
       // It was said to have ended: a look that could not see it is repeated soon, and then ever less so.
-      return heard === null ? next : Math.min(next, now + Math.max(poll.minMs, now - heard))
+      return webhookAt === null ? pollAt : Math.min(pollAt, now + Math.max(pollLimits.minMs, now - webhookAt))
     },
   }
 }

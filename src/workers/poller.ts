@@ -4,29 +4,29 @@
  * Looks that bring nothing new are written down together: one commit for many, so that 10,000 jobs in flight don't cost
  * 10,000 of them.
  */
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import DataLoader from 'dataloader'
-import { type Change, isFinal, type Job } from '../domain/prediction.ts'
-import { type Look, missed, observed } from '../domain/transitions.ts'
-import type { Bell } from '../runtime/wake-signal.ts'
-import type { PutOff, Store } from '../store/store.ts'
+import { isFinal, type Job, type StateChange } from '../domain/prediction.ts'
+import { type PollOptions, pollFailed, pollSucceeded } from '../domain/transitions.ts'
+import type { WakeSignal } from '../runtime/wake-signal.ts'
+import type { RescheduledPoll, Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
-import type { Breaker } from './poll-circuit.ts'
-import type { Looks } from './poll-timing.ts'
-import { createLoop, type Log, type Loop } from './worker-loop.ts'
+import type { PollCircuit } from './poll-circuit.ts'
+import type { PollTiming } from './poll-timing.ts'
+import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
 
 export interface PollerOptions {
   store: Store
   upstream: Upstream
-  looks: Looks
-  breaker: Breaker
+  pollTiming: PollTiming
+  pollCircuit: PollCircuit
   /** Rung for a job that should be looked at now. */
-  bell: Bell
+  pollSignal: WakeSignal
   log: Log
   now: () => number
   deadlineMs: number
   /** A job that is called completed has this long for its outputs to come. */
-  graceMs: number
+  outputGraceMs: number
   readTimeoutMs: number
 }
 
@@ -35,88 +35,112 @@ const CAPACITY = 128
 /** How late a look may be. */
 const INTERVAL_MS = 200
 /** What comes within it is one commit. */
-const GATHER_MS = 20
+const BATCH_WINDOW_MS = 20
 /** Refusals that are about this job alone. Whatever else is no answer (a page, a redirect, a key refused) meets them all. */
-const OF_THE_JOB: ReadonlySet<number> = new Set([400, 404, 410, 422])
+const JOB_SPECIFIC_STATUSES: ReadonlySet<number> = new Set([400, 404, 410, 422])
 /** A job's own 429 puts its next look off by at most this. */
-const LONGEST_RETRY_MS = 5 * 60_000
+const MAX_RETRY_AFTER_MS = 5 * 60_000
 
-export function createPoller(options: PollerOptions): Loop {
-  const { store, upstream, looks, breaker, bell, log, now, deadlineMs, graceMs, readTimeoutMs } = options
+export function createPoller(options: PollerOptions): WorkerLoop {
+  const {
+    store,
+    upstream,
+    pollTiming,
+    pollCircuit,
+    pollSignal,
+    log,
+    now,
+    deadlineMs,
+    outputGraceMs,
+    readTimeoutMs,
+  } = options
 
-  const putOff = new DataLoader<PutOff, null>(
-    async later => {
-      await store.putOff(later)
-      return later.map(() => null)
+  const rescheduleLoader = new DataLoader<RescheduledPoll, null>(
+    async polls => {
+      await store.reschedule(polls)
+      return polls.map(() => null)
     },
-    { cache: false, batchScheduleFn: flush => void pause(GATHER_MS).then(flush) },
+    { cache: false, batchScheduleFn: flush => void delay(BATCH_WINDOW_MS).then(flush) },
   )
 
   async function perform(job: Job, signal: AbortSignal): Promise<void> {
     if (job.upstreamId === null) throw new Error(`${job.id} is accepted and has no upstream id`)
-    const found = await upstream.look(job.upstreamId, signal)
+    const response = await upstream.getResult(job.upstreamId, signal)
     // Cut off at a stop: its lease brings it back.
-    if (found.seen === null && signal.aborted) return
+    if (response.observation === null && signal.aborted) return
     const at = now()
-    const look: Look = { now: at, next: await looks.next(job, at), deadlineMs, graceMs }
-    if (found.seen !== null) {
-      breaker.succeeded()
-      return keep(job, look, observed(found.seen, look))
+    const pollOptions: PollOptions = {
+      now: at,
+      nextPollAt: await pollTiming.nextPollAt(job, at),
+      deadlineMs,
+      outputGraceMs,
     }
-    const { status, retryAfterMs } = found
-    note(status, retryAfterMs)
+    if (response.observation !== null) {
+      pollCircuit.recordSuccess()
+      return applyTransition(job, pollOptions, pollSucceeded(response.observation, pollOptions))
+    }
+    const { status, retryAfterMs } = response
+    recordPollFailure(status, retryAfterMs)
     log.warn({ prediction: job.id, app: job.appId, status }, 'a look brought no answer; it is repeated')
-    const later = at + Math.min(retryAfterMs ?? 0, LONGEST_RETRY_MS)
-    return keep(job, look, missed({ ...look, next: Math.max(look.next, later) }, status === 404))
+    const retryAt = at + Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS)
+    return applyTransition(
+      job,
+      pollOptions,
+      pollFailed({ ...pollOptions, nextPollAt: Math.max(pollOptions.nextPollAt, retryAt) }, status === 404),
+    )
   }
 
   /** Whether upstream is down, or this job alone can't be read. */
-  function note(status: number | null, retryAfterMs: number | null): void {
-    if (status !== null && OF_THE_JOB.has(status)) {
-      breaker.succeeded()
+  function recordPollFailure(status: number | null, retryAfterMs: number | null): void {
+    if (status !== null && JOB_SPECIFIC_STATUSES.has(status)) {
+      pollCircuit.recordSuccess()
       return
     }
-    const wasOpen = breaker.isOpen
-    breaker.failed(retryAfterMs)
-    if (breaker.isOpen && !wasOpen) log.warn({ status }, 'upstream can not be read; one look at a time')
+    const wasOpen = pollCircuit.isOpen
+    pollCircuit.recordFailure(retryAfterMs)
+    if (pollCircuit.isOpen && !wasOpen) log.warn({ status }, 'upstream can not be read; one look at a time')
   }
 
-  async function keep(job: Job, look: Look, decide: ReturnType<typeof observed>): Promise<void> {
-    const foreseen = decide(job)
-    if (foreseen !== null && isRoutine(foreseen)) {
-      const { dueAt = look.next, runningAt = job.runningAt } = foreseen
-      await putOff.load({ id: job.id, fence: job.fence, dueAt, runningAt })
+  async function applyTransition(
+    job: Job,
+    pollOptions: PollOptions,
+    transition: ReturnType<typeof pollSucceeded>,
+  ): Promise<void> {
+    const change = transition(job)
+    if (change !== null && isRoutine(change)) {
+      const { dueAt = pollOptions.nextPollAt, lastSeenRunningAt = job.lastSeenRunningAt } = change
+      await rescheduleLoader.load({ id: job.id, fence: job.fence, dueAt, lastSeenRunningAt })
       return
     }
-    const changed = await store.change(job.id, decide, look.now, job.fence)
+    const changed = await store.change(job.id, transition, pollOptions.now, job.fence)
     if (changed === null || (changed.status === job.status && changed.error === job.error)) return
     const { status, error } = changed
-    const told = { prediction: job.id, app: job.appId, status, error: error ?? undefined }
-    const what = isFinal(job.status) ? 'corrected' : isFinal(status) ? 'finished' : 'moved'
-    log.info(told, what)
+    const logFields = { prediction: job.id, app: job.appId, status, error: error ?? undefined }
+    const message = isFinal(job.status) ? 'corrected' : isFinal(status) ? 'finished' : 'moved'
+    log.info(logFields, message)
   }
 
-  return createLoop({
+  return createWorkerLoop({
     name: 'poller',
-    about: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
+    logFields: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     async claim(limit) {
-      const room = breaker.room(limit)
-      if (room === 0) return []
+      const pollLimit = pollCircuit.limitPolls(limit)
+      if (pollLimit === 0) return []
       const at = now()
       const leaseUntil = at + readTimeoutMs + 15_000
-      const jobs = await store.claimPolls({ now: at, leaseUntil, limit: room })
-      if (jobs.length > 0) breaker.begun()
+      const jobs = await store.claimPolls({ now: at, leaseUntil, limit: pollLimit })
+      if (jobs.length > 0) pollCircuit.recordStart()
       return jobs
     },
     perform,
-    bell,
+    wakeSignal: pollSignal,
     capacity: CAPACITY,
-    batch: CAPACITY / 4,
+    minFreeSlots: CAPACITY / 4,
     intervalMs: INTERVAL_MS,
     log,
   })
 }
 
 /** Nothing that anybody would be told. */
-const isRoutine = (change: Change): boolean =>
-  Object.keys(change).every(name => name === 'dueAt' || name === 'runningAt')
+const isRoutine = (change: StateChange): boolean =>
+  Object.keys(change).every(name => name === 'dueAt' || name === 'lastSeenRunningAt')

@@ -6,107 +6,134 @@
  */
 
 import { MODELS } from '../domain/models.ts'
-import { inputSent, type Job } from '../domain/prediction.ts'
-import { abandoned, accepted, unfound } from '../domain/transitions.ts'
+import { type Job, upstreamInput } from '../domain/prediction.ts'
+import { notListedUpstream, submitAbandoned, submitAccepted } from '../domain/transitions.ts'
 import type { Store } from '../store/store.ts'
-import type { Listed, Upstream } from '../upstream/client.ts'
-import { agrees } from '../upstream/request-body.ts'
+import type { ListedJob, Upstream } from '../upstream/client.ts'
+import { matchesInput } from '../upstream/request-body.ts'
 import { isPathSegment } from '../upstream/response-schemas.ts'
-import type { Breaker } from './poll-circuit.ts'
-import { nextSearch, searchWindow } from './reconcile-schedule.ts'
-import { createLoop, type Log, type Loop } from './worker-loop.ts'
+import type { PollCircuit } from './poll-circuit.ts'
+import { nextSearchAt, searchWindow } from './reconcile-schedule.ts'
+import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
 
 export interface ReconcilerOptions {
   store: Store
   upstream: Upstream
-  breaker: Breaker
+  pollCircuit: PollCircuit
   log: Log
   now: () => number
   /** What this very process has in hand is not abandoned, even if it slept through its lease. */
-  underway: ReadonlySet<string>
+  inFlightIds: ReadonlySet<string>
   submitTimeoutMs: number
   readTimeoutMs: number
   /** After it an app is told SUBMISSION_UNKNOWN. */
-  unknownMs: number
+  submitUnknownAfterMs: number
 }
 
-type Found = { kind: 'found'; upstreamId: string } | { kind: 'absent' | 'unsure' | 'unreadable' }
+type SearchResult = { kind: 'found'; upstreamId: string } | { kind: 'absent' | 'unsure' | 'unreadable' }
 
 const INTERVAL_MS = 250
 const CAPACITY = 4
 /** A long list is read page by page. */
-const PAGES = 4
+const MAX_PAGES_PER_SEARCH = 4
 
-export function createReconciler(options: ReconcilerOptions): Loop {
-  const { store, upstream, breaker, log, now, underway, submitTimeoutMs, readTimeoutMs, unknownMs } = options
+export function createReconciler(options: ReconcilerOptions): WorkerLoop {
+  const {
+    store,
+    upstream,
+    pollCircuit,
+    log,
+    now,
+    inFlightIds,
+    submitTimeoutMs,
+    readTimeoutMs,
+    submitUnknownAfterMs,
+  } = options
   /** A search is over before its lease is. */
-  const longestMs = PAGES * readTimeoutMs
+  const maxSearchMs = MAX_PAGES_PER_SEARCH * readTimeoutMs
 
-  async function take(job: Job): Promise<void> {
+  async function takeOver(job: Job): Promise<void> {
     const at = now()
-    const { to } = searchWindow(job.begunAt ?? at, submitTimeoutMs)
-    if (await store.change(job.id, abandoned(at, to), at, job.fence))
+    const { to } = searchWindow(job.submitStartedAt ?? at, submitTimeoutMs)
+    if (await store.change(job.id, submitAbandoned(at, to), at, job.fence))
       log.warn(
         { prediction: job.id, app: job.appId },
         'a POST was begun and never answered; it is looked for',
       )
   }
 
-  async function search(job: Job, signal: AbortSignal): Promise<void> {
-    const found = await find(job, signal)
+  async function searchFor(job: Job, signal: AbortSignal): Promise<void> {
+    const result = await findUpstreamJob(job, signal)
     if (signal.aborted) return
     const at = now()
-    const told = { prediction: job.id, app: job.appId }
-    if (found.kind === 'found') {
-      const { upstreamId } = found
-      if (await store.change(job.id, accepted(upstreamId, at), at, job.fence))
-        log.info({ ...told, upstreamId }, 'a POST without an answer was found in the list')
+    const logFields = { prediction: job.id, app: job.appId }
+    if (result.kind === 'found') {
+      const { upstreamId } = result
+      if (await store.change(job.id, submitAccepted(upstreamId, at), at, job.fence))
+        log.info({ ...logFields, upstreamId }, 'a POST without an answer was found in the list')
       return
     }
-    const soonest = at + (found.kind === 'unreadable' ? submitTimeoutMs / 2 : 0)
-    const next = Math.max(soonest, nextSearch(job.begunAt ?? at, at, submitTimeoutMs))
-    const decide = unfound({ now: at, next, patienceMs: unknownMs }, found.kind === 'absent')
-    const changed = await store.change(job.id, decide, at, job.fence)
+    const earliestAt = at + (result.kind === 'unreadable' ? submitTimeoutMs / 2 : 0)
+    const nextAt = Math.max(earliestAt, nextSearchAt(job.submitStartedAt ?? at, at, submitTimeoutMs))
+    const transition = notListedUpstream(
+      { now: at, nextSearchAt: nextAt, submitUnknownAfterMs },
+      result.kind === 'absent',
+    )
+    const changed = await store.change(job.id, transition, at, job.fence)
     if (changed !== null && changed.status !== job.status)
-      log.warn(told, 'the outcome of a POST stays unknown; it is looked for as long as upstream remembers')
+      log.warn(
+        logFields,
+        'the outcome of a POST stays unknown; it is looked for as long as upstream remembers',
+      )
   }
 
   /** The one job that can be nobody else's; or whether there is none at all. */
-  async function find(job: Job, signal: AbortSignal): Promise<Found> {
-    const begun = job.begunAt ?? now()
-    const { from, to, width } = searchWindow(begun, submitTimeoutMs)
+  async function findUpstreamJob(job: Job, signal: AbortSignal): Promise<SearchResult> {
+    const submitStartedAt = job.submitStartedAt ?? now()
+    const { from, to, conflictWindowMs } = searchWindow(submitStartedAt, submitTimeoutMs)
     // Before its end another one may still be created.
     if (now() < to) return { kind: 'unsure' }
-    if (breaker.isOpen) return { kind: 'unreadable' }
-    const timely = AbortSignal.any([signal, AbortSignal.timeout(longestMs)])
-    const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, timely)
+    if (pollCircuit.isOpen) return { kind: 'unreadable' }
+    const searchSignal = AbortSignal.any([signal, AbortSignal.timeout(maxSearchMs)])
+    const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, searchSignal)
     if (listed === null) return { kind: 'unreadable' }
     // In this order: a rival that has got its id since is no rival any more, and its id has an owner.
-    const hasRival = await store.hasRival(job, begun - width, begun + width)
-    const [only, another] = await unowned(listed)
-    if (only === undefined) return { kind: 'absent' }
-    const isSure = isPathSegment(only.upstreamId) && only.model !== null && only.createdAt !== null
-    const isIts = isSure && (only.input === null || agrees(only.input, inputSent(job)))
-    if (another !== undefined || hasRival || !isIts) return { kind: 'unsure' }
-    return { kind: 'found', upstreamId: only.upstreamId }
+    const hasConflictingSubmit = await store.hasConflictingSubmit(
+      job,
+      submitStartedAt - conflictWindowMs,
+      submitStartedAt + conflictWindowMs,
+    )
+    const [candidate, secondCandidate] = await filterUnowned(listed)
+    if (candidate === undefined) return { kind: 'absent' }
+    const isComplete =
+      isPathSegment(candidate.upstreamId) && candidate.model !== null && candidate.createdAt !== null
+    const isMatch =
+      isComplete && (candidate.input === null || matchesInput(candidate.input, upstreamInput(job)))
+    if (secondCandidate !== undefined || hasConflictingSubmit || !isMatch) return { kind: 'unsure' }
+    return { kind: 'found', upstreamId: candidate.upstreamId }
   }
 
-  async function unowned(listed: readonly Listed[]): Promise<Listed[]> {
-    const owners = await Promise.all(listed.map(({ upstreamId }) => store.ownerOf(upstreamId)))
+  async function filterUnowned(listed: readonly ListedJob[]): Promise<ListedJob[]> {
+    const owners = await Promise.all(listed.map(({ upstreamId }) => store.findIdByUpstreamId(upstreamId)))
     return listed.filter((_, i) => owners[i] === null)
   }
 
-  return createLoop<Job>({
+  return createWorkerLoop<Job>({
     name: 'reconciler',
-    about: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
+    logFields: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     claim: async limit => {
       const at = now()
       // No lease: until it is settled it stays due, and holds every submit back.
-      const left = await store.claimAbandoned({ now: at, leaseUntil: at, limit, except: underway })
-      if (left.length > 0) return left
-      return store.claimSought({ now: at, leaseUntil: at + longestMs + 15_000, limit })
+      const abandonedJobs = await store.claimAbandonedSubmits({
+        now: at,
+        leaseUntil: at,
+        limit,
+        exceptIds: inFlightIds,
+      })
+      if (abandonedJobs.length > 0) return abandonedJobs
+      return store.claimUnresolvedSubmits({ now: at, leaseUntil: at + maxSearchMs + 15_000, limit })
     },
-    perform: (job, signal) => (job.submission === 'begun' ? take(job) : search(job, signal)),
+    perform: (job, signal) => (job.submission === 'begun' ? takeOver(job) : searchFor(job, signal)),
     capacity: CAPACITY,
     intervalMs: INTERVAL_MS,
     log,

@@ -3,30 +3,31 @@
  */
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
-import { nextProbe } from './poll-schedule.ts'
-import { createLoop, type Log, type Loop } from './worker-loop.ts'
+import { nextProbeAt } from './poll-schedule.ts'
+import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
 
 const INTERVAL_MS = 250
 
-export function createProbe(options: {
+export function createSubmitCircuitProbe(options: {
   store: Store
   upstream: Upstream
   log: Log
   now: () => number
-}): Loop {
+}): WorkerLoop {
   const { store, upstream, log, now } = options
-  return createLoop({
+  return createWorkerLoop({
     name: 'probe',
     async claim() {
       const at = now()
-      const pause = await store.claimProbe(at, ({ since }) => nextProbe(since, at))
-      return pause === null ? [] : [pause]
+      const circuit = await store.claimCircuitProbe(at, ({ since }) => nextProbeAt(since, at))
+      return circuit === null ? [] : [circuit]
     },
-    async perform(pause, signal) {
-      const told = { reason: pause.reason, ms: now() - pause.since }
-      if (!(await upstream.probe(signal))) log.debug(told, 'submits stay paused: upstream could not be read')
-      else if (await store.resume(pause.version))
-        log.info(told, 'upstream can be read again; submits go on, one alone at first')
+    async perform(circuit, signal) {
+      const logFields = { reason: circuit.reason, ms: now() - circuit.since }
+      if (!(await upstream.probe(signal)))
+        log.debug(logFields, 'submits stay paused: upstream could not be read')
+      else if (await store.halfOpenCircuit(circuit.version))
+        log.info(logFields, 'upstream can be read again; submits go on, one alone at first')
     },
     capacity: 1,
     intervalMs: INTERVAL_MS,

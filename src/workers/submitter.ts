@@ -3,131 +3,153 @@
  * Invariant: one POST for one claim. A claimed row is `begun` on disk; what its POST brought is written back under its
  * fence, however long the database takes; a POST that is cut off at a stop leaves the row as it is.
  */
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { MODELS } from '../domain/models.ts'
-import { type AppId, inputSent, type Job, type SubmitOutcome } from '../domain/prediction.ts'
-import { announced, answered } from '../domain/transitions.ts'
-import type { Bell } from '../runtime/wake-signal.ts'
+import { type AppId, type Job, type SubmitOutcome, upstreamInput } from '../domain/prediction.ts'
+import { submitAnswered, webhookReceived } from '../domain/transitions.ts'
+import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
-import type { WebhookAddresses } from '../upstream/webhook-url.ts'
+import type { WebhookUrls } from '../upstream/webhook-url.ts'
 import { IMAGE_FRESH_MS } from './image-checker.ts'
-import type { Looks } from './poll-timing.ts'
+import type { PollTiming } from './poll-timing.ts'
 import { searchWindow } from './reconcile-schedule.ts'
-import type { Receiver } from './webhook-intake.ts'
-import { createLoop, type Log, type Loop } from './worker-loop.ts'
+import type { WebhookIntake } from './webhook-intake.ts'
+import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
 
 export interface SubmitterOptions {
   store: Store
   upstream: Upstream
-  bell: Bell
+  wakeSignal: WakeSignal
   log: Log
   now: () => number
-  concurrency: number | null
-  perMinute: number | null
-  looks: Looks
-  addresses: WebhookAddresses
-  receiver: Pick<Receiver, 'heardOf'>
+  upstreamConcurrency: number | null
+  upstreamSubmitsPerMinute: number | null
+  pollTiming: PollTiming
+  webhookUrls: WebhookUrls
+  webhookIntake: Pick<WebhookIntake, 'lastWebhookAt'>
   /** Upstream has taken a job, so long after it was accepted, ms. */
-  submitted: (app: AppId, ms: number) => void
+  onSubmitted: (app: AppId, ms: number) => void
   submitTimeoutMs: number
   /** The ids of the jobs in hand, for whoever might take them for abandoned. */
-  underway: Set<string>
+  inFlightIds: Set<string>
 }
 
 /** POSTs at once where the account sets no limit. */
 const CAPACITY = 100
 const INTERVAL_MS = 500
 /** Between tries to write an answer down. */
-const FIRST_RETRY_MS = 100
-const LAST_RETRY_MS = 5000
+const MIN_RETRY_MS = 100
+const MAX_RETRY_MS = 5000
 
-export function createSubmitter(options: SubmitterOptions): Loop {
-  const { store, upstream, bell, log, now, concurrency, perMinute, looks, submitTimeoutMs, underway } =
-    options
+export function createSubmitter(options: SubmitterOptions): WorkerLoop {
+  const {
+    store,
+    upstream,
+    wakeSignal,
+    log,
+    now,
+    upstreamConcurrency,
+    upstreamSubmitsPerMinute,
+    pollTiming,
+    submitTimeoutMs,
+    inFlightIds,
+  } = options
 
   async function perform(job: Job, signal: AbortSignal): Promise<void> {
-    underway.add(job.id)
+    inFlightIds.add(job.id)
     try {
-      const webhook = options.addresses.of(job.id)
-      const outcome = isLate(job)
+      const webhookUrl = options.webhookUrls.urlFor(job.id)
+      const outcome = isClaimStale(job)
         ? ({ kind: 'unsent' } as const)
-        : await upstream.submit(MODELS[job.model].upstreamId, inputSent(job), signal, webhook)
-      if (outcome !== null) await keep(job, outcome, signal)
+        : await upstream.submit(MODELS[job.model].upstreamId, upstreamInput(job), signal, webhookUrl)
+      if (outcome !== null) await writeOutcome(job, outcome, signal)
     } finally {
-      underway.delete(job.id)
+      inFlightIds.delete(job.id)
     }
   }
 
   /** A process that slept since the claim would send it out of the time in which it is looked for. */
-  const isLate = (job: Job): boolean => now() - (job.begunAt ?? 0) > submitTimeoutMs / 2
+  const isClaimStale = (job: Job): boolean => now() - (job.submitStartedAt ?? 0) > submitTimeoutMs / 2
 
   /** An id that another prediction has would hand one app the other's video. */
-  async function doubted(job: Job, outcome: SubmitOutcome): Promise<SubmitOutcome> {
-    const owner = outcome.kind === 'accepted' ? await store.ownerOf(outcome.upstreamId) : null
-    return owner === null || owner === job.id ? outcome : { kind: 'unknown' }
+  async function rejectOwnedId(job: Job, outcome: SubmitOutcome): Promise<SubmitOutcome> {
+    const ownerId = outcome.kind === 'accepted' ? await store.findIdByUpstreamId(outcome.upstreamId) : null
+    return ownerId === null || ownerId === job.id ? outcome : { kind: 'unknown' }
   }
 
   /** When to look first: at the job, or for it. */
-  const firstLook = async (job: Job, outcome: SubmitOutcome, at: number): Promise<number> =>
+  const firstDueAt = async (job: Job, outcome: SubmitOutcome, at: number): Promise<number> =>
     outcome.kind === 'accepted'
-      ? await looks.next(job, at)
-      : Math.max(at, searchWindow(job.begunAt ?? at, submitTimeoutMs).to)
+      ? await pollTiming.nextPollAt(job, at)
+      : Math.max(at, searchWindow(job.submitStartedAt ?? at, submitTimeoutMs).to)
 
   /** A webhook may have settled the row meanwhile. */
-  async function late(job: Job, outcome: SubmitOutcome): Promise<void> {
+  async function logSupersededAnswer(job: Job, outcome: SubmitOutcome): Promise<void> {
     const upstreamId = outcome.kind === 'accepted' ? outcome.upstreamId : null
-    const told = { prediction: job.id, app: job.appId, outcome: outcome.kind, upstreamId }
-    if (upstreamId === null || (await store.ownerOf(upstreamId)) === job.id)
-      log.info(told, 'the row was settled before the answer of its POST came')
-    else log.error(told, 'an answer came after its row had moved on')
+    const logFields = { prediction: job.id, app: job.appId, outcome: outcome.kind, upstreamId }
+    if (upstreamId === null || (await store.findIdByUpstreamId(upstreamId)) === job.id)
+      log.info(logFields, 'the row was settled before the answer of its POST came')
+    else log.error(logFields, 'an answer came after its row had moved on')
   }
 
   /** An answer in hand is not let go of: a full disk or a locked file ends, and a paid job must be known then. */
-  async function keep(job: Job, answer: SubmitOutcome, signal: AbortSignal): Promise<void> {
-    const upstreamId = answer.kind === 'accepted' ? answer.upstreamId : undefined
-    const told = { prediction: job.id, app: job.appId, upstreamId, ms: now() - (job.begunAt ?? 0) }
-    for (let wait = FIRST_RETRY_MS; !signal.aborted; wait = Math.min(2 * wait, LAST_RETRY_MS)) {
+  async function writeOutcome(job: Job, receivedOutcome: SubmitOutcome, signal: AbortSignal): Promise<void> {
+    const upstreamId = receivedOutcome.kind === 'accepted' ? receivedOutcome.upstreamId : undefined
+    const logFields = {
+      prediction: job.id,
+      app: job.appId,
+      upstreamId,
+      ms: now() - (job.submitStartedAt ?? 0),
+    }
+    for (let waitMs = MIN_RETRY_MS; !signal.aborted; waitMs = Math.min(2 * waitMs, MAX_RETRY_MS)) {
       try {
-        const outcome = await doubted(job, answer)
+        const outcome = await rejectOwnedId(job, receivedOutcome)
         const at = now()
-        const next = await firstLook(job, outcome, at)
-        const changed = await store.change(job.id, answered(outcome, at, next), at, job.fence)
-        if (changed === null) await late(job, outcome)
+        const dueAt = await firstDueAt(job, outcome, at)
+        const changed = await store.change(job.id, submitAnswered(outcome, at, dueAt), at, job.fence)
+        if (changed === null) await logSupersededAnswer(job, outcome)
         else if (outcome.kind === 'accepted') {
           const queuedMs = at - job.createdAt
-          log.info({ ...told, queuedMs }, 'submitted')
-          options.submitted(job.appId, queuedMs)
-          if (options.receiver.heardOf(outcome.upstreamId) !== null)
-            await store.change(job.id, announced(outcome.upstreamId, at), at)
-        } else log.warn({ ...told, outcome: outcome.kind }, EXPLAINED[outcome.kind])
+          log.info({ ...logFields, queuedMs }, 'submitted')
+          options.onSubmitted(job.appId, queuedMs)
+          if (options.webhookIntake.lastWebhookAt(outcome.upstreamId) !== null)
+            await store.change(job.id, webhookReceived(outcome.upstreamId, at), at)
+        } else log.warn({ ...logFields, outcome: outcome.kind }, OUTCOME_MESSAGES[outcome.kind])
         return
       } catch (error) {
-        log.error({ ...told, err: error }, "an answer can't be written down; trying again")
-        await pause(wait, undefined, { signal }).catch(() => {})
+        log.error({ ...logFields, err: error }, "an answer can't be written down; trying again")
+        await delay(waitMs, undefined, { signal }).catch(() => {})
       }
     }
   }
 
-  return createLoop({
+  return createWorkerLoop({
     name: 'submitter',
-    about: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
+    logFields: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     claim: limit => {
       const at = now()
       // The lease outlives the POST, so that nobody takes the row while its answer may still come.
       const leaseUntil = at + submitTimeoutMs + 30_000
-      const imagesSince = at - IMAGE_FRESH_MS
-      return store.claimSubmits({ now: at, leaseUntil, limit, concurrency, perMinute, imagesSince })
+      const imageVerifiedAfter = at - IMAGE_FRESH_MS
+      return store.claimSubmits({
+        now: at,
+        leaseUntil,
+        limit,
+        upstreamConcurrency,
+        upstreamSubmitsPerMinute,
+        imageVerifiedAfter,
+      })
     },
     perform,
-    bell,
-    capacity: concurrency ?? CAPACITY,
+    wakeSignal,
+    capacity: upstreamConcurrency ?? CAPACITY,
     intervalMs: INTERVAL_MS,
     log,
   })
 }
 
-const EXPLAINED = {
+const OUTCOME_MESSAGES = {
   unsent: 'upstream refused the connection; the job stays queued, submits pause until upstream can be read',
   rejected: 'upstream refused the input',
   account:

@@ -4,52 +4,53 @@
  * its row is looked for, and the submitter asks after its row is written: whichever comes second sees the other.
  */
 import { LRUCache } from 'lru-cache'
-import { announced } from '../domain/transitions.ts'
+import { webhookReceived } from '../domain/transitions.ts'
 import type { Store } from '../store/store.ts'
-import type { WebhookAddresses } from '../upstream/webhook-url.ts'
+import type { WebhookUrls } from '../upstream/webhook-url.ts'
 import type { Log } from './worker-loop.ts'
 
-export interface Receiver {
+export interface WebhookIntake {
   /** @param token of the address it came to */
   receive(upstreamId: string, token: string | null): Promise<void>
   /** When the last webhook for it came, if one came lately. */
-  heardOf(upstreamId: string): number | null
+  lastWebhookAt(upstreamId: string): number | null
 }
 
-const REMEMBERED = 10_000
-const MEMORY_MS = 15 * 60_000
+const MAX_REMEMBERED = 10_000
+const REMEMBER_MS = 15 * 60_000
 
-export function createReceiver(options: {
+export function createWebhookIntake(options: {
   store: Store
-  addresses: WebhookAddresses
+  webhookUrls: WebhookUrls
   log: Log
   now: () => number
   /** Wakes the poller. */
-  ring: () => void
-}): Receiver {
-  const { store, addresses, log, now, ring } = options
-  const heard = new LRUCache<string, number>({ max: REMEMBERED, ttl: MEMORY_MS })
+  notifyPoller: () => void
+}): WebhookIntake {
+  const { store, webhookUrls, log, now, notifyPoller } = options
+  const webhookTimes = new LRUCache<string, number>({ max: MAX_REMEMBERED, ttl: REMEMBER_MS })
 
   return {
     async receive(upstreamId, token) {
-      heard.set(upstreamId, now())
-      const owner = await store.ownerOf(upstreamId)
-      const id = owner ?? (token === null ? null : addresses.idOf(token))
+      webhookTimes.set(upstreamId, now())
+      const ownerId = await store.findIdByUpstreamId(upstreamId)
+      const id = ownerId ?? (token === null ? null : webhookUrls.verifyToken(token))
       if (id === null) return log.debug({ upstreamId }, 'a webhook for a job nobody here knows')
       const at = now()
-      const changed = await store.change(id, announced(upstreamId, at), at)
+      const changed = await store.change(id, webhookReceived(upstreamId, at), at)
       if (changed === null) {
         // Its POST was refused, so it was said: it may have been charged all the same.
-        if (owner === null) log.warn({ prediction: id, upstreamId }, 'a webhook for a job that was not sent')
+        if (ownerId === null)
+          log.warn({ prediction: id, upstreamId }, 'a webhook for a job that was not sent')
         return
       }
-      if (owner === null)
+      if (ownerId === null)
         log.info(
           { prediction: id, app: changed.appId, upstreamId },
           'a webhook says under which id it is known',
         )
-      ring()
+      notifyPoller()
     },
-    heardOf: upstreamId => heard.get(upstreamId) ?? null,
+    lastWebhookAt: upstreamId => webhookTimes.get(upstreamId) ?? null,
   }
 }

@@ -4,28 +4,28 @@ import { SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { createTokens, type NewToken } from '../../src/auth/access-token.ts'
 import {
-  blindOf,
-  may,
+  canSee,
+  createRestriction,
+  fullScope,
+  hasPermission,
   PERMISSIONS,
-  restrictionOf,
-  sees,
-  spaceOf,
-  wholeOf,
+  restrictionKeyOf,
+  writeOnlyRestriction,
 } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
-import { fresh, HOUR, MINUTE, SECOND, T } from '../support/store.ts'
+import { HOUR, MINUTE, newPrediction, SECOND, T } from '../support/store.ts'
 
 const SECRET = randomBytes(32)
-const ASKED: NewToken = {
+const NEW_TOKEN: NewToken = {
   appId: 'app' as AppId,
-  key: 'rsh_12345678',
+  keyPrefix: 'rsh_12345678',
   permissions: ['READ'],
-  only: { tags: ['a'], ids: ['p'] },
+  restriction: { tags: ['a'], ids: ['p'] },
   maxSubmits: 3,
   expiresAt: T + MINUTE,
 }
 
-function world() {
+function tokenFixture() {
   let now = T
   return {
     tokens: createTokens(SECRET, () => now),
@@ -47,42 +47,46 @@ const signed = (payload: unknown, header: object = HEADER, secret: Uint8Array = 
 }
 
 test('what is minted is read as it was asked for', async () => {
-  const { tokens } = world()
-  const access = await tokens.read(await tokens.mint(ASKED))
+  const { tokens } = tokenFixture()
+  const access = await tokens.verify(await tokens.mint(NEW_TOKEN))
   expect(access).toEqual({
-    scope: { appId: 'app', only: restrictionOf(['a'], ['p']) },
+    scope: { appId: 'app', restriction: createRestriction(['a'], ['p']) },
     grant: {
-      token: expect.stringMatching(/^[\da-f-]{36}$/),
+      tokenId: expect.stringMatching(/^[\da-f-]{36}$/),
       tags: ['a'],
       permissions: ['READ'],
       maxSubmits: 3,
     },
-    key: 'rsh_12345678',
+    keyPrefix: 'rsh_12345678',
     expiresAt: T + MINUTE,
   })
 })
 
 test('whatever is minted is read as it was asked for, each under an id of its own', async () => {
-  const { tokens } = world()
+  const { tokens } = tokenFixture()
   const texts = fc.array(fc.string({ unit: 'binary' }), { maxLength: 4 })
   const asked = fc.record({
     permissions: fc.uniqueArray(fc.constantFrom(...PERMISSIONS)),
-    only: fc.option(fc.record({ tags: texts, ids: texts })),
+    restriction: fc.option(fc.record({ tags: texts, ids: texts })),
     maxSubmits: fc.nat(10_000),
   })
   const ids = new Set<string>()
   let count = 0
   await fc.assert(
-    fc.asyncProperty(asked, async ({ permissions, only, maxSubmits }) => {
-      const access = await tokens.read(await tokens.mint({ ...ASKED, permissions, only, maxSubmits }))
-      const { tags = [], ids: named = [] } = only ?? {}
+    fc.asyncProperty(asked, async ({ permissions, restriction, maxSubmits }) => {
+      const access = await tokens.verify(
+        await tokens.mint({ ...NEW_TOKEN, permissions, restriction, maxSubmits }),
+      )
+      const { tags = [], ids: named = [] } = restriction ?? {}
       const reads = permissions.includes('READ')
       expect(access?.scope).toEqual({
         appId: 'app',
-        only: reads ? only && restrictionOf(tags, named) : blindOf(tags, named),
+        restriction: reads
+          ? restriction && createRestriction(tags, named)
+          : writeOnlyRestriction(tags, named),
       })
-      expect(access?.grant).toMatchObject({ permissions, maxSubmits, tags: restrictionOf(tags, []).tags })
-      ids.add(access!.grant!.token)
+      expect(access?.grant).toMatchObject({ permissions, maxSubmits, tags: createRestriction(tags, []).tags })
+      ids.add(access!.grant!.tokenId)
       count++
     }),
     { numRuns: 50 },
@@ -91,8 +95,8 @@ test('whatever is minted is read as it was asked for, each under an id of its ow
 })
 
 test('it carries no more than a browser may read in it', async () => {
-  const { tokens } = world()
-  const [header, payload] = (await tokens.mint(ASKED)).split('.')
+  const { tokens } = tokenFixture()
+  const [header, payload] = (await tokens.mint(NEW_TOKEN)).split('.')
   expect(decode(header!)).toEqual(HEADER)
   expect(decode(payload!)).toEqual({
     jti: expect.any(String),
@@ -107,19 +111,19 @@ test('it carries no more than a browser may read in it', async () => {
 })
 
 test('it says when it ends, before and after: whoever wrote it is known still', async () => {
-  const { tokens, at } = world()
-  const token = await tokens.mint(ASKED)
+  const { tokens, at } = tokenFixture()
+  const token = await tokens.mint(NEW_TOKEN)
   for (const moment of [T - HOUR, T, T + MINUTE, T + HOUR]) {
     at(moment)
-    expect((await tokens.read(token))?.expiresAt).toBe(T + MINUTE)
+    expect((await tokens.verify(token))?.expiresAt).toBe(T + MINUTE)
   }
 })
 
 describe('what the gateway has not signed is no token', () => {
-  const claimsOf = async () => decode((await world().tokens.mint(ASKED)).split('.')[1]!)
+  const claimsOf = async () => decode((await tokenFixture().tokens.mint(NEW_TOKEN)).split('.')[1]!)
 
   test('the forger’s own signature is believed where it is ours', async () => {
-    expect(await world().tokens.read(signed(await claimsOf()))).not.toBeNull()
+    expect(await tokenFixture().tokens.verify(signed(await claimsOf()))).not.toBeNull()
   })
 
   test.each([
@@ -165,13 +169,13 @@ describe('what the gateway has not signed is no token', () => {
       },
     ],
   ])('signed %s', async (_, forge) => {
-    expect(await world().tokens.read(forge(await claimsOf()))).toBeNull()
+    expect(await tokenFixture().tokens.verify(forge(await claimsOf()))).toBeNull()
   })
 
   test('with any part changed, cut, doubled or swapped', async () => {
-    const { tokens } = world()
-    const token = await tokens.mint(ASKED)
-    const other = await tokens.mint({ ...ASKED, only: null, permissions: [...PERMISSIONS] })
+    const { tokens } = tokenFixture()
+    const token = await tokens.mint(NEW_TOKEN)
+    const other = await tokens.mint({ ...NEW_TOKEN, restriction: null, permissions: [...PERMISSIONS] })
     const [header, payload, signature] = token.split('.')
     const claims = decode(payload!)
     const forged = [
@@ -206,7 +210,7 @@ describe('what the gateway has not signed is no token', () => {
         if (token[i] !== '.' && token[i] !== other)
           forged.push(token.slice(0, i) + other + token.slice(i + 1))
     for (const each of forged)
-      expect([each.slice(0, 500), await tokens.read(each)]).toEqual([expect.anything(), null])
+      expect([each.slice(0, 500), await tokens.verify(each)]).toEqual([expect.anything(), null])
   })
 })
 
@@ -231,29 +235,29 @@ test.each([
   ['nbf', T / SECOND + 1],
 ])('signed by us with `%s` %j it is none all the same', async (claim, value) => {
   const claims = { jti: 'j', sub: 'app', exp: T / SECOND + 60, key: 'k', may: ['READ'], max: 1, only: null }
-  expect(await world().tokens.read(signed(claims))).not.toBeNull()
-  expect(await world().tokens.read(signed({ ...claims, [claim]: value }))).toBeNull()
+  expect(await tokenFixture().tokens.verify(signed(claims))).not.toBeNull()
+  expect(await tokenFixture().tokens.verify(signed({ ...claims, [claim]: value }))).toBeNull()
 })
 
 test('a claim that is no object, or one that is encrypted, is none', async () => {
-  const { tokens } = world()
-  for (const payload of [null, [], 'text', 7]) expect(await tokens.read(signed(payload))).toBeNull()
-  expect(await tokens.read('a.b.c.d.e')).toBeNull()
+  const { tokens } = tokenFixture()
+  for (const payload of [null, [], 'text', 7]) expect(await tokens.verify(signed(payload))).toBeNull()
+  expect(await tokens.verify('a.b.c.d.e')).toBeNull()
 })
 
 test('another database’s token is none', async () => {
   const there = createTokens(randomBytes(32), () => T)
-  expect(await world().tokens.read(await there.mint(ASKED))).toBeNull()
+  expect(await tokenFixture().tokens.verify(await there.mint(NEW_TOKEN))).toBeNull()
   const token = await new SignJWT({}).setProtectedHeader({ alg: 'HS256', typ: 'at+jwt' }).sign(SECRET)
-  expect(await world().tokens.read(token)).toBeNull()
+  expect(await tokenFixture().tokens.verify(token)).toBeNull()
 })
 
 describe('a restriction', () => {
   test('has one name for the same tags and ids in whatever order, however often, and another for any other', () => {
-    const name = (tags: string[], ids: string[] = []) => restrictionOf(tags, ids).name
+    const name = (tags: string[], ids: string[] = []) => createRestriction(tags, ids).id
     expect(name(['a', 'b'], ['p', 'q'])).toBe(name(['b', 'a'], ['q', 'p']))
     expect(name(['a', 'a', 'b'], ['p', 'p'])).toBe(name(['a', 'b'], ['p']))
-    expect(restrictionOf(['b', 'a', 'b'], ['q', 'p'])).toEqual(restrictionOf(['a', 'b'], ['p', 'q']))
+    expect(createRestriction(['b', 'a', 'b'], ['q', 'p'])).toEqual(createRestriction(['a', 'b'], ['p', 'q']))
     const names = [
       name(['a']),
       name(['b']),
@@ -271,34 +275,39 @@ describe('a restriction', () => {
 
   test('sees what has one of its tags, is one of its ids, or came of the very same; of its own app', () => {
     const appId = 'app' as AppId
-    const only = restrictionOf(['a', 'b'], ['p'])
-    const scope = { appId, only }
-    const seen = (over: object) => sees(scope, fresh({ id: 'x', ...over }))
+    const restriction = createRestriction(['a', 'b'], ['p'])
+    const scope = { appId, restriction }
+    const seen = (over: object) => canSee(scope, newPrediction({ id: 'x', ...over }))
     expect(seen({ tags: ['b', 'c'] })).toBe(true)
     expect(seen({ id: 'p' })).toBe(true)
-    expect(seen({ space: only.name })).toBe(true)
+    expect(seen({ restrictionKey: restriction.id })).toBe(true)
     expect(seen({ tags: ['c'] })).toBe(false)
     expect(seen({ tags: [] })).toBe(false)
     expect(seen({ tags: ['p'] })).toBe(false)
     expect(seen({ id: 'a' })).toBe(false)
-    expect(seen({ space: restrictionOf(['a'], ['p']).name })).toBe(false)
-    for (const over of [{ tags: ['a'] }, { id: 'p' }, { space: only.name }])
+    expect(seen({ restrictionKey: createRestriction(['a'], ['p']).id })).toBe(false)
+    for (const over of [{ tags: ['a'] }, { id: 'p' }, { restrictionKey: restriction.id }])
       expect(seen({ appId: 'other', ...over })).toBe(false)
-    expect(sees(wholeOf(appId), fresh({ tags: ['c'], space: 'x' }))).toBe(true)
-    expect(sees(wholeOf(appId), fresh({ appId: 'other' as AppId }))).toBe(false)
-    expect([spaceOf(scope), spaceOf(wholeOf(appId))]).toEqual([only.name, ''])
+    expect(canSee(fullScope(appId), newPrediction({ tags: ['c'], restrictionKey: 'x' }))).toBe(true)
+    expect(canSee(fullScope(appId), newPrediction({ appId: 'other' as AppId }))).toBe(false)
+    expect([restrictionKeyOf(scope), restrictionKeyOf(fullScope(appId))]).toEqual([restriction.id, ''])
   })
 
   test('a key may everything, a token what it was given', () => {
     for (const permission of PERMISSIONS) {
-      expect(may({ grant: null }, permission)).toBe(true)
-      expect(may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: [] } }, permission)).toBe(false)
+      expect(hasPermission({ grant: null }, permission)).toBe(true)
       expect(
-        may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: [permission] } }, permission),
+        hasPermission({ grant: { tags: [], tokenId: 't', maxSubmits: 1, permissions: [] } }, permission),
+      ).toBe(false)
+      expect(
+        hasPermission(
+          { grant: { tags: [], tokenId: 't', maxSubmits: 1, permissions: [permission] } },
+          permission,
+        ),
       ).toBe(true)
     }
-    expect(may({ grant: { tags: [], token: 't', maxSubmits: 1, permissions: ['READ'] } }, 'SUBMIT')).toBe(
-      false,
-    )
+    expect(
+      hasPermission({ grant: { tags: [], tokenId: 't', maxSubmits: 1, permissions: ['READ'] } }, 'SUBMIT'),
+    ).toBe(false)
   })
 })

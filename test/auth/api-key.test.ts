@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { bearerIn, createKey, readKey, sameHash } from '../../src/auth/api-key.ts'
+import { createKey, hashesEqual, parseBearer, parseKey } from '../../src/auth/api-key.ts'
 
-const readBearer = (authorization: unknown) => readKey(bearerIn(authorization))
+const readBearer = (authorization: unknown) => parseKey(parseBearer(authorization))
 
 test('a key has a visible beginning and a hash of the whole, and is never the same twice', () => {
   const { key, prefix, hash } = createKey()
@@ -54,10 +54,10 @@ test('what has not the form of a key is none', () => {
 
 test('hashes are the same exactly if they are equal, whatever their lengths', () => {
   const { hash } = createKey()
-  expect(sameHash(hash, `${hash}`)).toBe(true)
-  expect(sameHash('', '')).toBe(true)
+  expect(hashesEqual(hash, `${hash}`)).toBe(true)
+  expect(hashesEqual('', '')).toBe(true)
   for (const other of [createKey().hash, '', hash.slice(1), `${hash}0`, hash.toUpperCase()])
-    expect(sameHash(hash, other)).toBe(false)
+    expect(hashesEqual(hash, other)).toBe(false)
   const hex = fc.stringMatching(/^[\da-f]{0,4}$/)
-  fc.assert(fc.property(hex, hex, (a, b) => sameHash(a, b) === (a === b)))
+  fc.assert(fc.property(hex, hex, (a, b) => hashesEqual(a, b) === (a === b)))
 })

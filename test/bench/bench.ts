@@ -8,31 +8,31 @@ import { pollingTables } from './polling/table.ts'
 import { measureReplay } from './replay.ts'
 import { measureRequests } from './requests/measure.ts'
 import { requestSizes } from './requests/sizes.ts'
-import { requestsTableOf } from './requests/table.ts'
+import { formatRequestsTable } from './requests/table.ts'
 import { createResults } from './results.ts'
-import { playRound } from './round.ts'
+import { runRound } from './round.ts'
 import { measureScale } from './scale/measure.ts'
 import { scaleSizes } from './scale/sizes.ts'
-import { scaleTableOf } from './scale/table.ts'
-import { partOf, sizesOf } from './sizes.ts'
-import { measureStalled } from './stalled.ts'
+import { formatScaleTable } from './scale/table.ts'
+import { parsePart, parseSizes } from './sizes.ts'
+import { measureStalled } from './stalled-clients.ts'
 import { measureStart } from './start/measure.ts'
 import { startSizes } from './start/sizes.ts'
-import { startTableOf } from './start/table.ts'
-import { figure, stalledTableOf, tableOf } from './table.ts'
+import { formatStartTable } from './start/table.ts'
+import { formatNumber, formatResultsTable, formatStalledTable } from './table.ts'
 
-const LONGEST_MS = 600_000
+const MAX_RUN_MS = 600_000
 
 const args = process.argv.slice(2)
-const sizes = sizesOf(args)
-const part = partOf(args)
-const begun = Date.now()
-const spent = () => Date.now() - begun
+const sizes = parseSizes(args)
+const part = parsePart(args)
+const startedAt = Date.now()
+const elapsedMs = () => Date.now() - startedAt
 // The processes it started see it go, and go too.
 setTimeout(() => {
   console.error('bench: it took too long')
   process.exit(1)
-}, LONGEST_MS).unref()
+}, MAX_RUN_MS).unref()
 
 if (part !== null) {
   await import(`./${part}/main.ts`)
@@ -43,9 +43,9 @@ const results = createResults()
 let rounds = 0
 do {
   console.log(`round ${rounds + 1} of ${sizes.rounds} …`)
-  await playRound(sizes, rounds, results)
+  await runRound(sizes, rounds, results)
   rounds++
-} while (rounds < sizes.rounds && spent() + spent() / rounds < sizes.roundsMs)
+} while (rounds < sizes.rounds && elapsedMs() + elapsedMs() / rounds < sizes.maxRoundsMs)
 console.log('replay …')
 const replay = await measureReplay(sizes)
 console.log('stalled clients …')
@@ -63,23 +63,23 @@ const requests = await measureRequests(requestSizes(isQuick))
 console.log('starts …')
 const starts = await measureStart(startSizes(isQuick))
 console.log(`
-${tableOf(results)}
+${formatResultsTable(results)}
 
 Medians over ${rounds} of ${sizes.rounds} rounds; ratios are of samples taken one after the other, (least–greatest).
-A message is one \`next\` frame to one of ${figure(sizes.clients)} clients; the audience is ${figure(sizes.audience)} clients.
+A message is one \`next\` frame to one of ${formatNumber(sizes.clients)} clients; the audience is ${formatNumber(sizes.audience)} clients.
 
-${stalledTableOf(stalled)}
+${formatStalledTable(stalled)}
 
 ${polling}
 
 ${fair}
 
-${scaleTableOf(scale)}
+${formatScaleTable(scale)}
 
-${requestsTableOf(requests)}
+${formatRequestsTable(requests)}
 
-${startTableOf(starts)}
+${formatStartTable(starts)}
 
 The live client has every event, in order.
-Replay of ${figure(sizes.replayed)} missed events to one client: ${figure(replay)} events a second.
-${figure(spent() / 1000)} s`)
+Replay of ${formatNumber(sizes.replayed)} missed events to one client: ${formatNumber(replay)} events a second.
+${formatNumber(elapsedMs() / 1000)} s`)

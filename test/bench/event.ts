@@ -4,7 +4,7 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 
-export const DOCUMENT = `subscription ($after: String) {
+export const FEED_DOCUMENT = `subscription ($after: String) {
   predictionFeed(after: $after) {
     __typename
     ... on PredictionEvent { cursor type occurredAt prediction { id status tags updatedAt outputs { url } } }
@@ -13,7 +13,7 @@ export const DOCUMENT = `subscription ($after: String) {
   }
 }`
 
-export interface Event {
+export interface FeedEvent {
   __typename: 'PredictionEvent'
   cursor: string
   type: string
@@ -21,11 +21,11 @@ export interface Event {
   prediction: { id: string; status: string; tags: string[]; updatedAt: string; outputs: { url: string }[] }
 }
 
-export const tagsOf = (number: number): string[] => ['bench', String(number).padStart(7, '0')]
+export const numberTags = (number: number): string[] => ['bench', String(number).padStart(7, '0')]
 
-export const numberOf = ({ prediction }: Event): number => Number(prediction.tags[1])
+export const eventNumber = ({ prediction }: FeedEvent): number => Number(prediction.tags[1])
 
-export function eventOf(number: number): Event {
+export function createEvent(number: number): FeedEvent {
   const now = new Date().toISOString()
   return {
     __typename: 'PredictionEvent',
@@ -35,7 +35,7 @@ export function eventOf(number: number): Event {
     prediction: {
       id: Buffer.from(`Prediction:${randomUUID()}`).toString('base64url'),
       status: 'QUEUED',
-      tags: tagsOf(number),
+      tags: numberTags(number),
       updatedAt: now,
       outputs: [],
     },

@@ -1,20 +1,21 @@
 /**
  * How fast the gateway tells one client what it missed.
  */
-import { createContestant } from './contestant.ts'
+
 import { median } from './results.ts'
+import { startServerUnderTest } from './server-under-test.ts'
 import type { Sizes } from './sizes.ts'
 
 /** Events a second, each time anew from the same cursor. */
 export async function measureReplay({ replayed, replays }: Sizes): Promise<number> {
-  await using ours = await createContestant('ours')
+  await using ours = await startServerUnderTest('ours')
   const { server, load, target } = ours
-  const { cursor } = await load.ask('replay', target, null)
-  await server.ask('publish', replayed, 10)
+  const { cursor } = await load.call('replay', target, null)
+  await server.call('publish', replayed, 10)
 
   const rates = []
   for (let i = 0; i < replays; i++) {
-    const { received, microseconds } = await load.ask('replay', target, cursor)
+    const { received, microseconds } = await load.call('replay', target, cursor)
     if (received !== replayed) throw new Error(`${received} of ${replayed} missed events were replayed`)
     rates.push((received / microseconds) * 1_000_000)
   }

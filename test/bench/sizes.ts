@@ -8,11 +8,11 @@ export interface Sizes {
   /** Each with fresh processes. */
   rounds: number
   /** No further round is begun that would end after so long a time. */
-  roundsMs: number
+  maxRoundsMs: number
   /** Clients for one event's delays, and for the memory of a connection. */
   audience: number
   /** Single events to the audience, a round. */
-  shots: number
+  singleEvents: number
   /** Clients for the price of a message. */
   clients: number
   /** A round's turns of each server at it, and events in each; a multiple of `burst`. */
@@ -21,66 +21,66 @@ export interface Sizes {
   /** Events in one turn of the loop. */
   burst: number
   /** No further slice is begun after so long a time in a round. */
-  slicesMs: number
+  maxSlicesMs: number
   replayed: number
   replays: number
   stalled: number
   /** Many: the kernel itself takes some 10,000 for a client that reads nothing. */
   stalledEvents: number
   /** No further event is made after so long a time. */
-  stalledMs: number
+  maxStalledMs: number
 }
 
 const FULL: Sizes = {
   rounds: 3,
-  roundsMs: 220_000,
+  maxRoundsMs: 220_000,
   audience: 5000,
-  shots: 7,
+  singleEvents: 7,
   clients: 5000,
   slices: 2,
   events: 20,
   burst: 10,
-  slicesMs: 60_000,
+  maxSlicesMs: 60_000,
   replayed: 10_000,
   replays: 5,
   stalled: 100,
   stalledEvents: 100_000,
-  stalledMs: 150_000,
+  maxStalledMs: 150_000,
 }
 
 const QUICK: Sizes = {
   ...FULL,
   rounds: 1,
   audience: 1000,
-  shots: 5,
+  singleEvents: 5,
   clients: 200,
-  slicesMs: 6000,
+  maxSlicesMs: 6000,
   replayed: 2000,
   stalled: 10,
   stalledEvents: 20_000,
-  stalledMs: 8000,
+  maxStalledMs: 8000,
 }
 
 /** Parts that can be measured alone. */
 const PARTS = ['fair', 'polling', 'requests', 'scale', 'start']
 
 /** Null: all is measured. */
-export function partOf(args: string[]): string | null {
-  const { only = null } = optionsOf(args)
+export function parsePart(args: string[]): string | null {
+  const { only = null } = parseOptions(args)
   if (only !== null && !PARTS.includes(only))
     throw new Error(`--only ${only}: expected one of ${PARTS.join(', ')}`)
   return only
 }
 
-export function sizesOf(args: string[]): Sizes {
-  const values = optionsOf(args)
+export function parseSizes(args: string[]): Sizes {
+  const values = parseOptions(args)
   const sizes = values.quick ? QUICK : FULL
   const stalledEvents = Number(values.events ?? sizes.stalledEvents)
   if (!Number.isInteger(stalledEvents)) throw new Error(`--events ${values.events}: expected a whole number`)
   return { ...sizes, stalledEvents }
 }
 
-const optionsOf = (args: string[]) =>
+const parseOptions = (args: string[]) =>
   parseArgs({
     args,
     options: { quick: { type: 'boolean' }, events: { type: 'string' }, only: { type: 'string' } },

@@ -1,19 +1,19 @@
 import axe from 'axe-core'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createNetwork, type Network } from '../campaigns/connections/network.ts'
+import { createFaultProxy, type FaultProxy } from '../campaigns/connections/fault-proxy.ts'
 import { type Browser, findBrowser, openBrowser } from '../support/browser.ts'
 import { type HarnessOptions, startGateway, submit } from '../support/gateway.ts'
-import { mint } from '../support/token.ts'
+import { mintToken } from '../support/token.ts'
 import { until } from '../support/until.ts'
 
-interface Visit extends Pick<HarnessOptions, 'env'> {
+interface PageOptions extends Pick<HarnessOptions, 'env'> {
   page?: BrowserContextOptions
   /** The page asks through it. */
-  network?: Network
+  network?: FaultProxy
 }
 
-const PATIENCE_MS = 15_000
+const TIMEOUT_MS = 15_000
 const SAMPLE = 'src/simulator/assets/sample.jpg'
 
 describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout: 60_000 }, () => {
@@ -24,12 +24,12 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   afterAll(() => browser[Symbol.asyncDispose]())
 
   /** A gateway with its simulator, and a page on it; whatever goes wrong in the page fails the test. */
-  async function visit(path = '/', { env = {}, page: options = {}, network }: Visit = {}) {
+  async function openPage(path = '/', { env = {}, page: options = {}, network }: PageOptions = {}) {
     const harness = await startGateway({ env, images: true })
-    network?.aim(Number(new URL(harness.gateway.url).port))
+    network?.setTarget(Number(new URL(harness.gateway.url).port))
     const origin = network?.url ?? harness.gateway.url
     const { page, faults } = await browser.open([origin, harness.gateway.simulator!.origin], options)
-    page.setDefaultTimeout(PATIENCE_MS)
+    page.setDefaultTimeout(TIMEOUT_MS)
     await page.goto(`${origin}${path.replace('KEY', harness.key)}`)
     return {
       harness,
@@ -43,25 +43,25 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     }
   }
 
-  const card = (page: Page, words: string) => page.locator('.card', { hasText: words })
+  const card = (page: Page, text: string) => page.locator('.card', { hasText: text })
 
   async function fill(page: Page, image: string, prompt: string): Promise<void> {
     await page.getByLabel('Address of the image').fill(image)
     await page.getByLabel('Prompt', { exact: true }).fill(prompt)
   }
 
-  const plays = (page: Page, words: string) =>
+  const untilVideoPlays = (page: Page, text: string) =>
     until(
       () =>
-        card(page, words)
+        card(page, text)
           .locator('video')
           .evaluate((video: HTMLVideoElement) => !video.paused && video.currentTime > 0)
           .catch(() => false),
-      PATIENCE_MS,
+      TIMEOUT_MS,
     )
 
   test('leads from a key to a video that plays', async () => {
-    await using visited = await visit()
+    await using visited = await openPage()
     const { harness, page, faults, image } = visited
     const asked: string[] = []
     page.on('request', request => asked.push(request.url()))
@@ -81,7 +81,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     const made = card(page, 'a cat looks up')
     await made.getByRole('progressbar').waitFor()
     await made.getByText('Done').waitFor()
-    await plays(page, 'a cat looks up')
+    await untilVideoPlays(page, 'a cat looks up')
     await page.locator('.account', { hasText: '$0.80' }).waitFor()
     await page.locator('.sums', { hasText: /1 submitted\s*1 finished\s*0 failed/ }).waitFor()
     expect(asked.filter(url => url.includes('rsh_'))).toEqual([])
@@ -90,7 +90,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   })
 
   test('asks no more with a key that is none, and says why a token opens nothing', async () => {
-    await using visited = await visit()
+    await using visited = await openPage()
     const { harness, page } = visited
     const asked: string[] = []
     page.on('request', request => {
@@ -101,7 +101,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
       await page.keyboard.press('Enter')
       await page.getByRole('alert').waitFor()
     }
-    await page.getByLabel('The key of your app').fill(await mint(harness, { permissions: ['SUBMIT'] }))
+    await page.getByLabel('The key of your app').fill(await mintToken(harness, { permissions: ['SUBMIT'] }))
     await page.keyboard.press('Enter')
     await page.getByText('does not permit reading').waitFor()
     await page.getByLabel('The key of your app').fill(harness.key)
@@ -114,7 +114,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   })
 
   test('a double click, and a key held down, pay once; the same again later is another video', async () => {
-    await using visited = await visit('/#key=KEY')
+    await using visited = await openPage('/#key=KEY')
     const { harness, page, faults, image } = visited
     await fill(page, image, 'paid once sim:seconds=0')
     await page.getByRole('button', { name: 'Submit' }).dblclick()
@@ -126,14 +126,14 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
       await page.waitForTimeout(40)
     }
     await page.keyboard.up('Enter')
-    await until(async () => (await card(page, 'paid once').count()) === 2, PATIENCE_MS)
+    await until(async () => (await card(page, 'paid once').count()) === 2, TIMEOUT_MS)
     const { data } = await harness.query('{ predictions { edges { node { id } } } }')
     expect(data.predictions.edges).toHaveLength(2)
     expect(faults).toEqual([])
   })
 
   test('keeps the focus where something was done, and opens what hides a fault', async () => {
-    await using visited = await visit('/#key=KEY')
+    await using visited = await openPage('/#key=KEY')
     const { page, faults, image } = visited
     await fill(page, image, 'to be canceled sim:seconds=60')
     await page.getByText('More', { exact: true }).click()
@@ -153,8 +153,8 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   })
 
   test('shows again what could not be loaded while the gateway was away', async () => {
-    await using network = await createNetwork()
-    await using visited = await visit('/#key=KEY', { network })
+    await using network = await createFaultProxy()
+    await using visited = await openPage('/#key=KEY', { network })
     const { harness, page, image } = visited
     await submit(harness, 'seen again sim:seconds=0', harness.key, { image: { url: image } })
     await card(page, 'seen again').getByText('Done').waitFor()
@@ -163,18 +163,18 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await card(page, 'seen again').getByRole('button', { name: 'Play' }).click()
     await card(page, 'seen again').getByText('can’t be loaded now').waitFor()
     await page.unroute('**/*.mp4')
-    network.aim(null)
-    for (const link of network.links) link.cut()
+    network.setTarget(null)
+    for (const link of network.connections) link.reset()
     await page.getByText('Offline').waitFor()
-    network.aim(Number(new URL(harness.gateway.url).port))
+    network.setTarget(Number(new URL(harness.gateway.url).port))
     await page.getByText('Live', { exact: true }).waitFor()
     await card(page, 'seen again').locator('img').waitFor()
     await card(page, 'seen again').getByRole('button', { name: 'Play' }).click()
-    await plays(page, 'seen again')
+    await untilVideoPlays(page, 'seen again')
   })
 
   test('takes a key out of its link, shows it nowhere, and has it after a reload', async () => {
-    await using visited = await visit('/?status=FAILED#key=KEY')
+    await using visited = await openPage('/?status=FAILED#key=KEY')
     const { page, faults, harness } = visited
     await page.getByText('Live', { exact: true }).waitFor()
     expect(page.url()).toBe(`${harness.gateway.url}/?status=FAILED`)
@@ -189,7 +189,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   })
 
   test('goes on over a restart of the gateway, and says meanwhile that it is offline', async () => {
-    await using visited = await visit('/#key=KEY')
+    await using visited = await openPage('/#key=KEY')
     const { harness, page } = visited
     await page.getByText('Live', { exact: true }).waitFor()
     const { sampleImage } = harness.gateway.simulator!
@@ -200,34 +200,34 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await page.getByText('Offline').waitFor()
     await restarted
     await page.getByText('Live', { exact: true }).waitFor()
-    await plays(page, 'a long one')
+    await untilVideoPlays(page, 'a long one')
     expect(await page.evaluate(() => 'wasHere' in window)).toBe(true)
   })
 
   test('misses nothing of what happened while its connection was down', async () => {
-    await using network = await createNetwork()
-    await using visited = await visit('/#key=KEY', { network })
+    await using network = await createFaultProxy()
+    await using visited = await openPage('/#key=KEY', { network })
     const { harness, page, image } = visited
     await page.getByText('Live', { exact: true }).waitFor()
     const ask = (prompt: string) => submit(harness, prompt, harness.key, { image: { url: image } })
     await ask('before sim:seconds=3')
     await card(page, 'before').getByText('Running').waitFor()
-    network.aim(null)
-    for (const link of network.links) link.cut()
+    network.setTarget(null)
+    for (const link of network.connections) link.reset()
     await page.getByText('Offline').waitFor()
     await ask('meanwhile sim:seconds=0 sim:fail=1200')
     const list = '{ predictions(filter: { statuses: [COMPLETED, FAILED] }) { edges { node { id } } } }'
-    await until(async () => (await harness.query(list)).data.predictions.edges.length === 2, PATIENCE_MS)
+    await until(async () => (await harness.query(list)).data.predictions.edges.length === 2, TIMEOUT_MS)
     expect(await page.locator('.card').count()).toBe(1)
-    network.aim(Number(new URL(harness.gateway.url).port))
+    network.setTarget(Number(new URL(harness.gateway.url).port))
     await page.getByText('Live', { exact: true }).waitFor()
     await card(page, 'meanwhile').getByText('Failed').waitFor()
     await card(page, 'before').getByText('Done').waitFor()
-    await plays(page, 'before')
+    await untilVideoPlays(page, 'before')
   })
 
   test('says in words why a job failed, and retries it', async () => {
-    await using visited = await visit('/#key=KEY')
+    await using visited = await openPage('/#key=KEY')
     const { page, faults, image } = visited
     await fill(page, image, 'something sim:seconds=0 sim:fail=1200')
     await page.getByRole('button', { name: 'Submit' }).click()
@@ -235,12 +235,12 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await failed.getByText('content moderation').waitFor()
     await failed.getByText('$0.00').waitFor()
     await failed.getByRole('button', { name: 'Retry · $0.80' }).click()
-    await until(async () => (await failed.count()) === 2, PATIENCE_MS)
+    await until(async () => (await failed.count()) === 2, TIMEOUT_MS)
     expect(faults).toEqual([])
   })
 
   test('uploads a file, shows it, and sends it', async () => {
-    await using visited = await visit('/#key=KEY')
+    await using visited = await openPage('/#key=KEY')
     const { page, faults } = visited
     await page.locator('input[type=file]').setInputFiles(SAMPLE)
     await page.getByAltText('The chosen image').waitFor()
@@ -251,14 +251,14 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     expect(new URL((await picture.getAttribute('src'))!).pathname).toMatch(/^\/uploads\//)
     await until(
       () => picture.evaluate((image: HTMLImageElement) => image.complete && image.naturalWidth > 0),
-      PATIENCE_MS,
+      TIMEOUT_MS,
     )
-    await plays(page, 'out of a file')
+    await untilVideoPlays(page, 'out of a file')
     expect(faults).toEqual([])
   })
 
   test('says beside its field what is wrong, and keeps what was typed', async () => {
-    await using visited = await visit('/#key=KEY')
+    await using visited = await openPage('/#key=KEY')
     const { page, faults, image } = visited
     await page
       .locator('input[type=file]')
@@ -280,7 +280,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   })
 
   test('shows places in the queue as they change, cancels, and filters', async () => {
-    await using visited = await visit('/#key=KEY', { env: { UPSTREAM_CONCURRENCY: '1' } })
+    await using visited = await openPage('/#key=KEY', { env: { UPSTREAM_CONCURRENCY: '1' } })
     const { harness, page, faults, image } = visited
     const ask = (prompt: string, tags: string[]) =>
       submit(harness, prompt, harness.key, { image: { url: image }, tags })
@@ -320,7 +320,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   test.each(['light', 'dark'] as const)(
     'is for everybody, in a %s theme, on a desk and on a phone',
     async colorScheme => {
-      await using visited = await visit('/', { page: { colorScheme } })
+      await using visited = await openPage('/', { page: { colorScheme } })
       const { harness, page, faults, image } = visited
       const wrong: string[] = []
       const judge = async (where: string) => {

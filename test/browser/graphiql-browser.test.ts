@@ -12,23 +12,23 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
   })
   afterAll(() => browser[Symbol.asyncDispose]())
 
-  const PATIENCE = { timeout: 20_000 }
+  const WAIT = { timeout: 20_000 }
   /** Whatever is not the API's own answer of 401, which a console tells as an error. */
-  const but401 = (faults: string[]) => faults.filter(fault => !fault.includes('status of 401'))
+  const except401 = (faults: string[]) => faults.filter(fault => !fault.includes('status of 401'))
 
   const type = async ({ page }: Tab, key: string) => {
     await page.getByLabel('Key or access token').fill(key)
     await page.getByRole('button', { name: 'Open', exact: true }).click()
   }
-  const isReady = ({ page }: Tab) => page.locator('.graphiql-execute-button').waitFor(PATIENCE)
-  const play = async ({ page }: Tab, operation: string) => {
+  const isReady = ({ page }: Tab) => page.locator('.graphiql-execute-button').waitFor(WAIT)
+  const runOperation = async ({ page }: Tab, operation: string) => {
     await page.locator('.graphiql-execute-button').click()
     await page.getByRole('menuitem', { name: operation }).click()
   }
   /** Monaco's text has spaces of its own. */
-  const shows = ({ page }: Tab, text: string) =>
+  const untilShown = ({ page }: Tab, text: string) =>
     until(async () => (await page.locator('.result-window').innerText()).includes(text), 30_000)
-  const opened = async (gateway: Harness) => {
+  const openGraphiQL = async (gateway: Harness) => {
     const tab = await browser.open([gateway.gateway.url])
     await tab.page.goto(`${gateway.gateway.endpoint}#key=${gateway.key}`)
     await isReady(tab)
@@ -43,11 +43,11 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     await isReady(tab)
     expect(await tab.page.getByText('GraphiQL, as test').isVisible()).toBe(true)
 
-    await play(tab, 'Submit')
-    await shows(tab, '"QUEUED"')
-    await play(tab, 'Watch')
-    await shows(tab, '"COMPLETED"')
-    await shows(tab, '.mp4"')
+    await runOperation(tab, 'Submit')
+    await untilShown(tab, '"QUEUED"')
+    await runOperation(tab, 'Watch')
+    await untilShown(tab, '"COMPLETED"')
+    await untilShown(tab, '.mp4"')
     expect(tab.faults).toEqual([])
   })
 
@@ -76,45 +76,45 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     const tab = await browser.open([gateway.gateway.url])
     await tab.page.goto(gateway.gateway.endpoint)
     await type(tab, 'rsh_wrong')
-    await tab.page.getByRole('alert').getByText('no such key').waitFor(PATIENCE)
+    await tab.page.getByRole('alert').getByText('no such key').waitFor(WAIT)
     await type(tab, gateway.key)
     await isReady(tab)
-    expect(but401(tab.faults)).toEqual([])
+    expect(except401(tab.faults)).toEqual([])
     expect(tab.faults).toHaveLength(1)
   })
 
   test('a key that was taken back is asked for again', async () => {
     await using gateway = await startGateway()
-    const tab = await opened(gateway)
+    const tab = await openGraphiQL(gateway)
     const { store } = gateway.gateway
-    await store.revokeKeys((await store.appNamed('test'))!.id)
+    await store.revokeAllKeys((await store.findAppByName('test'))!.id)
     // The gateway notices within five seconds.
     await until(async () => {
-      await play(tab, 'Submit')
+      await runOperation(tab, 'Submit')
       return tab.page.getByRole('dialog').isVisible()
     }, 30_000)
-    expect(but401(tab.faults)).toEqual([])
+    expect(except401(tab.faults)).toEqual([])
   })
 
   test('what is watched goes on over a restart of the gateway', async () => {
     await using gateway = await startGateway()
-    const tab = await opened(gateway)
-    await play(tab, 'Watch')
+    const tab = await openGraphiQL(gateway)
+    await runOperation(tab, 'Watch')
     await gateway.restart()
-    await tab.page.getByText('The connection is gone').waitFor(PATIENCE)
+    await tab.page.getByText('The connection is gone').waitFor(WAIT)
     const { data } = await gateway.query(SUBMIT)
-    await shows(tab, '"COMPLETED"')
+    await untilShown(tab, '"COMPLETED"')
     expect(data.submitVideo.prediction.id).toBeTruthy()
     expect(await tab.page.getByText('The connection is gone').isVisible()).toBe(false)
   })
 
   test('completion, docs and the explorer work within the policy of the page', async () => {
     await using gateway = await startGateway()
-    const tab = await opened(gateway)
+    const tab = await openGraphiQL(gateway)
     await tab.page.getByRole('button', { name: 'Show Documentation Explorer' }).click()
-    await tab.page.getByText('A GraphQL schema provides').waitFor(PATIENCE)
+    await tab.page.getByText('A GraphQL schema provides').waitFor(WAIT)
     await tab.page.getByRole('button', { name: 'Show GraphiQL Explorer' }).click()
-    await tab.page.locator('.graphiql-explorer-root, .docExplorerWrap').first().waitFor(PATIENCE)
+    await tab.page.locator('.graphiql-explorer-root, .docExplorerWrap').first().waitFor(WAIT)
     expect(tab.faults).toEqual([])
   })
 
@@ -126,8 +126,8 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     await tab.page.goto(`${gateway.gateway.endpoint}#key=${gateway.key}`)
     await isReady(tab)
     expect(await tab.page.getByText('ALLOW_INTROSPECTION=1').isVisible()).toBe(true)
-    await play(tab, 'Submit')
-    await shows(tab, '"QUEUED"')
+    await runOperation(tab, 'Submit')
+    await untilShown(tab, '"QUEUED"')
     expect(asked.filter(body => body.includes('__schema'))).toEqual([])
     expect(tab.faults).toEqual([])
   })

@@ -2,7 +2,7 @@ import { createClient as createSseClient } from 'graphql-sse'
 import { createClient } from 'graphql-ws'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { type Payload, resumable, type Sink } from '../../src/client/resumable.ts'
+import { resumable, type Sink, type SubscribePayload } from '../../src/client/resumable.ts'
 import { type Harness, startGateway, submit } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
 
@@ -14,14 +14,14 @@ const FEED = `subscription ($after: String) { feed: predictionFeed(after: $after
 } }`
 
 /** A client that answers with what the test says, and remembers what it was asked. */
-function fake() {
-  const asked: { payload: Payload; sink: Sink }[] = []
+function fakeClient() {
+  const subscriptions: { payload: SubscribePayload; sink: Sink }[] = []
   return {
-    asked,
+    subscriptions: subscriptions,
     iterate: () => {},
     on: () => 'heard',
-    subscribe(payload: Payload, sink: Sink) {
-      asked.push({ payload, sink })
+    subscribe(payload: SubscribePayload, sink: Sink) {
+      subscriptions.push({ payload, sink })
       return () => {}
     },
   }
@@ -29,26 +29,26 @@ function fake() {
 
 describe('resumable', () => {
   test('moves `after` to the cursor of each item, after the sink has it, and leaves what it was given alone', () => {
-    const client = fake()
-    const given = { query: FEED, variables: { after: 'a', filter: {} } }
+    const client = fakeClient()
+    const payload = { query: FEED, variables: { after: 'a', filter: {} } }
     const seen: unknown[] = []
     const sink = { next: (r: unknown) => void seen.push([r, sent()]), error() {}, complete() {} }
-    const sent = () => client.asked[0]?.payload.variables?.after
-    resumable(client).subscribe(given, sink)
+    const sent = () => client.subscriptions[0]?.payload.variables?.after
+    resumable(client).subscribe(payload, sink)
     const [b, c] = ['b', 'c'].map(cursor => ({ data: { feed: { cursor } } }))
-    client.asked[0]?.sink.next(b)
-    client.asked[0]?.sink.next(c)
+    client.subscriptions[0]?.sink.next(b)
+    client.subscriptions[0]?.sink.next(c)
     expect(seen).toEqual([
       [b, 'a'],
       [c, 'b'],
     ])
-    expect(client.asked[0]?.payload).toEqual({ query: FEED, variables: { after: 'c', filter: {} } })
-    expect(given.variables.after).toBe('a')
+    expect(client.subscriptions[0]?.payload).toEqual({ query: FEED, variables: { after: 'c', filter: {} } })
+    expect(payload.variables.after).toBe('a')
   })
 
   test('lets results without a cursor, errors and ends through, with the sink as their `this`', () => {
-    const client = fake()
-    class Seen {
+    const client = fakeClient()
+    class ReceivedCalls {
       all: unknown[] = []
       next(result: unknown) {
         this.all.push(result)
@@ -60,19 +60,19 @@ describe('resumable', () => {
         this.all.push('complete')
       }
     }
-    const sink = new Seen()
+    const sink = new ReceivedCalls()
     resumable(client).subscribe({ query: '{ x }' }, sink)
-    const inner = client.asked[0]!.sink
+    const inner = client.subscriptions[0]!.sink
     const results = [{ data: { x: 1 } }, { data: { x: null } }, { data: null }, { errors: [] }]
     for (const result of results) inner.next(result)
     inner.error('error')
     inner.complete()
     expect(sink.all).toEqual([...results, 'error', 'complete'])
-    expect(client.asked[0]?.payload.variables).toEqual({})
+    expect(client.subscriptions[0]?.payload.variables).toEqual({})
   })
 
   test('keeps the rest of the client, but for what goes past `subscribe`', () => {
-    const client = resumable(fake())
+    const client = resumable(fakeClient())
     expect(client.on()).toBe('heard')
     expect('iterate' in client).toBe(false)
   })

@@ -2,21 +2,21 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
 import { loadConfig } from '../../src/config/config.ts'
 import { SETTINGS } from '../../src/config/settings.ts'
-import { StartError } from '../../src/domain/errors.ts'
+import { StartupError } from '../../src/domain/errors.ts'
 
 const KEY = { WAVESPEED_API_KEY: 'sk-123' }
 type Env = Record<string, string | undefined>
 
 /** The faults it is refused for, one a line. */
-function faults(env: Env): string[] {
+function configErrors(env: Env): string[] {
   let thrown: unknown
   try {
     loadConfig(env)
   } catch (error) {
     thrown = error
   }
-  expect(thrown).toBeInstanceOf(StartError)
-  const [title, ...lines] = (thrown as StartError).message.split('\n')
+  expect(thrown).toBeInstanceOf(StartupError)
+  const [title, ...lines] = (thrown as StartupError).message.split('\n')
   expect(title).toBe('The configuration is not valid:')
   return lines.map(line => line.trim())
 }
@@ -33,7 +33,7 @@ test('an empty environment runs on a laptop: the simulator, without limits', () 
     webhookSecrets: [],
     submitTimeoutMs: 60_000,
     readTimeoutMs: 15_000,
-    unknownMs: 600_000,
+    submitUnknownAfterMs: 600_000,
     deadlineMs: 3_600_000,
     allowPrivateImageHosts: true,
     pollMinIntervalMs: 1000,
@@ -130,7 +130,7 @@ test('every setting is read', () => {
     webhookSecrets: ['whsec_new-secret', 'whsec_old-secret'],
     submitTimeoutMs: 100,
     readTimeoutMs: 101,
-    unknownMs: 102,
+    submitUnknownAfterMs: 102,
     deadlineMs: 103,
     allowPrivateImageHosts: true,
     pollMinIntervalMs: 50,
@@ -230,21 +230,21 @@ describe('a bad value is named, with what was expected', () => {
     ['METRICS_TOKEN', 'short', 'expected at least 16 printable characters'],
     ['LOG_LEVEL', 'loud', 'expected one of fatal, error, warn'],
   ])('%s %j', (name, value, expected) => {
-    const [fault, ...others] = faults({ ...KEY, [name]: value })
+    const [fault, ...others] = configErrors({ ...KEY, [name]: value })
     expect(others).toEqual([])
     expect(fault?.startsWith(`${name}: `)).toBe(true)
     expect(fault).toContain(expected)
   })
 
   test('and no value stands in the message that may be a secret', () => {
-    const told = faults({
+    const errors = configErrors({
       DATABASE_URL: 'postgres://u:s3cret@localhost/rushes',
       WAVESPEED_API_KEY: 's3cret key',
       METRICS_TOKEN: 's3cret',
       WAVESPEED_WEBHOOK_SECRET: 's3cret',
     })
-    expect(told).toHaveLength(4)
-    expect(told.join()).not.toContain('s3cret')
+    expect(errors).toHaveLength(4)
+    expect(errors.join()).not.toContain('s3cret')
   })
 })
 
@@ -263,11 +263,11 @@ test.each([
   '127.0.0.1@evil.example',
   '[::2]',
 ])('plain http is not for %s', host => {
-  expect(faults({ ...KEY, WAVESPEED_BASE_URL: `http://${host}` })).toHaveLength(1)
+  expect(configErrors({ ...KEY, WAVESPEED_BASE_URL: `http://${host}` })).toHaveLength(1)
 })
 
 test('all faults are told in one message', () => {
-  const told = faults({
+  const errors = configErrors({
     PORT: 'x',
     WAVESPEED_BASE_URL: 'ftp://x',
     POLL_MIN_INTERVAL_MS: '1',
@@ -275,7 +275,7 @@ test('all faults are told in one message', () => {
     POLL_INTERVAL: '1',
     ...KEY,
   })
-  expect(told.map(fault => fault.split(':')[0]).toSorted()).toEqual([
+  expect(errors.map(fault => fault.split(':')[0]).toSorted()).toEqual([
     'LOG_LEVEL',
     'POLL_INTERVAL',
     'POLL_MIN_INTERVAL_MS',
@@ -285,19 +285,19 @@ test('all faults are told in one message', () => {
 })
 
 test('settings that contradict one another are faults', () => {
-  expect(faults({ WAVESPEED_BASE_URL: 'https://proxy.example' })).toEqual([
+  expect(configErrors({ WAVESPEED_BASE_URL: 'https://proxy.example' })).toEqual([
     'WAVESPEED_BASE_URL: set without WAVESPEED_API_KEY; set both, or neither for the simulator',
   ])
-  expect(faults({ POLL_MIN_INTERVAL_MS: '200', POLL_MAX_INTERVAL_MS: '100' })).toEqual([
+  expect(configErrors({ POLL_MIN_INTERVAL_MS: '200', POLL_MAX_INTERVAL_MS: '100' })).toEqual([
     'POLL_MIN_INTERVAL_MS: greater than POLL_MAX_INTERVAL_MS',
   ])
   // The other one's default counts too.
-  expect(faults({ POLL_MIN_INTERVAL_MS: '15001' })).toHaveLength(1)
+  expect(configErrors({ POLL_MIN_INTERVAL_MS: '15001' })).toHaveLength(1)
 })
 
 test('a key that is no good is its own fault and nobody else’s', () => {
-  const told = faults({ WAVESPEED_API_KEY: 'two words', WAVESPEED_BASE_URL: 'https://proxy.example' })
-  expect(told).toEqual(['WAVESPEED_API_KEY: expected printable characters without spaces'])
+  const errors = configErrors({ WAVESPEED_API_KEY: 'two words', WAVESPEED_BASE_URL: 'https://proxy.example' })
+  expect(errors).toEqual(['WAVESPEED_API_KEY: expected printable characters without spaces'])
 })
 
 test.each([
@@ -309,11 +309,11 @@ test.each([
   ['POLL_MIN_INTERVAL', 'POLL_MIN_INTERVAL_MS'],
   ['EVENT_RETENTION_DAYS', 'EVENT_RETENTION_HOURS'],
 ])('%s is answered with: did you mean %s?', (name, meant) => {
-  expect(faults({ [name]: '1' })).toEqual([`${name}: no such setting; did you mean ${meant}?`])
+  expect(configErrors({ [name]: '1' })).toEqual([`${name}: no such setting; did you mean ${meant}?`])
 })
 
 test('a name of ours that is like none is refused without a guess', () => {
-  expect(faults({ POLL_XYZ_QQQQQQQQQQQQQQQQQQQQ: '1' })).toEqual([
+  expect(configErrors({ POLL_XYZ_QQQQQQQQQQQQQQQQQQQQ: '1' })).toEqual([
     'POLL_XYZ_QQQQQQQQQQQQQQQQQQQQ: no such setting',
   ])
 })
@@ -338,10 +338,10 @@ test('the README has every setting in its table, with its default and its meanin
     return name === undefined ? [] : [[name, fallback, about]]
   })
   expect(rows).toEqual(
-    Object.entries(SETTINGS).map(([name, { fallback, about }]) => [
+    Object.entries(SETTINGS).map(([name, { default: defaultValue, description }]) => [
       `\`${name}\``,
-      fallback === undefined ? 'none' : `\`${fallback}\``,
-      about,
+      defaultValue === undefined ? 'none' : `\`${defaultValue}\``,
+      description,
     ]),
   )
 })

@@ -2,22 +2,41 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { buildSchema, parse, validate } from 'graphql'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { createAnnouncer, type Saying, sayingOf } from '../../src/dashboard/announcer.ts'
-import { createAttempts, newKey } from '../../src/dashboard/attempts.ts'
-import { createPulse } from '../../src/dashboard/debounced-refresh.ts'
-import type { Filter, Moments, Prediction, Status } from '../../src/dashboard/documents.ts'
+import { createAttempts, createIdempotencyKey } from '../../src/dashboard/attempts.ts'
+import { createDebouncedRefresh } from '../../src/dashboard/debounced-refresh.ts'
+import type {
+  CardFilter,
+  PredictionCard,
+  PredictionStatus,
+  PredictionTimes,
+} from '../../src/dashboard/documents.ts'
 import * as documents from '../../src/dashboard/documents.ts'
-import { addressOf, ago, clock, money, refusal, seconds } from '../../src/dashboard/format.ts'
-import { createPast } from '../../src/dashboard/history.ts'
-import { hourOf, MINUTES, median } from '../../src/dashboard/hour.ts'
-import { EMPTY, hear, narrow, passes, read, type Shelf } from '../../src/dashboard/prediction-list.ts'
+import { type Announcement, announcementText, createEndAnnouncer } from '../../src/dashboard/end-announcer.ts'
+import {
+  formatAgo,
+  formatClock,
+  formatMoney,
+  formatRefusal,
+  formatSeconds,
+  httpUrlOrUndefined,
+} from '../../src/dashboard/format.ts'
+import { createHistory } from '../../src/dashboard/history.ts'
+import { computeHourStats, MINUTES, median } from '../../src/dashboard/hour-stats.ts'
+import {
+  appendPage,
+  EMPTY_LIST,
+  filterList,
+  matchesFilter,
+  type PredictionList,
+  updateCard,
+} from '../../src/dashboard/prediction-list.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const NOON = Date.parse('2026-01-01T12:00:00.000Z')
 const at = (ms: number) => new Date(NOON + ms).toISOString()
 
-const made = (id: string, more: Partial<Prediction> = {}): Prediction => ({
+const predictionOf = (id: string, more: Partial<PredictionCard> = {}): PredictionCard => ({
   id,
   model: 'WAN_2_2_I2V_PLUS_1080P',
   status: 'QUEUED',
@@ -40,11 +59,11 @@ const made = (id: string, more: Partial<Prediction> = {}): Prediction => ({
   ...more,
 })
 
-const asked = Object.entries<unknown>(documents).filter(
+const documentEntries = Object.entries<unknown>(documents).filter(
   (entry): entry is [string, string] => typeof entry[1] === 'string',
 )
 
-test.each(asked)('%s is valid against the schema', (_, document) => {
+test.each(documentEntries)('%s is valid against the schema', (_, document) => {
   const schema = buildSchema(readFileSync('schema.graphql', 'utf8'))
   expect(validate(schema, parse(document))).toEqual([])
 })
@@ -61,81 +80,85 @@ test('the feed selects its cursor in each of its items, and nothing that is read
 })
 
 const MANY = 1000
-const ids = (shelf: Shelf) => shelf.cards.map(({ id }) => id)
+const ids = (list: PredictionList) => list.cards.map(({ id }) => id)
 
 test('a shelf is what is newest of the list, without holes, whatever is heard before and after each page is read', () => {
   const change = fc.record({
     at: fc.integer({ min: 0, max: 11 }),
-    status: fc.constantFrom<Status>('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED'),
+    status: fc.constantFrom<PredictionStatus>('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED'),
   })
   const step = fc.oneof({ arbitrary: fc.record({ change }), weight: 4 }, fc.constant('read' as const))
-  const filter = fc.constantFrom<Filter>({}, { statuses: ['QUEUED', 'FAILED'] })
+  const filter = fc.constantFrom<CardFilter>({}, { statuses: ['QUEUED', 'FAILED'] })
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 8 }), filter, fc.array(step), (older, filter, steps) => {
       /** As the gateway has them. */
-      const rows = new Map<string, Prediction>()
-      const row = (nth: number, status: Status, updated: number) => {
+      const rows = new Map<string, PredictionCard>()
+      const row = (nth: number, status: PredictionStatus, updated: number) => {
         const id = `p${String(nth).padStart(2, '0')}`
         // Three of a millisecond.
-        rows.set(id, made(id, { status, createdAt: at(Math.floor(nth / 3)), updatedAt: at(updated) }))
+        rows.set(id, predictionOf(id, { status, createdAt: at(Math.floor(nth / 3)), updatedAt: at(updated) }))
         return rows.get(id)!
       }
       for (let nth = 0; nth < older; nth++) row(nth, 'QUEUED', 0)
       const listed = () =>
-        [...rows.values()].filter(one => passes(filter, one)).sort((a, b) => (a.id < b.id ? 1 : -1))
+        [...rows.values()].filter(one => matchesFilter(filter, one)).sort((a, b) => (a.id < b.id ? 1 : -1))
       const page = (below: string | undefined) => {
         const rest = listed().filter(({ createdAt }) => below === undefined || createdAt <= below)
         return [rest.slice(0, 4), rest.length > 4] as const
       }
-      let shelf = read(EMPTY, ...page(undefined))
+      let list = appendPage(EMPTY_LIST, ...page(undefined))
       let newest = older
       for (const [time, step] of steps.entries()) {
         if (step === 'read') {
-          if (shelf.floor !== null) shelf = read(shelf, ...page(shelf.floor.createdAt))
+          if (list.oldestLoaded !== null) list = appendPage(list, ...page(list.oldestLoaded.createdAt))
         } else {
           // Nothing is skipped: what is made is made as the next one.
           const nth = Math.min(step.change.at, newest)
           newest = Math.max(newest, nth + 1)
-          shelf = hear(shelf, filter, row(nth, step.change.status, time + 1), MANY)
+          list = updateCard(list, filter, row(nth, step.change.status, time + 1), MANY)
         }
-        const { floor } = shelf
-        const expected = listed().filter(({ id }) => floor === null || id >= floor.id)
-        expect(shelf.cards).toEqual(expected)
+        const { oldestLoaded } = list
+        const expected = listed().filter(({ id }) => oldestLoaded === null || id >= oldestLoaded.id)
+        expect(list.cards).toEqual(expected)
       }
     }),
   )
 })
 
 test('what is told late changes nothing', () => {
-  const done = made('a', { status: 'COMPLETED', updatedAt: at(2) })
-  const shelf = read(EMPTY, [done], false)
-  expect(hear(shelf, {}, made('a', { status: 'PROCESSING', updatedAt: at(1) }), MANY)).toBe(shelf)
-  expect(read(shelf, [made('a')], false).cards).toEqual([done])
+  const done = predictionOf('a', { status: 'COMPLETED', updatedAt: at(2) })
+  const list = appendPage(EMPTY_LIST, [done], false)
+  expect(updateCard(list, {}, predictionOf('a', { status: 'PROCESSING', updatedAt: at(1) }), MANY)).toBe(list)
+  expect(appendPage(list, [predictionOf('a')], false).cards).toEqual([done])
 })
 
 test('what no longer passes the filter goes', () => {
   const filter = { statuses: ['QUEUED'] as const }
-  const shelf = read(EMPTY, [made('a')], false)
-  const running = made('a', { status: 'PROCESSING', updatedAt: at(1) })
-  expect(ids(hear(shelf, filter, running, MANY))).toEqual([])
-  expect(ids(hear(shelf, {}, running, MANY))).toEqual(['a'])
-  expect(ids(narrow(hear(shelf, {}, running, MANY), filter))).toEqual([])
-  expect(passes({ tags: ['x', 'y'] }, made('a', { tags: ['y'] }))).toBe(true)
-  expect(passes({ tags: ['x'] }, made('a', { tags: ['y'] }))).toBe(false)
-  expect(passes({ statuses: ['FAILED'], tags: ['y'] }, made('a', { tags: ['y'] }))).toBe(false)
+  const list = appendPage(EMPTY_LIST, [predictionOf('a')], false)
+  const running = predictionOf('a', { status: 'PROCESSING', updatedAt: at(1) })
+  expect(ids(updateCard(list, filter, running, MANY))).toEqual([])
+  expect(ids(updateCard(list, {}, running, MANY))).toEqual(['a'])
+  expect(ids(filterList(updateCard(list, {}, running, MANY), filter))).toEqual([])
+  expect(matchesFilter({ tags: ['x', 'y'] }, predictionOf('a', { tags: ['y'] }))).toBe(true)
+  expect(matchesFilter({ tags: ['x'] }, predictionOf('a', { tags: ['y'] }))).toBe(false)
+  expect(matchesFilter({ statuses: ['FAILED'], tags: ['y'] }, predictionOf('a', { tags: ['y'] }))).toBe(false)
 })
 
 test('a shelf that is too long lets its oldest go, to be read again', () => {
-  const full = read(EMPTY, [made('b', { createdAt: at(1) }), made('a')], false)
-  const cut = hear(full, {}, made('c', { createdAt: at(2) }), 2)
+  const full = appendPage(EMPTY_LIST, [predictionOf('b', { createdAt: at(1) }), predictionOf('a')], false)
+  const cut = updateCard(full, {}, predictionOf('c', { createdAt: at(2) }), 2)
   expect(ids(cut)).toEqual(['c', 'b'])
-  expect(cut.floor?.id).toBe('b')
+  expect(cut.oldestLoaded?.id).toBe('b')
   // One below the floor is not put where nothing leads to it.
-  expect(ids(hear(cut, {}, made('a', { updatedAt: at(3) }), 2))).toEqual(['c', 'b'])
-  expect(ids(read(cut, [made('b', { createdAt: at(1) }), made('a')], false))).toEqual(['c', 'b', 'a'])
+  expect(ids(updateCard(cut, {}, predictionOf('a', { updatedAt: at(3) }), 2))).toEqual(['c', 'b'])
+  expect(ids(appendPage(cut, [predictionOf('b', { createdAt: at(1) }), predictionOf('a')], false))).toEqual([
+    'c',
+    'b',
+    'a',
+  ])
 })
 
-const moments = (more: Partial<Moments>): Moments => ({
+const moments = (more: Partial<PredictionTimes>): PredictionTimes => ({
   id: 'a',
   status: 'QUEUED',
   createdAt: at(0),
@@ -147,7 +170,7 @@ const moments = (more: Partial<Moments>): Moments => ({
 
 test('an hour counts each moment in its minute, and what is older nowhere', () => {
   const now = NOON + 30 * SECOND
-  const hour = hourOf(
+  const hour = computeHourStats(
     [
       moments({}),
       moments({
@@ -194,29 +217,29 @@ test('minutes can be taken together', () => {
       finishedAt: at(-n * MINUTE),
     }),
   )
-  const hour = hourOf(all, NOON + 4 * MINUTE + 30 * SECOND, 5)
+  const hour = computeHourStats(all, NOON + 4 * MINUTE + 30 * SECOND, 5)
   expect(hour.submitted).toEqual([5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 1])
   expect(hour.times).toHaveLength(12)
   expect(hour.medianWait).toBe(0)
 })
 
 test('what is known of the past gives way to what is newer alone, be it heard or read', async () => {
-  const page = (nodes: Moments[], hasNextPage = false) => ({
+  const page = (nodes: PredictionTimes[], hasNextPage = false) => ({
     predictions: { edges: nodes.map(node => ({ node })), pageInfo: { hasNextPage, endCursor: 'next' } },
   })
   const done = moments({ status: 'COMPLETED', finishedAt: at(5), updatedAt: at(5) })
   let answer = page([done, moments({ id: 'b' })])
-  const past = createPast({ ask: async <Data>() => answer as Data, now: () => NOON })
-  past.hear(moments({ id: 'b', status: 'FAILED', updatedAt: at(9) }))
-  past.hear(moments({}))
-  await past.read()
-  expect(past.moments.get('a')).toEqual(done)
-  expect(past.moments.get('b')).toMatchObject({ status: 'FAILED' })
-  expect(past.most).toBeNull()
+  const history = createHistory({ request: async <Data>() => answer as Data, now: () => NOON })
+  history.record(moments({ id: 'b', status: 'FAILED', updatedAt: at(9) }))
+  history.record(moments({}))
+  await history.load()
+  expect(history.timesById.get('a')).toEqual(done)
+  expect(history.timesById.get('b')).toMatchObject({ status: 'FAILED' })
+  expect(history.truncatedAt).toBeNull()
   // It never ends: so many are read, and it is said that there are more.
   answer = page([done], true)
-  await past.read()
-  expect(past.most).toBe(2000)
+  await history.load()
+  expect(history.truncatedAt).toBe(2000)
 })
 
 test('a median is between the halves', () => {
@@ -235,7 +258,7 @@ test('a pulse runs once for many rings, again for one that came meanwhile, and o
   let runs = 0
   let goesOn = false
   let finish: () => void = () => {}
-  const pulse = createPulse(
+  const refresh = createDebouncedRefresh(
     () => {
       runs++
       return new Promise(resolve => {
@@ -245,13 +268,13 @@ test('a pulse runs once for many rings, again for one that came meanwhile, and o
     500,
     5000,
   )
-  pulse.ring()
-  pulse.ring()
+  refresh.trigger()
+  refresh.trigger()
   await vi.advanceTimersByTimeAsync(499)
   expect(runs).toBe(0)
   await vi.advanceTimersByTimeAsync(1)
   expect(runs).toBe(1)
-  pulse.ring()
+  refresh.trigger()
   await vi.advanceTimersByTimeAsync(60_000)
   expect(runs).toBe(1)
   finish()
@@ -262,7 +285,7 @@ test('a pulse runs once for many rings, again for one that came meanwhile, and o
   await vi.advanceTimersByTimeAsync(4999)
   expect(runs).toBe(2)
   // A ring does not wait for the next time.
-  pulse.ring()
+  refresh.trigger()
   await vi.advanceTimersByTimeAsync(500)
   expect(runs).toBe(3)
   finish()
@@ -272,17 +295,30 @@ test('a pulse runs once for many rings, again for one that came meanwhile, and o
   finish()
   await vi.advanceTimersByTimeAsync(60_000)
   expect(runs).toBe(4)
-  pulse.ring()
-  pulse.stop()
+  refresh.trigger()
+  refresh.stop()
   await vi.advanceTimersByTimeAsync(60_000)
   expect(runs).toBe(4)
 })
 
 test('spans, moments and money are said as people say them', () => {
-  expect([0, 42_900, 725_000, 3_723_000, -5].map(clock)).toEqual(['0:00', '0:42', '12:05', '1:02:03', '0:00'])
-  expect([0, 4.23, 9, 61, 180, 7200].map(seconds)).toEqual(['0 s', '4.2 s', '9 s', '61 s', '3 min', '2 h'])
-  expect([0.8, 0, 1234.5].map(money)).toEqual(['$0.80', '$0.00', '$1,234.50'])
-  expect([-1, 59 * SECOND, 5 * MINUTE, 180 * MINUTE].map(age => ago(at(-age), NOON))).toEqual([
+  expect([0, 42_900, 725_000, 3_723_000, -5].map(formatClock)).toEqual([
+    '0:00',
+    '0:42',
+    '12:05',
+    '1:02:03',
+    '0:00',
+  ])
+  expect([0, 4.23, 9, 61, 180, 7200].map(formatSeconds)).toEqual([
+    '0 s',
+    '4.2 s',
+    '9 s',
+    '61 s',
+    '3 min',
+    '2 h',
+  ])
+  expect([0.8, 0, 1234.5].map(formatMoney)).toEqual(['$0.80', '$0.00', '$1,234.50'])
+  expect([-1, 59 * SECOND, 5 * MINUTE, 180 * MINUTE].map(age => formatAgo(at(-age), NOON))).toEqual([
     'just now',
     'just now',
     '5 min ago',
@@ -292,14 +328,14 @@ test('spans, moments and money are said as people say them', () => {
 
 test('a refusal has what its app needs to act on', () => {
   expect(
-    refusal({ code: 'RATE_LIMITED', message: 'Too many of all sorts.', retryAfterMs: 11_200 }, 0.8),
+    formatRefusal({ code: 'RATE_LIMITED', message: 'Too many of all sorts.', retryAfterMs: 11_200 }, 0.8),
   ).toBe('Too many submits within a minute. In 12 s there is room again.')
-  expect(refusal({ message: 'Over.', budget: { amount: 10 }, spent: { amount: 9.6 } }, 0.8)).toBe(
+  expect(formatRefusal({ message: 'Over.', budget: { amount: 10 }, spent: { amount: 9.6 } }, 0.8)).toBe(
     'Over. Spent: $9.60 of $10.00; this costs $0.80.',
   )
   const issues = ['expected at most 10 tags', 'its image has expired'].map(message => ({ path: [], message }))
-  expect(refusal({ message: 'No.', issues })).toBe('At most 10 tags. Its image has expired.')
-  expect(refusal({ message: 'No.' })).toBe('No.')
+  expect(formatRefusal({ message: 'No.', issues })).toBe('At most 10 tags. Its image has expired.')
+  expect(formatRefusal({ message: 'No.' })).toBe('No.')
 })
 
 test.each([
@@ -310,35 +346,38 @@ test.each([
   ['//videos.example/1.mp4', false],
   ['', false],
 ])('%s is an address of something to show: %s', (url, isOne) => {
-  expect(addressOf(url)).toBe(isOne ? url : undefined)
+  expect(httpUrlOrUndefined(url)).toBe(isOne ? url : undefined)
 })
 
 test('what has ended is said: one by its prompt, several by their number', () => {
   const failed = { code: 'X', message: 'No.', retryable: false }
-  const [done, gone] = [made('a', { status: 'COMPLETED' }), made('b', { status: 'FAILED', error: failed })]
-  expect(sayingOf([done])).toBe('The video is there: a')
-  expect(sayingOf([gone])).toBe('Failed: b. No.')
-  expect(sayingOf([done, done, gone])).toBe('2 videos are there, 1 failed')
-  expect(sayingOf([gone, gone])).toBe('2 failed')
+  const [done, gone] = [
+    predictionOf('a', { status: 'COMPLETED' }),
+    predictionOf('b', { status: 'FAILED', error: failed }),
+  ]
+  expect(announcementText([done])).toBe('The video is there: a')
+  expect(announcementText([gone])).toBe('Failed: b. No.')
+  expect(announcementText([done, done, gone])).toBe('2 videos are there, 1 failed')
+  expect(announcementText([gone, gone])).toBe('2 failed')
 })
 
 test('the same words twice are two sayings, and what does not end is none', async () => {
   vi.useFakeTimers()
-  const said: Saying[] = []
-  const announcer = createAnnouncer(saying => said.push(saying))
-  announcer.hear(made('a', { status: 'PROCESSING' }))
+  const sayings: Announcement[] = []
+  const announcer = createEndAnnouncer(saying => sayings.push(saying))
+  announcer.add(predictionOf('a', { status: 'PROCESSING' }))
   await vi.advanceTimersByTimeAsync(5000)
-  expect(said).toEqual([])
+  expect(sayings).toEqual([])
   for (let n = 0; n < 2; n++) {
-    announcer.hear(made('a', { status: 'COMPLETED' }))
+    announcer.add(predictionOf('a', { status: 'COMPLETED' }))
     await vi.advanceTimersByTimeAsync(5000)
   }
-  expect(said.map(({ words }) => words)).toEqual(['The video is there: a', 'The video is there: a'])
-  expect(new Set(said.map(({ id }) => id)).size).toBe(2)
-  announcer.hear(made('a', { status: 'COMPLETED' }))
+  expect(sayings.map(({ text }) => text)).toEqual(['The video is there: a', 'The video is there: a'])
+  expect(new Set(sayings.map(({ id }) => id)).size).toBe(2)
+  announcer.add(predictionOf('a', { status: 'COMPLETED' }))
   announcer.stop()
   await vi.advanceTimersByTimeAsync(5000)
-  expect(said).toHaveLength(2)
+  expect(sayings).toHaveLength(2)
 })
 
 describe('an attempt', () => {
@@ -353,7 +392,7 @@ describe('an attempt', () => {
       },
       ask: (of: string, isLost = false) =>
         attempts
-          .ask(of, async key => {
+          .run(of, async key => {
             keys.push(key)
             if (isLost) throw new Error('no answer')
             return 'answer'
@@ -388,7 +427,7 @@ describe('an attempt', () => {
 })
 
 test('a key of an attempt is nobody else’s, also where a page came by plain http', () => {
-  const keys = Array.from({ length: 100 }, newKey)
+  const keys = Array.from({ length: 100 }, createIdempotencyKey)
   expect(new Set(keys)).toHaveLength(100)
   expect(keys[0]).toMatch(/^[\da-f]{32}$/)
 })

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type ImageType, readImage } from '../../src/domain/image-format.ts'
+import { type ImageType, parseImageHeader } from '../../src/domain/image-format.ts'
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1')
 /** Numbers of so many bytes, one after the other. */
-const big = (size: number, ...values: number[]) =>
+const bigEndian = (size: number, ...values: number[]) =>
   Buffer.concat(
     values.map(value => {
       const bytes = Buffer.alloc(size)
@@ -13,24 +13,31 @@ const big = (size: number, ...values: number[]) =>
       return bytes
     }),
   )
-const little = (size: number, ...values: number[]) =>
-  Buffer.concat(values.map(value => big(size, value < 0 ? value + 256 ** size : value).reverse()))
+const littleEndian = (size: number, ...values: number[]) =>
+  Buffer.concat(values.map(value => bigEndian(size, value < 0 ? value + 256 ** size : value).reverse()))
 
 const segment = (marker: number, content: Buffer) =>
-  Buffer.concat([big(1, 0xff, marker), big(2, content.length + 2), content])
+  Buffer.concat([bigEndian(1, 0xff, marker), bigEndian(2, content.length + 2), content])
 const frame = (marker: number, width: number, height: number) =>
-  segment(marker, Buffer.concat([big(1, 8), big(2, height, width), big(1, 1, 1, 0x11, 0)]))
-const jpeg = (...segments: Buffer[]) => Buffer.concat([big(1, 0xff, 0xd8), ...segments])
+  segment(marker, Buffer.concat([bigEndian(1, 8), bigEndian(2, height, width), bigEndian(1, 1, 1, 0x11, 0)]))
+const jpeg = (...segments: Buffer[]) => Buffer.concat([bigEndian(1, 0xff, 0xd8), ...segments])
 /** Of an APP1, with something inside that looks like a frame. */
 const metadata = (size: number) =>
   segment(0xe1, Buffer.concat([latin1('Exif\0\0'), frame(0xc0, 9, 9), Buffer.alloc(size)]))
 const webp = (chunk: string, content: Buffer) =>
-  Buffer.concat([latin1('RIFF'), little(4, 99), latin1('WEBP'), latin1(chunk), little(4, 99), content])
+  Buffer.concat([
+    latin1('RIFF'),
+    littleEndian(4, 99),
+    latin1('WEBP'),
+    latin1(chunk),
+    littleEndian(4, 99),
+    content,
+  ])
 const bitmap = (header: number, sides: Buffer) =>
-  Buffer.concat([latin1('BM'), little(4, 999, 0, 54, header), sides, Buffer.alloc(40)])
+  Buffer.concat([latin1('BM'), littleEndian(4, 999, 0, 54, header), sides, Buffer.alloc(40)])
 
 /** Heads as ffmpeg writes them, each of 300 by 200. */
-const WRITTEN: [type: ImageType, head: Buffer][] = [
+const SAMPLE_HEADS: [type: ImageType, head: Buffer][] = [
   [
     'image/jpeg',
     Buffer.from(
@@ -44,94 +51,96 @@ const WRITTEN: [type: ImageType, head: Buffer][] = [
   ['image/bmp', Buffer.from('Qk1WvwIAAAAAADYAAAAoAAAALAEAAMgAAAABABgAAAAAACC/AgAAAA==', 'base64')],
 ]
 
-test.each(WRITTEN)('the head of a written %s says its type and its sides', (type, head) => {
-  expect(readImage(head)).toEqual({ type, width: 300, height: 200 })
+test.each(SAMPLE_HEADS)('the head of a written %s says its type and its sides', (type, head) => {
+  expect(parseImageHeader(head)).toEqual({ type, width: 300, height: 200 })
 })
 
 test('a whole file is read as its head is', () => {
   const file = readFileSync('src/simulator/assets/sample.jpg')
-  expect(readImage(file)).toEqual({ type: 'image/jpeg', width: 1280, height: 720 })
+  expect(parseImageHeader(file)).toEqual({ type: 'image/jpeg', width: 1280, height: 720 })
 })
 
-test.each(WRITTEN)('a part of a larger buffer is read alone: %s', (type, head) => {
-  const around = Buffer.concat([WRITTEN[1]![1], head, WRITTEN[1]![1]])
-  const part = new Uint8Array(around.buffer, around.byteOffset + WRITTEN[1]![1].length, head.length)
-  expect(readImage(part)).toEqual({ type, width: 300, height: 200 })
+test.each(SAMPLE_HEADS)('a part of a larger buffer is read alone: %s', (type, head) => {
+  const around = Buffer.concat([SAMPLE_HEADS[1]![1], head, SAMPLE_HEADS[1]![1]])
+  const part = new Uint8Array(around.buffer, around.byteOffset + SAMPLE_HEADS[1]![1].length, head.length)
+  expect(parseImageHeader(part)).toEqual({ type, width: 300, height: 200 })
 })
 
 describe('a JPEG', () => {
-  const said = (width: number | null, height: number | null) => ({ type: 'image/jpeg', width, height })
+  const jpegSize = (width: number | null, height: number | null) => ({ type: 'image/jpeg', width, height })
 
   test.each([0xc0, 0xc1, 0xc2, 0xc3, 0xc5, 0xc6, 0xc7, 0xc9, 0xca, 0xcb, 0xcd, 0xce, 0xcf])(
     'has its sides in the frame of marker %i, whatever its metadata hold',
     marker => {
-      expect(readImage(jpeg(metadata(500), frame(marker, 4000, 3000)))).toEqual(said(4000, 3000))
+      expect(parseImageHeader(jpeg(metadata(500), frame(marker, 4000, 3000)))).toEqual(jpegSize(4000, 3000))
     },
   )
 
   test.each([0xc4, 0xc8, 0xcc])('has none in the table of marker %i', marker => {
-    expect(readImage(jpeg(frame(marker, 9, 9), frame(0xc0, 40, 30)))).toEqual(said(40, 30))
+    expect(parseImageHeader(jpeg(frame(marker, 9, 9), frame(0xc0, 40, 30)))).toEqual(jpegSize(40, 30))
   })
 
   test('is read past the padding before a marker', () => {
-    expect(readImage(jpeg(metadata(5), Buffer.alloc(7, 0xff), frame(0xc2, 40, 30)))).toEqual(said(40, 30))
+    expect(parseImageHeader(jpeg(metadata(5), Buffer.alloc(7, 0xff), frame(0xc2, 40, 30)))).toEqual(
+      jpegSize(40, 30),
+    )
   })
 
   test('whose frame lies beyond these bytes has no sides', () => {
     const file = jpeg(metadata(60_000), metadata(60_000), frame(0xc0, 40, 30))
-    expect(readImage(file)).toEqual(said(40, 30))
-    expect(readImage(file.subarray(0, 65_536))).toEqual(said(null, null))
+    expect(parseImageHeader(file)).toEqual(jpegSize(40, 30))
+    expect(parseImageHeader(file.subarray(0, 65_536))).toEqual(jpegSize(null, null))
   })
 
   test('that leaves its height to its end has none', () => {
-    expect(readImage(jpeg(frame(0xc0, 40, 0)))).toEqual(said(40, null))
+    expect(parseImageHeader(jpeg(frame(0xc0, 40, 0)))).toEqual(jpegSize(40, null))
   })
 })
 
 describe('a WebP', () => {
   test('with an extended header has the sides of its canvas', () => {
-    const head = webp('VP8X', Buffer.concat([little(4, 0x10), little(3, 16_383, 99_999)]))
-    expect(readImage(head)).toEqual({ type: 'image/webp', width: 16_384, height: 100_000 })
+    const head = webp('VP8X', Buffer.concat([littleEndian(4, 0x10), littleEndian(3, 16_383, 99_999)]))
+    expect(parseImageHeader(head)).toEqual({ type: 'image/webp', width: 16_384, height: 100_000 })
   })
 
   test('may be of any length', () => {
-    const head = Buffer.from(WRITTEN[2]![1])
+    const head = Buffer.from(SAMPLE_HEADS[2]![1])
     head.fill('\n', 4, 8)
-    expect(readImage(head)).toEqual({ type: 'image/webp', width: 300, height: 200 })
+    expect(parseImageHeader(head)).toEqual({ type: 'image/webp', width: 300, height: 200 })
   })
 
   test('of a form nobody knows has no sides', () => {
     const head = webp('VP9 ', Buffer.alloc(40, 1))
-    expect(readImage(head)).toEqual({ type: 'image/webp', width: null, height: null })
+    expect(parseImageHeader(head)).toEqual({ type: 'image/webp', width: null, height: null })
   })
 
   test('is no other file in the same wrapping', () => {
-    const wave = Buffer.concat([latin1('RIFF'), little(4, 99), latin1('WAVEfmt '), Buffer.alloc(40)])
-    expect(readImage(wave)).toBeNull()
+    const wave = Buffer.concat([latin1('RIFF'), littleEndian(4, 99), latin1('WAVEfmt '), Buffer.alloc(40)])
+    expect(parseImageHeader(wave)).toBeNull()
   })
 })
 
 describe('a BMP', () => {
-  const said = (width: number | null, height: number | null) => ({ type: 'image/bmp', width, height })
+  const bmpSize = (width: number | null, height: number | null) => ({ type: 'image/bmp', width, height })
 
   test('with the first header has sides of 16 bits', () => {
-    expect(readImage(bitmap(12, little(2, 640, 40_000)))).toEqual(said(640, 40_000))
+    expect(parseImageHeader(bitmap(12, littleEndian(2, 640, 40_000)))).toEqual(bmpSize(640, 40_000))
   })
 
   test.each([16, 40, 52, 56, 64, 108, 124])('with a header of %i bytes has sides of 32 bits', header => {
-    expect(readImage(bitmap(header, little(4, 100_000, 480)))).toEqual(said(100_000, 480))
+    expect(parseImageHeader(bitmap(header, littleEndian(4, 100_000, 480)))).toEqual(bmpSize(100_000, 480))
   })
 
   test('whose rows run down has a negative height, which is a height', () => {
-    expect(readImage(bitmap(40, little(4, 640, -480)))).toEqual(said(640, 480))
+    expect(parseImageHeader(bitmap(40, littleEndian(4, 640, -480)))).toEqual(bmpSize(640, 480))
   })
 
   test('of a negative width has none', () => {
-    expect(readImage(bitmap(40, little(4, -640, 480)))).toEqual(said(null, 480))
+    expect(parseImageHeader(bitmap(40, littleEndian(4, -640, 480)))).toEqual(bmpSize(null, 480))
   })
 
   test('is no text that begins with the same letters', () => {
-    expect(readImage(latin1('BM stands for bitmap, and for much else besides.'))).toBeNull()
+    expect(parseImageHeader(latin1('BM stands for bitmap, and for much else besides.'))).toBeNull()
   })
 })
 
@@ -150,18 +159,18 @@ test('what is none of the four is no image', () => {
     'RIFF',
     'BM',
   ]
-  for (const text of others) expect(readImage(latin1(text)), text).toBeNull()
+  for (const text of others) expect(parseImageHeader(latin1(text)), text).toBeNull()
 })
 
 describe('whatever the bytes, it answers', () => {
   const isAnswer = (bytes: Uint8Array) => {
-    const image = readImage(bytes)
+    const image = parseImageHeader(bytes)
     if (image === null) return true
     const sane = (side: number | null) => side === null || (Number.isInteger(side) && side > 0)
     return /^image\/(jpeg|png|webp|bmp)$/.test(image.type) && sane(image.width) && sane(image.height)
   }
   const signatures = [
-    ...WRITTEN.map(([, head]) => head),
+    ...SAMPLE_HEADS.map(([, head]) => head),
     latin1('\xff\xd8\xff'),
     webp('VP8X', Buffer.alloc(0)),
     bitmap(12, Buffer.alloc(0)),
@@ -183,21 +192,24 @@ describe('whatever the bytes, it answers', () => {
     )
   })
 
-  test.each(WRITTEN)('a %s that breaks off anywhere has its type, and its sides or none', (type, head) => {
-    const enough = type === 'image/bmp' ? 18 : 12
-    for (let length = 0; length <= head.length; length++) {
-      const image = readImage(head.subarray(0, length))
-      if (length >= enough) expect(image?.type, `${length} bytes`).toBe(type)
-      if (image === null) continue
-      expect([null, 300]).toContain(image.width)
-      expect([null, 200]).toContain(image.height)
-    }
-  })
+  test.each(SAMPLE_HEADS)(
+    'a %s that breaks off anywhere has its type, and its sides or none',
+    (type, head) => {
+      const enough = type === 'image/bmp' ? 18 : 12
+      for (let length = 0; length <= head.length; length++) {
+        const image = parseImageHeader(head.subarray(0, length))
+        if (length >= enough) expect(image?.type, `${length} bytes`).toBe(type)
+        if (image === null) continue
+        expect([null, 300]).toContain(image.width)
+        expect([null, 200]).toContain(image.height)
+      }
+    },
+  )
 
   test('within a moment, though 64 KiB of it be markers', () => {
     const start = performance.now()
-    for (const filler of [0xff, 0x00, 0x01]) readImage(jpeg(Buffer.alloc(65_536, filler)))
-    readImage(jpeg(...Array.from({ length: 13_000 }, () => segment(0xe1, Buffer.alloc(1)))))
+    for (const filler of [0xff, 0x00, 0x01]) parseImageHeader(jpeg(Buffer.alloc(65_536, filler)))
+    parseImageHeader(jpeg(...Array.from({ length: 13_000 }, () => segment(0xe1, Buffer.alloc(1)))))
     expect(performance.now() - start).toBeLessThan(500)
   })
 })

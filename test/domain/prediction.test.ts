@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { PREDICTION_ERRORS } from '../../src/domain/errors.ts'
-import { isFinal, isLegal, STATUSES, type Status } from '../../src/domain/prediction.ts'
-import { type Filter, matches } from '../../src/domain/prediction-filter.ts'
-import { fresh, T } from '../support/store.ts'
+import { PREDICTION_ERROR_CODES } from '../../src/domain/errors.ts'
+import { isFinal, isLegalTransition, STATUSES, type Status } from '../../src/domain/prediction.ts'
+import { type Filter, matchesFilter } from '../../src/domain/prediction-filter.ts'
+import { newPrediction, T } from '../support/store.ts'
 
 describe('statuses', () => {
   const FINAL = STATUSES.filter(isFinal)
@@ -21,28 +21,30 @@ describe('statuses', () => {
       CANCELED: 3,
     }
     for (const from of STATUSES)
-      for (const to of STATUSES) expect(isLegal(from, to), `${from} → ${to}`).toBe(rank[to] > rank[from])
+      for (const to of STATUSES)
+        expect(isLegalTransition(from, to), `${from} → ${to}`).toBe(rank[to] > rank[from])
   })
 
   test('nothing leads out of COMPLETED and CANCELED, whatever error stands beside', () => {
     for (const from of ['COMPLETED', 'CANCELED'] as const)
       for (const to of STATUSES)
-        for (const error of [null, ...PREDICTION_ERRORS]) expect(isLegal(from, to, error)).toBe(false)
+        for (const error of [null, ...PREDICTION_ERROR_CODES])
+          expect(isLegalTransition(from, to, error)).toBe(false)
   })
 
   test('FAILED is left where the gateway had guessed it, for an end and for nothing else', () => {
-    const guesses = PREDICTION_ERRORS.filter(error => isLegal('FAILED', 'COMPLETED', error))
+    const guesses = PREDICTION_ERROR_CODES.filter(error => isLegalTransition('FAILED', 'COMPLETED', error))
     expect(guesses).toEqual(['TIMED_OUT', 'SUBMISSION_UNKNOWN'])
     for (const to of STATUSES)
-      for (const error of [null, ...PREDICTION_ERRORS])
-        expect(isLegal('FAILED', to, error), `${error} → ${to}`).toBe(
+      for (const error of [null, ...PREDICTION_ERROR_CODES])
+        expect(isLegalTransition('FAILED', to, error), `${error} → ${to}`).toBe(
           error !== null && guesses.includes(error) && FINAL.includes(to),
         )
   })
 })
 
 describe('a filter', () => {
-  const p = fresh({ id: 'a', status: 'FAILED', tags: ['red', 'blue'] })
+  const p = newPrediction({ id: 'a', status: 'FAILED', tags: ['red', 'blue'] })
   test.each<[string, Filter, boolean]>([
     ['without a field lets everything through', {}, true],
     ['ids: one of them', { ids: ['b', 'a'] }, true],
@@ -65,11 +67,11 @@ describe('a filter', () => {
     ['fields are joined by "and"', { ids: ['a'], statuses: ['QUEUED'] }, false],
     ['all fields at once', { ids: ['a'], statuses: ['FAILED'], tags: ['red'], createdAfter: 0 }, true],
     ['a field that is undefined is no field', { ids: undefined, tags: undefined }, true],
-  ])('%s', (_, filter, through) => {
-    expect(matches(filter, p)).toBe(through)
+  ])('%s', (_, filter, isMatch) => {
+    expect(matchesFilter(filter, p)).toBe(isMatch)
   })
 
   test('asking for tags, it lets nothing through that has none', () => {
-    expect(matches({ tags: ['red'] }, fresh())).toBe(false)
+    expect(matchesFilter({ tags: ['red'] }, newPrediction())).toBe(false)
   })
 })

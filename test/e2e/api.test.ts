@@ -14,13 +14,13 @@ const SUBMIT = `mutation ($input: SubmitVideoInput!) {
 const VALID = { image: { url: 'https://images.example/cat.png' }, prompt: 'a cat' }
 const UNKNOWN = Buffer.from('Prediction:018f0000-0000-7000-8000-000000000000').toString('base64url')
 
-const send = async (harness: Harness, input: object, key?: string) =>
+const submitVideo = async (harness: Harness, input: object, key?: string) =>
   (await harness.query(SUBMIT, { input }, key)).data.submitVideo
 
 describe('submitVideo', () => {
   test('accepts the least input, with the defaults of the contract', async () => {
     await using harness = await startGateway()
-    expect(await send(harness, VALID)).toMatchObject({
+    expect(await submitVideo(harness, VALID)).toMatchObject({
       __typename: 'SubmitVideoPayload',
       prediction: {
         status: 'QUEUED',
@@ -51,7 +51,7 @@ describe('submitVideo', () => {
       tags: ['x', 'y'],
       metadata,
     }
-    const { prediction } = await send(harness, input)
+    const { prediction } = await submitVideo(harness, input)
     expect(prediction).toMatchObject({ tags: ['x', 'y'], metadata, cost: { amount: 0.2 } })
     expect(prediction.input).toMatchObject({
       negativePrompt: 'blur',
@@ -89,10 +89,10 @@ describe('submitVideo', () => {
     ['half a surrogate pair', { prompt: 'a \ud83d cat' }, ['input', 'prompt']],
   ])('refuses %s, with its path', async (_, fault, path) => {
     await using harness = await startGateway()
-    const answer = await send(harness, { ...VALID, ...fault })
+    const answer = await submitVideo(harness, { ...VALID, ...fault })
     expect(answer).toMatchObject({ __typename: 'InvalidInputError', code: 'INVALID_INPUT', retryable: false })
     expect(answer.issues.map((issue: { path: string[] }) => issue.path)).toEqual([path])
-    expect((await harness.gateway.store.eventBounds()).head).toBe(0)
+    expect((await harness.gateway.store.eventRange()).head).toBe(0)
   })
 
   test('refuses metadata that is nested too deep to be written again, with its path', async () => {
@@ -115,7 +115,7 @@ describe('submitVideo', () => {
 
   test('tells all faults at once', async () => {
     await using harness = await startGateway()
-    const { issues } = await send(harness, {
+    const { issues } = await submitVideo(harness, {
       image: { url: '' },
       prompt: '',
       duration: 0,
@@ -133,7 +133,9 @@ describe('submitVideo', () => {
     ['a long prompt', { prompt: 'x'.repeat(5000) }],
   ])('accepts %s', async (_, input) => {
     await using harness = await startGateway()
-    expect(await send(harness, { ...VALID, ...input })).toMatchObject({ __typename: 'SubmitVideoPayload' })
+    expect(await submitVideo(harness, { ...VALID, ...input })).toMatchObject({
+      __typename: 'SubmitVideoPayload',
+    })
   })
 
   test.each([
@@ -154,15 +156,17 @@ describe('submitVideo', () => {
 
   test('an upload that is not there is not found', async () => {
     await using harness = await startGateway()
-    expect(await send(harness, { ...VALID, image: { uploadId: 'x' } })).toMatchObject({ code: 'NOT_FOUND' })
+    expect(await submitVideo(harness, { ...VALID, image: { uploadId: 'x' } })).toMatchObject({
+      code: 'NOT_FOUND',
+    })
   })
 
   test('the same key and input, asked fifty times at once, is one prediction and one POST', async () => {
     await using harness = await startGateway()
     const input = { ...VALID, idempotencyKey: 'k', metadata: { a: 1, b: 2 } }
-    const answers = await Promise.all(Array.from({ length: 50 }, () => send(harness, input)))
+    const answers = await Promise.all(Array.from({ length: 50 }, () => submitVideo(harness, input)))
     expect(new Set(answers.map(answer => answer.prediction.id)).size).toBe(1)
-    const reordered = await send(harness, { ...input, metadata: { b: 2, a: 1 } })
+    const reordered = await submitVideo(harness, { ...input, metadata: { b: 2, a: 1 } })
     expect(reordered.prediction.id).toBe(answers[0].prediction.id)
     const { calls } = harness.gateway.simulator!
     const posts = () => calls.filter(call => call.path.startsWith('/alibaba'))
@@ -174,11 +178,11 @@ describe('submitVideo', () => {
 
   test('the same key with another input conflicts, and names the first prediction', async () => {
     await using harness = await startGateway()
-    const first = await send(harness, { ...VALID, idempotencyKey: 'k' })
-    const second = await send(harness, { ...VALID, idempotencyKey: 'k', seed: 1 })
+    const first = await submitVideo(harness, { ...VALID, idempotencyKey: 'k' })
+    const second = await submitVideo(harness, { ...VALID, idempotencyKey: 'k', seed: 1 })
     expect(second).toMatchObject({ code: 'IDEMPOTENCY_CONFLICT', prediction: { id: first.prediction.id } })
     const other = await harness.gateway.issueKey('other', 60_000)
-    expect(await send(harness, { ...VALID, idempotencyKey: 'k', seed: 1 }, other)).toHaveProperty(
+    expect(await submitVideo(harness, { ...VALID, idempotencyKey: 'k', seed: 1 }, other)).toHaveProperty(
       'prediction.id',
     )
   })
@@ -199,12 +203,12 @@ describe('reading', () => {
     for (let i = 0; i < 7; i++) newestFirst.unshift(await submit(harness))
     const walk = async (size: object, move: (info: Record<string, string>) => object, more: string) => {
       const pages: string[][] = []
-      for (let place: object | null = {}; place !== null; ) {
-        const { data }: Result = await harness.query(LIST, { ...size, ...place })
+      for (let position: object | null = {}; position !== null; ) {
+        const { data }: Result = await harness.query(LIST, { ...size, ...position })
         const { edges, pageInfo } = data.predictions
         pages.push(edges.map((edge: Edge) => edge.node.id))
         expect([pageInfo.startCursor, pageInfo.endCursor]).toEqual([edges[0].cursor, edges.at(-1).cursor])
-        place = pageInfo[more] ? move(pageInfo) : null
+        position = pageInfo[more] ? move(pageInfo) : null
       }
       return pages
     }
@@ -231,8 +235,8 @@ describe('reading', () => {
 
   test('a filter names ids, statuses, models, tags and a span of time', async () => {
     await using harness = await startGateway()
-    const { prediction: tagged } = await send(harness, { ...VALID, tags: ['a', 'b'] })
-    const { prediction: small } = await send(harness, { ...VALID, model: 'WAN_2_2_I2V_PLUS_480P' })
+    const { prediction: tagged } = await submitVideo(harness, { ...VALID, tags: ['a', 'b'] })
+    const { prediction: small } = await submitVideo(harness, { ...VALID, model: 'WAN_2_2_I2V_PLUS_480P' })
     const ids = async (filter: object) =>
       (await harness.query(LIST, { filter })).data.predictions.edges.map((edge: Edge) => edge.node.id)
     expect(await ids({ tags: ['b', 'c'] })).toEqual([tagged.id])

@@ -5,7 +5,7 @@ import { until } from '../support/until.ts'
 
 const scrape = async (harness: Harness) => (await harness.fetch('/metrics')).text()
 /** What stands behind `name{labels}`, the labels in the order of the line. */
-const figure = (text: string, name: string, labels: string) =>
+const metricValue = (text: string, name: string, labels: string) =>
   Number(new RegExp(`^${name}\\{${labels}\\} (\\S+)$`, 'm').exec(text)?.[1])
 
 test('figures and log lines carry the app by its name, and never its id or its key', async () => {
@@ -24,16 +24,16 @@ test('figures and log lines carry the app by its name, and never its id or its k
 
   const text = await until(async () => {
     const now = await scrape(harness)
-    return figure(now, 'rushes_queue_wait_seconds_count', 'app="other"') === 1 &&
-      figure(now, 'rushes_app_predictions', 'app="test",state="in_flight"') === 1
+    return metricValue(now, 'rushes_queue_wait_seconds_count', 'app="other"') === 1 &&
+      metricValue(now, 'rushes_app_predictions', 'app="test",state="in_flight"') === 1
       ? now
       : null
   })
-  expect(figure(text, 'rushes_app_predictions', 'app="test",state="queued"')).toBe(0)
-  expect(figure(text, 'rushes_app_spent_usd', 'app="test"')).toBe(0.8)
-  expect(figure(text, 'rushes_app_subscriptions', 'app="test"')).toBe(0)
-  expect(figure(text, 'rushes_app_subscriptions', 'app="other"')).toBe(1)
-  expect(figure(text, 'rushes_rejections_total', 'app="other",code="NOT_FOUND"')).toBe(1)
+  expect(metricValue(text, 'rushes_app_predictions', 'app="test",state="queued"')).toBe(0)
+  expect(metricValue(text, 'rushes_app_spent_usd', 'app="test"')).toBe(0.8)
+  expect(metricValue(text, 'rushes_app_subscriptions', 'app="test"')).toBe(0)
+  expect(metricValue(text, 'rushes_app_subscriptions', 'app="other"')).toBe(1)
+  expect(metricValue(text, 'rushes_rejections_total', 'app="other",code="NOT_FOUND"')).toBe(1)
 
   for (const { from, to, labels = {}, values } of RENAMED_METRICS) {
     const lines = (name: string) =>
@@ -43,16 +43,16 @@ test('figures and log lines carry the app by its name, and never its id or its k
     const former = lines(to).map(line => line.replace(to, from).replace(`${now}=`, `${before}=`))
     if (values === undefined) expect(lines(from)).toEqual(former)
     for (const [value, old] of Object.entries(values ?? {}))
-      expect(figure(text, to, `state="${old}"`)).toBe(figure(text, to, `state="${value}"`))
+      expect(metricValue(text, to, `state="${old}"`)).toBe(metricValue(text, to, `state="${value}"`))
   }
 
   expect(log.find(({ message }) => message === 'submitted')?.fields).toMatchObject({
     app: expect.stringMatching(/^(test|other)$/),
     queuedMs: expect.any(Number),
   })
-  const told = text + JSON.stringify(log)
+  const output = text + JSON.stringify(log)
   for (const secret of [...ids, harness.key, harness.key.slice(0, 12), other.slice(0, 12)])
-    expect(told).not.toContain(secret)
+    expect(output).not.toContain(secret)
 })
 
 test('an app that is made while the gateway runs is known by its name from its first request on', async () => {

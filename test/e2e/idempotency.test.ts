@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { Agent, request } from 'undici'
 import { describe, expect, test } from 'vitest'
-import { inFile } from '../support/file.ts'
+import { queryDatabaseFile } from '../support/database-file.ts'
 import { emptyFolder, type Run, run } from '../support/process.ts'
 import { until } from '../support/until.ts'
-import { open as openWorld } from '../support/world.ts'
+import { openWorld } from '../support/world.ts'
 
 const SECOND = 1000
 const DAY = 24 * 60 * 60 * SECOND
@@ -28,14 +28,14 @@ const FAILING = { ...VIDEO, prompt: 'a dog sim:seconds=0 sim:fail=1403' }
 
 /** A world with a clock that stands still until it is moved. */
 async function open(env: Record<string, string> = {}) {
-  const world = await openWorld({ env, isStill: true })
+  const world = await openWorld({ env, isClockFrozen: true })
   return Object.assign(world, {
-    make: (input: object, as?: string) => world.ask(SUBMIT, input, as),
-    retry: (input: object, as?: string) => world.ask(RETRY, input, as),
+    submitVideo: (input: object, as?: string) => world.mutate(SUBMIT, input, as),
+    retry: (input: object, as?: string) => world.mutate(RETRY, input, as),
   })
 }
 
-const conflictWith = (id: string) => ({
+const conflictError = (id: string) => ({
   __typename: 'IdempotencyConflictError',
   code: 'IDEMPOTENCY_CONFLICT',
   retryable: false,
@@ -46,21 +46,21 @@ describe('submitVideo', () => {
   test('answers the same key and input with the same prediction, however far it has come', async () => {
     await using world = await open()
     const input = { ...VIDEO, idempotencyKey: 'k', metadata: { a: 1, b: [2] }, tags: ['x'] }
-    const first = await world.make(input)
+    const first = await world.submitVideo(input)
     expect(first.__typename).toBe('SubmitVideoPayload')
-    expect((await world.make(input)).prediction.id).toBe(first.prediction.id)
-    await world.hurried(first.prediction.id, 'COMPLETED')
-    expect(await world.make({ ...input, metadata: { b: [2], a: 1 } })).toMatchObject({
+    expect((await world.submitVideo(input)).prediction.id).toBe(first.prediction.id)
+    await world.fastForwardToStatus(first.prediction.id, 'COMPLETED')
+    expect(await world.submitVideo({ ...input, metadata: { b: [2], a: 1 } })).toMatchObject({
       __typename: 'SubmitVideoPayload',
       prediction: { id: first.prediction.id, status: 'COMPLETED' },
     })
     // Every default spelled out is the same input.
     const spelled = { model: 'WAN_2_2_I2V_PLUS_1080P', duration: 5, seed: -1, enablePromptExpansion: false }
-    expect((await world.make({ ...input, ...spelled, negativePrompt: null })).prediction.id).toBe(
+    expect((await world.submitVideo({ ...input, ...spelled, negativePrompt: null })).prediction.id).toBe(
       first.prediction.id,
     )
-    expect(world.rows()).toBe(1)
-    expect(world.posts()).toEqual([VIDEO.prompt])
+    expect(world.rowCount()).toBe(1)
+    expect(world.submittedPrompts()).toEqual([VIDEO.prompt])
   })
 
   test('answers the same key with another input, whatever differs, with the first prediction, as a conflict', async () => {
@@ -76,11 +76,11 @@ describe('submitVideo', () => {
       metadata: { metadata: { a: 1 } },
     }
     for (const [idempotencyKey, other] of Object.entries(others)) {
-      const { prediction } = await world.make({ ...VIDEO, idempotencyKey })
-      const answer = await world.make({ ...VIDEO, ...other, idempotencyKey })
-      expect(answer, `another ${idempotencyKey}`).toMatchObject(conflictWith(prediction.id))
+      const { prediction } = await world.submitVideo({ ...VIDEO, idempotencyKey })
+      const answer = await world.submitVideo({ ...VIDEO, ...other, idempotencyKey })
+      expect(answer, `another ${idempotencyKey}`).toMatchObject(conflictError(prediction.id))
     }
-    expect(world.rows()).toBe(Object.keys(others).length)
+    expect(world.rowCount()).toBe(Object.keys(others).length)
   })
 
   test('takes keys as they are written: case, spaces and length tell one from another', async () => {
@@ -88,36 +88,38 @@ describe('submitVideo', () => {
     const keys = ['k', 'K', ' k', 'k ', 'kk', 'ü', 'u\u0308', '🎬'.repeat(255), '🎬'.repeat(254)]
     const ids = []
     for (const idempotencyKey of keys)
-      ids.push((await world.make({ ...VIDEO, idempotencyKey })).prediction.id)
+      ids.push((await world.submitVideo({ ...VIDEO, idempotencyKey })).prediction.id)
     expect(new Set(ids).size).toBe(keys.length)
-    expect(world.rows()).toBe(keys.length)
+    expect(world.rowCount()).toBe(keys.length)
   })
 
   test('without a key is another prediction each time', async () => {
     await using world = await open()
-    const ids = [await world.make(VIDEO), await world.make({ ...VIDEO, idempotencyKey: null })]
+    const ids = [await world.submitVideo(VIDEO), await world.submitVideo({ ...VIDEO, idempotencyKey: null })]
     expect(new Set(ids.map(answer => answer.prediction.id)).size).toBe(2)
   })
 
   test('refused for its input leaves its key free', async () => {
     await using world = await open()
-    expect((await world.make({ ...VIDEO, prompt: '', idempotencyKey: 'k' })).code).toBe('INVALID_INPUT')
-    expect((await world.make({ ...VIDEO, idempotencyKey: 'k' })).prediction.id).toBeDefined()
+    expect((await world.submitVideo({ ...VIDEO, prompt: '', idempotencyKey: 'k' })).code).toBe(
+      'INVALID_INPUT',
+    )
+    expect((await world.submitVideo({ ...VIDEO, idempotencyKey: 'k' })).prediction.id).toBeDefined()
   })
 
   test('fifty times at once, among other keys, another input and another app, is one row and one POST', async () => {
     await using world = await open()
-    const other = await world.otherApp()
+    const other = await world.otherAppKey()
     const mine = { ...VIDEO, prompt: 'mine sim:seconds=0', idempotencyKey: 'k' }
     const conflicting = { ...mine, prompt: 'not mine' }
     const theirs = { ...mine, prompt: 'theirs sim:seconds=0' }
-    const first = await world.make({ ...mine, idempotencyKey: 'early', prompt: 'early sim:seconds=0' })
+    const first = await world.submitVideo({ ...mine, idempotencyKey: 'early', prompt: 'early sim:seconds=0' })
     const asked = Array.from({ length: 50 }, (_, n) =>
       Promise.all([
-        world.make(mine),
-        n % 10 === 0 && world.make({ ...mine, idempotencyKey: `k${n}`, prompt: `${n} sim:seconds=0` }),
-        n % 5 === 0 && world.make(theirs, other),
-        n % 5 === 0 && world.make({ ...conflicting, idempotencyKey: 'early' }),
+        world.submitVideo(mine),
+        n % 10 === 0 && world.submitVideo({ ...mine, idempotencyKey: `k${n}`, prompt: `${n} sim:seconds=0` }),
+        n % 5 === 0 && world.submitVideo(theirs, other),
+        n % 5 === 0 && world.submitVideo({ ...conflicting, idempotencyKey: 'early' }),
       ]),
     )
     const answers = await Promise.all(asked)
@@ -127,22 +129,22 @@ describe('submitVideo', () => {
     expect([own, others, strangers, conflicts].map(ids => ids?.size)).toEqual([1, 5, 1, 1])
     expect(conflicts).toEqual(new Set([first.prediction.id]))
     expect(answers.every(row => row[0].__typename === 'SubmitVideoPayload')).toBe(true)
-    expect(world.rows()).toBe(1 + 1 + 5 + 1)
-    await until(() => world.posts().length >= 8)
-    for (const id of [...own!, ...others!]) await world.hurried(id, 'COMPLETED')
+    expect(world.rowCount()).toBe(1 + 1 + 5 + 1)
+    await until(() => world.submittedPrompts().length >= 8)
+    for (const id of [...own!, ...others!]) await world.fastForwardToStatus(id, 'COMPLETED')
     const expected = ['early', 'mine', 'theirs', '0', '10', '20', '30', '40']
-    expect(world.posts().sort()).toEqual(expected.map(prompt => `${prompt} sim:seconds=0`).sort())
+    expect(world.submittedPrompts().sort()).toEqual(expected.map(prompt => `${prompt} sim:seconds=0`).sort())
   })
 
   test("another app's same key is its own, and a conflict never shows a stranger's prediction", async () => {
     await using world = await open()
-    const other = await world.otherApp()
-    const mine = await world.make({ ...VIDEO, idempotencyKey: 'k' })
-    const theirs = await world.make({ ...VIDEO, idempotencyKey: 'k' }, other)
+    const other = await world.otherAppKey()
+    const mine = await world.submitVideo({ ...VIDEO, idempotencyKey: 'k' })
+    const theirs = await world.submitVideo({ ...VIDEO, idempotencyKey: 'k' }, other)
     expect(theirs.__typename).toBe('SubmitVideoPayload')
     expect(theirs.prediction.id).not.toBe(mine.prediction.id)
-    const conflict = await world.make({ ...VIDEO, seed: 3, idempotencyKey: 'k' }, other)
-    expect(conflict).toMatchObject(conflictWith(theirs.prediction.id))
+    const conflict = await world.submitVideo({ ...VIDEO, seed: 3, idempotencyKey: 'k' }, other)
+    expect(conflict).toMatchObject(conflictError(theirs.prediction.id))
   })
 })
 
@@ -151,34 +153,35 @@ describe('a key', () => {
     await using world = await open()
     const keys = ['same', 'other']
     const first = []
-    for (const idempotencyKey of keys) first.push((await world.make({ ...VIDEO, idempotencyKey })).prediction)
-    world.leap(DAY - 1)
-    expect((await world.make({ ...VIDEO, idempotencyKey: 'same' })).prediction.id).toBe(first[0].id)
-    expect(await world.make({ ...VIDEO, seed: 2, idempotencyKey: 'other' })).toMatchObject(
-      conflictWith(first[1].id),
+    for (const idempotencyKey of keys)
+      first.push((await world.submitVideo({ ...VIDEO, idempotencyKey })).prediction)
+    world.advanceClock(DAY - 1)
+    expect((await world.submitVideo({ ...VIDEO, idempotencyKey: 'same' })).prediction.id).toBe(first[0].id)
+    expect(await world.submitVideo({ ...VIDEO, seed: 2, idempotencyKey: 'other' })).toMatchObject(
+      conflictError(first[1].id),
     )
     // What was only asked again did not make it hold for longer.
-    world.leap(1)
-    const again = (await world.make({ ...VIDEO, idempotencyKey: 'same' })).prediction
+    world.advanceClock(1)
+    const again = (await world.submitVideo({ ...VIDEO, idempotencyKey: 'same' })).prediction
     expect(again.id).not.toBe(first[0].id)
-    const another = await world.make({ ...VIDEO, seed: 2, idempotencyKey: 'other' })
+    const another = await world.submitVideo({ ...VIDEO, seed: 2, idempotencyKey: 'other' })
     expect(another).toMatchObject({ __typename: 'SubmitVideoPayload', prediction: { input: { seed: 2 } } })
     expect(another.prediction.id).not.toBe(first[1].id)
-    expect((await world.make({ ...VIDEO, idempotencyKey: 'same' })).prediction.id).toBe(again.id)
-    expect(await world.make({ ...VIDEO, idempotencyKey: 'other' })).toMatchObject(
-      conflictWith(another.prediction.id),
+    expect((await world.submitVideo({ ...VIDEO, idempotencyKey: 'same' })).prediction.id).toBe(again.id)
+    expect(await world.submitVideo({ ...VIDEO, idempotencyKey: 'other' })).toMatchObject(
+      conflictError(another.prediction.id),
     )
-    expect(world.rows()).toBe(4)
+    expect(world.rowCount()).toBe(4)
   })
 
   test('of retryPrediction holds for 24 hours to the millisecond, then is free again', async () => {
     await using world = await open()
-    const { id } = (await world.make(FAILING)).prediction
-    await world.hurried(id, 'FAILED')
+    const { id } = (await world.submitVideo(FAILING)).prediction
+    await world.fastForwardToStatus(id, 'FAILED')
     const first = await world.retry({ id, idempotencyKey: 'k' })
-    world.leap(DAY - 1)
+    world.advanceClock(DAY - 1)
     expect((await world.retry({ id, idempotencyKey: 'k' })).prediction.id).toBe(first.prediction.id)
-    world.leap(1)
+    world.advanceClock(1)
     const again = await world.retry({ id, idempotencyKey: 'k' })
     expect(again).toMatchObject({ __typename: 'RetryPredictionPayload', prediction: { retryOf: { id } } })
     expect(again.prediction.id).not.toBe(first.prediction.id)
@@ -189,36 +192,40 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
   test('a key of submitVideo conflicts in retryPrediction, even for the very prediction it made, and the other way round', async () => {
     await using world = await open()
     const submitted = { ...FAILING, idempotencyKey: 'submit' }
-    const { id } = (await world.make(submitted)).prediction
-    await world.hurried(id, 'FAILED')
-    expect(await world.retry({ id, idempotencyKey: 'submit' })).toMatchObject(conflictWith(id))
+    const { id } = (await world.submitVideo(submitted)).prediction
+    await world.fastForwardToStatus(id, 'FAILED')
+    expect(await world.retry({ id, idempotencyKey: 'submit' })).toMatchObject(conflictError(id))
 
     const retried = await world.retry({ id, idempotencyKey: 'retry' })
     expect(retried).toMatchObject({ __typename: 'RetryPredictionPayload', prediction: { retryOf: { id } } })
-    expect(await world.make({ ...FAILING, idempotencyKey: 'retry' })).toMatchObject(
-      conflictWith(retried.prediction.id),
+    expect(await world.submitVideo({ ...FAILING, idempotencyKey: 'retry' })).toMatchObject(
+      conflictError(retried.prediction.id),
     )
-    expect((await world.make(submitted)).prediction.id).toBe(id)
+    expect((await world.submitVideo(submitted)).prediction.id).toBe(id)
     expect((await world.retry({ id, idempotencyKey: 'retry' })).prediction.id).toBe(retried.prediction.id)
-    expect(world.rows()).toBe(2)
+    expect(world.rowCount()).toBe(2)
   })
 
   test('the same key for the retry of another prediction conflicts', async () => {
     await using world = await open()
-    const olds = [await world.make(FAILING), await world.make(FAILING)].map(answer => answer.prediction.id)
-    for (const id of olds) await world.hurried(id, 'FAILED')
+    const olds = [await world.submitVideo(FAILING), await world.submitVideo(FAILING)].map(
+      answer => answer.prediction.id,
+    )
+    for (const id of olds) await world.fastForwardToStatus(id, 'FAILED')
     const first = await world.retry({ id: olds[0], idempotencyKey: 'k' })
     expect(await world.retry({ id: olds[1], idempotencyKey: 'k' })).toMatchObject(
-      conflictWith(first.prediction.id),
+      conflictError(first.prediction.id),
     )
   })
 
   test('fifty retries at once, with submits of the same key among them, make one row and one POST', async () => {
     await using world = await open()
-    const { id } = (await world.make(FAILING)).prediction
-    await world.hurried(id, 'FAILED')
+    const { id } = (await world.submitVideo(FAILING)).prediction
+    await world.fastForwardToStatus(id, 'FAILED')
     const asked = Array.from({ length: 50 }, async (_, n) =>
-      n % 5 === 0 ? world.make({ ...VIDEO, idempotencyKey: 'k' }) : world.retry({ id, idempotencyKey: 'k' }),
+      n % 5 === 0
+        ? world.submitVideo({ ...VIDEO, idempotencyKey: 'k' })
+        : world.retry({ id, idempotencyKey: 'k' }),
     )
     const answers = await Promise.all(asked)
     expect(new Set(answers.map(answer => answer.prediction.id)).size).toBe(1)
@@ -236,20 +243,20 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
             : 'IdempotencyConflictError',
       ),
     )
-    await until(() => world.posts().length === 2)
-    await world.hurried(answers[0].prediction.id, isRetried ? 'FAILED' : 'COMPLETED')
-    expect(world.posts()).toHaveLength(2)
-    expect(world.rows()).toBe(2)
+    await until(() => world.submittedPrompts().length === 2)
+    await world.fastForwardToStatus(answers[0].prediction.id, isRetried ? 'FAILED' : 'COMPLETED')
+    expect(world.submittedPrompts()).toHaveLength(2)
+    expect(world.rowCount()).toBe(2)
   })
 
   test('the same retry is answered with the same prediction, even after the old one was corrected to COMPLETED', async () => {
     await using world = await open({ UPSTREAM_DEADLINE_MS: '5000' })
-    const { id } = (await world.make({ ...VIDEO, prompt: 'slow sim:seconds=3600' })).prediction
-    expect(await world.hurried(id, 'FAILED')).toMatchObject({ error: { code: 'TIMED_OUT' } })
+    const { id } = (await world.submitVideo({ ...VIDEO, prompt: 'slow sim:seconds=3600' })).prediction
+    expect(await world.fastForwardToStatus(id, 'FAILED')).toMatchObject({ error: { code: 'TIMED_OUT' } })
     const first = await world.retry({ id, idempotencyKey: 'k' })
     world.gateway.simulator?.advance(3601 * SECOND)
-    world.leap(3600 * SECOND)
-    expect(await world.hurried(id, 'COMPLETED')).toMatchObject({ error: null })
+    world.advanceClock(3600 * SECOND)
+    expect(await world.fastForwardToStatus(id, 'COMPLETED')).toMatchObject({ error: null })
 
     expect(await world.retry({ id, idempotencyKey: 'k' })).toMatchObject({
       __typename: 'RetryPredictionPayload',
@@ -260,23 +267,23 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
         __typename: 'InvalidInputError',
         issues: [{ path: ['input', 'id'] }],
       })
-    expect(world.rows()).toBe(2)
+    expect(world.rowCount()).toBe(2)
   })
 })
 
 describe('across a SIGKILL', () => {
-  interface Address {
+  interface GatewayAddress {
     url: string
     key: string
   }
-  const addressOf = async (gateway: Run): Promise<Address & { image: string }> => {
-    const [, url] = await gateway.printed(/GraphQL +(\S+)/)
-    const [, key] = await gateway.printed(/Key +(rsh_\S+)/)
-    const [, simulator] = await gateway.printed(/SIMULATOR at (\S+)/)
+  const addressOf = async (gateway: Run): Promise<GatewayAddress & { image: string }> => {
+    const [, url] = await gateway.untilPrinted(/GraphQL +(\S+)/)
+    const [, key] = await gateway.untilPrinted(/Key +(rsh_\S+)/)
+    const [, simulator] = await gateway.untilPrinted(/SIMULATOR at (\S+)/)
     return { url: url!, key: key!, image: `${simulator}/files/sample.jpg` }
   }
 
-  async function ask({ url, key }: Address, query: string, variables: object) {
+  async function ask({ url, key }: GatewayAddress, query: string, variables: object) {
     const dispatcher = new Agent({ pipelining: 0 })
     try {
       const { body } = await request(url, {
@@ -292,11 +299,17 @@ describe('across a SIGKILL', () => {
     }
   }
 
-  const column = (file: string, sql: string): unknown[] => inFile(file, db => db.prepare(sql).pluck().all())
+  const column = (file: string, sql: string): unknown[] =>
+    queryDatabaseFile(file, db => db.prepare(sql).pluck().all())
   const waiting = (file: string) => column(file, `select id from predictions where status <> 'COMPLETED'`)
 
   /** Sends it, and kills the gateway the moment its file shows the row. Whether any of an answer had come by then. */
-  async function killAtCommit(gateway: Run, { url, key }: Address, file: string, input: { prompt: string }) {
+  async function killAtCommit(
+    gateway: Run,
+    { url, key }: GatewayAddress,
+    file: string,
+    input: { prompt: string },
+  ) {
     const body = JSON.stringify({ query: SUBMIT, variables: { input } })
     const { hostname, port, pathname } = new URL(url)
     const socket = connect(Number(port), hostname).on('error', () => {})
@@ -322,7 +335,7 @@ describe('across a SIGKILL', () => {
       // Nothing else happens in this process meanwhile, so no answer is read.
       while (row === undefined && Date.now() < deadline) row = rowOf.get(input.prompt)
       gateway.child.kill('SIGKILL')
-      await gateway.ended()
+      await gateway.untilEnded()
       return { row: row as string, answer }
     } finally {
       db.close()
@@ -356,7 +369,7 @@ describe('across a SIGKILL', () => {
       const ids = new Set(answers.map(({ answer }) => answer.prediction.id))
       expect([...ids]).toEqual([Buffer.from(`Prediction:${row}`).toString('base64url')])
       const { answer } = await ask(address, SUBMIT, { input: { ...again, seed: 7 } })
-      expect(answer).toMatchObject(conflictWith([...ids][0]))
+      expect(answer).toMatchObject(conflictError([...ids][0]))
       await until(
         async () => (await ask(address, READ, { id: [...ids][0] })).prediction.status === 'COMPLETED',
       )

@@ -1,19 +1,19 @@
 import { expect, test } from 'vitest'
 import { decodeId } from '../../src/graphql/global-id.ts'
-import { type Call, createSimulator, type Fault } from '../../src/simulator/simulator.ts'
-import { sideBySide } from '../support/side-by-side.ts'
+import { type ApiCall, createSimulator, type Fault } from '../../src/simulator/simulator.ts'
+import { runConcurrently } from '../support/run-concurrently.ts'
 import { until } from '../support/until.ts'
 import {
+  dataReply,
   envelope,
-  FINAL,
-  isLook,
+  FINAL_STATUSES,
+  isPoll,
   isSubmit,
-  MARK,
-  open as openWorld,
+  LEAK_MARKER,
+  openWorld,
   promptOf,
-  refuses,
-  says,
-  shows,
+  refusal,
+  reply,
   type WorldOptions,
 } from '../support/world.ts'
 
@@ -21,7 +21,7 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 const ID = '45b392b22c3b449fa935bd4dc2219dfe'
 const VIDEO = 'https://videos.example/1.mp4'
-const PAUSES = ['unknown', 'unreachable', 'account', 'throttled']
+const CIRCUIT_REASONS = ['unknown', 'unreachable', 'account', 'throttled']
 
 const FEED = `subscription ($after: String) {
   predictionFeed(after: $after) { ... on PredictionEvent { prediction { id status } } }
@@ -39,34 +39,34 @@ async function open(options?: WorldOptions) {
       return (await response.json()) as Record<string, unknown>
     },
     /** Of submits. */
-    async said() {
-      const pause = await store.paused()
+    async circuitReport() {
+      const circuit = await store.submitCircuit()
       const scraped = await metrics()
       const { submits } = (await (await harness.fetch('/health/ready')).json()) as { submits: object }
-      const held = PAUSES.filter(reason =>
+      const held = CIRCUIT_REASONS.filter(reason =>
         scraped.includes(`rushes_submit_circuit_open{reason="${reason}"} 1\n`),
       )
-      const free = PAUSES.filter(reason =>
+      const free = CIRCUIT_REASONS.filter(reason =>
         scraped.includes(`rushes_submit_circuit_open{reason="${reason}"} 0\n`),
       )
-      expect(held.length + free.length).toBe(PAUSES.length)
-      return { pause: pause?.reason ?? null, submits, metrics: held }
+      expect(held.length + free.length).toBe(CIRCUIT_REASONS.length)
+      return { reason: circuit?.reason ?? null, submits, metrics: held }
     },
     gauge: async (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await metrics())?.[1]),
   })
 }
 
-const HTML = `<html>${MARK}</html>`
+const HTML = `<html>${LEAK_MARKER}</html>`
 
 /** What of a prediction the tables speak of. */
-interface Read {
+interface ReadPrediction {
   status: string
   error: { code: string; retryable: boolean } | null
   cost: { amount: number }
   queuePosition: number | null
   upstreamId: string | null
 }
-const essence = ({ status, error, cost, queuePosition, upstreamId }: Read) => ({
+const outcomeOf = ({ status, error, cost, queuePosition, upstreamId }: ReadPrediction) => ({
   status,
   error: error?.code ?? null,
   retryable: error?.retryable ?? null,
@@ -74,9 +74,9 @@ const essence = ({ status, error, cost, queuePosition, upstreamId }: Read) => ({
   queuePosition,
   isKnownUpstream: upstreamId !== null,
 })
-type Essence = ReturnType<typeof essence>
+type PredictionOutcome = ReturnType<typeof outcomeOf>
 
-const essenceOf = (status: string, over: object = {}) => ({
+const expectedOutcome = (status: string, over: object = {}) => ({
   status,
   error: null,
   retryable: null,
@@ -85,102 +85,102 @@ const essenceOf = (status: string, over: object = {}) => ({
   isKnownUpstream: false,
   ...over,
 })
-const COMPLETED = essenceOf('COMPLETED', { isKnownUpstream: true })
-const WAITS = essenceOf('QUEUED', { queuePosition: 1 })
+const COMPLETED = expectedOutcome('COMPLETED', { isKnownUpstream: true })
+const QUEUED = expectedOutcome('QUEUED', { queuePosition: 1 })
 
-interface Meaning {
+interface ExpectedEffect {
   /** While submits are paused for it; null where they are not. */
-  paused: { reason: string; prediction: object; untilMs: number | null } | null
+  whileOpen: { reason: string; prediction: object; untilMs: number | null } | null
   /** With all mended. */
-  end: object
+  final: object
   /** POSTs of it, over all. */
-  posts: number
+  submits: number
 }
 
-const pauses = (reason: string, untilMs: number | null, prediction: object = WAITS) => ({
+const openCircuit = (reason: string, untilMs: number | null, prediction: object = QUEUED) => ({
   reason,
   untilMs,
   prediction,
 })
-const SENT_AGAIN = { end: COMPLETED, posts: 2 }
+const SUBMITTED_AGAIN = { final: COMPLETED, submits: 2 }
 /** Never sent again. */
-const LOST: Meaning = {
-  paused: pauses('unknown', null, essenceOf('QUEUED')),
-  end: essenceOf('FAILED', { error: 'SUBMISSION_UNKNOWN', retryable: false }),
-  posts: 1,
+const OUTCOME_UNKNOWN: ExpectedEffect = {
+  whileOpen: openCircuit('unknown', null, expectedOutcome('QUEUED')),
+  final: expectedOutcome('FAILED', { error: 'SUBMISSION_UNKNOWN', retryable: false }),
+  submits: 1,
 }
-const MONEY = {
-  accepted: { paused: null, end: COMPLETED, posts: 1 },
+const EFFECTS = {
+  accepted: { whileOpen: null, final: COMPLETED, submits: 1 },
   'refused for its input': {
-    paused: null,
-    end: essenceOf('FAILED', { error: 'INVALID_INPUT', retryable: false, cost: 0 }),
-    posts: 1,
+    whileOpen: null,
+    final: expectedOutcome('FAILED', { error: 'INVALID_INPUT', retryable: false, cost: 0 }),
+    submits: 1,
   },
-  'not sent': { paused: pauses('unreachable', SECOND), ...SENT_AGAIN },
-  'trouble of the account': { paused: pauses('account', MINUTE), ...SENT_AGAIN },
-  'too many': { paused: pauses('throttled', MINUTE), ...SENT_AGAIN },
-  'too many for thirty seconds': { paused: pauses('throttled', 30 * SECOND), ...SENT_AGAIN },
-  unknown: LOST,
-  'unknown, and found in the list': { ...LOST, end: COMPLETED },
-} as const satisfies Record<string, Meaning>
+  'not sent': { whileOpen: openCircuit('unreachable', SECOND), ...SUBMITTED_AGAIN },
+  'trouble of the account': { whileOpen: openCircuit('account', MINUTE), ...SUBMITTED_AGAIN },
+  'too many': { whileOpen: openCircuit('throttled', MINUTE), ...SUBMITTED_AGAIN },
+  'too many for thirty seconds': { whileOpen: openCircuit('throttled', 30 * SECOND), ...SUBMITTED_AGAIN },
+  unknown: OUTCOME_UNKNOWN,
+  'unknown, and found in the list': { ...OUTCOME_UNKNOWN, final: COMPLETED },
+} as const satisfies Record<string, ExpectedEffect>
 
 type Answer = Fault | 'nobody listens' | null
-const ANSWERS: Record<keyof typeof MONEY, Record<string, Answer>> = {
+const ANSWERS: Record<keyof typeof EFFECTS, Record<string, Answer>> = {
   accepted: {
     'HTTP 200, code 200 and an id': null,
-    'HTTP 201, code 200 and an id': says(201, envelope(200, { id: ID, status: 'created' })),
-    'an id and nothing else': says(200, envelope(200, { id: ID })),
+    'HTTP 201, code 200 and an id': reply(201, envelope(200, { id: ID, status: 'created' })),
+    'an id and nothing else': reply(200, envelope(200, { id: ID })),
   },
   'refused for its input': {
-    400: refuses(400),
-    404: refuses(404),
-    422: refuses(422),
-    '422 with HTML': says(422, HTML),
-    'code 400 on HTTP 200': refuses(200, 400),
-    'code 404 on HTTP 200': refuses(200, 404),
+    400: refusal(400),
+    404: refusal(404),
+    422: refusal(422),
+    '422 with HTML': reply(422, HTML),
+    'code 400 on HTTP 200': refusal(200, 400),
+    'code 404 on HTTP 200': refusal(200, 404),
   },
   'not sent': { 'a refused connection': 'nobody listens' },
   'trouble of the account': {
-    401: refuses(401),
-    402: refuses(402),
-    403: refuses(403),
-    '403 with HTML': says(403, HTML),
-    'code 401 on HTTP 200': refuses(200, 401),
-    'code 1407 on HTTP 200': refuses(200, 1407),
-    'code 1407 on HTTP 400': refuses(400, 1407),
-    'code 1407 on HTTP 429': refuses(429, 1407),
-    'words of insufficient credit on HTTP 400': refuses(400, 400, `Insufficient credits, ${MARK}`),
-    'words of insufficient credit on HTTP 200': refuses(200, 400, `insufficient balance, ${MARK}`),
+    401: refusal(401),
+    402: refusal(402),
+    403: refusal(403),
+    '403 with HTML': reply(403, HTML),
+    'code 401 on HTTP 200': refusal(200, 401),
+    'code 1407 on HTTP 200': refusal(200, 1407),
+    'code 1407 on HTTP 400': refusal(400, 1407),
+    'code 1407 on HTTP 429': refusal(429, 1407),
+    'words of insufficient credit on HTTP 400': refusal(400, 400, `Insufficient credits, ${LEAK_MARKER}`),
+    'words of insufficient credit on HTTP 200': refusal(200, 400, `insufficient balance, ${LEAK_MARKER}`),
   },
   'too many': {
-    '429 without Retry-After': refuses(429),
-    '429 with a Retry-After that is none': says(429, envelope(429), { 'retry-after': 'soon' }),
-    'code 429 on HTTP 200': refuses(200, 429),
+    '429 without Retry-After': refusal(429),
+    '429 with a Retry-After that is none': reply(429, envelope(429), { 'retry-after': 'soon' }),
+    'code 429 on HTTP 200': refusal(200, 429),
   },
   'too many for thirty seconds': {
-    '429 with Retry-After': says(429, envelope(429), { 'retry-after': '30' }),
+    '429 with Retry-After': reply(429, envelope(429), { 'retry-after': '30' }),
   },
   unknown: {
     'a reset before it took effect': { cut: 'before' },
     'no answer in time, before it took effect': { stall: 'before' },
-    500: refuses(500),
-    502: says(502, HTML),
-    503: refuses(503),
-    '503 with Retry-After': says(503, envelope(429), { 'retry-after': '30' }),
-    504: says(504, ''),
-    '500 around words of insufficient credit': refuses(500, 1407, 'insufficient credits'),
-    301: says(301, '', { location: '/api/v3/predictions' }),
-    302: says(302, envelope(200, { id: ID }), { location: '/api/v3/predictions' }),
-    'an empty id': says(200, envelope(200, { id: '', status: 'created' })),
-    'no id': says(200, envelope(200, { status: 'created' })),
-    'no data': says(200, envelope(200)),
-    'a body that is no JSON': says(200, MARK),
-    'half a body': says(200, envelope(200, { id: ID }).slice(0, -2)),
-    HTML: says(200, HTML),
-    'an empty body': says(200, ''),
-    'code 500 on HTTP 200': refuses(200, 500),
-    'a code nobody knows on HTTP 200': refuses(200, 7777),
-    'an id beside a refusal': says(400, envelope(400, { id: ID })),
+    500: refusal(500),
+    502: reply(502, HTML),
+    503: refusal(503),
+    '503 with Retry-After': reply(503, envelope(429), { 'retry-after': '30' }),
+    504: reply(504, ''),
+    '500 around words of insufficient credit': refusal(500, 1407, 'insufficient credits'),
+    301: reply(301, '', { location: '/api/v3/predictions' }),
+    302: reply(302, envelope(200, { id: ID }), { location: '/api/v3/predictions' }),
+    'an empty id': reply(200, envelope(200, { id: '', status: 'created' })),
+    'no id': reply(200, envelope(200, { status: 'created' })),
+    'no data': reply(200, envelope(200)),
+    'a body that is no JSON': reply(200, LEAK_MARKER),
+    'half a body': reply(200, envelope(200, { id: ID }).slice(0, -2)),
+    HTML: reply(200, HTML),
+    'an empty body': reply(200, ''),
+    'code 500 on HTTP 200': refusal(200, 500),
+    'a code nobody knows on HTTP 200': refusal(200, 7777),
+    'an id beside a refusal': reply(400, envelope(400, { id: ID })),
   },
   'unknown, and found in the list': {
     'a reset after it took effect': { cut: 'after' },
@@ -188,12 +188,12 @@ const ANSWERS: Record<keyof typeof MONEY, Record<string, Answer>> = {
   },
 }
 
-type Row = readonly [what: string, answer: Answer, meaning: Meaning]
+type Row = readonly [what: string, answer: Answer, meaning: ExpectedEffect]
 
 /** One answer to the first POST of a job, from its coming to the end of all it brings about. */
-async function play(answer: Answer, { paused, end }: Meaning) {
-  let trouble = true
-  const isFirst = (call: Call) => promptOf(call).includes('first')
+async function runCase(answer: Answer, { whileOpen, final }: ExpectedEffect) {
+  let isFailing = true
+  const isFirst = (call: ApiCall) => promptOf(call).includes('first')
   const key = 'a-key'
   const absent = answer === 'nobody listens' ? await createSimulator({ file: ':memory:', key }) : null
   await absent?.close()
@@ -205,104 +205,111 @@ async function play(answer: Answer, { paused, end }: Meaning) {
     },
     fault(call) {
       if (call.path === `/predictions/${ID}/result`)
-        return shows({ id: ID, status: 'completed', outputs: [VIDEO] })
-      if (!trouble || answer === 'nobody listens') return null
+        return dataReply({ id: ID, status: 'completed', outputs: [VIDEO] })
+      if (!isFailing || answer === 'nobody listens') return null
       if (isSubmit(call)) return isFirst(call) ? answer : null
-      return paused === null ? null : says(503, '')
+      return whileOpen === null ? null : reply(503, '')
     },
   })
   const first = await world.submit('first sim:seconds=0')
-  let stood: object | null = null
-  if (paused !== null) await world.paused()
-  else await world.hurried(first.id, ...FINAL)
+  let stateWhileOpen: object | null = null
+  if (whileOpen !== null) await world.untilCircuitOpen()
+  else await world.fastForwardToStatus(first.id, ...FINAL_STATUSES)
   const other = await world.submit()
-  if (paused !== null) {
-    await world.looked()
-    const pause = await world.store.paused()
-    stood = {
-      ...(await world.said()),
-      untilMs: paused.untilMs === null ? null : (pause?.until ?? 0) - (pause?.since ?? 0),
-      prediction: essence(await world.read(first.id)),
+  if (whileOpen !== null) {
+    await world.untilSubmitterClaimed()
+    const circuit = await world.store.submitCircuit()
+    stateWhileOpen = {
+      ...(await world.circuitReport()),
+      untilMs: whileOpen.untilMs === null ? null : (circuit?.until ?? 0) - (circuit?.since ?? 0),
+      prediction: outcomeOf(await world.read(first.id)),
       other: (await world.read(other.id)).status,
       posts: world.submits().length,
     }
     // Probes that nobody answers put the next one off.
-    if (absent !== null) stood = { ...stood, untilMs: paused.untilMs }
+    if (absent !== null) stateWhileOpen = { ...stateWhileOpen, untilMs: whileOpen.untilMs }
   }
 
-  trouble = false
+  isFailing = false
   const port = Number(new URL(absent?.origin ?? 'http://127.0.0.1:1').port)
-  const back = absent && (await createSimulator({ file: ':memory:', key, port, fault: world.heard }))
+  const restarted =
+    absent && (await createSimulator({ file: ':memory:', key, port, fault: world.recordCall }))
   try {
-    world.leap(MINUTE + SECOND)
-    const completed = (await world.hurried(other.id, ...FINAL)).status
+    world.advanceClock(MINUTE + SECOND)
+    const completed = (await world.fastForwardToStatus(other.id, ...FINAL_STATUSES)).status
     // To where upstream's list is asked, and past the patience where it knows nothing of the job.
-    if (paused?.reason === 'unknown') world.leap('error' in end && end.error ? 11 * MINUTE : 3 * MINUTE)
-    const ended = await world.hurried(first.id, ...FINAL)
-    await world.resumed()
-    await world.looked()
-    const texts = [JSON.stringify(ended), JSON.stringify(world.log)].filter(text => text.includes(MARK))
+    if (whileOpen?.reason === 'unknown')
+      world.advanceClock('error' in final && final.error ? 11 * MINUTE : 3 * MINUTE)
+    const ended = await world.fastForwardToStatus(first.id, ...FINAL_STATUSES)
+    await world.untilCircuitClosed()
+    await world.untilSubmitterClaimed()
+    const texts = [JSON.stringify(ended), JSON.stringify(world.log)].filter(text =>
+      text.includes(LEAK_MARKER),
+    )
     return {
-      stood,
-      end: essence(ended),
+      stood: stateWhileOpen,
+      end: outcomeOf(ended),
       other: completed,
       posts: world.submits().filter(isFirst).length + (absent ? 1 : 0),
-      othersPosts: world.posts().filter(prompt => prompt === other.prompt).length,
-      after: await world.said(),
-      told: texts,
+      othersPosts: world.submittedPrompts().filter(prompt => prompt === other.prompt).length,
+      after: await world.circuitReport(),
+      leaks: texts,
       asksOperator: world.log.some(line => line.level === 'warn' && /operator/.test(line.message)),
     }
   } finally {
-    await back?.close()
+    await restarted?.close()
   }
 }
 
 test('every answer to a submit has the outcome of the money table, and its trouble ends by itself', async () => {
   const rows = Object.entries(ANSWERS).flatMap(([kind, answers]) =>
     Object.entries(answers).map(
-      ([what, answer]): Row => [`${what}: ${kind}`, answer, MONEY[kind as keyof typeof MONEY]],
+      ([what, answer]): Row => [`${what}: ${kind}`, answer, EFFECTS[kind as keyof typeof EFFECTS]],
     ),
   )
-  const expected = rows.map(([what, answer, { paused, end, posts }]) => [
+  const expected = rows.map(([what, answer, { whileOpen, final, submits }]) => [
     what,
     {
-      stood: paused && {
-        pause: paused.reason,
-        submits: { state: 'open', reason: paused.reason },
-        metrics: [paused.reason],
-        untilMs: paused.untilMs,
-        prediction: paused.prediction,
+      stood: whileOpen && {
+        reason: whileOpen.reason,
+        submits: { state: 'open', reason: whileOpen.reason },
+        metrics: [whileOpen.reason],
+        untilMs: whileOpen.untilMs,
+        prediction: whileOpen.prediction,
         other: 'QUEUED',
         posts: answer === 'nobody listens' ? 0 : 1,
       },
-      end,
+      end: final,
       other: 'COMPLETED',
-      posts,
+      posts: submits,
       othersPosts: 1,
-      after: { pause: null, submits: { state: 'closed' }, metrics: [] },
-      told: [],
-      asksOperator: paused?.reason === 'account',
+      after: { reason: null, submits: { state: 'closed' }, metrics: [] },
+      leaks: [],
+      asksOperator: whileOpen?.reason === 'account',
     },
   ])
-  const told = await sideBySide(rows, async ([what, answer, meaning]) => [what, await play(answer, meaning)])
-  expect(Object.fromEntries(told)).toEqual(Object.fromEntries(expected))
+  const results = await runConcurrently(rows, async ([what, answer, meaning]) => [
+    what,
+    await runCase(answer, meaning),
+  ])
+  expect(Object.fromEntries(results)).toEqual(Object.fromEntries(expected))
 }, 90_000)
 
 const failed = (error: string, retryable: boolean, cost = 0) =>
-  essenceOf('FAILED', { error, retryable, cost, isKnownUpstream: true })
-const CREATED = essenceOf('CREATED', { isKnownUpstream: true })
-const PROCESSING = essenceOf('PROCESSING', { isKnownUpstream: true })
-const CANCELED = essenceOf('CANCELED', { isKnownUpstream: true })
+  expectedOutcome('FAILED', { error, retryable, cost, isKnownUpstream: true })
+const CREATED = expectedOutcome('CREATED', { isKnownUpstream: true })
+const PROCESSING = expectedOutcome('PROCESSING', { isKnownUpstream: true })
+const CANCELED = expectedOutcome('CANCELED', { isKnownUpstream: true })
 
-type Seen = (id: string) => Fault
+type PollAnswer = (id: string) => Fault
 const status =
-  (status: unknown, more: object = {}): Seen =>
+  (status: unknown, more: object = {}): PollAnswer =>
   id =>
-    shows({ id, status, outputs: [], error: MARK, ...more })
-const business = (code: unknown) => status('failed', { code })
+    dataReply({ id, status, outputs: [], error: LEAK_MARKER, ...more })
+const failedWith = (code: unknown) => status('failed', { code })
 
 /** What a look shows → how the prediction stands, until another look shows more. */
-const LOOKS: [what: string, seen: Seen, prediction: object][] = [
+const POLL_CASES: [what: string, seen: PollAnswer, prediction: object][] = [
   ['created', status('created'), CREATED],
   ['pending', status('pending'), CREATED],
   ['queued', status('queued'), CREATED],
@@ -326,162 +333,166 @@ const LOOKS: [what: string, seen: Seen, prediction: object][] = [
   ['timeout', status('timeout'), failed('TIMED_OUT', true, 0.8)],
 
   ['failed', status('failed'), failed('GENERATION_FAILED', true)],
-  ['failed with 1200', business(1200), failed('CONTENT_REJECTED', false)],
-  ['failed with 1400', business(1400), failed('INVALID_INPUT', false)],
-  ['failed with 1401', business(1401), failed('INVALID_INPUT', false)],
-  ['failed with 1402', business(1402), failed('IMAGE_UNREACHABLE', false)],
-  ['failed with 1403', business(1403), failed('GENERATION_FAILED', true)],
-  ['failed with 1405', business(1405), failed('GENERATION_FAILED', true)],
-  ['failed with 1406', business(1406), failed('GENERATION_FAILED', true)],
-  ['failed with 1407', business(1407), failed('GENERATION_FAILED', true)],
-  ['failed with a code nobody knows', business(7777), failed('GENERATION_FAILED', true)],
-  ['failed with a code that is text', business('1200'), failed('CONTENT_REJECTED', false)],
-  ['failed with 5000', business(5000), failed('UPSTREAM_UNAVAILABLE', true)],
-  ['failed with 5003', business(5003), failed('UPSTREAM_UNAVAILABLE', true)],
-  ['failed with 5004', business(5004), failed('TIMED_OUT', true, 0.8)],
+  ['failed with 1200', failedWith(1200), failed('CONTENT_REJECTED', false)],
+  ['failed with 1400', failedWith(1400), failed('INVALID_INPUT', false)],
+  ['failed with 1401', failedWith(1401), failed('INVALID_INPUT', false)],
+  ['failed with 1402', failedWith(1402), failed('IMAGE_UNREACHABLE', false)],
+  ['failed with 1403', failedWith(1403), failed('GENERATION_FAILED', true)],
+  ['failed with 1405', failedWith(1405), failed('GENERATION_FAILED', true)],
+  ['failed with 1406', failedWith(1406), failed('GENERATION_FAILED', true)],
+  ['failed with 1407', failedWith(1407), failed('GENERATION_FAILED', true)],
+  ['failed with a code nobody knows', failedWith(7777), failed('GENERATION_FAILED', true)],
+  ['failed with a code that is text', failedWith('1200'), failed('CONTENT_REJECTED', false)],
+  ['failed with 5000', failedWith(5000), failed('UPSTREAM_UNAVAILABLE', true)],
+  ['failed with 5003', failedWith(5003), failed('UPSTREAM_UNAVAILABLE', true)],
+  ['failed with 5004', failedWith(5004), failed('TIMED_OUT', true, 0.8)],
 
-  ['404', () => refuses(404), CREATED],
-  ['400', () => refuses(400), CREATED],
-  ['401', () => refuses(401), CREATED],
-  ['429', () => refuses(429), CREATED],
-  ['500', () => refuses(500), CREATED],
-  ['502 with HTML', () => says(502, HTML), CREATED],
-  ['503 around a failure', id => says(503, envelope(200, { id, status: 'failed' })), CREATED],
-  ['504', () => says(504, ''), CREATED],
-  ['301', () => says(301, '', { location: '/' }), CREATED],
+  ['404', () => refusal(404), CREATED],
+  ['400', () => refusal(400), CREATED],
+  ['401', () => refusal(401), CREATED],
+  ['429', () => refusal(429), CREATED],
+  ['500', () => refusal(500), CREATED],
+  ['502 with HTML', () => reply(502, HTML), CREATED],
+  ['503 around a failure', id => reply(503, envelope(200, { id, status: 'failed' })), CREATED],
+  ['504', () => reply(504, ''), CREATED],
+  ['301', () => reply(301, '', { location: '/' }), CREATED],
   ['a reset', () => ({ cut: 'before' }), CREATED],
   ['no answer in time', () => ({ stall: 'before' }), CREATED],
-  ['HTML', () => says(200, HTML), CREATED],
-  ['an empty body', () => says(200, ''), CREATED],
-  ['half a body', id => says(200, envelope(200, { id, status: 'failed' }).slice(0, -1)), CREATED],
-  ['code 404 on HTTP 200', () => refuses(200, 404), CREATED],
+  ['HTML', () => reply(200, HTML), CREATED],
+  ['an empty body', () => reply(200, ''), CREATED],
+  ['half a body', id => reply(200, envelope(200, { id, status: 'failed' }).slice(0, -1)), CREATED],
+  ['code 404 on HTTP 200', () => refusal(200, 404), CREATED],
   [
     'code 500 on HTTP 200 around a failure',
-    id => says(200, envelope(500, { id, status: 'failed' })),
+    id => reply(200, envelope(500, { id, status: 'failed' })),
     CREATED,
   ],
-  ["another job's failure", () => shows({ id: ID, status: 'failed' }), CREATED],
-  ['no data', () => says(200, envelope(200)), CREATED],
+  ["another job's failure", () => dataReply({ id: ID, status: 'failed' }), CREATED],
+  ['no data', () => reply(200, envelope(200)), CREATED],
 ]
-const isOver = (prediction: object) => FINAL.includes((prediction as Essence).status)
+const hasFinalStatus = (prediction: object) =>
+  FINAL_STATUSES.includes((prediction as PredictionOutcome).status)
 
 /** With more than two that bring no answer in one world, looks would fall to one at a time, after ever longer waits. */
-const SHARES = 11
-const shares = Array.from({ length: SHARES }, (_, share) => LOOKS.filter((_, n) => n % SHARES === share))
+const CASE_GROUPS = 11
+const caseGroups = Array.from({ length: CASE_GROUPS }, (_, group) =>
+  POLL_CASES.filter((_, n) => n % CASE_GROUPS === group),
+)
 
-test.each(shares.map(share => [share.map(([what]) => what).join(', '), share] as const))(
+test.each(caseGroups.map(group => [group.map(([what]) => what).join(', '), group] as const))(
   'what the contract makes of answers to a look: %s',
-  async (_, LOOKS) => {
+  async (_, cases) => {
     /** Looks that show what stands in the table; then, until it is let go, that it waits. */
-    const TIMES = 2
-    let letGo = false
-    const looks = new Map<string, number>()
+    const STABLE_POLLS = 2
+    let isReleased = false
+    const pollCounts = new Map<string, number>()
     await using world = await open({
       env: { UPSTREAM_READ_TIMEOUT_MS: '500' },
       fault(call) {
         if (isSubmit(call)) {
           const nth = /job (\d+)/.exec(promptOf(call))?.[1]
-          return shows({ id: `job-${nth}`, status: 'created' })
+          return dataReply({ id: `job-${nth}`, status: 'created' })
         }
         const nth = /job-(\d+)/.exec(call.path)?.[1]
         if (nth === undefined) return null
         const id = `job-${nth}`
-        const times = (looks.get(id) ?? 0) + 1
-        looks.set(id, times)
-        const [, answer, prediction] = LOOKS[Number(nth)]!
+        const pollCount = (pollCounts.get(id) ?? 0) + 1
+        pollCounts.set(id, pollCount)
+        const [, answer, prediction] = cases[Number(nth)]!
         // What ends a job does so at whichever look a busy machine can take the answer of.
-        if (times <= TIMES || isOver(prediction)) return answer(id)
-        return shows({
+        if (pollCount <= STABLE_POLLS || hasFinalStatus(prediction)) return answer(id)
+        return dataReply({
           id,
-          status: letGo ? 'completed' : 'created',
-          outputs: letGo ? [VIDEO] : [],
+          status: isReleased ? 'completed' : 'created',
+          outputs: isReleased ? [VIDEO] : [],
         })
       },
     })
     const jobs = await Promise.all(
-      LOOKS.map(async ([what, , prediction], n) => ({
+      cases.map(async ([what, , prediction], n) => ({
         what,
         upstreamId: `job-${n}`,
-        ends: isOver(prediction),
+        isFinal: hasFinalStatus(prediction),
         ...(await world.submit(`job ${n}`)),
       })),
     )
-    const told: Record<string, Essence> = {}
-    for (const { what, id, upstreamId, ends } of jobs) {
+    const outcomes: Record<string, PredictionOutcome> = {}
+    for (const { what, id, upstreamId, isFinal } of jobs) {
       const { store } = world
-      if (ends) told[what] = essence(await world.reached(id, ...FINAL))
+      if (isFinal) outcomes[what] = outcomeOf(await world.untilStatus(id, ...FINAL_STATUSES))
       else {
-        await until(() => (looks.get(upstreamId) ?? 0) > TIMES)
-        told[what] = essence(await world.read(id))
+        await until(() => (pollCounts.get(upstreamId) ?? 0) > STABLE_POLLS)
+        outcomes[what] = outcomeOf(await world.read(id))
       }
-      expect(await store.paused()).toBeNull()
+      expect(await store.submitCircuit()).toBeNull()
     }
-    expect(told).toEqual(Object.fromEntries(LOOKS.map(([what, , prediction]) => [what, prediction])))
+    expect(outcomes).toEqual(Object.fromEntries(cases.map(([what, , prediction]) => [what, prediction])))
     /** A busy machine may take too long for an answer: such a look has shown nothing, and the log says so. */
     const unanswered = (id: string) =>
       world.log.filter(
         ({ message, fields }) =>
           fields.prediction === decodeId(id).id && message.includes('brought no answer'),
       )
-    const answered = () =>
+    const answeredPolls = () =>
       jobs
-        .filter(job => job.ends)
-        .map(job => [job.what, (looks.get(job.upstreamId) ?? 0) - unanswered(job.id).length])
-    const looksAtEnded = answered()
+        .filter(job => job.isFinal)
+        .map(job => [job.what, (pollCounts.get(job.upstreamId) ?? 0) - unanswered(job.id).length])
+    const pollsAtEnd = answeredPolls()
 
-    letGo = true
-    const corrected: Record<string, Essence> = {}
-    for (const { what, id } of jobs) corrected[what] = essence(await world.reached(id, ...FINAL))
+    isReleased = true
+    const corrected: Record<string, PredictionOutcome> = {}
+    for (const { what, id } of jobs)
+      corrected[what] = outcomeOf(await world.untilStatus(id, ...FINAL_STATUSES))
     expect(corrected).toEqual(
       Object.fromEntries(
-        LOOKS.map(([what, , prediction]) => [what, isOver(prediction) ? prediction : COMPLETED]),
+        cases.map(([what, , prediction]) => [what, hasFinalStatus(prediction) ? prediction : COMPLETED]),
       ),
     )
     // What has ended is not looked at again.
-    for (const [what, count] of looksAtEnded) {
+    for (const [what, count] of pollsAtEnd) {
       // Its outputs have the time of a few looks to come, which may be two or three.
       if (String(what).includes('twice')) expect(count).toBeGreaterThanOrEqual(2)
       else expect([what, count]).toEqual([what, 1])
     }
-    expect(answered()).toEqual(looksAtEnded)
-    expect(world.submits()).toHaveLength(LOOKS.length)
-    expect(JSON.stringify([told, world.log])).not.toContain(MARK)
+    expect(answeredPolls()).toEqual(pollsAtEnd)
+    expect(world.submits()).toHaveLength(cases.length)
+    expect(JSON.stringify([outcomes, world.log])).not.toContain(LEAK_MARKER)
   },
 )
 
 test('an account in trouble keeps every row queued, asks once a minute, and goes on by itself when it is mended', async () => {
-  let trouble: 'all' | 'submits' | 'none' = 'all'
+  let failing: 'all' | 'submits' | 'none' = 'all'
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '2' },
-    fault: call => (trouble === 'all' || (trouble === 'submits' && isSubmit(call)) ? refuses(402) : null),
+    fault: call => (failing === 'all' || (failing === 'submits' && isSubmit(call)) ? refusal(402) : null),
   })
   const { store, harness } = world
   const { data } = await harness.query('{ feedCursor }')
   const first = [await world.submit(), await world.submit()]
-  await world.paused()
+  await world.untilCircuitOpen()
   await until(() => world.submits().length >= 1)
   const jobs = [...first]
   while (jobs.length < 5) jobs.push(await world.submit())
-  await world.looked()
+  await world.untilSubmitterClaimed()
   const sent = world.submits().length
   expect(sent).toBeLessThanOrEqual(2)
 
   for (let minute = 1; minute <= 2; minute++) {
     const before = world.probes().length
-    world.leap(50 * SECOND)
-    expect(await world.probing()).toBeNull()
+    world.advanceClock(50 * SECOND)
+    expect(await world.nextClaimedProbe()).toBeNull()
     expect(world.probes()).toHaveLength(before)
-    world.leap(11 * SECOND)
+    world.advanceClock(11 * SECOND)
     // The list, and as that is refused the balance.
     await until(() => world.probes().length === before + 2)
   }
-  await world.looked()
+  await world.untilSubmitterClaimed()
   expect(world.submits()).toHaveLength(sent)
   expect(world.calls).toHaveLength(sent + world.probes().length)
   const rows = await Promise.all(jobs.map(({ id }) => world.read(id)))
-  expect(rows.map(essence)).toEqual(jobs.map((_, i) => ({ ...WAITS, queuePosition: i + 1 })))
-  expect(await world.said()).toEqual({
-    pause: 'account',
+  expect(rows.map(outcomeOf)).toEqual(jobs.map((_, i) => ({ ...QUEUED, queuePosition: i + 1 })))
+  expect(await world.circuitReport()).toEqual({
+    reason: 'account',
     submits: { state: 'open', reason: 'account' },
     metrics: ['account'],
   })
@@ -489,18 +500,18 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   expect(world.log.filter(line => line.level === 'warn' && /operator/.test(line.message))).toHaveLength(sent)
 
   // It can be read again, and still takes nothing: each time one alone is tried.
-  trouble = 'submits'
+  failing = 'submits'
   for (const tries of [1, 2]) {
-    world.leap(MINUTE + SECOND)
-    await until(async () => (await store.paused())?.failures === tries)
-    await world.looked()
+    world.advanceClock(MINUTE + SECOND)
+    await until(async () => (await store.submitCircuit())?.failures === tries)
+    await world.untilSubmitterClaimed()
     expect(world.submits()).toHaveLength(sent + tries)
   }
 
-  trouble = 'none'
-  world.leap(MINUTE + SECOND)
-  for (const { id } of jobs) await world.hurried(id, 'COMPLETED')
-  expect(await world.said()).toEqual({ pause: null, submits: { state: 'closed' }, metrics: [] })
+  failing = 'none'
+  world.advanceClock(MINUTE + SECOND)
+  for (const { id } of jobs) await world.fastForwardToStatus(id, 'COMPLETED')
+  expect(await world.circuitReport()).toEqual({ reason: null, submits: { state: 'closed' }, metrics: [] })
   expect(world.log.some(line => line.level === 'info' && /submits go on/.test(line.message))).toBe(true)
   expect(world.submits()).toHaveLength(sent + 2 + jobs.length)
 
@@ -517,67 +528,67 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
 })
 
 test('of two answers that came at once the longer wait stands', async () => {
-  let trouble = true
+  let isFailing = true
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '2' },
     fault(call) {
-      if (!trouble || !isSubmit(call)) return null
+      if (!isFailing || !isSubmit(call)) return null
       return promptOf(call).includes('first')
-        ? says(429, envelope(429), { 'retry-after': '300' })
-        : says(500, '')
+        ? reply(429, envelope(429), { 'retry-after': '300' })
+        : reply(500, '')
     },
   })
   const { store } = world
   // Both images are seen, so both are sent by one claim.
-  const [first, second] = await world.unseen(async () => {
+  const [first, second] = await world.withoutSubmitter(async () => {
     const both = [await world.submit('first sim:seconds=0'), await world.submit()] as const
-    await until(() => world.claimable() === 2)
+    await until(() => world.claimableCount() === 2)
     return both
   })
   await until(() => world.log.filter(line => /submits pause/.test(line.message)).length === 2)
-  const { since, until: end } = (await store.paused())!
+  const { since, until: end } = (await store.submitCircuit())!
   expect(end - since).toBeGreaterThan(299 * SECOND)
-  trouble = false
-  world.leap(4 * MINUTE)
-  expect(await world.probing()).toBeNull()
+  isFailing = false
+  world.advanceClock(4 * MINUTE)
+  expect(await world.nextClaimedProbe()).toBeNull()
   expect(world.submits()).toHaveLength(2)
-  world.leap(MINUTE + SECOND)
-  await world.hurried(first.id, 'COMPLETED')
-  expect((await world.said()).submits).toEqual({ state: 'closed' })
-  expect(world.posts().filter(prompt => prompt === second.prompt)).toHaveLength(1)
+  world.advanceClock(MINUTE + SECOND)
+  await world.fastForwardToStatus(first.id, 'COMPLETED')
+  expect((await world.circuitReport()).submits).toEqual({ state: 'closed' })
+  expect(world.submittedPrompts().filter(prompt => prompt === second.prompt)).toHaveLength(1)
 })
 
 test('429 lowers the concurrency in use, and each that goes well brings it nearer to what is configured', async () => {
   let isThrottled = false
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '4' },
-    fault: call => (isSubmit(call) && isThrottled ? refuses(429) : null),
+    fault: call => (isSubmit(call) && isThrottled ? refusal(429) : null),
   })
   const { store, gateway } = world
-  const inUse = async () => ({
-    pace: (await store.pace())?.concurrency ?? null,
+  const currentConcurrency = async () => ({
+    limit: (await store.concurrencyLimit())?.concurrency ?? null,
     gauge: await world.gauge('rushes_concurrency_limit'),
     ready: (await world.ready()).concurrency ?? null,
   })
-  expect(await inUse()).toEqual({ pace: null, gauge: 4, ready: null })
+  expect(await currentConcurrency()).toEqual({ limit: null, gauge: 4, ready: null })
 
   const jobs: { id: string }[] = []
   for (let n = 0; n < 3; n++) jobs.push(await world.submit('sim:seconds=60'))
-  for (const { id } of jobs) await world.reached(id, 'CREATED', 'PROCESSING')
+  for (const { id } of jobs) await world.untilStatus(id, 'CREATED', 'PROCESSING')
   isThrottled = true
   jobs.push(await world.submit('sim:seconds=60'))
-  await world.paused()
-  expect(await inUse()).toEqual({ pace: 2, gauge: 2, ready: 2 })
+  await world.untilCircuitOpen()
+  expect(await currentConcurrency()).toEqual({ limit: 2, gauge: 2, ready: 2 })
 
   isThrottled = false
   while (jobs.length < 10) jobs.push(await world.submit('sim:seconds=60'))
-  world.leap(MINUTE + SECOND)
+  world.advanceClock(MINUTE + SECOND)
   // Three are more than two.
-  await until(async () => (await store.paused())?.trial)
-  await world.looked()
+  await until(async () => (await store.submitCircuit())?.halfOpen)
+  await world.untilSubmitterClaimed()
   expect(world.submits()).toHaveLength(4)
-  expect(await world.said()).toEqual({
-    pause: 'throttled',
+  expect(await world.circuitReport()).toEqual({
+    reason: 'throttled',
     submits: { state: 'half-open', reason: 'throttled' },
     metrics: [],
   })
@@ -586,22 +597,22 @@ test('429 lowers the concurrency in use, and each that goes well brings it neare
   for (const more of [3, 4]) {
     const sent = world.submits().length
     gateway.simulator?.advance(61 * SECOND)
-    world.leap(61 * SECOND)
+    world.advanceClock(61 * SECOND)
     await until(() => world.submits().length >= sent + more)
     const isAccepted = async () =>
       (await Promise.all(jobs.map(({ id }) => world.read(id)))).filter(
         ({ upstreamId }) => upstreamId !== null,
       ).length
     await until(async () => (await isAccepted()) === sent + more - 1)
-    await world.looked()
-    waves.push([world.submits().length - sent, await inUse()])
+    await world.untilSubmitterClaimed()
+    waves.push([world.submits().length - sent, await currentConcurrency()])
   }
   expect(waves).toEqual([
-    [3, { pace: 3, gauge: 3, ready: 3 }],
-    [4, { pace: null, gauge: 4, ready: null }],
+    [3, { limit: 3, gauge: 3, ready: 3 }],
+    [4, { limit: null, gauge: 4, ready: null }],
   ])
   gateway.simulator?.advance(61 * SECOND)
-  for (const { id } of jobs) await world.hurried(id, 'COMPLETED')
+  for (const { id } of jobs) await world.fastForwardToStatus(id, 'COMPLETED')
   expect(world.submits()).toHaveLength(jobs.length + 1)
 })
 
@@ -610,23 +621,23 @@ test('the 429s that answer one burst lower the concurrency once, not each', asyn
   let isThrottled = true
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '16' },
-    fault: call => (isSubmit(call) && isThrottled ? refuses(429) : null),
+    fault: call => (isSubmit(call) && isThrottled ? refusal(429) : null),
   })
-  await world.unseen(async () => {
+  await world.withoutSubmitter(async () => {
     for (let n = 0; n < 16; n++) await world.submit('sim:seconds=60')
-    await until(() => world.claimable() === 16)
+    await until(() => world.claimableCount() === 16)
   })
   await until(() => world.log.filter(line => /submits pause/.test(line.message)).length === 16)
   isThrottled = false
-  expect((await world.store.pace())?.concurrency).toBe(8)
+  expect((await world.store.concurrencyLimit())?.concurrency).toBe(8)
 })
 
 test('with upstream down looks fall to one at a time after growing waits, however many jobs are in flight, and recover', async () => {
   let down = false
-  await using world = await open({ fault: call => (down && isLook(call) ? refuses(503) : null) })
+  await using world = await open({ fault: call => (down && isPoll(call) ? refusal(503) : null) })
   const JOBS = 40
   const jobs = await Promise.all(Array.from({ length: JOBS }, () => world.submit('sim:seconds=600')))
-  for (const { id } of jobs) await world.reached(id, 'CREATED', 'PROCESSING')
+  for (const { id } of jobs) await world.untilStatus(id, 'CREATED', 'PROCESSING')
   expect([await world.gauge('rushes_poll_circuit_open'), (await world.ready()).reads]).toEqual([0, 'on'])
 
   down = true
@@ -634,30 +645,30 @@ test('with upstream down looks fall to one at a time after growing waits, howeve
   const opened = world.now()
   expect(await world.gauge('rushes_poll_circuit_open')).toBe(1)
   // What was under way when it opened may still arrive.
-  const since = (at: number) => world.looks().filter(look => look.at > at + 300)
-  await until(() => since(opened).length > 0)
-  const tried = since(opened)[0]!.at
+  const pollsAfter = (at: number) => world.polls().filter(poll => poll.at > at + 300)
+  await until(() => pollsAfter(opened).length > 0)
+  const tried = pollsAfter(opened)[0]!.at
   expect(tried - opened).toBeGreaterThan(800)
-  const before = world.looks().length
+  const before = world.polls().length
   expect((await world.ready()).reads).toBe('failing')
   down = false
   await until(async () => (await world.ready()).reads === 'on')
   expect(await world.gauge('rushes_poll_circuit_open')).toBe(0)
-  expect(world.looks()[before]!.at - tried).toBeGreaterThan(1800)
+  expect(world.polls()[before]!.at - tried).toBeGreaterThan(1800)
 
   // Now all of them again, and nothing was lost.
-  const looked = world.looks().length
+  const pollsBefore = world.polls().length
   await until(
     () =>
       new Set(
         world
-          .looks()
-          .slice(looked)
-          .map(look => look.path),
+          .polls()
+          .slice(pollsBefore)
+          .map(poll => poll.path),
       ).size === JOBS,
   )
   world.gateway.simulator?.advance(600 * SECOND)
-  for (const { id } of jobs) await world.hurried(id, 'COMPLETED')
+  for (const { id } of jobs) await world.fastForwardToStatus(id, 'COMPLETED')
   expect(world.submits()).toHaveLength(JOBS)
   expect(world.log.filter(line => /one look at a time/.test(line.message))).toHaveLength(1)
 })

@@ -7,15 +7,15 @@ import Database from 'better-sqlite3'
 import { Agent, request } from 'undici'
 import { describe, expect, test } from 'vitest'
 import { createSimulator } from '../../src/simulator/simulator.ts'
-import { inFile } from '../support/file.ts'
+import { queryDatabaseFile } from '../support/database-file.ts'
 import { emptyFolder, type Run, run } from '../support/process.ts'
 import { until } from '../support/until.ts'
 
 const PORT = '0'
 
 async function ask(gateway: Run, document: string): Promise<Record<string, never>> {
-  const [, url] = await gateway.printed(/GraphQL +(\S+)/)
-  const [, key] = await gateway.printed(/Key +(rsh_\S+)/)
+  const [, url] = await gateway.untilPrinted(/GraphQL +(\S+)/)
+  const [, key] = await gateway.untilPrinted(/Key +(rsh_\S+)/)
   return askAs(url!, key!, document)
 }
 
@@ -45,9 +45,9 @@ describe('npm start', () => {
   test('in an empty folder gives a gateway, a simulator, a key and a request that works as it is pasted', async () => {
     await using folder = await emptyFolder()
     await using gateway = run('start.js', folder.path, { PORT })
-    await gateway.printed(/SIMULATOR at/)
+    await gateway.untilPrinted(/SIMULATOR at/)
     expect(gateway.out).toContain('nothing is charged')
-    const [, url, key, body] = await gateway.printed(
+    const [, url, key, body] = await gateway.untilPrinted(
       /curl -s (http\S+) -H "authorization: Bearer (\S+)".* -d '(.+)'/,
     )
     const answer = await askAs(url!, key!, JSON.parse(body!).query)
@@ -57,7 +57,7 @@ describe('npm start', () => {
     )
     await until(async () => statusesOf(await ask(gateway, STATUSES))[0] !== 'QUEUED')
     gateway.child.kill('SIGTERM')
-    const { code } = await gateway.ended()
+    const { code } = await gateway.untilEnded()
     expect([code, gateway.err.includes('"level":50')]).toEqual([0, false])
   })
 
@@ -66,13 +66,13 @@ describe('npm start', () => {
     const keys: string[] = []
     for (let i = 0; i < 2; i++) {
       await using gateway = run('start.js', folder.path, { PORT })
-      const [, url] = await gateway.printed(/GraphQL +(\S+)/)
-      const [, key] = await gateway.printed(/Key +(rsh_\S+)/)
+      const [, url] = await gateway.untilPrinted(/GraphQL +(\S+)/)
+      const [, key] = await gateway.untilPrinted(/Key +(rsh_\S+)/)
       keys.push(key!)
       for (const each of keys)
         expect(await askAs(url!, each, '{ viewer { name } }')).toEqual({ data: { viewer: { name: 'demo' } } })
       gateway.child.kill('SIGINT')
-      expect((await gateway.ended()).code).toBe(0)
+      expect((await gateway.untilEnded()).code).toBe(0)
     }
     expect(keys[0]).not.toBe(keys[1])
   })
@@ -81,7 +81,7 @@ describe('npm start', () => {
     await using folder = await emptyFolder()
     {
       await using gateway = run('start.js', folder.path, { PORT })
-      const [, simulator] = await gateway.printed(/SIMULATOR at (\S+)/)
+      const [, simulator] = await gateway.untilPrinted(/SIMULATOR at (\S+)/)
       for (let i = 0; i < 3; i++) await ask(gateway, SUBMIT(`${simulator}/files/sample.jpg`, 'sim:seconds=2'))
       await until(async () => statusesOf(await ask(gateway, STATUSES)).every(status => status !== 'QUEUED'))
     }
@@ -94,7 +94,7 @@ describe('npm start', () => {
     await using folder = await emptyFolder()
     const env = { PORT, WAVESPEED_API_KEY: 'k', WAVESPEED_BASE_URL: 'http://127.0.0.1:9' }
     await using gateway = run('start.js', folder.path, env)
-    await gateway.printed(/npm run app -- create NAME/)
+    await gateway.untilPrinted(/npm run app -- create NAME/)
     expect(gateway.out).toContain('http://127.0.0.1:9')
     expect(gateway.out).not.toMatch(/SIMULATOR|rsh_/)
   })
@@ -114,18 +114,18 @@ describe('npm start', () => {
         ALLOW_PRIVATE_IMAGE_HOSTS: '1',
       }
       await using gateway = run('start.js', folder.path, env)
-      const [, url] = await gateway.printed(/GraphQL +(\S+)/)
+      const [, url] = await gateway.untilPrinted(/GraphQL +(\S+)/)
       await using app = run('cli/app/main.ts', folder.path, env, ['create', 'web', '--json'])
-      await app.ended()
+      await app.untilEnded()
       const { key } = JSON.parse(app.out)
       await askAs(url!, key, SUBMIT(simulator.sampleImage, 'x'))
       await until(() => simulator.calls.length === 1)
       const asked = Date.now()
       gateway.child.kill('SIGTERM')
-      expect((await gateway.ended()).code).toBe(0)
+      expect((await gateway.untilEnded()).code).toBe(0)
       expect(Date.now() - asked).toBeLessThan(5000)
       const select = 'select status, submission from predictions'
-      const rows = inFile(join(folder.path, 'data/rushes.db'), db => db.prepare(select).all())
+      const rows = queryDatabaseFile(join(folder.path, 'data/rushes.db'), db => db.prepare(select).all())
       expect(rows).toEqual([{ status: 'QUEUED', submission: 'begun' }])
     } finally {
       await simulator.close()
@@ -150,13 +150,13 @@ describe('npm start', () => {
   test('a second one on the same database is refused', async () => {
     await using folder = await emptyFolder()
     await using first = run('start.js', folder.path, { PORT })
-    await first.printed(/listening/)
+    await first.untilPrinted(/listening/)
     expect(await failing(folder.path, {})).toMatch(/another gateway runs on data\/rushes.db/)
   })
 
   const failing = async (cwd: string, env: Record<string, string>): Promise<string> => {
     await using gateway = run('start.js', cwd, { PORT, ...env })
-    const { code } = await gateway.ended()
+    const { code } = await gateway.untilEnded()
     expect(code).toBe(1)
     expect(gateway.err).toMatch(/^rushes: /)
     expect(gateway.err).not.toMatch(/^ +at /m)
@@ -165,8 +165,8 @@ describe('npm start', () => {
 
   test('tells all faults of the configuration in one message', async () => {
     await using folder = await emptyFolder()
-    const said = await failing(folder.path, { PORT: 'x', LOG_LEVEL: 'loud', WAVESPEED_APIKEY: 'k' })
-    expect(said).toMatch(/PORT.*LOG_LEVEL.*WAVESPEED_APIKEY.*did you mean WAVESPEED_API_KEY\?/s)
+    const stderr = await failing(folder.path, { PORT: 'x', LOG_LEVEL: 'loud', WAVESPEED_APIKEY: 'k' })
+    expect(stderr).toMatch(/PORT.*LOG_LEVEL.*WAVESPEED_APIKEY.*did you mean WAVESPEED_API_KEY\?/s)
     expect(await readdir(folder.path)).toEqual([])
   })
 
@@ -206,9 +206,9 @@ describe('npm start', () => {
       [{ DATABASE_URL: 'file:data/real.db', ...real }, { DATABASE_URL: 'file:data/real.db' }],
     ] as const) {
       await using gateway = run('start.js', folder.path, { PORT, ...mine })
-      await gateway.printed(/listening/)
+      await gateway.untilPrinted(/listening/)
       gateway.child.kill('SIGTERM')
-      await gateway.ended()
+      await gateway.untilEnded()
       expect(await failing(folder.path, other)).toMatch(/belongs to (the simulator|http:\/\/127\.0\.0\.1:9)/)
     }
   })
@@ -218,7 +218,7 @@ describe('npm run demo', () => {
   test('in a pipe prints plain lines, ends with a video that plays, and 0, whatever key is set', async () => {
     await using folder = await emptyFolder()
     await using demo = run('cli/demo/demo.ts', folder.path, { WAVESPEED_API_KEY: 'a-real-one' })
-    expect((await demo.ended()).code).toBe(0)
+    expect((await demo.untilEnded()).code).toBe(0)
     expect(demo.out).toMatch(/\d s {2}PROCESSING\n +\d+\.\d s {2}COMPLETED\n/)
     expect(demo.out).toMatch(/plays \(1920 × 1080, 5\.0 s, avc, \d+ KiB\):\n {2}http:\S+\.mp4/)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
@@ -229,9 +229,9 @@ describe('npm run demo', () => {
   test('interrupted says so and ends with 1', async () => {
     await using folder = await emptyFolder()
     await using demo = run('cli/demo/demo.ts', folder.path)
-    await demo.printed(/CREATED/)
+    await demo.untilPrinted(/CREATED/)
     demo.child.kill('SIGINT')
-    expect((await demo.ended()).code).toBe(1)
+    expect((await demo.untilEnded()).code).toBe(1)
     expect(demo.err).toBe('demo: interrupted\n')
   })
 })
@@ -253,12 +253,12 @@ test('npm run simulator hears its arguments', async () => {
 test('the simulator stands alone, and says in a sentence that its port is taken', async () => {
   await using folder = await emptyFolder()
   await using simulator = run('simulator/main.ts', folder.path, {}, ['--port', '0', '--key', 'mine'])
-  const [, port] = await simulator.printed(
+  const [, port] = await simulator.untilPrinted(
     /listens on http:\/\/127\.0\.0\.1:(\d+)\/api\/v3; its key is "mine"/,
   )
   await using second = run('simulator/main.ts', folder.path, {}, ['--port', port!])
-  expect((await second.ended()).code).toBe(1)
+  expect((await second.untilEnded()).code).toBe(1)
   expect(second.err).toMatch(/^simulator: the port is in use/)
   simulator.child.kill('SIGTERM')
-  expect((await simulator.ended()).code).toBe(0)
+  expect((await simulator.untilEnded()).code).toBe(0)
 })

@@ -1,17 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import { wholeOf } from '../../src/domain/access-scope.ts'
+import { fullScope } from '../../src/domain/access-scope.ts'
 import { MODELS } from '../../src/domain/models.ts'
 import { decodeId } from '../../src/graphql/global-id.ts'
 import type { Fault } from '../../src/simulator/simulator.ts'
 import { drain, TRANSPORTS, take } from '../support/gateway.ts'
-import { sideBySide } from '../support/side-by-side.ts'
+import { runConcurrently } from '../support/run-concurrently.ts'
 import { until } from '../support/until.ts'
 import {
-  FINAL,
+  FINAL_STATUSES,
   isSubmit,
-  open as openWorld,
-  refuses,
-  FIELDS as WORLD_FIELDS,
+  openWorld,
+  refusal,
+  PREDICTION_FIELDS as WORLD_FIELDS,
   type WorldOptions,
 } from '../support/world.ts'
 
@@ -43,8 +43,8 @@ const FEED = `subscription ($after: String) {
 async function open(options: WorldOptions = {}) {
   const world = await openWorld({ ...options, fields: FIELDS })
   return Object.assign(world, {
-    cancel: (id: string, as?: string) => world.ask(CANCEL, { id }, as),
-    retry: (input: object, as?: string) => world.ask(RETRY, input, as),
+    cancel: (id: string, as?: string) => world.mutate(CANCEL, { id }, as),
+    retry: (input: object, as?: string) => world.mutate(RETRY, input, as),
   })
 }
 
@@ -52,7 +52,7 @@ describe('cancelPrediction', () => {
   test('of one that waits cancels it for good: it costs nothing and is never sent', async () => {
     await using world = await open({ env: { UPSTREAM_CONCURRENCY: '1' } })
     const running = await world.submit('running sim:seconds=60')
-    await world.reached(running.id, 'CREATED', 'PROCESSING')
+    await world.untilStatus(running.id, 'CREATED', 'PROCESSING')
     const [gone, next] = [await world.submit('gone sim:seconds=0'), await world.submit('next sim:seconds=0')]
     expect((await world.read(next.id)).queuePosition).toBe(2)
     const answer = await world.cancel(gone.id)
@@ -74,32 +74,32 @@ describe('cancelPrediction', () => {
     expect(await world.read(gone.id)).toEqual(answer.prediction)
     expect((await world.read(next.id)).queuePosition).toBe(1)
     world.gateway.simulator?.advance(61 * SECOND)
-    await world.reached(next.id, 'COMPLETED')
-    await world.looked()
-    expect(world.posts()).toEqual([running.prompt, next.prompt])
+    await world.untilStatus(next.id, 'COMPLETED')
+    await world.untilSubmitterClaimed()
+    expect(world.submittedPrompts()).toEqual([running.prompt, next.prompt])
     expect(await world.read(gone.id)).toEqual(answer.prediction)
   })
 
   test('of one that waits behind a pause is never sent when that ends', async () => {
-    let trouble = true
-    await using world = await open({ fault: () => (trouble ? refuses(401) : null) })
-    const refused = await world.submit('refused sim:seconds=0')
-    await world.paused()
+    let isFailing = true
+    await using world = await open({ fault: () => (isFailing ? refusal(401) : null) })
+    const rejected = await world.submit('refused sim:seconds=0')
+    await world.untilCircuitOpen()
     const other = await world.submit('other sim:seconds=0')
-    expect(await world.cancel(refused.id)).toMatchObject({
+    expect(await world.cancel(rejected.id)).toMatchObject({
       mayStillBeCharged: false,
       prediction: { status: 'CANCELED', cost: { amount: 0 } },
     })
-    trouble = false
-    world.leap(MINUTE + SECOND)
-    await world.reached(other.id, 'COMPLETED')
-    await world.looked()
-    expect(world.posts()).toEqual([refused.prompt, other.prompt])
-    expect(await world.read(refused.id)).toMatchObject({ status: 'CANCELED', cost: { amount: 0 } })
+    isFailing = false
+    world.advanceClock(MINUTE + SECOND)
+    await world.untilStatus(other.id, 'COMPLETED')
+    await world.untilSubmitterClaimed()
+    expect(world.submittedPrompts()).toEqual([rejected.prompt, other.prompt])
+    expect(await world.read(rejected.id)).toMatchObject({ status: 'CANCELED', cost: { amount: 0 } })
   })
 
   test('of one whose POST is under way says that it may still be charged, whatever becomes of that', () =>
-    sideBySide<[what: string, fault: Fault, submission: string, upstream: boolean]>(
+    runConcurrently<[what: string, fault: Fault, submission: string, upstream: boolean]>(
       [
         ['upstream never got', { stall: 'before' }, 'unknown', false],
         ['upstream has taken', { stall: 'after' }, 'accepted', true],
@@ -111,7 +111,7 @@ describe('cancelPrediction', () => {
           fault: call => (isSubmit(call) && stalls ? fault : null),
         })
         const { id, prompt } = await world.submit('begun sim:seconds=0')
-        await until(() => world.posts().length === 1)
+        await until(() => world.submittedPrompts().length === 1)
         const answer = await world.cancel(id)
         expect(answer).toMatchObject({
           __typename: 'CancelPredictionPayload',
@@ -121,58 +121,58 @@ describe('cancelPrediction', () => {
         stalls = false
         // Where its search ends, it is found or it is not; its app has been told its end.
         await until(() => {
-          world.leap(SECOND)
-          const { submission: reached, following } = world.row(prompt)
-          return reached === submission && (!isTaken || following === null)
+          world.advanceClock(SECOND)
+          const { submission: storedSubmission, tracking } = world.row(prompt)
+          return storedSubmission === submission && (!isTaken || tracking === null)
         })
         const other = await world.submit('other sim:seconds=0')
-        await world.reached(other.id, 'COMPLETED')
+        await world.untilStatus(other.id, 'COMPLETED')
         expect(await world.read(id)).toEqual({
           ...answer.prediction,
           upstreamId: isTaken ? expect.any(String) : null,
           submittedAt: isTaken ? expect.any(String) : null,
         })
-        expect(world.posts()).toEqual([prompt, other.prompt])
+        expect(world.submittedPrompts()).toEqual([prompt, other.prompt])
       },
     ))
 
   test('stays CANCELED before whatever answer to its POST comes after, and it is not sent again', () =>
-    sideBySide<[what: string, fault: Fault | null, cost: number]>(
+    runConcurrently<[what: string, fault: Fault | null, cost: number]>(
       [
         ['accepts it', null, 0.8],
-        ['refuses its input', refuses(400), 0],
-        ['refuses the account', refuses(402), 0],
-        ['wants fewer', refuses(429), 0],
-        ['says nothing that could be read', refuses(500), 0.8],
+        ['refuses its input', refusal(400), 0],
+        ['refuses the account', refusal(402), 0],
+        ['wants fewer', refusal(429), 0],
+        ['says nothing that could be read', refusal(500), 0.8],
       ],
       async ([_, fault, cost]) => {
-        let trouble = true
-        await using world = await open({ fault: call => (isSubmit(call) && trouble ? fault : null) })
+        let isFailing = true
+        await using world = await open({ fault: call => (isSubmit(call) && isFailing ? fault : null) })
         const { store } = world
         const { change } = store
-        let letGo = () => {}
+        let release = () => {}
         const gate = new Promise<void>(resolve => {
-          letGo = resolve
+          release = resolve
         })
         // The answer is in hand and held up on its way to the row.
         store.change = async (...args) => {
-          if (args[3] !== undefined && world.posts().length === 1) await gate
+          if (args[3] !== undefined && world.submittedPrompts().length === 1) await gate
           return change(...args)
         }
         const { data } = await world.harness.query('{ feedCursor }', {}, world.key)
         const { id, prompt } = await world.submit('begun sim:seconds=0')
-        await until(() => world.posts().length === 1)
+        await until(() => world.submittedPrompts().length === 1)
         expect(await world.cancel(id)).toMatchObject({
           mayStillBeCharged: true,
           prediction: { status: 'CANCELED', cost: { amount: 0.8 } },
         })
-        letGo()
+        release()
         await until(() => world.row(prompt).submission !== 'begun')
         store.change = change
-        trouble = false
-        world.leap(MINUTE + SECOND)
+        isFailing = false
+        world.advanceClock(MINUTE + SECOND)
         const other = await world.submit('other sim:seconds=0')
-        await world.reached(other.id, 'COMPLETED')
+        await world.untilStatus(other.id, 'COMPLETED')
         expect(await world.read(id)).toMatchObject({
           status: 'CANCELED',
           error: null,
@@ -180,18 +180,18 @@ describe('cancelPrediction', () => {
           queuePosition: null,
           cost: { amount: cost },
         })
-        expect(world.posts()).toEqual([prompt, other.prompt])
+        expect(world.submittedPrompts()).toEqual([prompt, other.prompt])
 
         // One end; and where nothing was charged after all, a word of that.
         const feed = world.harness.subscribe('SSE', FEED, { after: data.feedCursor }, world.key)
-        const told = []
+        const statuses = []
         for (let last = ''; last !== 'COMPLETED'; ) {
           const { previousStatus, prediction } = (await take(feed, 1))[0]!.data.predictionFeed
           if (prediction.id !== id) last = prediction.status
           else if (prediction.status !== 'QUEUED')
-            told.push([previousStatus, prediction.status, prediction.cost.amount])
+            statuses.push([previousStatus, prediction.status, prediction.cost.amount])
         }
-        expect(told).toEqual([
+        expect(statuses).toEqual([
           ['QUEUED', 'CANCELED', 0.8],
           ...(cost === 0 ? [['CANCELED', 'CANCELED', 0]] : []),
         ])
@@ -200,7 +200,7 @@ describe('cancelPrediction', () => {
     ))
 
   test('of one that upstream has keeps its cost and its place until that has ended, however that may be, and stays CANCELED', () =>
-    sideBySide<[end: string, words: string]>(
+    runConcurrently<[end: string, words: string]>(
       [
         ['completes', ''],
         ['fails', 'sim:fail=1200'],
@@ -211,11 +211,11 @@ describe('cancelPrediction', () => {
       async ([end, words]) => {
         await using world = await open({ env: { UPSTREAM_CONCURRENCY: '1' } })
         const { id, prompt } = await world.submit(`first sim:seconds=60 ${words}`)
-        await world.reached(id, 'CREATED')
+        await world.untilStatus(id, 'CREATED')
         const next = await world.submit('next sim:seconds=0')
         if (end === 'completes') {
           world.gateway.simulator?.advance(20 * SECOND)
-          await world.reached(id, 'PROCESSING')
+          await world.untilStatus(id, 'PROCESSING')
         }
         const { data } = await world.harness.query('{ feedCursor }', {}, world.key)
         const answer = await world.cancel(id)
@@ -229,37 +229,37 @@ describe('cancelPrediction', () => {
             finishedAt: expect.any(String),
           },
         })
-        const before = world.looks().length
-        await until(() => world.looks().length >= before + 2)
-        await world.looked()
-        expect(world.posts()).toEqual([prompt])
+        const before = world.polls().length
+        await until(() => world.polls().length >= before + 2)
+        await world.untilSubmitterClaimed()
+        expect(world.submittedPrompts()).toEqual([prompt])
         expect(await world.read(next.id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
 
         world.gateway.simulator?.advance(61 * SECOND)
-        await world.reached(next.id, 'COMPLETED')
-        expect(world.posts()).toEqual([prompt, next.prompt])
+        await world.untilStatus(next.id, 'COMPLETED')
+        expect(world.submittedPrompts()).toEqual([prompt, next.prompt])
         expect(await world.read(id)).toEqual(answer.prediction)
-        expect(world.row(prompt).following).toBeNull()
+        expect(world.row(prompt).tracking).toBeNull()
 
         // The feed tells the one end, once, and nothing of it after.
         const feed = world.harness.subscribe('SSE', FEED, { after: data.feedCursor }, world.key)
-        const told = []
+        const events = []
         for (let last = ''; last !== 'COMPLETED'; ) {
           const item = (await take(feed, 1))[0]?.data.predictionFeed
-          if (item.prediction?.id === id) told.push([item.previousStatus, item.prediction.status])
+          if (item.prediction?.id === id) events.push([item.previousStatus, item.prediction.status])
           else last = item.prediction?.status
         }
-        expect(told).toEqual([[end === 'completes' ? 'PROCESSING' : 'CREATED', 'CANCELED']])
+        expect(events).toEqual([[end === 'completes' ? 'PROCESSING' : 'CREATED', 'CANCELED']])
         await feed.return?.()
       },
     ))
 
   test('of one that has ended is AlreadyFinishedError with the prediction, and changes nothing', async () => {
     await using world = await open()
-    const scope = wholeOf((await world.store.appNamed('test'))!.id)
-    const told = (id: string) =>
+    const scope = fullScope((await world.store.findAppByName('test'))!.id)
+    const eventCount = (id: string) =>
       world.store
-        .eventsAfter({ scope, after: 0, limit: 100, predictionId: decodeId(id).id })
+        .eventsAfter({ scope, afterSeq: 0, limit: 100, predictionId: decodeId(id).id })
         .then(({ events }) => events)
     const jobs: [id: string, status: string][] = []
     for (const [words, status] of [
@@ -271,9 +271,9 @@ describe('cancelPrediction', () => {
       jobs.push([id, status!])
     }
     for (const [id, status] of jobs) {
-      const ended = await world.reached(id, ...FINAL)
+      const ended = await world.untilStatus(id, ...FINAL_STATUSES)
       expect(ended.status).toBe(status)
-      const before = await told(id)
+      const before = await eventCount(id)
       expect(await world.cancel(id)).toMatchObject({
         __typename: 'AlreadyFinishedError',
         code: 'ALREADY_FINISHED',
@@ -281,15 +281,15 @@ describe('cancelPrediction', () => {
         prediction: ended,
       })
       expect(await world.read(id)).toEqual(ended)
-      expect(await told(id)).toEqual(before)
+      expect(await eventCount(id)).toEqual(before)
     }
   })
 
   test('twice is AlreadyFinishedError, twenty times at once is one cancel', async () => {
     await using world = await open()
     const { id } = await world.submit('x sim:seconds=60')
-    await world.reached(id, 'CREATED')
-    const { head } = await world.store.eventBounds()
+    await world.untilStatus(id, 'CREATED')
+    const { head } = await world.store.eventRange()
     const answers = await Promise.all(Array.from({ length: 20 }, () => world.cancel(id)))
     const kinds = answers.map(answer => answer.__typename).sort()
     expect(kinds).toEqual([...Array(19).fill('AlreadyFinishedError'), 'CancelPredictionPayload'])
@@ -298,22 +298,22 @@ describe('cancelPrediction', () => {
       code: 'ALREADY_FINISHED',
       prediction: { status: 'CANCELED' },
     })
-    expect((await world.store.eventBounds()).head).toBe(head + 1)
+    expect((await world.store.eventRange()).head).toBe(head + 1)
   })
 })
 
 describe.each(['cancelPrediction', 'retryPrediction'] as const)('%s', name => {
   test("of an unknown id, another app's and garbage is the same NotFoundError, and changes nothing", async () => {
     await using world = await open()
-    const other = await world.otherApp()
+    const other = await world.otherAppKey()
     const theirs = [
       await world.submit('failed sim:seconds=0 sim:fail=1200', other),
       await world.submit('running sim:seconds=60', other),
     ]
-    await until(() => world.posts().length === 2)
+    await until(() => world.submittedPrompts().length === 2)
     const { data } = await world.harness.query('{ viewer { id } }', {}, world.key)
     const { head } = await until(async () => {
-      const bounds = await world.store.eventBounds()
+      const bounds = await world.store.eventRange()
       // Queued, created, failed; queued, created.
       return bounds.head >= 5 && bounds
     })
@@ -325,8 +325,8 @@ describe.each(['cancelPrediction', 'retryPrediction'] as const)('%s', name => {
         message: 'There is nothing of that id here.',
         retryable: false,
       })
-    expect((await world.store.eventBounds()).head).toBe(head)
-    expect(world.posts()).toHaveLength(2)
+    expect((await world.store.eventRange()).head).toBe(head)
+    expect(world.submittedPrompts()).toHaveLength(2)
   })
 })
 
@@ -338,7 +338,7 @@ test.each(TRANSPORTS)(
     const feed = harness.subscribe(transport, FEED, {}, key)
     await take(feed, 1)
     const { id, prompt } = await world.submit('x sim:seconds=60')
-    await world.reached(id, 'CREATED')
+    await world.untilStatus(id, 'CREATED')
     const watcher = harness.subscribe(transport, UPDATED, { id }, key)
     const [present] = await take(watcher, 1)
     expect(present?.data.predictionUpdated.status).toBe('CREATED')
@@ -352,21 +352,21 @@ test.each(TRANSPORTS)(
     ])
 
     world.gateway.simulator?.advance(61 * SECOND)
-    await until(() => world.row(prompt).following === null)
+    await until(() => world.row(prompt).tracking === null)
     const sentinel = await world.submit('y sim:seconds=0')
-    const told: string[] = []
+    const statuses: string[] = []
     for (let last = ''; last !== 'COMPLETED'; ) {
       const { prediction } = (await take(feed, 1))[0]!.data.predictionFeed
       if (prediction.id === sentinel.id) last = prediction.status
-      else told.push(prediction.status)
+      else statuses.push(prediction.status)
     }
-    expect(told).toEqual(['QUEUED', 'CREATED', 'CANCELED'])
+    expect(statuses).toEqual(['QUEUED', 'CREATED', 'CANCELED'])
     await feed.return?.()
   },
 )
 
 describe('retryPrediction', () => {
-  const ASKED = {
+  const RETRIED_INPUT = {
     model: 'WAN_2_2_I2V_PLUS_480P',
     negativePrompt: 'blur',
     enablePromptExpansion: true,
@@ -381,14 +381,14 @@ describe('retryPrediction', () => {
       await using world = await open({ env: { UPSTREAM_CONCURRENCY: '1' } })
       const waits = how.includes('waited')
       const blocker = waits ? await world.submit('blocker sim:seconds=60') : null
-      if (blocker) await world.reached(blocker.id, 'CREATED', 'PROCESSING')
+      if (blocker) await world.untilStatus(blocker.id, 'CREATED', 'PROCESSING')
       const words = how === 'FAILED' ? 'sim:seconds=0 sim:fail=1403' : 'sim:seconds=60'
-      const { id, prompt } = await world.submit(`old ${words}`, undefined, ASKED)
+      const { id, prompt } = await world.submit(`old ${words}`, undefined, RETRIED_INPUT)
       if (how !== 'FAILED') {
-        await world.reached(id, waits ? 'QUEUED' : 'CREATED')
+        await world.untilStatus(id, waits ? 'QUEUED' : 'CREATED')
         await world.cancel(id)
       }
-      const old = await world.reached(id, 'FAILED', 'CANCELED')
+      const old = await world.untilStatus(id, 'FAILED', 'CANCELED')
 
       const { price } = MODELS.WAN_2_2_I2V_PLUS_480P
       Object.assign(MODELS.WAN_2_2_I2V_PLUS_480P, { price: 250_000 })
@@ -402,10 +402,10 @@ describe('retryPrediction', () => {
         __typename: 'RetryPredictionPayload',
         prediction: {
           status: 'QUEUED',
-          model: ASKED.model,
+          model: RETRIED_INPUT.model,
           input: old.input,
-          tags: ASKED.tags,
-          metadata: ASKED.metadata,
+          tags: RETRIED_INPUT.tags,
+          metadata: RETRIED_INPUT.metadata,
           cost: { amount: 0.25 },
           error: null,
           outputs: [],
@@ -424,32 +424,32 @@ describe('retryPrediction', () => {
       })
       expect([id, UNKNOWN]).not.toContain(again.id)
       world.gateway.simulator?.advance(61 * SECOND)
-      world.leap(SECOND)
-      if (how === 'FAILED') await world.reached(again.id, 'FAILED')
-      else await world.reached(again.id, 'CREATED', 'PROCESSING')
+      world.advanceClock(SECOND)
+      if (how === 'FAILED') await world.untilStatus(again.id, 'FAILED')
+      else await world.untilStatus(again.id, 'CREATED', 'PROCESSING')
       // The old one stays as it was, and is nobody's retry.
       expect(await world.read(id)).toEqual(old)
       expect(old.retryOf).toBeNull()
-      expect(world.posts().filter(sent => sent === prompt)).toHaveLength(waits ? 1 : 2)
+      expect(world.submittedPrompts().filter(sent => sent === prompt)).toHaveLength(waits ? 1 : 2)
     },
   )
 
   test('of a retry is linked to that retry, and each retry without a key is another prediction', async () => {
     await using world = await open()
     const { id } = await world.submit('x sim:seconds=0 sim:fail=1200')
-    await world.reached(id, 'FAILED')
+    await world.untilStatus(id, 'FAILED')
     const first = (await world.retry({ id })).prediction
     const second = (await world.retry({ id, idempotencyKey: null })).prediction
     expect(new Set([id, first.id, second.id]).size).toBe(3)
-    await world.reached(first.id, 'FAILED')
+    await world.untilStatus(first.id, 'FAILED')
     expect((await world.retry({ id: first.id })).prediction.retryOf.id).toBe(first.id)
   })
 
   test('of one that waits, is under way or is COMPLETED is InvalidInputError at the id', async () => {
     await using world = await open({ env: { UPSTREAM_CONCURRENCY: '1' } })
-    const refused = async (id: string, status: string) => {
+    const expectRejected = async (id: string, status: string) => {
       expect((await world.read(id)).status).toBe(status)
-      const { head } = await world.store.eventBounds()
+      const { head } = await world.store.eventRange()
       const answer = await world.retry({ id, idempotencyKey: `k ${status}` })
       expect(answer).toMatchObject({
         __typename: 'InvalidInputError',
@@ -457,19 +457,19 @@ describe('retryPrediction', () => {
         retryable: false,
         issues: [{ path: ['input', 'id'], message: expect.stringContaining(status) }],
       })
-      expect((await world.store.eventBounds()).head).toBe(head)
+      expect((await world.store.eventRange()).head).toBe(head)
     }
     const { id } = await world.submit('first sim:seconds=60')
-    await world.reached(id, 'CREATED')
-    await refused(id, 'CREATED')
+    await world.untilStatus(id, 'CREATED')
+    await expectRejected(id, 'CREATED')
     const waiting = await world.submit('waiting sim:seconds=60')
-    await refused(waiting.id, 'QUEUED')
+    await expectRejected(waiting.id, 'QUEUED')
     world.gateway.simulator?.advance(20 * SECOND)
-    await world.reached(id, 'PROCESSING')
-    await refused(id, 'PROCESSING')
+    await world.untilStatus(id, 'PROCESSING')
+    await expectRejected(id, 'PROCESSING')
     world.gateway.simulator?.advance(60 * SECOND)
-    await world.reached(id, 'COMPLETED')
-    await refused(id, 'COMPLETED')
+    await world.untilStatus(id, 'COMPLETED')
+    await expectRejected(id, 'COMPLETED')
     // A refusal took no key.
     await world.cancel(waiting.id)
     const answer = await world.retry({ id: waiting.id, idempotencyKey: 'k QUEUED' })
@@ -479,14 +479,14 @@ describe('retryPrediction', () => {
   test('with a key that is empty, too long or half a character is InvalidInputError at the key', async () => {
     await using world = await open()
     const { id } = await world.submit('x sim:seconds=0 sim:fail=1200')
-    await world.reached(id, 'FAILED')
-    const { head } = await world.store.eventBounds()
+    await world.untilStatus(id, 'FAILED')
+    const { head } = await world.store.eventRange()
     for (const idempotencyKey of ['', 'k'.repeat(256), 'k\ud83d'])
       expect(await world.retry({ id, idempotencyKey })).toMatchObject({
         __typename: 'InvalidInputError',
         issues: [{ path: ['input', 'idempotencyKey'], message: expect.any(String) }],
       })
-    expect((await world.store.eventBounds()).head).toBe(head)
+    expect((await world.store.eventRange()).head).toBe(head)
     const answer = await world.retry({ id, idempotencyKey: 'k'.repeat(255) })
     expect(answer.__typename).toBe('RetryPredictionPayload')
   })

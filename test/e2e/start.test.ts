@@ -2,19 +2,19 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import { residentOf } from '../bench/start/resident.ts'
+import { readResidentBytes } from '../bench/start/resident-memory.ts'
 import { emptyFolder, run } from '../support/process.ts'
 
 const ACCOUNT = { WAVESPEED_API_KEY: 'k', WAVESPEED_BASE_URL: 'http://127.0.0.1:9' }
 
 /** The files of the scripts that a gateway has loaded when it says that it listens. */
-async function loaded(env: Record<string, string>): Promise<string[]> {
+async function loadedFiles(env: Record<string, string>): Promise<string[]> {
   await using folder = await emptyFolder()
   const coverage = join(folder.path, 'coverage')
   await using gateway = run('start.js', folder.path, { PORT: '0', NODE_V8_COVERAGE: coverage, ...env })
-  await gateway.printed(/Health/)
+  await gateway.untilPrinted(/Health/)
   gateway.child.kill('SIGTERM')
-  await gateway.ended()
+  await gateway.untilEnded()
   const files = (await readdir(coverage)).filter(name => name.startsWith('coverage-'))
   const reports = await Promise.all(files.map(name => readFile(join(coverage, name), 'utf8')))
   return reports
@@ -37,14 +37,14 @@ const SIMULATOR = /^(src\/simulator|node_modules\/send)\//
 
 describe('a start loads only what is used', () => {
   test('with an account', async () => {
-    const files = await loaded(ACCOUNT)
+    const files = await loadedFiles(ACCOUNT)
     expect(files).toContain('src/gateway/gateway.ts')
     expect(files).toContain('node_modules/undici/lib/dispatcher/agent.js')
     expect(files.filter(file => [...UNUSED, SIMULATOR].some(pattern => pattern.test(file)))).toEqual([])
   })
 
   test('on the simulator', async () => {
-    const files = await loaded({})
+    const files = await loadedFiles({})
     expect(files).toContain('src/simulator/simulator.ts')
     expect(files.filter(file => UNUSED.some(pattern => pattern.test(file)))).toEqual([])
   })
@@ -53,6 +53,6 @@ describe('a start loads only what is used', () => {
 test('a gateway that was asked nothing keeps less than 200 MB', async () => {
   await using folder = await emptyFolder()
   await using gateway = run('start.js', folder.path, { PORT: '0', ...ACCOUNT })
-  await gateway.printed(/Health/)
-  expect(await residentOf(gateway.child.pid!)).toBeLessThan(200_000_000)
+  await gateway.untilPrinted(/Health/)
+  expect(await readResidentBytes(gateway.child.pid!)).toBeLessThan(200_000_000)
 })

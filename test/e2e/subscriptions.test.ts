@@ -117,7 +117,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
   })
 
   test('a watcher to whom nothing is told is told how far the log was read', async () => {
-    await using harness = await startGateway({ overrides: { quietMs: 300 } })
+    await using harness = await startGateway({ overrides: { cursorRefreshMs: 300 } })
     const feed = harness.subscribe(transport, FEED, { filter: { tags: ['nobody has it'] } })
     const [first] = await take(feed, 1)
     await submit(harness)
@@ -192,7 +192,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
 
   test('a feed that can’t begin says so, masked, and it is logged once', async () => {
     await using harness = await startGateway()
-    harness.gateway.store.eventBounds = async () => {
+    harness.gateway.store.eventRange = async () => {
       throw new Error('the secret cause')
     }
     const end = await drain(harness.subscribe(transport, FEED)).then(
@@ -209,13 +209,13 @@ describe.each(TRANSPORTS)('over %s', transport => {
     const feed = harness.subscribe(transport, FEED)
     await take(feed, 1)
     const { store } = harness.gateway
-    const { logAfter } = store
-    store.logAfter = async () => {
+    const { allEventsAfter } = store
+    store.allEventsAfter = async () => {
       throw new Error('the disk is away')
     }
     const id = await submit(harness)
     await until(() => harness.log.find(line => String(line.fields.err).includes('the disk is away')))
-    store.logAfter = logAfter
+    store.allEventsAfter = allEventsAfter
     const items = await takeFinal(feed, 1)
     expect(items.map(item => item.prediction.id)).toEqual(items.map(() => id))
     expect(items[0].prediction.status).toBe('QUEUED')

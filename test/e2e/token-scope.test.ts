@@ -3,36 +3,36 @@
  * by selections made from the schema, and a new root field fails here until it has its own place in the walk.
  */
 import { describe, expect, test } from 'vitest'
-import { wholeOf } from '../../src/domain/access-scope.ts'
+import { fullScope } from '../../src/domain/access-scope.ts'
 import type { Prediction } from '../../src/domain/prediction.ts'
 import { encodeId } from '../../src/graphql/global-id.ts'
-import { placeCursor } from '../../src/graphql/pagination.ts'
+import { encodeListCursor } from '../../src/graphql/pagination.ts'
 import { schema } from '../../src/graphql/schema.ts'
 import { drain, type Harness, type Stream, startGateway, TRANSPORTS, take } from '../support/gateway.ts'
 import { selectionOf } from '../support/selection.ts'
-import { add, MINUTE, newApp, PRICE, T } from '../support/store.ts'
-import { mint, STILL } from '../support/token.ts'
+import { addPrediction, MINUTE, newApp, PRICE, T } from '../support/store.ts'
+import { mintToken, REJECT_SUBMITS } from '../support/token.ts'
 import { until } from '../support/until.ts'
 
 const UNKNOWN = encodeId('Prediction', '018f0000-0000-7000-8000-000000000000')
-const P = selectionOf('Prediction')
+const PREDICTION_SELECTION = selectionOf('Prediction')
 const FEED = `subscription ($after: String, $filter: PredictionFilter) {
   predictionFeed(after: $after, filter: $filter) { ${selectionOf('PredictionFeedItem')} } }`
-const UPDATED = `subscription ($id: ID!) { predictionUpdated(id: $id) { ${P} } }`
+const UPDATED = `subscription ($id: ID!) { predictionUpdated(id: $id) { ${PREDICTION_SELECTION} } }`
 
-interface Token {
+interface TestToken {
   name: string
   bearer: string
   /** What it must see, said by nothing of the gateway's. */
-  sees: Set<string>
+  visibleNames: Set<string>
 }
 
 /** Of the test that runs. Name of a prediction, which is in its prompt and its metadata → it. */
 const rows = new Map<string, Prediction>()
-let tokens: Token[] = []
+let tokens: TestToken[] = []
 let harness: Harness
 /** Before all of them. */
-let start: string
+let startCursor: string
 /** In the queue, by what the app's own key reads. */
 const positions = new Map<string, number>()
 
@@ -54,10 +54,10 @@ async function open(): Promise<AsyncDisposable> {
   tokens = []
   harness = await startGateway({
     env: { MAX_QUERY_COST: '1000000' },
-    overrides: { ...STILL, now: () => T + MINUTE },
+    overrides: { ...REJECT_SUBMITS, now: () => T + MINUTE },
   })
   const { store } = harness.gateway
-  const app = (await store.appNamed('test'))!.id
+  const app = (await store.findAppByName('test'))!.id
   const other = await newApp(store)
   const make = async (name: string, tags: string[], retryOf?: string, appId = app) => {
     const input = {
@@ -71,31 +71,33 @@ async function open(): Promise<AsyncDisposable> {
     const of = retryOf === undefined ? null : rows.get(retryOf)!.id
     rows.set(
       name,
-      await add(store, appId, T + rows.size, { input, tags, metadata: `<${name}>`, retryOf: of }),
+      await addPrediction(store, appId, T + rows.size, { input, tags, metadata: `<${name}>`, retryOf: of }),
     )
   }
-  start = (await harness.query('{ feedCursor }')).data.feedCursor
+  startCursor = (await harness.query('{ feedCursor }')).data.feedCursor
   for (const [name, tags, retryOf] of TAGS) await make(name, tags, retryOf)
   await make('theirs', ['a', 'b', 'c'], undefined, other)
   // What was on its way when the first was refused comes back.
-  await until(async () => (await store.paused()) !== null && (await store.tally()).begun === 0)
+  await until(
+    async () => (await store.submitCircuit()) !== null && (await store.countByState()).submitting === 0,
+  )
 
   const names = TAGS.map(([name]) => name)
   const tagged = (...some: string[]) =>
     TAGS.filter(([, tags]) => tags.some(tag => some.includes(tag))).map(([name]) => name)
-  const give = async (name: string, sees: string[], input: object) =>
-    void tokens.push({ name, sees: new Set(sees), bearer: await mint(harness, input) })
-  await give('[a]', tagged('a'), { tags: ['a'] })
-  await give('[b]', tagged('b'), { tags: ['b'] })
-  await give('[a, b]', tagged('a', 'b'), { tags: ['a', 'b'] })
-  await give('ids', ['none', 'c'], { predictionIds: [idOf('none'), idOf('c'), idOf('theirs'), UNKNOWN] })
-  await give('tags and ids', [...tagged('a'), 'c'], {
+  const addToken = async (name: string, visibleNames: string[], input: object) =>
+    void tokens.push({ name, visibleNames: new Set(visibleNames), bearer: await mintToken(harness, input) })
+  await addToken('[a]', tagged('a'), { tags: ['a'] })
+  await addToken('[b]', tagged('b'), { tags: ['b'] })
+  await addToken('[a, b]', tagged('a', 'b'), { tags: ['a', 'b'] })
+  await addToken('ids', ['none', 'c'], { predictionIds: [idOf('none'), idOf('c'), idOf('theirs'), UNKNOWN] })
+  await addToken('tags and ids', [...tagged('a'), 'c'], {
     tags: ['a'],
     predictionIds: [idOf('c'), idOf('theirs')],
   })
-  await give('nothing', [], { predictionIds: [UNKNOWN] })
-  await give('everything', names, {})
-  tokens.push({ name: 'the key', sees: new Set(names), bearer: harness.key })
+  await addToken('nothing', [], { predictionIds: [UNKNOWN] })
+  await addToken('everything', names, {})
+  tokens.push({ name: 'the key', visibleNames: new Set(names), bearer: harness.key })
   const { data } = await harness.query(
     'query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Prediction { queuePosition } } }',
     {
@@ -108,35 +110,35 @@ async function open(): Promise<AsyncDisposable> {
 }
 
 /** The predictions that anything of is in an answer. */
-function told(answer: unknown): Set<string> {
+function namesIn(answer: unknown): Set<string> {
   const text = JSON.stringify(answer)
   const found = new Set<string>()
   for (const [name, { id }] of rows)
-    if ([`<${name}>`, id, encodeId('Prediction', id)].some(sign => text.includes(sign))) found.add(name)
+    if ([`<${name}>`, id, encodeId('Prediction', id)].some(marker => text.includes(marker))) found.add(name)
   return found
 }
 
-const ask = async (document: string, variables: object, { bearer }: Token) => {
+const ask = async (document: string, variables: object, { bearer }: TestToken) => {
   const { data, errors } = await harness.query(document, variables, bearer)
   expect(errors).toBeUndefined()
   return data
 }
-const each = <Value>(record: (name: string) => Value) => [...rows.keys()].map(name => record(name))
+const forEachName = <Value>(record: (name: string) => Value) => [...rows.keys()].map(name => record(name))
 const sorted = (names: Iterable<string>) => [...names].sort()
 const listOf = (
   selection: string,
 ) => `query ($first: Int, $after: String, $last: Int, $before: String, $filter: PredictionFilter) {
   predictions(first: $first, after: $after, last: $last, before: $before, filter: $filter) {
     edges { cursor node { ${selection} } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }`
-const LIST = listOf(P)
+const LIST = listOf(PREDICTION_SELECTION)
 const PAGE = listOf('metadata')
 interface Listed {
   edges: { node: { metadata: string } }[]
   pageInfo: { hasNextPage: boolean; hasPreviousPage: boolean; startCursor: string; endCursor: string }
 }
-const page = async (variables: object, token: Token): Promise<Listed> =>
+const page = async (variables: object, token: TestToken): Promise<Listed> =>
   (await ask(PAGE, variables, token)).predictions
-const namesIn = ({ edges }: Listed) => edges.map(({ node }) => nameOf(node))
+const listedNames = ({ edges }: Listed) => edges.map(({ node }) => nameOf(node))
 
 /** Filter → what it lets through, by name. */
 const FILTERS = () =>
@@ -145,7 +147,7 @@ const FILTERS = () =>
     [{ tags: ['a'] }, (name: string) => rows.get(name)!.tags.includes('a')],
     [{ tags: ['b', 'c'] }, (name: string) => rows.get(name)!.tags.some(tag => 'bc'.includes(tag))],
     [{ tags: [] }, () => false],
-    [{ ids: each(idOf) }, () => true],
+    [{ ids: forEachName(idOf) }, () => true],
     [{ ids: [idOf('b'), idOf('c'), UNKNOWN] }, (name: string) => ['b', 'c'].includes(name)],
     [{ statuses: ['QUEUED', 'CANCELED'] }, () => true],
     [{ statuses: ['FAILED'] }, () => false],
@@ -161,11 +163,11 @@ const newestFirst = (names: Iterable<string>) =>
   [...names].sort((x, y) => rows.get(y)!.createdAt - rows.get(x)!.createdAt)
 
 /** A root field → what a token is told by it, asked in every way there is; what it may tell is judged here. */
-const QUERIES: Record<string, (token: Token) => Promise<void>> = {
+const QUERIES: Record<string, (token: TestToken) => Promise<void>> = {
   async node(token) {
     for (const name of rows.keys()) {
       const { node } = await ask(
-        `query ($id: ID!) { node(id: $id) { ... on Prediction { ${P} } } }`,
+        `query ($id: ID!) { node(id: $id) { ... on Prediction { ${PREDICTION_SELECTION} } } }`,
         { id: idOf(name) },
         token,
       )
@@ -175,8 +177,8 @@ const QUERIES: Record<string, (token: Token) => Promise<void>> = {
 
   async nodes(token) {
     const { nodes } = await ask(
-      `query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Prediction { ${P} } } }`,
-      { ids: each(idOf) },
+      `query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Prediction { ${PREDICTION_SELECTION} } } }`,
+      { ids: forEachName(idOf) },
       token,
     )
     for (const [i, name] of [...rows.keys()].entries()) expectOnly(name, nodes[i], token)
@@ -185,7 +187,7 @@ const QUERIES: Record<string, (token: Token) => Promise<void>> = {
   async prediction(token) {
     for (const name of rows.keys()) {
       const { prediction } = await ask(
-        `query ($id: ID!) { prediction(id: $id) { ${P} } }`,
+        `query ($id: ID!) { prediction(id: $id) { ${PREDICTION_SELECTION} } }`,
         { id: idOf(name) },
         token,
       )
@@ -195,18 +197,18 @@ const QUERIES: Record<string, (token: Token) => Promise<void>> = {
 
   async predictions(token) {
     for (const [i, [filter, passes]] of FILTERS().entries()) {
-      const expected = newestFirst(token.sees).filter(passes)
-      const whole = await ask(LIST, { first: 100, filter }, token)
-      const names = whole.predictions.edges.map(({ node }: { node: object }) => nameOf(node))
+      const expected = newestFirst(token.visibleNames).filter(passes)
+      const full = await ask(LIST, { first: 100, filter }, token)
+      const names = full.predictions.edges.map(({ node }: { node: object }) => nameOf(node))
       expect([filter, names]).toEqual([filter, expected])
-      expect(whole.predictions.pageInfo).toMatchObject({ hasNextPage: false, hasPreviousPage: false })
-      expectNothingElse(whole, token)
+      expect(full.predictions.pageInfo).toMatchObject({ hasNextPage: false, hasPreviousPage: false })
+      expectNothingElse(full, token)
       // Without a filter, and with one.
       for (const size of i < 2 ? [2] : []) {
         const forward: string[] = []
         for (let at: Listed | null = null; at?.pageInfo.hasNextPage !== false; ) {
           at = await page({ first: size, after: at?.pageInfo.endCursor, filter }, token)
-          forward.push(...namesIn(at))
+          forward.push(...listedNames(at))
           // What is out of it is not even counted.
           expect(at.pageInfo.hasNextPage).toBe(forward.length < expected.length)
         }
@@ -214,7 +216,7 @@ const QUERIES: Record<string, (token: Token) => Promise<void>> = {
         const backward: string[] = []
         for (let at: Listed | null = null; at?.pageInfo.hasPreviousPage !== false; ) {
           at = await page({ last: size, before: at?.pageInfo.startCursor, filter }, token)
-          backward.unshift(...namesIn(at))
+          backward.unshift(...listedNames(at))
           expect(at.pageInfo.hasPreviousPage).toBe(backward.length < expected.length)
         }
         expect(backward).toEqual(expected)
@@ -222,8 +224,10 @@ const QUERIES: Record<string, (token: Token) => Promise<void>> = {
     }
     // A place beside what it does not see is a place like any other.
     for (const row of rows.values()) {
-      const older = namesIn(await page({ first: 100, after: placeCursor(row) }, token))
-      expect(older).toEqual(newestFirst(token.sees).filter(name => rows.get(name)!.createdAt < row.createdAt))
+      const older = listedNames(await page({ first: 100, after: encodeListCursor(row) }, token))
+      expect(older).toEqual(
+        newestFirst(token.visibleNames).filter(name => rows.get(name)!.createdAt < row.createdAt),
+      )
     }
   },
 
@@ -241,26 +245,26 @@ const QUERIES: Record<string, (token: Token) => Promise<void>> = {
   async viewer(token) {
     const { viewer } = await ask(`{ viewer { ${selectionOf('App')} } }`, {}, token)
     expectNothing(viewer)
-    expect(viewer.usage).toMatchObject({ inFlight: 0, queued: token.sees.size })
-    expect(viewer.usage.spentThisMonth.amount).toBeCloseTo((token.sees.size * PRICE) / 1_000_000, 9)
+    expect(viewer.usage).toMatchObject({ inFlight: 0, queued: token.visibleNames.size })
+    expect(viewer.usage.spentThisMonth.amount).toBeCloseTo((token.visibleNames.size * PRICE) / 1_000_000, 9)
   },
 }
 
 const nameOf = (node: object) => (node as { metadata: string }).metadata.slice(1, -1)
-const expectNothing = (answer: unknown) => expect(told(answer)).toEqual(new Set())
-const expectNothingElse = (answer: unknown, { name, sees }: Token) =>
-  expect([name, sorted(told(answer).difference(sees))]).toEqual([name, []])
+const expectNothing = (answer: unknown) => expect(namesIn(answer)).toEqual(new Set())
+const expectNothingElse = (answer: unknown, { name, visibleNames }: TestToken) =>
+  expect([name, sorted(namesIn(answer).difference(visibleNames))]).toEqual([name, []])
 
 /** It, with all that it tells of those behind it, or null; and nothing of what the token does not see. */
 function expectOnly(
   name: string,
   node: { queuePosition: number; retryOf: object | null; history: { edges: unknown[] } } | null,
-  token: Token,
+  token: TestToken,
 ) {
   const retryOf = TAGS.find(row => row[0] === name)?.[2]
-  if (!token.sees.has(name)) return expect([token.name, name, node]).toEqual([token.name, name, null])
-  const seen = retryOf !== undefined && token.sees.has(retryOf) ? [name, retryOf] : [name]
-  expect([token.name, sorted(told(node))]).toEqual([token.name, sorted(seen)])
+  if (!token.visibleNames.has(name)) return expect([token.name, name, node]).toEqual([token.name, name, null])
+  const seen = retryOf !== undefined && token.visibleNames.has(retryOf) ? [name, retryOf] : [name]
+  expect([token.name, sorted(namesIn(node))]).toEqual([token.name, sorted(seen)])
   expect(node!.retryOf === null).toBe(seen.length === 1)
   expect(node!.history.edges).toHaveLength(1)
   // As the app itself is told, whoever else waits.
@@ -275,7 +279,7 @@ describe('what waits', () => {
     expect(fieldsOf(schema.getSubscriptionType())).toEqual(['predictionFeed', 'predictionUpdated'])
     expect(fieldsOf(schema.getMutationType())).toEqual(sorted(MUTATIONS))
     for (const field of ['history', 'retryOf', 'queuePosition', 'metadata', 'prompt'])
-      expect(P).toContain(field)
+      expect(PREDICTION_SELECTION).toContain(field)
   })
 
   test('each field tells a token what it sees, and nothing else', async () => {
@@ -287,7 +291,7 @@ describe('what waits', () => {
     await using _ = await open()
     const all = async (name: string) => {
       const token = tokens.find(each => each.name === name)!
-      return told(await ask(LIST, { first: 100 }, token))
+      return namesIn(await ask(LIST, { first: 100 }, token))
     }
     expect(await all('[a, b]')).toEqual((await all('[a]')).union(await all('[b]')))
   })
@@ -299,7 +303,7 @@ describe('what waits', () => {
       for (const token of tokens) {
         for (const name of rows.keys()) {
           const watching = harness.subscribe(transport, UPDATED, { id: idOf(name) }, token.bearer)
-          if (token.sees.has(name)) {
+          if (token.visibleNames.has(name)) {
             const [first] = await take(watching, 1)
             expectOnly(name, first?.data.predictionUpdated, token)
             await watching.return?.()
@@ -314,12 +318,12 @@ const MUTATIONS = ['submitVideo', 'cancelPrediction', 'retryPrediction', 'create
 
 describe('what is out of it', () => {
   /** Every answer to an id, as it is on the wire. */
-  async function answers(id: string, { bearer }: Token): Promise<string[]> {
+  async function answers(id: string, { bearer }: TestToken): Promise<string[]> {
     const variables = { id, ids: [id, id] }
     const documents = [
       `query ($id: ID!) { node(id: $id) { __typename id } }`,
       `query ($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }`,
-      `query ($id: ID!) { prediction(id: $id) { ${P} } }`,
+      `query ($id: ID!) { prediction(id: $id) { ${PREDICTION_SELECTION} } }`,
       `query ($id: ID!) { predictions(filter: {ids: [$id]}) { edges { node { id } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }`,
       ...['cancelPrediction', 'retryPrediction'].map(
         field =>
@@ -327,18 +331,18 @@ describe('what is out of it', () => {
       ),
       `mutation ($id: ID!) { retryPrediction(input: {id: $id, idempotencyKey: "k"}) { __typename ... on Error { code message } } }`,
     ]
-    const told = []
+    const responses = []
     for (const query of documents) {
       const response = await harness.fetch('/graphql', {
         method: 'POST',
         headers: { 'content-type': 'application/json', authorization: `Bearer ${bearer}` },
         body: JSON.stringify({ query, variables }),
       })
-      told.push(`${response.status} ${await response.text()}`)
+      responses.push(`${response.status} ${await response.text()}`)
     }
     for (const transport of TRANSPORTS)
-      told.push(JSON.stringify(await drain(harness.subscribe(transport, UPDATED, { id }, bearer))))
-    return told
+      responses.push(JSON.stringify(await drain(harness.subscribe(transport, UPDATED, { id }, bearer))))
+    return responses
   }
 
   test('looks like what never was, to the byte, and stays as it is', async () => {
@@ -347,11 +351,12 @@ describe('what is out of it', () => {
       const never = await answers(UNKNOWN, token)
       expect(never.at(-1)).toContain('NOT_FOUND')
       for (const name of rows.keys())
-        if (!token.sees.has(name)) expect([name, await answers(idOf(name), token)]).toEqual([name, never])
+        if (!token.visibleNames.has(name))
+          expect([name, await answers(idOf(name), token)]).toEqual([name, never])
     }
     const { store } = harness.gateway
     for (const { id, appId } of rows.values())
-      expect((await store.get(wholeOf(appId), id))?.status).toBe('QUEUED')
+      expect((await store.get(fullScope(appId), id))?.status).toBe('QUEUED')
   })
 
   test('leaves no trace in what is told of the schema, or of a fault', async () => {
@@ -361,12 +366,12 @@ describe('what is out of it', () => {
     for (const { bearer } of tokens)
       expect(JSON.stringify(await harness.query(introspection, {}, bearer))).toBe(first)
     for (const token of tokens)
-      for (const after of ['garbage', placeCursor(rows.get('c')!), start]) {
+      for (const after of ['garbage', encodeListCursor(rows.get('c')!), startCursor]) {
         const history = `query ($after: String, $id: ID!) { prediction(id: $id) { history(after: $after) { edges { cursor } } } }`
         const list = `query ($after: String) { predictions(after: $after) { edges { cursor } } }`
         const answers = async (id: string) =>
           Promise.all([history, list].map(query => harness.query(query, { after, id }, token.bearer)))
-        if (!token.sees.has('c')) expect(await answers(idOf('c'))).toEqual(await answers(UNKNOWN))
+        if (!token.visibleNames.has('c')) expect(await answers(idOf('c'))).toEqual(await answers(UNKNOWN))
       }
   })
 })
@@ -374,31 +379,31 @@ describe('what is out of it', () => {
 describe('what happens', () => {
   test('the feed tells each what it sees: live, from a cursor, over both transports, with every filter', async () => {
     await using _ = await open()
-    interface Watch {
-      token: Token
-      how: string
+    interface Watching {
+      token: TestToken
+      mode: string
       filter: object
       passes: (name: string) => boolean
       feed: Stream
-      told: unknown[]
+      received: unknown[]
     }
     const filters = FILTERS().filter(([filter]) => !('statuses' in filter) || 'CANCELED' in filter)
     const { store } = harness.gateway
-    const watches: Watch[] = []
+    const watches: Watching[] = []
     const watch = (
-      token: Token,
-      how: string,
+      token: TestToken,
+      mode: string,
       after: string | null,
       [filter, passes]: (typeof filters)[number],
       transport = TRANSPORTS[0] as (typeof TRANSPORTS)[number],
     ) =>
       watches.push({
         token,
-        how,
+        mode,
         filter,
         passes,
         feed: harness.subscribe(transport, FEED, { after, filter }, token.bearer),
-        told: [],
+        received: [],
       })
     for (const token of tokens)
       for (const transport of TRANSPORTS)
@@ -406,17 +411,18 @@ describe('what happens', () => {
           const isFirst = filter === filters[0] || filter === filters[1]
           if (transport === 'SSE' && !isFirst) continue
           if (isFirst) watch(token, 'live', null, filter, transport)
-          watch(token, 'replayed', start, filter, transport)
+          watch(token, 'replayed', startCursor, filter, transport)
         }
     const isCaughtUp = (item: { __typename: string }) => item.__typename === 'FeedCaughtUp'
-    const next = async (watch: Watch) => {
+    const next = async (watch: Watching) => {
       const [result] = await take(watch.feed, 1)
       expect(result?.errors).toBeUndefined()
       return result!.data.predictionFeed
     }
     /** Everything that was there when it began. */
     for (const watch of watches)
-      for (let item = await next(watch); !isCaughtUp(item); item = await next(watch)) watch.told.push(item)
+      for (let item = await next(watch); !isCaughtUp(item); item = await next(watch))
+        watch.received.push(item)
 
     // Twice: what is told too much of the first would stand before the second.
     for (const cost of [0, 5])
@@ -429,13 +435,13 @@ describe('what happens', () => {
         return `${type} ${nameOf(prediction)}`
       })
     for (const watch of watches) {
-      const { token, how, filter, passes, told: items } = watch
-      const seen = [...rows.keys()].filter(name => token.sees.has(name) && passes(name))
+      const { token, mode, filter, passes, received: items } = watch
+      const seen = [...rows.keys()].filter(name => token.visibleNames.has(name) && passes(name))
       const before = seen.map(name => `QUEUED ${name}`)
       const after = seen.map(name => `STATUS_CHANGED ${name}`)
-      const expected = [...(how === 'live' ? [] : before), ...after, ...after]
+      const expected = [...(mode === 'live' ? [] : before), ...after, ...after]
       while (items.length < expected.length) items.push(await next(watch))
-      expect([token.name, how, filter, names(items)]).toEqual([token.name, how, filter, expected])
+      expect([token.name, mode, filter, names(items)]).toEqual([token.name, mode, filter, expected])
       expectNothingElse(items, token)
     }
     for (const { feed } of watches) await feed.return?.()
@@ -443,14 +449,14 @@ describe('what happens', () => {
 
   test('Last-Event-ID and `after` of an event that it does not see go on behind it, and tell nothing of it', async () => {
     await using _ = await open()
-    const feed = harness.subscribe('SSE', FEED, { after: start })
+    const feed = harness.subscribe('SSE', FEED, { after: startCursor })
     const cursors = (await take(feed, rows.size - 1)).map(({ data }) => data.predictionFeed.cursor as string)
     await feed.return?.()
     for (const token of tokens)
       for (const [i, cursor] of cursors.entries()) {
         const seen = TAGS.slice(i + 1)
           .map(([name]) => name)
-          .filter(name => token.sees.has(name))
+          .filter(name => token.visibleNames.has(name))
         const response = await harness.fetch('/graphql', {
           method: 'POST',
           headers: {
@@ -461,7 +467,7 @@ describe('what happens', () => {
           },
           body: JSON.stringify({
             query: FEED,
-            variables: { after: start, filter: { statuses: ['QUEUED'] } },
+            variables: { after: startCursor, filter: { statuses: ['QUEUED'] } },
           }),
         })
         let text = ''
@@ -470,7 +476,7 @@ describe('what happens', () => {
           if (text.includes('"FeedCaughtUp"')) break
         }
         expect([...text.matchAll(/"metadata":"<([^>]*)>"/g)].length).toBeGreaterThanOrEqual(seen.length)
-        expect([token.name, sorted(told(text).difference(token.sees))]).toEqual([token.name, []])
+        expect([token.name, sorted(namesIn(text).difference(token.visibleNames))]).toEqual([token.name, []])
         expect(seen.every(name => text.includes(`<${name}>`))).toBe(true)
         expect(text).not.toContain('FeedGap')
       }

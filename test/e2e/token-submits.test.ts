@@ -3,8 +3,8 @@ import type { AppId } from '../../src/domain/prediction.ts'
 import { decodeId, encodeId } from '../../src/graphql/global-id.ts'
 import { startGateway, TRANSPORTS, take } from '../support/gateway.ts'
 import { selectionOf } from '../support/selection.ts'
-import { add } from '../support/store.ts'
-import { mint, STILL } from '../support/token.ts'
+import { addPrediction } from '../support/store.ts'
+import { mintToken, REJECT_SUBMITS } from '../support/token.ts'
 
 const INPUT = { image: { url: 'https://images.example/cat.png' }, prompt: 'x' }
 const DOCUMENTS = {
@@ -15,9 +15,9 @@ const DOCUMENTS = {
 const LIST = '{ predictions(first: 100) { edges { node { id } } } }'
 
 async function open() {
-  const harness = await startGateway({ overrides: STILL })
+  const harness = await startGateway({ overrides: REJECT_SUBMITS })
   const { store } = harness.gateway
-  const app = (await store.appNamed('test'))!.id
+  const app = (await store.findAppByName('test'))!.id
   /** With everything that its answer can tell. */
   const ask = async (what: keyof typeof DOCUMENTS, input: object, bearer?: string) => {
     const [field, noun] = DOCUMENTS[what]
@@ -30,7 +30,7 @@ async function open() {
     harness,
     store,
     app,
-    mint: (input: object) => mint(harness, input),
+    mint: (input: object) => mintToken(harness, input),
     submit: (input: object = {}, bearer?: string) => ask('submit', { ...INPUT, ...input }, bearer),
     retry: (input: object, bearer?: string) => ask('retry', input, bearer),
     cancel: (id: string, bearer?: string) => ask('cancel', { id }, bearer),
@@ -40,7 +40,7 @@ async function open() {
     },
     async add(tags: string[], retryOf: string | null = null, appId: AppId = app): Promise<string> {
       const of = retryOf === null ? null : decodeId(retryOf).id
-      return encodeId('Prediction', (await add(store, appId, Date.now(), { tags, retryOf: of })).id)
+      return encodeId('Prediction', (await addPrediction(store, appId, Date.now(), { tags, retryOf: of })).id)
     },
     [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose](),
   }
@@ -102,7 +102,7 @@ test('what a token submits the app’s key reads, and so does whoever has just t
     await world.mint({ predictionIds: ids, tags: ['x'] }),
     await world.mint({}),
   ]
-  const feeds = TRANSPORTS.map(transport =>
+  const streams = TRANSPORTS.map(transport =>
     world.harness.subscribe(
       transport,
       'subscription { predictionFeed { ... on PredictionEvent { prediction { id } } } }',
@@ -110,14 +110,14 @@ test('what a token submits the app’s key reads, and so does whoever has just t
       same,
     ),
   )
-  for (const feed of feeds) await take(feed, 1)
+  for (const stream of streams) await take(stream, 1)
   await world.submit({}, other)
   const { prediction } = await world.submit({}, token)
   expect(prediction.tags).toEqual([])
-  for (const feed of feeds) {
-    const [event] = await take(feed, 1)
+  for (const stream of streams) {
+    const [event] = await take(stream, 1)
     expect(event?.data.predictionFeed.prediction.id).toBe(prediction.id)
-    await feed.return?.()
+    await stream.return?.()
   }
   for (const bearer of [token, same]) expect(await world.list(bearer)).toEqual([prediction.id])
   expect(await world.list(other)).not.toContain(prediction.id)
@@ -196,7 +196,7 @@ test('another app’s ids and tags open nothing', async () => {
     (await world.retry({ id: prediction.id }, token)).code,
   ]).toEqual(['NOT_FOUND', 'NOT_FOUND'])
   // Nor do those of an equal restriction, minted there.
-  const there = await mint(world.harness, { tags: ['a'], predictionIds: [prediction.id] }, theirs)
+  const there = await mintToken(world.harness, { tags: ['a'], predictionIds: [prediction.id] }, theirs)
   await world.submit({ idempotencyKey: 'k' }, there)
   expect(await world.list(token)).toEqual([])
   expect((await world.submit({ idempotencyKey: 'k', prompt: 'y' }, token)).__typename).toBe(

@@ -4,9 +4,18 @@
 import { describe, expect, test } from 'vitest'
 import { encodeId } from '../../src/graphql/global-id.ts'
 import { type Harness, type HarnessOptions, startGateway } from '../support/gateway.ts'
-import { mint, STILL } from '../support/token.ts'
+import { mintToken, REJECT_SUBMITS } from '../support/token.ts'
 import { until } from '../support/until.ts'
-import { fileOf, formOf, JPEG, partsOf, png, send, upload, uploaded } from '../support/upload.ts'
+import {
+  filePart,
+  JPEG,
+  multipartForm,
+  png,
+  requestUpload,
+  sendForm,
+  uploadImage,
+  uploadParts,
+} from '../support/upload.ts'
 
 const HOUR = 60 * 60 * 1000
 const DAY = 24 * HOUR
@@ -14,11 +23,14 @@ const UNKNOWN = encodeId('Upload', '018f0000-0000-7000-8000-000000000000')
 
 /** A gateway that sends nothing, and whose clock can leap. */
 async function open(options: HarnessOptions = {}) {
-  let ahead = 0
-  const harness = await startGateway({ overrides: { ...STILL, now: () => Date.now() + ahead }, ...options })
+  let clockOffsetMs = 0
+  const harness = await startGateway({
+    overrides: { ...REJECT_SUBMITS, now: () => Date.now() + clockOffsetMs },
+    ...options,
+  })
   return Object.assign(harness, {
-    leap(ms: number) {
-      ahead += ms
+    advanceClock(ms: number) {
+      clockOffsetMs += ms
     },
   })
 }
@@ -62,7 +74,7 @@ describe('uploadImage', () => {
     ['25 MB', png(25 * 1024 * 1024), { bytes: 25 * 1024 * 1024 }],
   ])('takes %s, by its bytes', async (_, data, facts) => {
     await using harness = await open()
-    const made = await uploaded(harness, data)
+    const made = await uploadImage(harness, data)
     expect(made).toMatchObject({ bytes: data.length, ...facts })
     expect(made.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/uploads\/[\w-]{24}$/)
     expect(Date.parse(made.expiresAt) - Date.now()).toBeGreaterThan(7 * DAY - HOUR)
@@ -92,7 +104,7 @@ describe('uploadImage', () => {
     ],
   ])('refuses %s, whatever its name and type say', async (_, data, message) => {
     await using harness = await open()
-    expect(await upload(harness, data)).toEqual({
+    expect(await requestUpload(harness, data)).toEqual({
       __typename: 'InvalidInputError',
       issues: [{ path: ['input', 'file'], message }],
       code: 'INVALID_INPUT',
@@ -104,15 +116,15 @@ describe('uploadImage', () => {
 
   test('its name and declared type are not looked at, however strange', async () => {
     await using harness = await open()
-    const [operations, map] = partsOf(JPEG)
+    const [operations, map] = uploadParts(JPEG)
     for (const [filename, type] of [
       ['../../etc/passwd', 'text/html'],
       ['cat.svg', 'image/svg+xml'],
       ['', 'application/x-nonsense'],
       ['ü\u0000.png', undefined],
     ] as const) {
-      const file = { ...fileOf(JPEG), filename, ...(type && { type }) }
-      const answer = await send(harness, formOf([operations!, map!, file]))
+      const file = { ...filePart(JPEG), filename, ...(type && { type }) }
+      const answer = await sendForm(harness, multipartForm([operations!, map!, file]))
       const { data } = (await answer.json()) as { data: { uploadImage: { upload: { contentType: string } } } }
       expect(data.uploadImage.upload.contentType).toBe('image/jpeg')
     }
@@ -121,44 +133,46 @@ describe('uploadImage', () => {
   test('the same image again is the same upload, of its app alone', async () => {
     await using harness = await open()
     const other = await harness.gateway.issueKey('other', HOUR)
-    const first = await uploaded(harness)
-    harness.leap(HOUR / 2)
-    const again = await uploaded(harness)
+    const first = await uploadImage(harness)
+    harness.advanceClock(HOUR / 2)
+    const again = await uploadImage(harness)
     expect([again.id, again.url]).toEqual([first.id, first.url])
     expect(Date.parse(again.expiresAt)).toBeGreaterThan(Date.parse(first.expiresAt))
-    const theirs = await uploaded(harness, JPEG, other)
+    const theirs = await uploadImage(harness, JPEG, other)
     expect([theirs.id, theirs.url]).not.toContain(first.id)
     expect(theirs.url).not.toBe(first.url)
   })
 
   test('over what an app may keep twenty at once get a time to wait, and another app none of it', async () => {
-    const most = 1024 * 1024
-    await using harness = await open({ env: { MAX_UPLOAD_BYTES_PER_APP: `${most}` } })
-    const answers = await Promise.all(Array.from({ length: 20 }, () => upload(harness, png(100 * 1024))))
+    const maxBytes = 1024 * 1024
+    await using harness = await open({ env: { MAX_UPLOAD_BYTES_PER_APP: `${maxBytes}` } })
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => requestUpload(harness, png(100 * 1024))),
+    )
     const kept = answers.filter(({ __typename }) => __typename === 'UploadImagePayload')
     expect(kept).toHaveLength(10)
-    const refused = answers.find(({ __typename }) => __typename === 'RateLimitedError')
-    expect(refused).toMatchObject({ code: 'RATE_LIMITED', retryable: true })
+    const rejected = answers.find(({ __typename }) => __typename === 'RateLimitedError')
+    expect(rejected).toMatchObject({ code: 'RATE_LIMITED', retryable: true })
     // Of those that were still being written it could not be told whether they stay.
-    expect((await upload(harness, png(100 * 1024))).retryAfterMs).toBeGreaterThan(7 * DAY - HOUR)
+    expect((await requestUpload(harness, png(100 * 1024))).retryAfterMs).toBeGreaterThan(7 * DAY - HOUR)
     const other = await harness.gateway.issueKey('other', HOUR)
-    expect((await upload(harness, png(), other)).__typename).toBe('UploadImagePayload')
-    expect((await upload(harness, png(most + 1))).issues[0].message).toBe(
-      `expected at most ${most} bytes, what an app may keep`,
+    expect((await requestUpload(harness, png(), other)).__typename).toBe('UploadImagePayload')
+    expect((await requestUpload(harness, png(maxBytes + 1))).issues[0].message).toBe(
+      `expected at most ${maxBytes} bytes, what an app may keep`,
     )
   })
 
   test('what has expired makes room, by itself', async () => {
-    const most = 1024 * 1024
-    const env = { MAX_UPLOAD_BYTES_PER_APP: `${most}`, MAX_UPLOADS_PER_MINUTE_PER_APP: '100000' }
+    const maxBytes = 1024 * 1024
+    const env = { MAX_UPLOAD_BYTES_PER_APP: `${maxBytes}`, MAX_UPLOADS_PER_MINUTE_PER_APP: '100000' }
     await using harness = await open({ env })
-    await uploaded(harness, png(most))
-    const { retryAfterMs } = await upload(harness, png(most))
-    harness.leap(retryAfterMs)
+    await uploadImage(harness, png(maxBytes))
+    const { retryAfterMs } = await requestUpload(harness, png(maxBytes))
+    harness.advanceClock(retryAfterMs)
     const key = await harness.gateway.issueKey('test', 30 * DAY)
     // It begins with what is to be pruned.
     await harness.restart()
-    await until(async () => (await upload(harness, png(most), key)).upload ?? null)
+    await until(async () => (await requestUpload(harness, png(maxBytes), key)).upload ?? null)
   })
 
   test.each([
@@ -190,8 +204,8 @@ describe('uploadImage', () => {
 describe('a token', () => {
   test('that may only submit is told of its own upload, and submits with it', async () => {
     await using harness = await open()
-    const token = await mint(harness, { permissions: ['SUBMIT'], tags: ['a'] })
-    const made = await uploaded(harness, png(), token)
+    const token = await mintToken(harness, { permissions: ['SUBMIT'], tags: ['a'] })
+    const made = await uploadImage(harness, png(), token)
     expect(made.url).toContain('/uploads/')
     const { prediction } = await submit(harness, made.id, {}, token)
     expect(prediction.input.imageUrl).toBe(made.url)
@@ -199,14 +213,14 @@ describe('a token', () => {
 
   test('that may only read gets ForbiddenError, and its file is not read', async () => {
     await using harness = await open()
-    const token = await mint(harness, { permissions: ['READ'] })
-    expect(await upload(harness, JPEG, token)).toEqual({
+    const token = await mintToken(harness, { permissions: ['READ'] })
+    expect(await requestUpload(harness, JPEG, token)).toEqual({
       __typename: 'ForbiddenError',
       code: 'FORBIDDEN',
       message: 'This token does not permit that.',
       retryable: false,
     })
-    const answer = await send(harness, formOf(partsOf(png(20 * 1024 * 1024))), token)
+    const answer = await sendForm(harness, multipartForm(uploadParts(png(20 * 1024 * 1024))), token)
     expect(answer.headers.get('connection')).toBe('close')
     expect(((await answer.json()) as { data: { uploadImage: object } }).data.uploadImage).toMatchObject({
       code: 'FORBIDDEN',
@@ -216,20 +230,20 @@ describe('a token', () => {
   test('of a restriction sees what such a token uploaded, and the key sees all; nobody else, nothing', async () => {
     await using harness = await open()
     const tokens = {
-      a: await mint(harness, { tags: ['a'] }),
-      'a again': await mint(harness, { tags: ['a'] }),
-      b: await mint(harness, { tags: ['b'] }),
-      whole: await mint(harness),
+      a: await mintToken(harness, { tags: ['a'] }),
+      'a again': await mintToken(harness, { tags: ['a'] }),
+      b: await mintToken(harness, { tags: ['b'] }),
+      unrestricted: await mintToken(harness),
       key: harness.key,
       stranger: await harness.gateway.issueKey('other', HOUR),
     }
-    const made = await uploaded(harness, png(), tokens.a)
-    const mine = await uploaded(harness, png())
-    const told: Record<string, unknown> = {}
+    const made = await uploadImage(harness, png(), tokens.a)
+    const mine = await uploadImage(harness, png())
+    const answers: Record<string, unknown> = {}
     for (const [name, key] of Object.entries(tokens)) {
       const seen = await Promise.all([made.id, mine.id].map(id => node(harness, id, key)))
       const submitted = await Promise.all([made.id, mine.id].map(id => submit(harness, id, {}, key)))
-      told[name] = [seen.map(one => one !== null), submitted.map(({ code }) => code ?? 'taken')]
+      answers[name] = [seen.map(one => one !== null), submitted.map(({ code }) => code ?? 'taken')]
     }
     const [both, first, none] = [
       [
@@ -245,14 +259,21 @@ describe('a token', () => {
         ['NOT_FOUND', 'NOT_FOUND'],
       ],
     ]
-    expect(told).toEqual({ a: first, 'a again': first, b: none, whole: both, key: both, stranger: none })
+    expect(answers).toEqual({
+      a: first,
+      'a again': first,
+      b: none,
+      unrestricted: both,
+      key: both,
+      stranger: none,
+    })
   })
 })
 
 describe('an upload in a prediction', () => {
   test('is its imageUrl, under PUBLIC_URL where there is one, live and in lists', async () => {
     await using harness = await open({ env: { PUBLIC_URL: 'https://rushes.example/api' } })
-    const made = await uploaded(harness)
+    const made = await uploadImage(harness)
     expect(made.url).toMatch(/^https:\/\/rushes\.example\/api\/uploads\/[\w-]{24}$/)
     const feed = harness.subscribe(
       'WebSocket',
@@ -268,7 +289,7 @@ describe('an upload in a prediction', () => {
 
   test('is part of what an idempotency key stands for', async () => {
     await using harness = await open()
-    const [one, other] = [await uploaded(harness), await uploaded(harness, png())]
+    const [one, other] = [await uploadImage(harness), await uploadImage(harness, png())]
     const first = await submit(harness, one.id, { idempotencyKey: 'k' })
     expect((await submit(harness, one.id, { idempotencyKey: 'k' })).prediction.id).toBe(first.prediction.id)
     const conflict = { code: 'IDEMPOTENCY_CONFLICT', prediction: { id: first.prediction.id } }
@@ -279,8 +300,8 @@ describe('an upload in a prediction', () => {
 
   test('that has expired looks like one that never was', async () => {
     await using harness = await open()
-    const made = await uploaded(harness)
-    harness.leap(7 * DAY + HOUR)
+    const made = await uploadImage(harness)
+    harness.advanceClock(7 * DAY + HOUR)
     const key = await harness.gateway.issueKey('test', 30 * DAY)
     for (const id of [made.id, UNKNOWN, 'x', encodeId('Prediction', 'x')]) {
       expect(await node(harness, id, key)).toBeNull()
@@ -290,11 +311,11 @@ describe('an upload in a prediction', () => {
 
   test('stays to be looked at as long as the job waits', async () => {
     await using harness = await open()
-    const path = async (data: Buffer) => new URL((await uploaded(harness, data)).url).pathname
-    const made = await uploaded(harness)
+    const path = async (data: Buffer) => new URL((await uploadImage(harness, data)).url).pathname
+    const made = await uploadImage(harness)
     const [needed, other] = [new URL(made.url).pathname, await path(png())]
     const { prediction } = await submit(harness, made.id)
-    harness.leap(8 * DAY)
+    harness.advanceClock(8 * DAY)
     await harness.restart()
     await until(async () => (await harness.fetch(other)).status === 404)
     expect((await harness.fetch(needed)).status).toBe(200)
@@ -308,7 +329,7 @@ describe('an upload in a prediction', () => {
   test('is there for a retry, and a retry without it says what is wrong', async () => {
     await using harness = await open()
     const key = await harness.gateway.issueKey('test', 30 * DAY)
-    const made = await uploaded(harness)
+    const made = await uploadImage(harness)
     const { prediction } = await submit(harness, made.id, { tags: ['a'] })
     await harness.query('mutation ($id: ID!) { cancelPrediction(input: { id: $id }) { __typename } }', {
       id: prediction.id,
@@ -325,8 +346,8 @@ describe('an upload in a prediction', () => {
     const again = { prediction: { input: { imageUrl: made.url } } }
     expect(await retry(key)).toEqual(again)
     // It sees the prediction, though not the upload.
-    expect(await retry(await mint(harness, { tags: ['a'] }))).toEqual(again)
-    harness.leap(7 * DAY + HOUR)
+    expect(await retry(await mintToken(harness, { tags: ['a'] }))).toEqual(again)
+    harness.advanceClock(7 * DAY + HOUR)
     expect(await retry(key)).toEqual({
       code: 'INVALID_INPUT',
       issues: [
@@ -339,7 +360,7 @@ describe('an upload in a prediction', () => {
 describe('a preview', () => {
   test('is an image to any page, and can be nothing else', async () => {
     await using harness = await open()
-    const { url } = await uploaded(harness)
+    const { url } = await uploadImage(harness)
     const { pathname } = new URL(url)
     const answer = await harness.fetch(pathname)
     expect(Object.fromEntries(answer.headers)).toMatchObject({
@@ -368,22 +389,22 @@ describe('a preview', () => {
 
   test('is kept by a browser for no longer than it is good', async () => {
     await using harness = await open()
-    const { pathname } = new URL((await uploaded(harness)).url)
-    harness.leap(7 * DAY - 60_000)
+    const { pathname } = new URL((await uploadImage(harness)).url)
+    harness.advanceClock(7 * DAY - 60_000)
     const [, seconds] = /max-age=(\d+)$/.exec((await harness.fetch(pathname)).headers.get('cache-control')!)!
     expect(Number(seconds)).toBeLessThanOrEqual(60)
   })
 
   test('of no address gets one and the same 404', async () => {
     await using harness = await open()
-    const { url, id } = await uploaded(harness)
+    const { url, id } = await uploadImage(harness)
     const { pathname } = new URL(url)
-    const said = async (path: string) => {
+    const answerTo = async (path: string) => {
       const answer = await harness.fetch(path)
       const headers = [...answer.headers].filter(([name]) => name !== 'date')
       return [answer.status, await answer.text(), headers]
     }
-    const unknown = await said(`/uploads/${'x'.repeat(24)}`)
+    const unknown = await answerTo(`/uploads/${'x'.repeat(24)}`)
     expect(unknown[0]).toBe(404)
     for (const path of [
       '',
@@ -394,7 +415,7 @@ describe('a preview', () => {
       `${pathname.slice(9)}x`,
       pathname.slice(9, -1),
     ])
-      expect([path, await said(`/uploads/${path}`)]).toEqual([path, unknown])
+      expect([path, await answerTo(`/uploads/${path}`)]).toEqual([path, unknown])
     expect((await harness.fetch(`${pathname}?x=1`)).status).toBe(200)
   })
 })
@@ -402,12 +423,12 @@ describe('a preview', () => {
 test('a file in a variable that is not the first place is put where it belongs', async () => {
   await using harness = await open()
   const query = 'mutation ($input: UploadImageInput!) { uploadImage(input: $input) { __typename } }'
-  const body = formOf([
+  const body = multipartForm([
     { name: 'operations', body: JSON.stringify({ query, variables: { input: { file: null } } }) },
     { name: 'map', body: '{"cat":["variables.input.file"]}' },
-    fileOf(JPEG, 'cat'),
+    filePart(JPEG, 'cat'),
   ])
-  expect(await (await send(harness, body)).json()).toEqual({
+  expect(await (await sendForm(harness, body)).json()).toEqual({
     data: { uploadImage: { __typename: 'UploadImagePayload' } },
   })
 })

@@ -1,18 +1,26 @@
 import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { createWebhookAddresses } from '../../src/upstream/webhook-url.ts'
+import { createWebhookUrls } from '../../src/upstream/webhook-url.ts'
 import { until } from '../support/until.ts'
-import { FINAL, idOf, isLook, isSubmit, open, refuses, shows } from '../support/world.ts'
+import {
+  dataReply,
+  FINAL_STATUSES,
+  isPoll,
+  isSubmit,
+  openWorld,
+  refusal,
+  upstreamIdOf,
+} from '../support/world.ts'
 
 const SECRET = 'whsec_one-of-upstream'
 const PUBLIC = 'https://rushes.example/gate'
 const MINUTE = 60_000
 /** Looks alone would come late: what comes soon came by the webhook. */
-const SLOW = { POLL_MIN_INTERVAL_MS: '60000', POLL_MAX_INTERVAL_MS: '86400000' }
-const ENV = { PUBLIC_URL: PUBLIC, WAVESPEED_WEBHOOK_SECRET: `whsec_the-one-before,${SECRET}`, ...SLOW }
+const SLOW_POLLS = { POLL_MIN_INTERVAL_MS: '60000', POLL_MAX_INTERVAL_MS: '86400000' }
+const ENV = { PUBLIC_URL: PUBLIC, WAVESPEED_WEBHOOK_SECRET: `whsec_the-one-before,${SECRET}`, ...SLOW_POLLS }
 
-type World = Awaited<ReturnType<typeof open>>
+type World = Awaited<ReturnType<typeof openWorld>>
 
 interface Sent {
   secret?: string
@@ -43,7 +51,7 @@ async function deliver(world: World, query: string, body: string, over: Sent = {
 }
 
 const tokenOf = (world: World, id: string): string =>
-  new URL(createWebhookAddresses(world.store.webhookKey, PUBLIC).of(id)!).search
+  new URL(createWebhookUrls(world.store.webhookKey, PUBLIC).urlFor(id)!).search
 /** The row's own id, from the one an app sees. */
 const rowId = (world: World, prompt: string): string => world.row(prompt).id
 const bodyOf = (id: string, status = 'completed') => JSON.stringify({ id, status, outputs: [], error: '' })
@@ -51,77 +59,79 @@ const upstreamId = (world: World, prompt: string) => until(() => world.row(promp
 
 describe('a signed webhook', () => {
   test('wakes the look that decides: what it says itself is not believed', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     const { id, prompt } = await world.submit('sim:seconds=0 sim:fail=1200')
     const of = await upstreamId(world, prompt)
-    expect(world.looks()).toHaveLength(0)
+    expect(world.polls()).toHaveLength(0)
     expect(await deliver(world, tokenOf(world, rowId(world, prompt)), bodyOf(of))).toBe(204)
-    expect(await world.reached(id, ...FINAL)).toMatchObject({
+    expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
       status: 'FAILED',
       error: { code: 'CONTENT_REJECTED' },
     })
-    expect(world.looks()).toHaveLength(1)
+    expect(world.polls()).toHaveLength(1)
   })
 
   test('finds its job by upstream’s id too, where its address lost the token', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     const { id, prompt } = await world.submit()
     expect(await deliver(world, '', bodyOf(await upstreamId(world, prompt)))).toBe(204)
-    await world.reached(id, 'COMPLETED')
+    await world.untilStatus(id, 'COMPLETED')
   })
 
   test('twice is once', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     const { id, prompt } = await world.submit()
     const of = await upstreamId(world, prompt)
     const query = tokenOf(world, rowId(world, prompt))
     await Promise.all([1, 2, 3].map(() => deliver(world, query, bodyOf(of))))
-    const done = await world.reached(id, 'COMPLETED')
+    const done = await world.untilStatus(id, 'COMPLETED')
     expect(await deliver(world, query, bodyOf(of, 'failed'))).toBe(204)
     expect(await world.read(id)).toEqual(done)
-    expect(world.row(prompt).following).toBeNull()
+    expect(world.row(prompt).tracking).toBeNull()
   })
 
   test('is not used up by a look that fails: it is repeated soon', async () => {
     let failures = 2
-    await using world = await open({
+    await using world = await openWorld({
       env: { ...ENV, POLL_MIN_INTERVAL_MS: '50' },
-      fault: call => (isLook(call) && failures-- > 0 ? refuses(503) : null),
+      fault: call => (isPoll(call) && failures-- > 0 ? refusal(503) : null),
     })
     const { id, prompt } = await world.submit()
     expect(await deliver(world, '', bodyOf(await upstreamId(world, prompt)))).toBe(204)
-    await world.reached(id, 'COMPLETED')
-    expect(world.looks()).toHaveLength(3)
+    await world.untilStatus(id, 'COMPLETED')
+    expect(world.polls()).toHaveLength(3)
   })
 
   test('twice does not hurry a job whose outputs are late', async () => {
     let isLate = true
-    await using world = await open({
+    await using world = await openWorld({
       env: { ...ENV, POLL_MIN_INTERVAL_MS: '400' },
       fault: call =>
-        isLook(call) && isLate ? shows({ id: idOf(call), status: 'completed', outputs: [] }) : null,
+        isPoll(call) && isLate
+          ? dataReply({ id: upstreamIdOf(call), status: 'completed', outputs: [] })
+          : null,
     })
     const { id, prompt } = await world.submit()
     const of = await upstreamId(world, prompt)
     for (const n of [1, 2, 3]) {
       await deliver(world, '', bodyOf(of))
-      await until(() => world.looks().length >= n)
+      await until(() => world.polls().length >= n)
     }
     isLate = false
-    expect(await world.reached(id, ...FINAL)).toMatchObject({ status: 'COMPLETED' })
+    expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({ status: 'COMPLETED' })
   })
 
   test('of a job that has not ended changes nothing', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     const { id, prompt } = await world.submit('sim:seconds=600')
     const of = await upstreamId(world, prompt)
     expect(await deliver(world, '', bodyOf(of))).toBe(204)
-    await until(() => world.looks().length === 1)
+    await until(() => world.polls().length === 1)
     expect(await world.read(id)).toMatchObject({ status: 'CREATED' })
   })
 
   test('of a job that nobody here knows is answered like any other, with whatever token', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     const { prompt } = await world.submit('sim:seconds=600')
     await upstreamId(world, prompt)
     const before = world.row(prompt)
@@ -133,73 +143,87 @@ describe('a signed webhook', () => {
 })
 
 test('a webhook that outruns the answer of the POST is remembered: the first look comes at once', async () => {
-  await using world = await open({
+  await using world = await openWorld({
     env: ENV,
     fault(call) {
-      return isLook(call)
-        ? shows({ id: idOf(call), status: 'completed', outputs: ['https://videos.example/1.mp4'] })
+      return isPoll(call)
+        ? dataReply({
+            id: upstreamIdOf(call),
+            status: 'completed',
+            outputs: ['https://videos.example/1.mp4'],
+          })
         : null
     },
   })
   // The answer is on its way back when the webhook comes.
   const { store } = world.gateway
-  const { ownerOf } = store
-  let told = ''
-  store.ownerOf = async upstream => {
-    if (told === '') {
-      told = upstream
+  const { findIdByUpstreamId } = store
+  let lookedUpId = ''
+  store.findIdByUpstreamId = async upstream => {
+    if (lookedUpId === '') {
+      lookedUpId = upstream
       expect(await deliver(world, '', bodyOf(upstream))).toBe(204)
     }
-    return ownerOf(upstream)
+    return findIdByUpstreamId(upstream)
   }
   const { id } = await world.submit('sim:seconds=0')
-  await world.reached(id, 'COMPLETED')
-  expect(world.looks()).toHaveLength(1)
+  await world.untilStatus(id, 'COMPLETED')
+  expect(world.polls()).toHaveLength(1)
 })
 
 describe('a webhook with the token of a row', () => {
   test('settles it at once, where the answer of its POST was lost', async () => {
-    await using world = await open({ env: ENV, fault: call => (isSubmit(call) ? { cut: 'before' } : null) })
+    await using world = await openWorld({
+      env: ENV,
+      fault: call => (isSubmit(call) ? { cut: 'before' } : null),
+    })
     const { id, prompt } = await world.submit()
     await until(() => world.row(prompt).submission === 'unknown')
     const query = tokenOf(world, rowId(world, prompt))
     expect(await deliver(world, query, bodyOf('the-lost-one'))).toBe(204)
-    expect(await world.reached(id, 'CREATED')).toMatchObject({ upstreamId: 'the-lost-one' })
+    expect(await world.untilStatus(id, 'CREATED')).toMatchObject({ upstreamId: 'the-lost-one' })
   })
 
   test('corrects it, where its app was told SUBMISSION_UNKNOWN', async () => {
-    await using world = await open({
+    await using world = await openWorld({
       env: { ...ENV, UPSTREAM_UNKNOWN_MS: '100' },
       fault: call =>
         isSubmit(call)
           ? { cut: 'before' }
-          : isLook(call)
-            ? shows({ id: idOf(call), status: 'completed', outputs: ['https://videos.example/1.mp4'] })
+          : isPoll(call)
+            ? dataReply({
+                id: upstreamIdOf(call),
+                status: 'completed',
+                outputs: ['https://videos.example/1.mp4'],
+              })
             : null,
     })
     const { id, prompt } = await world.submit()
     await until(() => world.row(prompt).submission === 'unknown')
-    world.leap(3 * MINUTE)
-    await world.reached(id, 'FAILED')
+    world.advanceClock(3 * MINUTE)
+    await world.untilStatus(id, 'FAILED')
     expect(await deliver(world, tokenOf(world, rowId(world, prompt)), bodyOf('the-lost-one'))).toBe(204)
-    expect(await world.reached(id, 'COMPLETED')).toMatchObject({ error: null, upstreamId: 'the-lost-one' })
+    expect(await world.untilStatus(id, 'COMPLETED')).toMatchObject({
+      error: null,
+      upstreamId: 'the-lost-one',
+    })
   })
 
   test('settles it while its POST still waits for an answer; that answer is no news then', async () => {
-    await using world = await open({
+    await using world = await openWorld({
       env: { ...ENV, UPSTREAM_SUBMIT_TIMEOUT_MS: '1500' },
       fault: call => (isSubmit(call) ? { stall: 'before' } : null),
     })
     const { id, prompt } = await world.submit()
     await until(() => world.row(prompt).submission === 'begun')
     expect(await deliver(world, tokenOf(world, rowId(world, prompt)), bodyOf('early'))).toBe(204)
-    expect(await world.reached(id, 'CREATED')).toMatchObject({ upstreamId: 'early' })
+    expect(await world.untilStatus(id, 'CREATED')).toMatchObject({ upstreamId: 'early' })
     await until(() => world.log.some(line => line.message.includes('settled before')))
     expect(world.row(prompt)).toMatchObject({ status: 'CREATED', submission: 'accepted' })
   })
 
   test('never takes another row’s job', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     const first = await world.submit('sim:seconds=600')
     const of = await upstreamId(world, first.prompt)
     const { store } = world.gateway
@@ -217,7 +241,7 @@ describe('the door of webhooks', () => {
     ['from five minutes ahead', { at: Date.now() + 6 * MINUTE }],
     ['without a signature', { headers: { 'webhook-signature': '' } }],
   ])('refuses one %s, and nothing is looked at', async (_, over) => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     const { prompt } = await world.submit()
     const of = await upstreamId(world, prompt)
     const before = world.row(prompt)
@@ -226,26 +250,26 @@ describe('the door of webhooks', () => {
   })
 
   test('takes those signed with either of two secrets', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     for (const secret of ['whsec_the-one-before', SECRET])
       expect(await deliver(world, '', bodyOf('x'), { secret })).toBe(204)
   })
 
   test('is closed to all without a secret, and then none is asked for', async () => {
-    await using world = await open({ env: { PUBLIC_URL: PUBLIC } })
+    await using world = await openWorld({ env: { PUBLIC_URL: PUBLIC } })
     expect(await deliver(world, '', bodyOf('x'))).toBe(403)
-    expect(createWebhookAddresses(world.store.webhookKey, null).of('x')).toBeNull()
+    expect(createWebhookUrls(world.store.webhookKey, null).urlFor('x')).toBeNull()
   })
 
   test('refuses what is no prediction, too long, or no POST', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     for (const body of ['', 'x', '[]', '{}', '{"id": 5}']) expect(await deliver(world, '', body)).toBe(400)
     expect(await deliver(world, '', 'x'.repeat(1024 * 1024 + 1))).toBe(413)
     expect((await world.harness.fetch('/webhooks/wavespeed')).status).toBe(405)
   })
 
   test('lets go of whoever does not come to an end', async () => {
-    await using world = await open({ env: ENV })
+    await using world = await openWorld({ env: ENV })
     const socket = connect(Number(new URL(world.gateway.url).port), '127.0.0.1')
     const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
     socket.on('error', () => {})
@@ -255,8 +279,8 @@ describe('the door of webhooks', () => {
   }, 15_000)
 
   test('says to come again while the database takes nothing', async () => {
-    await using world = await open({ env: ENV })
-    world.store.ownerOf = async () => {
+    await using world = await openWorld({ env: ENV })
+    world.store.findIdByUpstreamId = async () => {
       throw new Error('SQLITE_FULL')
     }
     expect(await deliver(world, '', bodyOf('x'))).toBe(503)

@@ -2,23 +2,23 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createLog } from '../../src/observability/log.ts'
 import { createSimulator, type Fault } from '../../src/simulator/simulator.ts'
-import { inFile } from '../support/file.ts'
+import { queryDatabaseFile } from '../support/database-file.ts'
 import { until } from '../support/until.ts'
 import {
-  FINAL,
-  idOf,
-  isLook,
+  dataReply,
+  FINAL_STATUSES,
+  isPoll,
   isProbe,
   isSubmit,
-  lines,
-  MARK,
-  open,
+  LEAK_MARKER,
+  logLines,
+  openWorld,
   promptOf,
   type Row,
-  refuses,
-  says,
-  shows,
-  type Timed,
+  refusal,
+  reply,
+  type TimedCall,
+  upstreamIdOf,
 } from '../support/world.ts'
 
 const MINUTE = 60_000
@@ -26,11 +26,11 @@ describe('the limits of the account', () => {
   test('no more jobs are in flight than UPSTREAM_CONCURRENCY, at any moment', async () => {
     let simulatedAhead = 0
     const inFlight: number[] = []
-    await using world = await open({
+    await using world = await openWorld({
       env: { UPSTREAM_CONCURRENCY: '2' },
       fault(call) {
         if (!isSubmit(call)) return null
-        const jobs = inFile(join(world.harness.folder, 'simulator.db'), db =>
+        const jobs = queryDatabaseFile(join(world.harness.folder, 'simulator.db'), db =>
           db.prepare('select job from jobs').all(),
         )
         const running = jobs.filter(row => {
@@ -45,91 +45,91 @@ describe('the limits of the account', () => {
     for (let n = 0; n < 5; n++) jobs.push(await world.submit('sim:seconds=60'))
     const next = async (count: number) => {
       await until(() => world.submits().length === count)
-      await world.looked()
-      expect(world.begun()).toBe(count)
+      await world.untilSubmitterClaimed()
+      expect(world.submitAttemptCount()).toBe(count)
       world.gateway.simulator?.advance(61_000)
       simulatedAhead += 61_000
     }
     for (const count of [2, 4, 5]) await next(count)
-    for (const { id } of jobs) await world.reached(id, 'COMPLETED')
+    for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
     expect(inFlight).toEqual([1, 2, 1, 2, 1])
-    expect(world.posts()).toEqual(jobs.map(job => job.prompt))
+    expect(world.submittedPrompts()).toEqual(jobs.map(job => job.prompt))
   })
 
   /** The least time any `count` + 1 submits in a row took. */
-  const span = (submits: Timed[], count: number) =>
+  const minSpanMs = (submits: TimedCall[], count: number) =>
     Math.min(...submits.slice(count).map((call, i) => call.at - submits[i]!.at))
 
   test('no more submits go out than UPSTREAM_SUBMITS_PER_MINUTE, in any minute', async () => {
-    await using world = await open({ env: { UPSTREAM_SUBMITS_PER_MINUTE: '2' } })
+    await using world = await openWorld({ env: { UPSTREAM_SUBMITS_PER_MINUTE: '2' } })
     const jobs = []
     for (let n = 0; n < 5; n++) jobs.push(await world.submit())
     for (const count of [2, 4]) {
       await until(() => world.submits().length === count)
-      world.leap(50_000)
-      await world.looked()
-      expect(world.begun()).toBe(count)
-      world.leap(10_500)
+      world.advanceClock(50_000)
+      await world.untilSubmitterClaimed()
+      expect(world.submitAttemptCount()).toBe(count)
+      world.advanceClock(10_500)
     }
-    for (const { id } of jobs) await world.reached(id, 'COMPLETED')
+    for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
     expect(world.submits()).toHaveLength(5)
     // A call arrives some milliseconds after it was begun.
-    expect(span(world.submits(), 2)).toBeGreaterThan(MINUTE - 500)
+    expect(minSpanMs(world.submits(), 2)).toBeGreaterThan(MINUTE - 500)
   })
 
   test('a submit that was throttled and is sent again counts twice in its minute', async () => {
     let throttles = 1
-    await using world = await open({
+    await using world = await openWorld({
       env: { UPSTREAM_SUBMITS_PER_MINUTE: '2' },
-      fault: call => (isSubmit(call) && throttles-- > 0 ? says(429, '{}', { 'retry-after': '1' }) : null),
+      fault: call => (isSubmit(call) && throttles-- > 0 ? reply(429, '{}', { 'retry-after': '1' }) : null),
     })
     const first = await world.submit()
-    await world.paused()
-    await world.reached(first.id, 'COMPLETED')
+    await world.untilCircuitOpen()
+    await world.untilStatus(first.id, 'COMPLETED')
     const second = await world.submit()
-    await world.looked()
-    expect(world.begun()).toBe(2)
-    world.leap(MINUTE)
-    await world.reached(second.id, 'COMPLETED')
-    expect(span(world.submits(), 2)).toBeGreaterThan(MINUTE - 500)
+    await world.untilSubmitterClaimed()
+    expect(world.submitAttemptCount()).toBe(2)
+    world.advanceClock(MINUTE)
+    await world.untilStatus(second.id, 'COMPLETED')
+    expect(minSpanMs(world.submits(), 2)).toBeGreaterThan(MINUTE - 500)
   })
 })
 
 test('a row is begun on disk before its POST', async () => {
   const rows: Row[] = []
-  await using world = await open({
+  await using world = await openWorld({
     fault(call) {
       if (isSubmit(call)) rows.push(world.row(promptOf(call)))
       return null
     },
   })
   const before = world.now()
-  for (let n = 0; n < 3; n++) await world.reached((await world.submit()).id, 'COMPLETED')
+  for (let n = 0; n < 3; n++) await world.untilStatus((await world.submit()).id, 'COMPLETED')
   expect(rows).toHaveLength(3)
   for (const row of rows) {
-    expect(row).toMatchObject({ status: 'QUEUED', submission: 'begun', attempts: 1 })
-    expect(row.begun_at).toBeGreaterThanOrEqual(before)
+    expect(row).toMatchObject({ status: 'QUEUED', submission: 'begun', submit_attempts: 1 })
+    expect(row.submit_started_at).toBeGreaterThanOrEqual(before)
   }
 })
 
 test('a submit whose outcome stays unknown ends its job after a while, is never sent again, and stops all others until a read succeeds', async () => {
   let down = false
-  await using world = await open({
+  await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '1', UPSTREAM_UNKNOWN_MS: '1000' },
     fault(call) {
       if (isSubmit(call) && world.submits().length === 1) {
         down = true
         return { cut: 'before' }
       }
-      return down ? says(503, '<html>') : null
+      return down ? reply(503, '<html>') : null
     },
   })
   const lost = await world.submit()
   const others = [await world.submit(), await world.submit()]
-  expect(await world.paused()).toMatchObject({ reason: 'unknown' })
+  expect(await world.untilCircuitOpen()).toMatchObject({ reason: 'unknown' })
   expect(await world.read(lost.id)).toMatchObject({ status: 'QUEUED', queuePosition: null, error: null })
-  world.leap(3 * MINUTE)
-  const ended = await world.reached(lost.id, ...FINAL)
+  world.advanceClock(3 * MINUTE)
+  const ended = await world.untilStatus(lost.id, ...FINAL_STATUSES)
   expect(ended).toMatchObject({
     status: 'FAILED',
     error: { code: 'SUBMISSION_UNKNOWN', retryable: false },
@@ -140,15 +140,15 @@ test('a submit whose outcome stays unknown ends its job after a while, is never 
   expect([ended.submittedAt, ended.finishedAt]).not.toContain(null)
 
   await until(() => world.probes().length >= 1)
-  await world.probing()
-  await world.looked()
-  expect(world.begun()).toBe(1)
+  await world.nextClaimedProbe()
+  await world.untilSubmitterClaimed()
+  expect(world.submitAttemptCount()).toBe(1)
   expect(await world.read(others[0]!.id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
 
   down = false
-  world.leap(MINUTE)
-  for (const { id } of others) await world.reached(id, 'COMPLETED')
-  expect(world.posts()).toEqual([lost, ...others].map(job => job.prompt))
+  world.advanceClock(MINUTE)
+  for (const { id } of others) await world.untilStatus(id, 'COMPLETED')
+  expect(world.submittedPrompts()).toEqual([lost, ...others].map(job => job.prompt))
   expect(await world.read(lost.id)).toEqual(ended)
   const between = world.calls.slice(
     1,
@@ -162,7 +162,7 @@ test('an upstream that refuses connections leaves everything queued, and the que
   const key = 'a-key'
   const gone = await createSimulator({ file: ':memory:', key })
   await gone.close()
-  await using world = await open({
+  await using world = await openWorld({
     env: {
       WAVESPEED_API_KEY: key,
       WAVESPEED_BASE_URL: gone.origin,
@@ -170,8 +170,8 @@ test('an upstream that refuses connections leaves everything queued, and the que
     },
   })
   const jobs = [await world.submit(), await world.submit(), await world.submit()]
-  expect(await world.paused()).toMatchObject({ reason: 'unreachable' })
-  await world.looked()
+  expect(await world.untilCircuitOpen()).toMatchObject({ reason: 'unreachable' })
+  await world.untilSubmitterClaimed()
   const waiting = await Promise.all(jobs.map(job => world.read(job.id)))
   expect(waiting.map(({ status, queuePosition }) => [status, queuePosition])).toEqual([
     ['QUEUED', 1],
@@ -181,7 +181,7 @@ test('an upstream that refuses connections leaves everything queued, and the que
 
   const back = await createSimulator({ file: ':memory:', key, port: Number(new URL(gone.origin).port) })
   try {
-    for (const { id } of jobs) await world.reached(id, 'COMPLETED')
+    for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
     expect(back.calls.filter(isSubmit).map(promptOf).sort()).toEqual(jobs.map(job => job.prompt))
   } finally {
     await back.close()
@@ -192,15 +192,15 @@ test('the submits that an unreachable upstream never got take nothing of the min
   const key = 'a-key'
   const gone = await createSimulator({ file: ':memory:', key })
   await gone.close()
-  await using world = await open({
+  await using world = await openWorld({
     env: { WAVESPEED_API_KEY: key, WAVESPEED_BASE_URL: gone.origin, UPSTREAM_SUBMITS_PER_MINUTE: '2' },
   })
-  const jobs = await world.unseen(async () => [await world.submit(), await world.submit()])
-  await world.paused()
+  const jobs = await world.withoutSubmitter(async () => [await world.submit(), await world.submit()])
+  await world.untilCircuitOpen()
   const back = await createSimulator({ file: ':memory:', key, port: Number(new URL(gone.origin).port) })
   try {
-    await world.resumed()
-    for (const { id } of jobs) await world.reached(id, 'COMPLETED')
+    await world.untilCircuitClosed()
+    for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
   } finally {
     await back.close()
   }
@@ -208,39 +208,39 @@ test('the submits that an unreachable upstream never got take nothing of the min
 
 describe('an account in trouble', () => {
   test.each<[what: string, fault: Fault]>([
-    ['401', refuses(401)],
-    ['402', refuses(402)],
-    ['403', refuses(403)],
-    ['code 1407', refuses(200, 1407)],
-    ['a message of insufficient credit', refuses(400, 400, 'Insufficient credits')],
+    ['401', refusal(401)],
+    ['402', refusal(402)],
+    ['403', refusal(403)],
+    ['code 1407', refusal(200, 1407)],
+    ['a message of insufficient credit', refusal(400, 400, 'Insufficient credits')],
   ])('said by %s keeps its jobs queued and pauses submits until it can be read', async (_, fault) => {
     let trouble = true
-    await using world = await open({
+    await using world = await openWorld({
       env: { UPSTREAM_CONCURRENCY: '1' },
       fault: () => (trouble ? fault : null),
     })
     const jobs = [await world.submit(), await world.submit()]
-    expect(await world.paused()).toMatchObject({ reason: 'account' })
-    world.leap(50_000)
-    expect(await world.probing()).toBeNull()
-    await world.looked()
+    expect(await world.untilCircuitOpen()).toMatchObject({ reason: 'account' })
+    world.advanceClock(50_000)
+    expect(await world.nextClaimedProbe()).toBeNull()
+    await world.untilSubmitterClaimed()
     expect(world.calls).toHaveLength(1)
     for (const { id } of jobs)
       expect(await world.read(id)).toMatchObject({ status: 'QUEUED', error: null, cost: { amount: 0.8 } })
     expect((await world.read(jobs[0]!.id)).queuePosition).toBe(1)
     expect(world.log.filter(line => /operator/.test(line.message))).toHaveLength(1)
 
-    world.leap(15_000)
+    world.advanceClock(15_000)
     // The list, and where that is refused the balance.
     await until(() => world.probes().length === 2)
-    await world.looked()
-    expect(world.begun()).toBe(1)
+    await world.untilSubmitterClaimed()
+    expect(world.submitAttemptCount()).toBe(1)
 
     trouble = false
-    world.leap(2 * MINUTE)
-    for (const { id } of jobs) await world.reached(id, 'COMPLETED')
+    world.advanceClock(2 * MINUTE)
+    for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
     // The trial is the other's: what was refused once must not be every trial's.
-    expect(world.posts()).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
+    expect(world.submittedPrompts()).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
   })
 })
 
@@ -249,46 +249,46 @@ test.each<[what: string, headers: Record<string, string>, before: number, after:
   ['no word how long', {}, 50_000, 15_000],
 ])('429 with %s pauses submits, and the queue goes on when it is over', async (_, headers, before, after) => {
   let throttles = 1
-  await using world = await open({
+  await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '1' },
     fault: call =>
-      isSubmit(call) && throttles-- > 0 ? says(429, JSON.stringify({ code: 429 }), headers) : null,
+      isSubmit(call) && throttles-- > 0 ? reply(429, JSON.stringify({ code: 429 }), headers) : null,
   })
   const jobs = [await world.submit(), await world.submit()]
-  expect(await world.paused()).toMatchObject({ reason: 'throttled' })
-  world.leap(before)
-  expect(await world.probing()).toBeNull()
-  await world.looked()
+  expect(await world.untilCircuitOpen()).toMatchObject({ reason: 'throttled' })
+  world.advanceClock(before)
+  expect(await world.nextClaimedProbe()).toBeNull()
+  await world.untilSubmitterClaimed()
   expect(world.calls).toHaveLength(1)
   expect(await world.read(jobs[0]!.id)).toMatchObject({ status: 'QUEUED', error: null, queuePosition: 1 })
-  world.leap(after)
-  for (const { id } of jobs) await world.reached(id, 'COMPLETED')
+  world.advanceClock(after)
+  for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
   // The trial is the other's: what was refused once must not be every trial's.
-  expect(world.posts()).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
+  expect(world.submittedPrompts()).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
 })
 
 test('an input that upstream refuses fails with INVALID_INPUT, costs nothing, and stops nobody else', async () => {
-  const faults = [refuses(400), refuses(404), refuses(422), refuses(200, 400)]
-  const refused = [...faults]
-  await using world = await open({
+  const faults = [refusal(400), refusal(404), refusal(422), refusal(200, 400)]
+  const answers = [...faults]
+  await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '1' },
-    fault: call => (isSubmit(call) ? (refused.shift() ?? null) : null),
+    fault: call => (isSubmit(call) ? (answers.shift() ?? null) : null),
   })
   const jobs = []
   for (const _ of faults) jobs.push(await world.submit())
   const other = await world.submit()
   for (const { id } of jobs) {
-    const ended = await world.reached(id, ...FINAL)
+    const ended = await world.untilStatus(id, ...FINAL_STATUSES)
     expect(ended).toMatchObject({
       status: 'FAILED',
       error: { code: 'INVALID_INPUT', retryable: false },
       cost: { amount: 0 },
       upstreamId: null,
     })
-    expect(JSON.stringify(ended)).not.toContain(MARK)
+    expect(JSON.stringify(ended)).not.toContain(LEAK_MARKER)
   }
-  await world.reached(other.id, 'COMPLETED')
-  expect(world.posts()).toEqual([...jobs, other].map(job => job.prompt))
+  await world.untilStatus(other.id, 'COMPLETED')
+  expect(world.submittedPrompts()).toEqual([...jobs, other].map(job => job.prompt))
   expect(world.probes()).toEqual([])
 })
 
@@ -313,47 +313,47 @@ test('each end of a job reaches the app as the contract says, without a word of 
     ['sim:end=deleted', 'CANCELED'],
     ['sim:end=completed', 'COMPLETED'],
   ]
-  await using world = await open()
+  await using world = await openWorld()
   const jobs = await Promise.all(ENDS.map(([words]) => world.submit(`sim:seconds=0 ${words}`)))
-  const told = []
-  for (const { id } of jobs) told.push(await world.reached(id, ...FINAL))
+  const outcomes = []
+  for (const { id } of jobs) outcomes.push(await world.untilStatus(id, ...FINAL_STATUSES))
   expect(
-    told.map(({ status, error, cost }) =>
+    outcomes.map(({ status, error, cost }) =>
       status === 'FAILED' ? [status, error.code, error.retryable, cost.amount] : [status],
     ),
   ).toEqual(ENDS.map(([, ...end]) => end))
-  expect(told.every(({ error }) => error === null || error.message.length > 10)).toBe(true)
-  for (const text of [JSON.stringify(told), JSON.stringify(world.log)])
+  expect(outcomes.every(({ error }) => error === null || error.message.length > 10)).toBe(true)
+  for (const text of [JSON.stringify(outcomes), JSON.stringify(world.log)])
     expect(text).not.toContain('simulated failure')
 })
 
 test('no look that went wrong, and no status that nobody knows, decides a job', async () => {
-  const failed = (id: string) => ({ id, status: 'failed', code: 1200, error: MARK })
+  const failed = (id: string) => ({ id, status: 'failed', code: 1200, error: LEAK_MARKER })
   const WRONG: ((id: string) => Fault)[] = [
-    () => refuses(404),
-    () => refuses(400),
-    () => refuses(401),
-    () => refuses(429),
-    () => refuses(500),
-    () => refuses(200, 404),
-    id => says(503, JSON.stringify({ code: 200, data: failed(id) })),
-    () => says(502, '<html>'),
-    () => says(200, `<html>${MARK}</html>`),
-    id => says(200, JSON.stringify({ code: 200, data: failed(id) }).slice(0, -1)),
-    () => shows(failed('f'.repeat(32))),
+    () => refusal(404),
+    () => refusal(400),
+    () => refusal(401),
+    () => refusal(429),
+    () => refusal(500),
+    () => refusal(200, 404),
+    id => reply(503, JSON.stringify({ code: 200, data: failed(id) })),
+    () => reply(502, '<html>'),
+    () => reply(200, `<html>${LEAK_MARKER}</html>`),
+    id => reply(200, JSON.stringify({ code: 200, data: failed(id) }).slice(0, -1)),
+    () => dataReply(failed('f'.repeat(32))),
     () => ({ cut: 'before' }),
-    id => shows({ ...failed(id), status: 'sparkling', outputs: ['https://images.example/1.mp4'] }),
-    id => shows({ ...failed(id), status: null }),
-    id => shows({ ...failed(id), status: 'pending' }),
-    id => shows({ ...failed(id), status: 'Queued' }),
-    id => shows({ ...failed(id), status: 'IN_PROGRESS' }),
+    id => dataReply({ ...failed(id), status: 'sparkling', outputs: ['https://images.example/1.mp4'] }),
+    id => dataReply({ ...failed(id), status: null }),
+    id => dataReply({ ...failed(id), status: 'pending' }),
+    id => dataReply({ ...failed(id), status: 'Queued' }),
+    id => dataReply({ ...failed(id), status: 'IN_PROGRESS' }),
   ]
   const TIMES = 3
   const met = new Map<string, { wrong: (id: string) => Fault; times: number }>()
-  await using world = await open({
+  await using world = await openWorld({
     fault(call) {
-      if (!isLook(call)) return null
-      const id = idOf(call)
+      if (!isPoll(call)) return null
+      const id = upstreamIdOf(call)
       const job = met.get(id) ?? { wrong: WRONG[met.size]!, times: 0 }
       met.set(id, job)
       return job.times++ < TIMES ? job.wrong(id) : null
@@ -362,7 +362,7 @@ test('no look that went wrong, and no status that nobody knows, decides a job', 
   // One after the other: so many failures at once would open the breaker.
   for (const _ of WRONG) {
     const { id } = await world.submit()
-    expect(await world.reached(id, ...FINAL)).toMatchObject({ status: 'COMPLETED' })
+    expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({ status: 'COMPLETED' })
   }
   expect(met.size).toBe(WRONG.length)
   for (const { times } of met.values()) expect(times).toBe(TIMES + 1)
@@ -371,15 +371,15 @@ test('no look that went wrong, and no status that nobody knows, decides a job', 
 
 describe('a job that is completed without outputs', () => {
   test('is looked at once more, then fails with NO_OUTPUT', async () => {
-    await using world = await open()
+    await using world = await openWorld()
     const { id } = await world.submit('sim:seconds=0 sim:empty')
-    expect(await world.reached(id, ...FINAL)).toMatchObject({
+    expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
       status: 'FAILED',
       error: { code: 'NO_OUTPUT', retryable: true },
       cost: { amount: 0.8 },
       outputs: [],
     })
-    expect(world.looks().length).toBeGreaterThanOrEqual(2)
+    expect(world.polls().length).toBeGreaterThanOrEqual(2)
   })
 
   test('is COMPLETED where one more look finds them, even after a look that went wrong', async () => {
@@ -389,20 +389,20 @@ describe('a job that is completed without outputs', () => {
       outputs,
     }))
     const met = new Map<string, number>()
-    await using world = await open({
+    await using world = await openWorld({
       fault(call) {
-        if (!isLook(call)) return null
-        const id = idOf(call)
-        const looks = met.get(id) ?? 0
+        if (!isPoll(call)) return null
+        const id = upstreamIdOf(call)
+        const polls = met.get(id) ?? 0
         const nth = [...met.keys()].indexOf(id)
-        met.set(id, looks + 1)
-        if (looks === 0) return shows(empty[(nth + empty.length) % empty.length]!(id))
-        return looks === 1 ? says(503, '') : null
+        met.set(id, polls + 1)
+        if (polls === 0) return dataReply(empty[(nth + empty.length) % empty.length]!(id))
+        return polls === 1 ? reply(503, '') : null
       },
     })
     const jobs = await Promise.all(empty.map(() => world.submit()))
     for (const { id } of jobs) {
-      const ended = await world.reached(id, ...FINAL)
+      const ended = await world.untilStatus(id, ...FINAL_STATUSES)
       expect([ended.status, ended.outputs.length]).toEqual(['COMPLETED', 1])
     }
     expect([...met.values()]).toEqual(empty.map(() => 3))
@@ -410,35 +410,35 @@ describe('a job that is completed without outputs', () => {
 })
 
 test('jobs in flight are picked up after a restart, and not sent again', async () => {
-  await using world = await open()
+  await using world = await openWorld()
   const jobs = [await world.submit('sim:seconds=60'), await world.submit('sim:seconds=60')]
-  for (const { id } of jobs) await world.reached(id, 'CREATED')
+  for (const { id } of jobs) await world.untilStatus(id, 'CREATED')
   await world.harness.restart()
   for (const { id } of jobs) expect((await world.read(id)).status).toBe('CREATED')
   world.gateway.simulator?.advance(61_000)
-  for (const { id } of jobs) await world.reached(id, 'COMPLETED')
-  expect(world.posts().sort()).toEqual(jobs.map(job => job.prompt))
+  for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
+  expect(world.submittedPrompts().sort()).toEqual(jobs.map(job => job.prompt))
 })
 
 test('jobs that wait are sent after a restart, a pause outlives it', async () => {
   let throttled = true
-  await using world = await open({
+  await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '1' },
-    fault: call => (isSubmit(call) && throttled ? says(429, '', { 'retry-after': '30' }) : null),
+    fault: call => (isSubmit(call) && throttled ? reply(429, '', { 'retry-after': '30' }) : null),
   })
   const jobs = [await world.submit(), await world.submit()]
-  await world.paused()
+  await world.untilCircuitOpen()
   throttled = false
   await world.harness.restart()
-  await world.looked()
+  await world.untilSubmitterClaimed()
   expect(world.calls).toHaveLength(1)
-  world.leap(31_000)
-  for (const { id } of jobs) await world.reached(id, 'COMPLETED')
+  world.advanceClock(31_000)
+  for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
 })
 
 test('a POST left without an answer at a stop is settled by the next start, before anything else is sent, and not sent again', async () => {
   let stalls = true
-  await using world = await open({
+  await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '2', UPSTREAM_UNKNOWN_MS: '1000' },
     fault: call => (stalls && isSubmit(call) ? { stall: 'after' } : null),
   })
@@ -451,18 +451,19 @@ test('a POST left without an answer at a stop is settled by the next start, befo
   const stop = Date.now()
   await world.gateway.close()
   expect(Date.now() - stop).toBeLessThan(5000)
-  for (const { prompt } of left) expect(world.row(prompt)).toMatchObject({ submission: 'begun', attempts: 1 })
+  for (const { prompt } of left)
+    expect(world.row(prompt)).toMatchObject({ submission: 'begun', submit_attempts: 1 })
   stalls = false
   await world.harness.restart()
   for (const { prompt } of left) await until(() => world.row(prompt).submission === 'unknown')
-  world.leap(3 * MINUTE)
+  world.advanceClock(3 * MINUTE)
   for (const { id, prompt } of left) {
-    const ended = await world.reached(id, ...FINAL)
+    const ended = await world.untilStatus(id, ...FINAL_STATUSES)
     expect(ended).toMatchObject({ status: 'FAILED', error: { code: 'SUBMISSION_UNKNOWN' } })
-    expect(world.row(prompt)).toMatchObject({ submission: 'unknown', attempts: 1 })
+    expect(world.row(prompt)).toMatchObject({ submission: 'unknown', submit_attempts: 1 })
   }
-  await world.reached(other.id, 'COMPLETED')
-  expect(world.posts()).toEqual([...left, other].map(job => job.prompt))
+  await world.untilStatus(other.id, 'COMPLETED')
+  expect(world.submittedPrompts()).toEqual([...left, other].map(job => job.prompt))
   // The others were let go by a read, not by the restart.
   const last = world.calls.findLastIndex(isSubmit)
   expect(world.calls.slice(2, last).some(isProbe)).toBe(true)
@@ -470,22 +471,22 @@ test('a POST left without an answer at a stop is settled by the next start, befo
 
 describe('a job is looked at', () => {
   test('no more often than POLL_MIN_INTERVAL_MS, and however old no less often than POLL_MAX_INTERVAL_MS', async () => {
-    const looks: number[] = []
-    await using world = await open({
+    const pollTimes: number[] = []
+    await using world = await openWorld({
       env: { POLL_MIN_INTERVAL_MS: '300', POLL_MAX_INTERVAL_MS: '400' },
       fault(call) {
-        if (!isProbe(call)) looks.push(Date.now())
+        if (!isProbe(call)) pollTimes.push(Date.now())
         return null
       },
     })
     await world.submit('sim:seconds=7200')
-    await until(() => looks.length >= 4)
-    world.leap(30 * MINUTE)
-    await until(() => looks.length >= 8)
+    await until(() => pollTimes.length >= 4)
+    world.advanceClock(30 * MINUTE)
+    await until(() => pollTimes.length >= 8)
     // The leap itself makes one look due.
-    const gaps = looks
+    const gaps = pollTimes
       .slice(1)
-      .map((at, i) => at - looks[i]!)
+      .map((at, i) => at - pollTimes[i]!)
       .toSpliced(3, 1)
     for (const gap of gaps) {
       expect(gap).toBeGreaterThan(270)
@@ -495,10 +496,10 @@ describe('a job is looked at', () => {
 
   test('not before the time that upstream named', async () => {
     let throttles = 1
-    await using world = await open({
+    await using world = await openWorld({
       fault: call =>
-        isLook(call) && throttles-- > 0
-          ? says(429, JSON.stringify({ code: 429 }), { 'retry-after': '50' })
+        isPoll(call) && throttles-- > 0
+          ? reply(429, JSON.stringify({ code: 429 }), { 'retry-after': '50' })
           : null,
     })
     const { id, prompt } = await world.submit()
@@ -506,9 +507,9 @@ describe('a job is looked at', () => {
       const { submission, due_at } = world.row(prompt)
       return submission === 'accepted' && due_at > world.now() + 40_000
     })
-    world.leap(51_000)
-    await world.reached(id, 'COMPLETED')
-    expect(world.looks()).toHaveLength(2)
+    world.advanceClock(51_000)
+    await world.untilStatus(id, 'COMPLETED')
+    expect(world.polls()).toHaveLength(2)
   })
 })
 
@@ -521,28 +522,37 @@ test('no line of any log has a prompt, an image URL, a key or a word of upstream
     },
   }
   const log = await createLog('trace', sink as unknown as typeof process.stderr)
-  for (const { fields, message } of lines) log.info(fields, message)
-  expect(written.split('\n').length).toBe(lines.length + 1)
-  for (const told of ['submitted', 'finished', 'paused', 'outcome is unknown', 'repeated'])
-    expect(written).toContain(told)
-  for (const secret of [MARK, 'images.example', 'sim:', 'Bearer', 'a-key', 'rsh_', 'Insufficient', '<html>'])
+  for (const { fields, message } of logLines) log.info(fields, message)
+  expect(written.split('\n').length).toBe(logLines.length + 1)
+  for (const message of ['submitted', 'finished', 'paused', 'outcome is unknown', 'repeated'])
+    expect(written).toContain(message)
+  for (const secret of [
+    LEAK_MARKER,
+    'images.example',
+    'sim:',
+    'Bearer',
+    'a-key',
+    'rsh_',
+    'Insufficient',
+    '<html>',
+  ])
     expect(written).not.toContain(secret)
 })
 
 test('an outage of submits alone burns one job at a time, and each later than the one before', async () => {
-  await using world = await open({
-    fault: call => (isSubmit(call) ? says(500, 'oops') : null),
+  await using world = await openWorld({
+    fault: call => (isSubmit(call) ? reply(500, 'oops') : null),
   })
   await world.submit()
-  await world.paused()
-  await world.unseen(async () => {
+  await world.untilCircuitOpen()
+  await world.withoutSubmitter(async () => {
     for (let i = 0; i < 20; i++) await world.submit()
   })
   // Two minutes of the gateway's own time, in which reads go well all along.
   const end = world.now() + 2 * MINUTE
   while (world.now() < end) {
-    world.leap(1000)
-    await world.looked(1)
+    world.advanceClock(1000)
+    await world.untilSubmitterClaimed(1)
   }
   const moments = world.submits().map(call => call.at)
   expect(moments.length).toBeGreaterThan(4)
@@ -552,7 +562,7 @@ test('an outage of submits alone burns one job at a time, and each later than th
 })
 
 test('an answer that could not be written down is written once the database takes it', async () => {
-  await using world = await open()
+  await using world = await openWorld()
   const { store } = world.gateway
   const { change } = store
   let refusals = 3
@@ -561,7 +571,7 @@ test('an answer that could not be written down is written once the database take
     return change(...args)
   }
   const { id } = await world.submit()
-  await world.reached(id, 'COMPLETED')
+  await world.untilStatus(id, 'COMPLETED')
   expect(world.submits()).toHaveLength(1)
   const kept = world.log.filter(line => line.message.includes("can't be written down"))
   expect(kept.map(line => line.fields.upstreamId)).toEqual(Array(3).fill(expect.stringMatching(/^\w{32}$/)))
@@ -569,16 +579,16 @@ test('an answer that could not be written down is written once the database take
 
 test("an id that upstream gives twice never shows one app the other's video", async () => {
   const twice = JSON.stringify({ code: 200, message: 'success', data: { id: 'same', status: 'created' } })
-  await using world = await open({
+  await using world = await openWorld({
     env: { UPSTREAM_UNKNOWN_MS: '1000' },
-    fault: call => (isSubmit(call) ? says(200, twice) : null),
+    fault: call => (isSubmit(call) ? reply(200, twice) : null),
   })
   const first = await world.submit()
-  await world.reached(first.id, 'CREATED')
+  await world.untilStatus(first.id, 'CREATED')
   const second = await world.submit()
   await until(() => world.row(second.prompt).submission === 'unknown')
-  world.leap(3 * MINUTE)
-  expect(await world.reached(second.id, ...FINAL)).toMatchObject({
+  world.advanceClock(3 * MINUTE)
+  expect(await world.untilStatus(second.id, ...FINAL_STATUSES)).toMatchObject({
     status: 'FAILED',
     upstreamId: null,
     error: { code: 'SUBMISSION_UNKNOWN' },
@@ -586,15 +596,15 @@ test("an id that upstream gives twice never shows one app the other's video", as
 })
 
 test('a job that upstream always refuses as if the account were in trouble holds nobody else back', async () => {
-  await using world = await open({
+  await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '1' },
-    fault: call => (isSubmit(call) && promptOf(call).includes('poison') ? refuses(403) : null),
+    fault: call => (isSubmit(call) && promptOf(call).includes('poison') ? refusal(403) : null),
   })
   const poison = await world.submit('poison')
   const others = [await world.submit(), await world.submit()]
   for (const { id } of others) {
     await until(async () => {
-      world.leap(5000)
+      world.advanceClock(5000)
       return (await world.read(id)).status === 'COMPLETED'
     })
   }
@@ -603,29 +613,29 @@ test('a job that upstream always refuses as if the account were in trouble holds
 
 test("a late answer to an earlier POST lets nobody out before the trial's own", async () => {
   let broken = false
-  const held: (() => void)[] = []
-  await using world = await open({
+  const pending: (() => void)[] = []
+  await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '20' },
-    fault: call => (isSubmit(call) && broken ? says(502, 'oops') : null),
+    fault: call => (isSubmit(call) && broken ? reply(502, 'oops') : null),
   })
   const { store } = world.gateway
-  const { ownerOf } = store
+  const { findIdByUpstreamId } = store
   // The first answer is in hand and held up on its way to the row.
-  store.ownerOf = async (id: string) => {
-    await new Promise<void>(resolve => held.push(resolve))
-    return ownerOf(id)
+  store.findIdByUpstreamId = async (id: string) => {
+    await new Promise<void>(resolve => pending.push(resolve))
+    return findIdByUpstreamId(id)
   }
   const early = await world.submit()
-  await until(() => held.length === 1)
+  await until(() => pending.length === 1)
   broken = true
   await world.submit()
-  await world.paused()
-  await world.unseen(async () => {
+  await world.untilCircuitOpen()
+  await world.withoutSubmitter(async () => {
     for (let i = 0; i < 10; i++) await world.submit()
   })
-  await until(async () => (await store.paused())?.trial)
-  held[0]?.()
-  await world.reached(early.id, 'CREATED', 'PROCESSING', 'COMPLETED')
-  await world.looked(3)
+  await until(async () => (await store.submitCircuit())?.halfOpen)
+  pending[0]?.()
+  await world.untilStatus(early.id, 'CREATED', 'PROCESSING', 'COMPLETED')
+  await world.untilSubmitterClaimed(3)
   expect(world.submits().length).toBeLessThanOrEqual(4)
 })

@@ -8,21 +8,21 @@ const KEY = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex')
 const EPOCH = Buffer.from('f00dfeedcafe0001', 'hex')
 const APP = 'an app' as AppId
 const cursors = createCursors(KEY, EPOCH)(APP)
-const MOST = 2 ** 48 - 1
-const seq = fc.oneof(fc.nat(1000), fc.integer({ min: 0, max: MOST }))
+const MAX_SEQ = 2 ** 48 - 1
+const seq = fc.oneof(fc.nat(1000), fc.integer({ min: 0, max: MAX_SEQ }))
 
 test('a cursor opens to the place it was sealed at', () => {
-  fc.assert(fc.property(seq, n => cursors.open(cursors.seal(n)) === n))
-  for (const n of [0, 1, MOST]) expect(cursors.open(cursors.seal(n))).toBe(n)
+  fc.assert(fc.property(seq, n => cursors.decode(cursors.encode(n)) === n))
+  for (const n of [0, 1, MAX_SEQ]) expect(cursors.decode(cursors.encode(n))).toBe(n)
 })
 
 test('a place has one cursor, short and good for a URL', () => {
-  expect(cursors.seal(7)).toBe(createCursors(KEY, EPOCH)(APP).seal(7))
-  fc.assert(fc.property(seq, n => /^[\w-]{22}$/.test(cursors.seal(n))))
+  expect(cursors.encode(7)).toBe(createCursors(KEY, EPOCH)(APP).encode(7))
+  fc.assert(fc.property(seq, n => /^[\w-]{22}$/.test(cursors.encode(n))))
 })
 
 test('neighbours look nothing alike, so a cursor tells no numbers', () => {
-  const all = Array.from({ length: 500 }, (_, n) => cursors.seal(n))
+  const all = Array.from({ length: 500 }, (_, n) => cursors.encode(n))
   expect(new Set(all.map(cursor => cursor.slice(0, 6))).size).toBe(500)
   expect(new Set(all.map(cursor => cursor.slice(-6))).size).toBe(500)
 })
@@ -34,15 +34,15 @@ test("another database's cursor is none, nor another app's: of another epoch, an
   fc.assert(
     fc.property(seq, n => {
       for (const other of [otherEpoch, otherKey, otherApp]) {
-        expect(other.open(cursors.seal(n))).toBeNull()
-        expect(cursors.open(other.seal(n))).toBeNull()
+        expect(other.decode(cursors.encode(n))).toBeNull()
+        expect(cursors.decode(other.encode(n))).toBeNull()
       }
     }),
   )
 })
 
 test('garbage is no cursor', () => {
-  const valid = cursors.seal(1)
+  const valid = cursors.encode(1)
   const garbage = [
     '',
     'nonsense',
@@ -53,27 +53,27 @@ test('garbage is no cursor', () => {
     `${valid}\n`,
     `${valid}==`,
   ]
-  for (const text of garbage) expect(cursors.open(text), text).toBeNull()
-  fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 40 }), text => cursors.open(text) === null))
+  for (const text of garbage) expect(cursors.decode(text), text).toBeNull()
+  fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 40 }), text => cursors.decode(text) === null))
   fc.assert(
     fc.property(
       fc.uint8Array({ minLength: 16, maxLength: 16 }),
-      bytes => cursors.open(Buffer.from(bytes).toString('base64url')) === null,
+      bytes => cursors.decode(Buffer.from(bytes).toString('base64url')) === null,
     ),
   )
 })
 
 test('a cursor with one character changed is none, even where the change is in bits that nobody reads', () => {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/='
-  const valid = cursors.seal(42)
+  const valid = cursors.encode(42)
   for (let i = 0; i < valid.length; i++)
     for (const character of alphabet)
       if (character !== valid[i])
-        expect(cursors.open(valid.slice(0, i) + character + valid.slice(i + 1))).toBeNull()
+        expect(cursors.decode(valid.slice(0, i) + character + valid.slice(i + 1))).toBeNull()
 })
 
 test('the head has another cursor each time, and each opens to it', () => {
-  const heads = Array.from({ length: 100 }, () => cursors.sealHead(7))
+  const heads = Array.from({ length: 100 }, () => cursors.encodeHead(7))
   expect(new Set(heads).size).toBe(100)
-  for (const head of heads) expect(cursors.open(head)).toBe(7)
+  for (const head of heads) expect(cursors.decode(head)).toBe(7)
 })

@@ -1,11 +1,11 @@
 import { connect } from 'node:net'
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { openEventStream } from '../support/event-stream.ts'
 import { drain, type Harness, startGateway, submit, TRANSPORTS, take } from '../support/gateway.ts'
-import { sideBySide } from '../support/side-by-side.ts'
-import { stream as streamOf } from '../support/stream.ts'
-import { talk } from '../support/talk.ts'
-import { askForToken, mint, STILL } from '../support/token.ts'
+import { openRawWebSocket } from '../support/raw-websocket.ts'
+import { runConcurrently } from '../support/run-concurrently.ts'
+import { mintToken, REJECT_SUBMITS, requestToken } from '../support/token.ts'
 import { until } from '../support/until.ts'
 
 const SUBMIT = `mutation ($input: SubmitVideoInput!) { answer: submitVideo(input: $input) {
@@ -17,7 +17,7 @@ const RETRY = `mutation ($input: RetryPredictionInput!) { answer: retryPredictio
 const INPUT = { image: { url: 'https://images.example/cat.png' }, prompt: 'x' }
 const FEED = 'subscription { predictionFeed { __typename } }'
 
-const ask = async (harness: Harness, document: string, input: object, key?: string) => {
+const mutate = async (harness: Harness, document: string, input: object, key?: string) => {
   const { data, errors } = await harness.query(document, { input }, key)
   expect(errors).toBeUndefined()
   return data.answer
@@ -25,14 +25,16 @@ const ask = async (harness: Harness, document: string, input: object, key?: stri
 
 /** A whole gateway whose clock leaps. */
 async function start() {
-  let ahead = 0
-  const harness = await startGateway({ overrides: { ...STILL, now: () => Date.now() + ahead } })
+  let clockOffsetMs = 0
+  const harness = await startGateway({
+    overrides: { ...REJECT_SUBMITS, now: () => Date.now() + clockOffsetMs },
+  })
   return {
     harness,
-    leap(ms: number) {
-      ahead += ms
+    advanceClock(ms: number) {
+      clockOffsetMs += ms
     },
-    now: () => Date.now() + ahead,
+    now: () => Date.now() + clockOffsetMs,
     [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose](),
   }
 }
@@ -46,11 +48,11 @@ describe('createAccessToken', () => {
   test('what is wrong is told with the path of each fault, and what is just right is not', async () => {
     await using world = await startGateway()
     const fault = async (input: object) => {
-      const answer = await askForToken(world, { permissions: ['READ'], ...input })
+      const answer = await requestToken(world, { permissions: ['READ'], ...input })
       return answer.issues?.map((issue: { path: string[] }) => issue.path.join('.')) ?? answer.__typename
     }
     const fine = 'CreateAccessTokenPayload'
-    for (const [input, told] of [
+    for (const [input, expected] of [
       [{}, fine],
       [{ permissions: [] }, ['input.permissions']],
       [{ permissions: ['READ', 'READ', 'SUBMIT'] }, fine],
@@ -88,7 +90,7 @@ describe('createAccessToken', () => {
         ],
       ],
     ] as [object, unknown][])
-      expect([input, await fault(input)]).toEqual([input, told])
+      expect([input, await fault(input)]).toEqual([input, expected])
     const { errors } = await world.query(
       'mutation { createAccessToken(input: {permissions: [ADMIN]}) { __typename } }',
     )
@@ -98,7 +100,7 @@ describe('createAccessToken', () => {
   test('unless it is asked otherwise it is good for one submit, for 15 minutes', async () => {
     await using world = await startGateway()
     const before = Math.floor(Date.now() / SECOND) * SECOND
-    const { token, expiresAt } = await askForToken(world, { permissions: ['SUBMIT'] })
+    const { token, expiresAt } = await requestToken(world, { permissions: ['SUBMIT'] })
     const { exp, max, only, may } = decodeJwt(token)
     expect([max, only, may, exp]).toEqual([1, null, ['SUBMIT'], Date.parse(expiresAt) / SECOND])
     expect(Date.parse(expiresAt)).toBeGreaterThanOrEqual(before + 900 * SECOND)
@@ -112,7 +114,7 @@ describe('createAccessToken', () => {
     )
     for (const filling of ['\u{1f3ac}', '\u0001', '\u2028']) {
       const ten = Array.from({ length: 10 }, (_, i) => `${i}${filling.repeat(63)}`)
-      const token = await mint(world, { tags: ten, predictionIds: many })
+      const token = await mintToken(world, { tags: ten, predictionIds: many })
       expect((await world.query('{ viewer { name } }', {}, token)).data).toEqual({ viewer: { name: 'test' } })
       for (const transport of TRANSPORTS) {
         const feed = world.subscribe(transport, FEED, {}, token)
@@ -124,12 +126,12 @@ describe('createAccessToken', () => {
 
   test('`expiresAt` is the moment it ends: to the millisecond before it is good, and from it on it is not', async () => {
     await using world = await start()
-    const { harness, leap, now } = world
+    const { harness, advanceClock, now } = world
     const name = async (token: string) => (await harness.query('{ viewer { name } }', {}, token)).data?.viewer
-    const { token, expiresAt } = await askForToken(harness, { permissions: ['READ'], expiresInSeconds: 60 })
-    leap(Date.parse(expiresAt) - now() - 2 * SECOND)
+    const { token, expiresAt } = await requestToken(harness, { permissions: ['READ'], expiresInSeconds: 60 })
+    advanceClock(Date.parse(expiresAt) - now() - 2 * SECOND)
     expect(await name(token)).toEqual({ name: 'test' })
-    leap(Date.parse(expiresAt) - now())
+    advanceClock(Date.parse(expiresAt) - now())
     const { data, errors } = await harness.query('{ viewer { name } }', {}, token)
     expect([data, errors?.[0]?.extensions]).toEqual([undefined, { code: 'UNAUTHENTICATED' }])
     expect(await harness.query('{ viewer { name } }', {}, 'nonsense')).toEqual({ errors })
@@ -139,7 +141,7 @@ describe('createAccessToken', () => {
     await using world = await startGateway()
     for (let i = 0; i < 5; i++) {
       const before = Date.now()
-      const { expiresAt } = await askForToken(world, { permissions: ['READ'], expiresInSeconds: 1 })
+      const { expiresAt } = await requestToken(world, { permissions: ['READ'], expiresInSeconds: 1 })
       expect(Date.parse(expiresAt) - before).toBeGreaterThanOrEqual(SECOND)
       await until(() => Date.now() >= before + 130)
     }
@@ -150,12 +152,12 @@ describe('createAccessToken', () => {
     const { harness, now } = world
     const key = await harness.gateway.issueKey('test', 10 * SECOND)
     const end = now() + 10 * SECOND
-    const told = async () =>
+    const expiry = async () =>
       Date.parse(
-        (await askForToken(harness, { permissions: ['READ'], expiresInSeconds: 86_400 }, key)).expiresAt,
+        (await requestToken(harness, { permissions: ['READ'], expiresInSeconds: 86_400 }, key)).expiresAt,
       )
-    expect(await told()).toBeLessThanOrEqual(end)
-    expect(await told()).toBeGreaterThan(end - 2 * SECOND)
+    expect(await expiry()).toBeLessThanOrEqual(end)
+    expect(await expiry()).toBeGreaterThan(end - 2 * SECOND)
     // Its life is made longer, as an operator may: nothing that is kept of it may say otherwise.
     const { store } = harness.gateway
     const { findKey } = store
@@ -163,9 +165,9 @@ describe('createAccessToken', () => {
       const row = await findKey(prefix)
       return row && { ...row, expiresAt: key.startsWith(prefix) ? end + HOUR : row.expiresAt }
     }
-    expect(await told()).toBeGreaterThan(end + HOUR - 2 * SECOND)
+    expect(await expiry()).toBeGreaterThan(end + HOUR - 2 * SECOND)
     await until(async () => {
-      world.leap(20 * SECOND)
+      world.advanceClock(20 * SECOND)
       return (await harness.query('{ viewer { name } }', {}, key)).data?.viewer.name === 'test'
     })
     store.findKey = findKey
@@ -174,9 +176,9 @@ describe('createAccessToken', () => {
   test('a token mints none, whatever it may', async () => {
     await using world = await startGateway()
     for (const permissions of [['READ'], ['SUBMIT'], ['READ', 'SUBMIT']]) {
-      const token = await mint(world, { permissions })
+      const token = await mintToken(world, { permissions })
       for (const input of [{ permissions }, { permissions: [] }])
-        expect(await askForToken(world, input, token)).toEqual({
+        expect(await requestToken(world, input, token)).toEqual({
           __typename: 'ForbiddenError',
           code: 'FORBIDDEN',
         })
@@ -184,22 +186,22 @@ describe('createAccessToken', () => {
   })
 })
 
-const stream = (harness: Harness, key: string, query = FEED) => streamOf(harness, { query, key })
+const stream = (harness: Harness, key: string, query = FEED) => openEventStream(harness, { query, key })
 
 const subscribe = (id: string, query: string) => ({ id, type: 'subscribe', payload: { query } })
 
 describe('permissions', () => {
   test('READ reads, and changes nothing: not what it sees, and not what is not there', async () => {
-    await using harness = await startGateway({ overrides: STILL })
+    await using harness = await startGateway({ overrides: REJECT_SUBMITS })
     const id = await submit(harness)
     const unknown = Buffer.from('Prediction:018f0000-0000-7000-8000-000000000000').toString('base64url')
-    const token = await mint(harness, { permissions: ['READ'] })
+    const token = await mintToken(harness, { permissions: ['READ'] })
     const forbidden = { __typename: 'ForbiddenError', code: 'FORBIDDEN' }
-    expect(await ask(harness, SUBMIT, INPUT, token)).toEqual(forbidden)
-    expect(await ask(harness, SUBMIT, { ...INPUT, prompt: '' }, token)).toEqual(forbidden)
+    expect(await mutate(harness, SUBMIT, INPUT, token)).toEqual(forbidden)
+    expect(await mutate(harness, SUBMIT, { ...INPUT, prompt: '' }, token)).toEqual(forbidden)
     for (const each of [id, unknown, 'garbage'])
       for (const document of [CANCEL, RETRY])
-        expect(await ask(harness, document, { id: each }, token)).toEqual(forbidden)
+        expect(await mutate(harness, document, { id: each }, token)).toEqual(forbidden)
     const { data } = await harness.query(
       'query ($id: ID!) { prediction(id: $id) { status } predictions { edges { node { id } } } }',
       { id },
@@ -214,11 +216,11 @@ describe('permissions', () => {
   })
 
   test('SUBMIT submits, cancels and retries; whatever only reads is refused by every door, and its socket lives', async () => {
-    await using harness = await startGateway({ overrides: STILL })
-    const token = await mint(harness, { permissions: ['SUBMIT'], maxSubmits: 2 })
-    const { prediction } = await ask(harness, SUBMIT, INPUT, token)
-    expect((await ask(harness, CANCEL, prediction, token)).prediction).toEqual(prediction)
-    expect((await ask(harness, RETRY, prediction, token)).prediction.retryOf).toEqual(prediction)
+    await using harness = await startGateway({ overrides: REJECT_SUBMITS })
+    const token = await mintToken(harness, { permissions: ['SUBMIT'], maxSubmits: 2 })
+    const { prediction } = await mutate(harness, SUBMIT, INPUT, token)
+    expect((await mutate(harness, CANCEL, prediction, token)).prediction).toEqual(prediction)
+    expect((await mutate(harness, RETRY, prediction, token)).prediction.retryOf).toEqual(prediction)
 
     const queries = [
       '{ viewer { name } }',
@@ -249,21 +251,21 @@ describe('permissions', () => {
           { errors: refusal },
         ])
     }
-    const { socket, heard, say, closed } = await talk(harness, token)
+    const { socket, received, send, closed } = await openRawWebSocket(harness, token)
     for (const [i, query] of [...queries, ...subscriptions].entries()) {
-      say(subscribe(`${i}`, query))
-      const answer = await until(() => heard.find(({ id }) => id === `${i}`))
-      const told =
+      send(subscribe(`${i}`, query))
+      const answer = await until(() => received.find(({ id }) => id === `${i}`))
+      const errors =
         answer.type === 'error' ? answer.payload : (answer.payload as unknown as { errors: unknown }).errors
-      expect([query, told]).toEqual([query, refusal])
+      expect([query, errors]).toEqual([query, refusal])
     }
-    say(
+    send(
       subscribe(
         'm',
         `mutation { submitVideo(input: {image: {url: "https://x.example/"}, prompt: "x"}) { __typename } }`,
       ),
     )
-    const last = await until(() => heard.find(({ id }) => id === 'm'))
+    const last = await until(() => received.find(({ id }) => id === 'm'))
     expect(last.payload).toEqual({ data: { submitVideo: { __typename: 'ForbiddenError' } } })
     socket.close()
     await closed
@@ -271,8 +273,8 @@ describe('permissions', () => {
   })
 
   test('the operation that is named decides, whatever else stands in the document', async () => {
-    await using harness = await startGateway({ overrides: STILL })
-    const token = await mint(harness, { permissions: ['SUBMIT'] })
+    await using harness = await startGateway({ overrides: REJECT_SUBMITS })
+    const token = await mintToken(harness, { permissions: ['SUBMIT'] })
     const query = `query Q { viewer { name } } mutation M { createAccessToken(input: {permissions: []}) { __typename } }`
     const run = async (operationName?: string) => {
       const response = await harness.fetch('/graphql', {
@@ -293,14 +295,14 @@ describe('permissions', () => {
 
 describe('maxSubmits', () => {
   test('of 50 concurrent submits and retries just as many pass; repeated ones count once; a restart forgets none', async () => {
-    await using harness = await startGateway({ overrides: STILL })
+    await using harness = await startGateway({ overrides: REJECT_SUBMITS })
     const id = await submit(harness)
-    await ask(harness, CANCEL, { id })
-    const token = await mint(harness, { maxSubmits: 3 })
-    const first = await ask(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)
+    await mutate(harness, CANCEL, { id })
+    const token = await mintToken(harness, { maxSubmits: 3 })
+    const first = await mutate(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)
     const asked = Array.from({ length: 50 }, (_, i) => {
-      if (i % 5 === 0) return ask(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)
-      return i % 2 === 0 ? ask(harness, SUBMIT, INPUT, token) : ask(harness, RETRY, { id }, token)
+      if (i % 5 === 0) return mutate(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)
+      return i % 2 === 0 ? mutate(harness, SUBMIT, INPUT, token) : mutate(harness, RETRY, { id }, token)
     })
     const answers = await Promise.all(asked)
     const made = new Set(answers.map(answer => answer.prediction?.id).filter(Boolean))
@@ -311,25 +313,25 @@ describe('maxSubmits', () => {
       (await harness.query('{ predictions { edges { node { id } } } }')).data.predictions.edges.length
     expect(await count()).toBe(4)
     await harness.restart()
-    expect((await ask(harness, SUBMIT, INPUT, token)).code).toBe('FORBIDDEN')
-    expect((await ask(harness, RETRY, { id }, token)).code).toBe('FORBIDDEN')
-    expect(await ask(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)).toEqual(first)
+    expect((await mutate(harness, SUBMIT, INPUT, token)).code).toBe('FORBIDDEN')
+    expect((await mutate(harness, RETRY, { id }, token)).code).toBe('FORBIDDEN')
+    expect(await mutate(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)).toEqual(first)
     expect(await count()).toBe(4)
     // Another token of the same app is not its own.
     expect(
-      (await ask(harness, SUBMIT, INPUT, await mint(harness, { maxSubmits: 1 }))).prediction,
+      (await mutate(harness, SUBMIT, INPUT, await mintToken(harness, { maxSubmits: 1 }))).prediction,
     ).toBeDefined()
   })
 
   test('aliases of one operation count each; none is none', async () => {
-    await using harness = await startGateway({ overrides: STILL })
+    await using harness = await startGateway({ overrides: REJECT_SUBMITS })
     const field = 'submitVideo(input: {image: {url: "https://x.example/"}, prompt: "x"}) { __typename }'
-    const token = await mint(harness, { maxSubmits: 2 })
+    const token = await mintToken(harness, { maxSubmits: 2 })
     const { data } = await harness.query(`mutation { a: ${field} b: ${field} c: ${field} }`, {}, token)
     expect(data.c).toEqual({ __typename: 'ForbiddenError' })
     expect(data.b).toEqual(data.a)
-    const none = await mint(harness, { maxSubmits: 0 })
-    expect((await ask(harness, SUBMIT, INPUT, none)).code).toBe('FORBIDDEN')
+    const none = await mintToken(harness, { maxSubmits: 0 })
+    expect((await mutate(harness, SUBMIT, INPUT, none)).code).toBe('FORBIDDEN')
   })
 })
 
@@ -338,35 +340,35 @@ describe('a token falls', () => {
   type World = Awaited<ReturnType<typeof start>>
   const ROWS: [string, number, (world: World, key: string) => unknown][] = [
     ['revoked', DAY, ({ harness }, key) => harness.gateway.store.revokeKey(key.slice(0, 12))],
-    ['expired', 30 * 60 * SECOND, ({ leap }) => leap(31 * 60 * SECOND)],
-    ['at its own end', DAY, ({ leap }) => leap(2 * HOUR)],
+    ['expired', 30 * 60 * SECOND, ({ advanceClock }) => advanceClock(31 * 60 * SECOND)],
+    ['at its own end', DAY, ({ advanceClock }) => advanceClock(2 * HOUR)],
   ]
 
   test('with its key, revoked or expired, and at its own end: for requests, and within five seconds for what is open', () =>
-    sideBySide(ROWS, async ([, life, lose]) => {
+    runConcurrently(ROWS, async ([, life, invalidate]) => {
       await using world = await start()
       const { harness } = world
       const key = await harness.gateway.issueKey('test', life)
       const stays = await harness.gateway.issueKey('test', DAY)
-      const token = await mint(harness, { expiresInSeconds: 3600, tags: ['a'] }, key)
-      const other = await mint(harness, { expiresInSeconds: 86_400, tags: ['a'] }, stays)
-      const [mine, theirs] = [await talk(harness, token), await talk(harness, other)]
-      for (const { say } of [mine, theirs]) say(subscribe('a', FEED))
+      const token = await mintToken(harness, { expiresInSeconds: 3600, tags: ['a'] }, key)
+      const other = await mintToken(harness, { expiresInSeconds: 86_400, tags: ['a'] }, stays)
+      const [mine, theirs] = [await openRawWebSocket(harness, token), await openRawWebSocket(harness, other)]
+      for (const { send } of [mine, theirs]) send(subscribe('a', FEED))
       const [myStream, theirStream] = [await stream(harness, token), await stream(harness, other)]
       await until(() => [myStream, theirStream].every(({ text }) => text.includes('FeedCaughtUp')))
-      const lost = Date.now()
-      await lose(world, key)
+      const invalidatedAt = Date.now()
+      await invalidate(world, key)
       await until(async () => (await harness.query('{ viewer { name } }', {}, token)).errors)
-      expect(Date.now() - lost).toBeLessThan(2000)
+      expect(Date.now() - invalidatedAt).toBeLessThan(2000)
       expect(await mine.closed).toEqual([4403, 'Forbidden'])
       expect(await myStream.ended).toBe('ended')
-      expect(Date.now() - lost).toBeLessThan(5000)
+      expect(Date.now() - invalidatedAt).toBeLessThan(5000)
       expect(myStream.text).not.toContain('complete')
       expect((await stream(harness, token)).response.status).toBe(401)
-      expect(await (await talk(harness, token)).closed).toEqual([4401, 'Unauthorized'])
+      expect(await (await openRawWebSocket(harness, token)).closed).toEqual([4401, 'Unauthorized'])
       // Those of another key go on.
       await submit(harness, 'x', other)
-      await until(() => theirStream.text.includes('PredictionEvent') && theirs.heard.length >= 3)
+      await until(() => theirStream.text.includes('PredictionEvent') && theirs.received.length >= 3)
       theirs.socket.close()
       await theirs.closed
     }))
@@ -374,7 +376,7 @@ describe('a token falls', () => {
   test('and never stands for an app that its key is not of', async () => {
     await using harness = await startGateway()
     const { store } = harness.gateway
-    const token = await mint(harness)
+    const token = await mintToken(harness)
     const other = await harness.gateway.issueKey('other', HOUR)
     const { findKey } = store
     store.findKey = prefix => findKey(harness.key.startsWith(prefix) ? other.slice(0, 12) : prefix)
@@ -384,7 +386,7 @@ describe('a token falls', () => {
 
   test('is no name, no key and no secret of another kind', async () => {
     await using harness = await startGateway()
-    const token = await mint(harness)
+    const token = await mintToken(harness)
     for (const each of [
       `${token}x`,
       token.slice(1),
@@ -410,7 +412,7 @@ test('a token without READ is told nothing by a mutation that it has not submitt
   )
   const { id } = data.submitVideo.prediction
   for (const input of [{ permissions: ['SUBMIT'] }, { permissions: ['SUBMIT'], tags: ['t'] }]) {
-    const token = await mint(harness, input)
+    const token = await mintToken(harness, input)
     const ask = async (mutation: string) => JSON.stringify(await harness.query(mutation, { id }, token))
     const PREDICTION = 'prediction { input { prompt } tags }'
     for (const mutation of ['cancelPrediction', 'retryPrediction'])
@@ -423,7 +425,7 @@ test('a token without READ is told nothing by a mutation that it has not submitt
     expect(again).not.toContain('heron')
     expect(again).toContain('other')
   }
-  const named = await mint(harness, { permissions: ['SUBMIT'], predictionIds: [id] })
+  const named = await mintToken(harness, { permissions: ['SUBMIT'], predictionIds: [id] })
   const CANCEL = 'mutation ($id: ID!) { cancelPrediction(input: { id: $id }) { __typename } }'
   const answer = await harness.query(CANCEL, { id }, named)
   expect(answer.data.cancelPrediction.__typename).not.toBe('NotFoundError')
@@ -449,7 +451,7 @@ test('a key that is taken back while a body is on its way is good for nothing', 
 
 test('a token may have fifty connections, and its key goes on', async () => {
   await using harness = await startGateway()
-  const token = await mint(harness, { permissions: ['READ'] })
+  const token = await mintToken(harness, { permissions: ['READ'] })
   const FEED = 'subscription { predictionFeed { __typename } }'
   for (let i = 0; i < 50; i++) await take(harness.subscribe('WebSocket', FEED, {}, token), 1)
   const more = await harness

@@ -10,7 +10,7 @@ type Records = Partial<Record<number, Buffer>>
 /** A name server that has these records for every name; without any it is silent. */
 async function serve(records: Records | null) {
   const socket: Socket = createSocket('udp4')
-  socket.on('message', (query, peer) => {
+  socket.on('message', (query, sender) => {
     if (records === null) return
     const end = query.indexOf(0, 12) + 5
     const data = records[query.readUInt16BE(end - 4)]
@@ -21,7 +21,7 @@ async function serve(records: Records | null) {
     answer.writeUInt16BE(data ? 0x8180 : 0x8183, 2)
     answer.writeUInt16BE(data ? 1 : 0, 6)
     answer.writeUInt32BE(0, 8)
-    socket.send(answer, peer.port, peer.address)
+    socket.send(answer, sender.port, sender.address)
   })
   socket.bind(0, '127.0.0.1')
   await once(socket, 'listening')
@@ -37,7 +37,7 @@ function record(type: number, data: Buffer): Buffer {
   return Buffer.concat([head, data])
 }
 
-const look = (address: string, name = 'images.example') =>
+const lookUp = (address: string, name = 'images.example') =>
   new Promise<unknown>((resolve, reject) =>
     createLookup([address])(name, { all: true }, (error, found) => (error ? reject(error) : resolve(found))),
   )
@@ -45,7 +45,7 @@ const look = (address: string, name = 'images.example') =>
 test('a name has the addresses of both families', async () => {
   const six = Buffer.from('20010db8000000000000000000000001', 'hex')
   await using server = await serve({ [A]: Buffer.from([192, 0, 2, 7]), [AAAA]: six })
-  expect(await look(server.address)).toEqual([
+  expect(await lookUp(server.address)).toEqual([
     { address: '192.0.2.7', family: 4 },
     { address: '2001:db8::1', family: 6 },
   ])
@@ -53,12 +53,12 @@ test('a name has the addresses of both families', async () => {
 
 test('one family is enough', async () => {
   await using server = await serve({ [A]: Buffer.from([192, 0, 2, 7]) })
-  expect(await look(server.address)).toEqual([{ address: '192.0.2.7', family: 4 }])
+  expect(await lookUp(server.address)).toEqual([{ address: '192.0.2.7', family: 4 }])
 })
 
 test('a name that is none is an error', async () => {
   await using server = await serve({})
-  await expect(look(server.address)).rejects.toMatchObject({ code: 'ENOTFOUND' })
+  await expect(lookUp(server.address)).rejects.toMatchObject({ code: 'ENOTFOUND' })
 })
 
 test('many names whose server is silent hold up no other, and end by themselves', async () => {
@@ -66,12 +66,12 @@ test('many names whose server is silent hold up no other, and end by themselves'
   await using server = await serve({ [A]: Buffer.from([192, 0, 2, 7]) })
   let ended = 0
   const lost = Array.from({ length: 20 }, (_, n) =>
-    look(silent.address, `n${n}.example`).catch(error => {
+    lookUp(silent.address, `n${n}.example`).catch(error => {
       ended++
       return error.code
     }),
   )
-  expect(await look(server.address)).toHaveLength(1)
+  expect(await lookUp(server.address)).toHaveLength(1)
   expect(ended).toBe(0)
   expect(new Set(await Promise.all(lost))).toEqual(new Set(['ETIMEOUT']))
 }, 15_000)

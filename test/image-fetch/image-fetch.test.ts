@@ -12,9 +12,13 @@ import type { LookupFunction } from 'node:net'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { brotliCompressSync, constants, createGzip, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
-import { MOST_IMAGE_BYTES } from '../../src/domain/image-format.ts'
-import { createReach, REACH_TIMEOUT_MS, type ReachOptions } from '../../src/image-fetch/image-fetch.ts'
-import { isPublic } from '../../src/image-fetch/public-address.ts'
+import { MAX_IMAGE_BYTES } from '../../src/domain/image-format.ts'
+import {
+  createImageFetch,
+  IMAGE_FETCH_TIMEOUT_MS,
+  type ImageFetchOptions,
+} from '../../src/image-fetch/image-fetch.ts'
+import { isPublicAddress } from '../../src/image-fetch/public-address.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { listen } from '../support/loopback.ts'
 import { until } from '../support/until.ts'
@@ -22,22 +26,22 @@ import { until } from '../support/until.ts'
 // As it is, but for what a test lets it say once: every address a test can listen on is private.
 vi.mock('../../src/image-fetch/public-address.ts', { spy: true })
 
-type Reply = (response: ServerResponse, request: IncomingMessage) => void
+type ReplyWith = (response: ServerResponse, request: IncomingMessage) => void
 
 const PNG = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAASwAAADICAIAAADdvUsCAAAACXBIWQ==', 'base64')
-const SEEN = { kind: 'image', type: 'image/png', width: 300, height: 200 }
-const IMAGE = { ...SEEN, bytes: PNG.length }
-const REFUSED = { kind: 'unreachable', reason: 'ADDRESS_NOT_PUBLIC' }
+const FOUND_IMAGE = { kind: 'image', type: 'image/png', width: 300, height: 200 }
+const IMAGE = { ...FOUND_IMAGE, bytes: PNG.length }
+const NOT_PUBLIC = { kind: 'unreachable', reason: 'ADDRESS_NOT_PUBLIC' }
 const NAME = 'images.example'
 
-const png: Reply = response => void response.end(PNG)
+const png: ReplyWith = response => void response.end(PNG)
 const status =
-  (code: number, headers: Record<string, string> = {}, body: string | Buffer = ''): Reply =>
+  (code: number, headers: Record<string, string> = {}, body: string | Buffer = ''): ReplyWith =>
   response =>
     void response.writeHead(code, headers).end(body)
 const redirect = (location: string, code = 302) => status(code, { location }, 'moved')
 
-async function watched(server: Server) {
+async function listenAndRecord(server: Server) {
   const requests: { url: string; headers: IncomingHttpHeaders; closed: boolean; sent: number }[] = []
   let connections = 0
   server.on('connection', () => connections++)
@@ -54,25 +58,25 @@ async function watched(server: Server) {
 }
 
 /** A server on loopback that answers by path, or with `reply` whatever is asked for. */
-async function serve(reply: Reply | Record<string, Reply>) {
+async function serve(reply: ReplyWith | Record<string, ReplyWith>) {
   const listener: RequestListener = (request, response) => {
     const chosen = typeof reply === 'function' ? reply : reply[request.url ?? '']
     ;(chosen ?? status(404))(response, request)
   }
-  return watched(createServer(listener))
+  return listenAndRecord(createServer(listener))
 }
 
-function open(options: Partial<ReachOptions> = {}) {
-  const reach = createReach({ allowPrivate: true, ...options })
-  return { ...reach, [Symbol.asyncDispose]: reach.close }
+function openImageFetch(options: Partial<ImageFetchOptions> = {}) {
+  const imageFetch = createImageFetch({ allowPrivateImageHosts: true, ...options })
+  return { ...imageFetch, [Symbol.asyncDispose]: imageFetch.close }
 }
 
 /** Long before the time for the look is over, which would end every connection too. */
-const letGo = ({ requests }: { requests: { closed: boolean }[] }) =>
+const untilReleased = ({ requests }: { requests: { closed: boolean }[] }) =>
   until(() => requests.length > 0 && requests.every(({ closed }) => closed), 2000)
 
 /** Answers with the next of these at every lookup, then with the last again. */
-function names(...answers: (string | string[])[]) {
+function lookupAnswering(...answers: (string | string[])[]) {
   const asked: string[] = []
   const lookup: LookupFunction = (hostname, options, callback) => {
     expect(options.all).toBe(true)
@@ -88,15 +92,15 @@ function names(...answers: (string | string[])[]) {
 describe('an image', () => {
   test('is seen by its first bytes, with its length', async () => {
     await using server = await serve(png)
-    await using reach = open()
-    expect(await reach.look(`${server.origin}/cat.png?a=1&b=%2F#there`)).toEqual(IMAGE)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(`${server.origin}/cat.png?a=1&b=%2F#there`)).toEqual(IMAGE)
     expect(server.requests.map(({ url }) => url)).toEqual(['/cat.png?a=1&b=%2F'])
   })
 
   test('is one whatever it is called', async () => {
     await using server = await serve(status(200, { 'content-type': 'text/html' }, PNG))
-    await using reach = open()
-    expect(await reach.look(server.origin)).toMatchObject(SEEN)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toMatchObject(FOUND_IMAGE)
   })
 
   test('without a declared length has none', async () => {
@@ -104,8 +108,8 @@ describe('an image', () => {
       response.write(PNG)
       response.end()
     })
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ ...SEEN, bytes: null })
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: null })
   })
 
   test('is asked for without cookies, credentials, a range or a body, and on a connection of its own', async () => {
@@ -113,9 +117,9 @@ describe('an image', () => {
       '/a': status(302, { location: '/b', 'set-cookie': 'session=1' }),
       '/b': png,
     })
-    await using reach = open()
+    await using reach = openImageFetch()
     const { port } = server
-    expect(await reach.look(`http://user:secret@127.0.0.1:${port}/a`)).toEqual(IMAGE)
+    expect(await reach.checkImage(`http://user:secret@127.0.0.1:${port}/a`)).toEqual(IMAGE)
     const host = `127.0.0.1:${port}`
     for (const { headers } of server.requests)
       expect(headers).toEqual({
@@ -132,16 +136,16 @@ describe('an image', () => {
     await using server = await serve((response, request) =>
       (request.headers.range ? status(416) : png)(response, request),
     )
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual(IMAGE)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
   })
 
   test('can be looked at again, and by many at once', async () => {
     await using server = await serve(png)
-    await using reach = open()
-    const looks = Array.from({ length: 20 }, () => reach.look(server.origin))
-    expect(await Promise.all(looks)).toEqual(Array(20).fill(IMAGE))
-    expect(await reach.look(server.origin)).toEqual(IMAGE)
+    await using reach = openImageFetch()
+    const checks = Array.from({ length: 20 }, () => reach.checkImage(server.origin))
+    expect(await Promise.all(checks)).toEqual(Array(20).fill(IMAGE))
+    expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
     expect(server.connections()).toBe(21)
   })
 
@@ -154,18 +158,18 @@ describe('an image', () => {
   ])('that comes in %s though nobody asked for it is unpacked', async (encoding, body) => {
     const headers = { 'content-encoding': encoding, 'content-length': String(body.length) }
     await using server = await serve(status(200, headers, body))
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ ...SEEN, bytes: null })
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: null })
   })
 
   test('does not wait for more than its first 64 KiB', async () => {
     await using server = await serve(response => {
-      response.writeHead(200, { 'content-length': MOST_IMAGE_BYTES })
+      response.writeHead(200, { 'content-length': MAX_IMAGE_BYTES })
       response.write(Buffer.concat([PNG, Buffer.alloc(64 * 1024)]))
     })
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ ...SEEN, bytes: MOST_IMAGE_BYTES })
-    await letGo(server)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: MAX_IMAGE_BYTES })
+    await untilReleased(server)
   })
 
   test('without end is let go of once it is too large', async () => {
@@ -177,9 +181,9 @@ describe('an image', () => {
       response.on('drain', more)
       more()
     })
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ kind: 'too large' })
-    await letGo(server)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'too large' })
+    await untilReleased(server)
     expect(server.requests[0]?.sent).toBeLessThan(48 * 1024 * 1024)
   })
 
@@ -195,14 +199,14 @@ describe('an image', () => {
       gzip.on('drain', more)
       more()
     })
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ kind: 'too large' })
-    await letGo(server)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'too large' })
+    await untilReleased(server)
   })
 })
 
 describe('no image', () => {
-  test.each<[what: string, reply: Reply]>([
+  test.each<[what: string, reply: ReplyWith]>([
     ['a page that calls itself one', status(200, { 'content-type': 'image/png' }, '<html>sign in</html>')],
     ['an image of another kind', status(200, { 'content-type': 'image/gif' }, 'GIF89a\x09\0\x09\0\0\0\0')],
     ['nothing', status(200)],
@@ -210,9 +214,9 @@ describe('no image', () => {
     ['text without end', response => void response.write('x'.repeat(1024 * 1024))],
   ])('is %s', async (_, reply) => {
     await using server = await serve(reply)
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ kind: 'no image' })
-    await letGo(server)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'no image' })
+    await untilReleased(server)
   })
 })
 
@@ -221,21 +225,21 @@ describe('too large', () => {
     ['an image', {}],
     ['a packed one', { 'content-encoding': 'gzip' }],
   ])('is %s that declares over 25 MB, and it is not read', async (_, headers) => {
-    const length = String(MOST_IMAGE_BYTES + 1)
+    const length = String(MAX_IMAGE_BYTES + 1)
     await using server = await serve(response => {
       response.writeHead(200, { ...headers, 'content-length': length }).flushHeaders()
     })
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual({ kind: 'too large' })
-    await letGo(server)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'too large' })
+    await untilReleased(server)
   })
 })
 
 describe('unreachable', () => {
   const page = '<html>no</html>'
-  test.each<[what: string, reason: string | RegExp, reply: Reply]>([
+  test.each<[what: string, reason: string | RegExp, reply: ReplyWith]>([
     ...[201, 204, 206, 300, 304, 400, 401, 403, 404, 410, 416, 429, 500, 502, 503].map(
-      (code): [string, string, Reply] => [
+      (code): [string, string, ReplyWith] => [
         `answers ${code}`,
         `HTTP_${code}`,
         status(code, {}, code === 204 || code === 304 ? '' : PNG),
@@ -292,28 +296,31 @@ describe('unreachable', () => {
     ],
   ])('is a server that %s', async (_, reason, reply) => {
     await using server = await serve(reply)
-    await using reach = open()
+    await using reach = openImageFetch()
     const expected = typeof reason === 'string' ? reason : expect.stringMatching(reason)
-    expect(await reach.look(`${server.origin}/kitten`)).toEqual({ kind: 'unreachable', reason: expected })
+    expect(await reach.checkImage(`${server.origin}/kitten`)).toEqual({
+      kind: 'unreachable',
+      reason: expected,
+    })
     expect(server.requests).toHaveLength(1)
-    await letGo(server)
+    await untilReleased(server)
   })
 
   test('is a port where nobody listens, at one address or at all of a name', async () => {
     const gone = await serve(png)
     await gone[Symbol.asyncDispose]()
-    await using reach = open(names(['127.0.0.1', '127.0.0.1']))
+    await using reach = openImageFetch(lookupAnswering(['127.0.0.1', '127.0.0.1']))
     const expected = { kind: 'unreachable', reason: 'ECONNREFUSED' }
-    expect(await reach.look(gone.origin)).toEqual(expected)
-    expect(await reach.look(`http://${NAME}:${gone.port}`)).toEqual(expected)
+    expect(await reach.checkImage(gone.origin)).toEqual(expected)
+    expect(await reach.checkImage(`http://${NAME}:${gone.port}`)).toEqual(expected)
   })
 
   test('is a name that resolves to nothing', async () => {
     const failure = Object.assign(new Error(`getaddrinfo ENOTFOUND ${NAME}`), { code: 'ENOTFOUND' })
-    await using reach = open({ lookup: (_host, _options, callback) => callback(failure, []) })
-    expect(await reach.look(`http://${NAME}`)).toEqual({ kind: 'unreachable', reason: 'ENOTFOUND' })
-    await using empty = open({ lookup: (_host, _options, callback) => callback(null, []) })
-    expect(await empty.look(`http://${NAME}`)).toEqual(REFUSED)
+    await using reach = openImageFetch({ lookup: (_host, _options, callback) => callback(failure, []) })
+    expect(await reach.checkImage(`http://${NAME}`)).toEqual({ kind: 'unreachable', reason: 'ENOTFOUND' })
+    await using empty = openImageFetch({ lookup: (_host, _options, callback) => callback(null, []) })
+    expect(await empty.checkImage(`http://${NAME}`)).toEqual(NOT_PUBLIC)
   })
 
   test.each([
@@ -330,11 +337,11 @@ describe('unreachable', () => {
     'http://[::1',
     'http://256.256.256.256/',
   ])('is %j, which is not of the web', async url => {
-    await using reach = open()
-    expect(await reach.look(url)).toEqual({ kind: 'unreachable', reason: 'NOT_HTTP' })
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(url)).toEqual({ kind: 'unreachable', reason: 'NOT_HTTP' })
   })
 
-  test.each<[what: string, reply: Reply]>([
+  test.each<[what: string, reply: ReplyWith]>([
     ['says nothing', () => {}],
     ['begins its headers and stops', (_, request) => void request.socket.write('HTTP/1.1 200 OK\r\n')],
     ['begins its image and stops', response => void response.writeHead(200).write(PNG)],
@@ -346,11 +353,11 @@ describe('unreachable', () => {
     ],
   ])('is a server that %s, once the time is over', async (_, reply) => {
     await using server = await serve(reply)
-    await using reach = open({ timeoutMs: 200 })
+    await using reach = openImageFetch({ timeoutMs: 200 })
     const start = performance.now()
-    expect(await reach.look(server.origin)).toEqual({ kind: 'unreachable', reason: 'TimeoutError' })
+    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'unreachable', reason: 'TimeoutError' })
     expect(performance.now() - start).toBeGreaterThan(190)
-    await letGo(server)
+    await untilReleased(server)
   })
 
   test('is a server that keeps sending a little, once the time is over', async () => {
@@ -358,14 +365,14 @@ describe('unreachable', () => {
       const timer = setInterval(() => response.write('x'), 20)
       response.on('close', () => clearInterval(timer))
     })
-    await using reach = open({ timeoutMs: 300 })
-    expect(await reach.look(server.origin)).toEqual({ kind: 'unreachable', reason: 'TimeoutError' })
+    await using reach = openImageFetch({ timeoutMs: 300 })
+    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'unreachable', reason: 'TimeoutError' })
   })
 
   test('is a name that never resolves, and no socket waits on for it', async () => {
-    await using reach = open({ timeoutMs: 100, lookup: () => {} })
+    await using reach = openImageFetch({ timeoutMs: 100, lookup: () => {} })
     for (const protocol of ['http', 'https'])
-      expect(await reach.look(`${protocol}://${NAME}`)).toEqual({
+      expect(await reach.checkImage(`${protocol}://${NAME}`)).toEqual({
         kind: 'unreachable',
         reason: 'TimeoutError',
       })
@@ -373,31 +380,31 @@ describe('unreachable', () => {
   })
 
   test('is all that takes more than five seconds', () => {
-    expect(REACH_TIMEOUT_MS).toBe(5000)
+    expect(IMAGE_FETCH_TIMEOUT_MS).toBe(5000)
   })
 
   test('is what a stop cut off, before and while it is looked at', async () => {
     await using server = await serve(() => {})
-    await using reach = open()
+    await using reach = openImageFetch()
     const stop = new AbortController()
-    const look = reach.look(server.origin, stop.signal)
+    const check = reach.checkImage(server.origin, stop.signal)
     await until(() => server.requests.length === 1)
     stop.abort()
-    expect(await look).toEqual({ kind: 'unreachable', reason: 'AbortError' })
-    await letGo(server)
-    expect(await reach.look(server.origin, stop.signal)).toMatchObject({ kind: 'unreachable' })
+    expect(await check).toEqual({ kind: 'unreachable', reason: 'AbortError' })
+    await untilReleased(server)
+    expect(await reach.checkImage(server.origin, stop.signal)).toMatchObject({ kind: 'unreachable' })
     expect(server.connections()).toBe(1)
   })
 
   test('is everything once it was closed, and what was under way', async () => {
     await using server = await serve(() => {})
-    const reach = createReach({ allowPrivate: true })
-    const look = reach.look(server.origin)
+    const imageFetch = createImageFetch({ allowPrivateImageHosts: true })
+    const check = imageFetch.checkImage(server.origin)
     await until(() => server.requests.length === 1)
-    await reach.close()
-    expect(await look).toMatchObject({ kind: 'unreachable' })
-    await letGo(server)
-    expect(await reach.look(server.origin)).toMatchObject({ kind: 'unreachable' })
+    await imageFetch.close()
+    expect(await check).toMatchObject({ kind: 'unreachable' })
+    await untilReleased(server)
+    expect(await imageFetch.checkImage(server.origin)).toMatchObject({ kind: 'unreachable' })
     expect(server.connections()).toBe(1)
   })
 })
@@ -409,9 +416,9 @@ describe('a redirect', () => {
       '/a': redirect('b', code),
       '/b': redirect(`${other.origin}/cat.png?x=1#there`, code),
     })
-    await using reach = open()
-    expect(await reach.look(`${server.origin}/a`)).toEqual(IMAGE)
-    await letGo(server)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(`${server.origin}/a`)).toEqual(IMAGE)
+    await untilReleased(server)
   })
 
   test('is followed five times and no more', async () => {
@@ -419,26 +426,26 @@ describe('a redirect', () => {
       const left = Number(request.url?.slice(1))
       ;(left === 0 ? png : redirect(`/${left - 1}`))(response, request)
     })
-    await using reach = open()
-    expect(await reach.look(`${server.origin}/5`)).toEqual(IMAGE)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(`${server.origin}/5`)).toEqual(IMAGE)
     expect(server.requests).toHaveLength(6)
     const expected = { kind: 'unreachable', reason: 'TOO_MANY_REDIRECTS' }
-    expect(await reach.look(`${server.origin}/6`)).toEqual(expected)
+    expect(await reach.checkImage(`${server.origin}/6`)).toEqual(expected)
     expect(server.requests).toHaveLength(12)
   })
 
   test('to itself has an end', async () => {
     await using server = await serve(redirect('/'))
-    await using reach = open()
-    expect(await reach.look(server.origin)).toMatchObject({ kind: 'unreachable' })
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toMatchObject({ kind: 'unreachable' })
     expect(server.requests).toHaveLength(6)
   })
 
   test('does not carry credentials on', async () => {
     await using server = await serve(png)
     await using first = await serve(redirect(`http://user:secret@127.0.0.1:${server.port}/`))
-    await using reach = open()
-    expect(await reach.look(first.origin)).toEqual(IMAGE)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(first.origin)).toEqual(IMAGE)
     expect(server.requests[0]?.headers).not.toHaveProperty('authorization')
   })
 
@@ -446,8 +453,8 @@ describe('a redirect', () => {
     'to %s is not followed',
     async location => {
       await using server = await serve(redirect(location))
-      await using reach = open()
-      expect(await reach.look(server.origin)).toEqual({ kind: 'unreachable', reason: 'NOT_HTTP' })
+      await using reach = openImageFetch()
+      expect(await reach.checkImage(server.origin)).toEqual({ kind: 'unreachable', reason: 'NOT_HTTP' })
     },
   )
 
@@ -456,8 +463,8 @@ describe('a redirect', () => {
       '/': redirect(Buffer.from('/kätzchen und maus.png').toString('latin1')),
       '/k%C3%A4tzchen%20und%20maus.png': png,
     })
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual(IMAGE)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
   })
 
   test('whose page never ends is let go of', async () => {
@@ -465,9 +472,9 @@ describe('a redirect', () => {
       '/': response => void response.writeHead(302, { location: '/b' }).write('x'.repeat(100_000)),
       '/b': png,
     })
-    await using reach = open()
-    expect(await reach.look(server.origin)).toEqual(IMAGE)
-    await letGo(server)
+    await using reach = openImageFetch()
+    expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
+    await untilReleased(server)
   })
 })
 
@@ -497,9 +504,11 @@ describe('the private network', () => {
 
   test.each(hosts)('is not connected to as %s, not for http and not for https', async host => {
     await using server = await serve(png)
-    await using reach = open({ allowPrivate: false })
+    await using reach = openImageFetch({ allowPrivateImageHosts: false })
     for (const protocol of ['http', 'https'])
-      expect(await reach.look(`${protocol}://${host}:${server.port}/`)).toMatchObject({ kind: 'unreachable' })
+      expect(await reach.checkImage(`${protocol}://${host}:${server.port}/`)).toMatchObject({
+        kind: 'unreachable',
+      })
     expect(server.connections()).toBe(0)
   })
 
@@ -513,20 +522,20 @@ describe('the private network', () => {
     'fd00::1',
   ])('is not connected to by a name that resolves to %s, not for http and not for https', async address => {
     await using server = await serve(png)
-    const { asked, lookup } = names(address)
-    await using reach = open({ allowPrivate: false, lookup })
+    const { asked, lookup } = lookupAnswering(address)
+    await using reach = openImageFetch({ allowPrivateImageHosts: false, lookup })
     for (const protocol of ['http', 'https'])
-      expect(await reach.look(`${protocol}://${NAME}:${server.port}/`)).toEqual(REFUSED)
+      expect(await reach.checkImage(`${protocol}://${NAME}:${server.port}/`)).toEqual(NOT_PUBLIC)
     expect(asked).toEqual([NAME, NAME])
     expect(server.connections()).toBe(0)
   })
 
   test('is connected to where that is allowed, and still for http and https alone', async () => {
     await using server = await serve({ '/': png, '/file': redirect('file:///etc/passwd') })
-    await using reach = open({ ...names('127.0.0.1'), allowPrivate: true })
+    await using reach = openImageFetch({ ...lookupAnswering('127.0.0.1'), allowPrivateImageHosts: true })
     for (const host of ['127.0.0.1', '127.1', NAME])
-      expect(await reach.look(`http://${host}:${server.port}/`)).toEqual(IMAGE)
-    expect(await reach.look(`${server.origin}/file`)).toMatchObject({ reason: 'NOT_HTTP' })
+      expect(await reach.checkImage(`http://${host}:${server.port}/`)).toEqual(IMAGE)
+    expect(await reach.checkImage(`${server.origin}/file`)).toMatchObject({ reason: 'NOT_HTTP' })
   })
 
   test('is not reached by a redirect: each hop is checked anew', async () => {
@@ -536,10 +545,10 @@ describe('the private network', () => {
       '/name': redirect(`http://${NAME}:${secret.port}/`),
       '/itself': redirect('/address'),
     })
-    await using reach = open({ ...names('127.0.0.1'), allowPrivate: false })
+    await using reach = openImageFetch({ ...lookupAnswering('127.0.0.1'), allowPrivateImageHosts: false })
     for (const path of ['/address', '/name', '/itself']) {
-      vi.mocked(isPublic).mockImplementationOnce(() => true)
-      expect(await reach.look(`${server.origin}${path}`)).toEqual(REFUSED)
+      vi.mocked(isPublicAddress).mockImplementationOnce(() => true)
+      expect(await reach.checkImage(`${server.origin}${path}`)).toEqual(NOT_PUBLIC)
     }
     expect(server.requests.map(({ url }) => url)).toEqual(['/address', '/name', '/itself'])
     expect(secret.connections()).toBe(0)
@@ -547,30 +556,33 @@ describe('the private network', () => {
 
   test('is not reached by a name that resolves otherwise the next time', async () => {
     await using server = await serve({ '/': png, '/again': redirect('/') })
-    const { asked, lookup } = names('127.0.0.1', '127.0.0.1', '169.254.169.254')
-    await using reach = open({ allowPrivate: false, lookup })
+    const { asked, lookup } = lookupAnswering('127.0.0.1', '127.0.0.1', '169.254.169.254')
+    await using reach = openImageFetch({ allowPrivateImageHosts: false, lookup })
     const url = `http://${NAME}:${server.port}`
 
     // What was checked is connected to: one lookup, and none after the check.
-    vi.mocked(isPublic).mockImplementationOnce(() => true)
-    expect(await reach.look(`${url}/`)).toEqual(IMAGE)
+    vi.mocked(isPublicAddress).mockImplementationOnce(() => true)
+    expect(await reach.checkImage(`${url}/`)).toEqual(IMAGE)
     expect(asked).toHaveLength(1)
-    expect(vi.mocked(isPublic).mock.lastCall).toEqual(['127.0.0.1'])
+    expect(vi.mocked(isPublicAddress).mock.lastCall).toEqual(['127.0.0.1'])
 
-    vi.mocked(isPublic).mockImplementationOnce(() => true)
-    expect(await reach.look(`${url}/again`)).toEqual(REFUSED)
+    vi.mocked(isPublicAddress).mockImplementationOnce(() => true)
+    expect(await reach.checkImage(`${url}/again`)).toEqual(NOT_PUBLIC)
     expect(asked).toHaveLength(3)
-    expect(vi.mocked(isPublic).mock.lastCall).toEqual(['169.254.169.254'])
+    expect(vi.mocked(isPublicAddress).mock.lastCall).toEqual(['169.254.169.254'])
     expect(server.requests.map(({ url }) => url)).toEqual(['/', '/again'])
   })
 
   test('is left out of what a name resolves to', async () => {
     await using server = await serve(png)
-    await using reach = open({ ...names(['10.0.0.1', '127.0.0.1', '::1']), allowPrivate: false })
-    vi.mocked(isPublic)
+    await using reach = openImageFetch({
+      ...lookupAnswering(['10.0.0.1', '127.0.0.1', '::1']),
+      allowPrivateImageHosts: false,
+    })
+    vi.mocked(isPublicAddress)
       .mockImplementationOnce(() => false)
       .mockImplementationOnce(() => true)
-    expect(await reach.look(`http://${NAME}:${server.port}/`)).toEqual(IMAGE)
+    expect(await reach.checkImage(`http://${NAME}:${server.port}/`)).toEqual(IMAGE)
   })
 
   test('is not asked for by proxies that the environment names', async () => {
@@ -579,8 +591,8 @@ describe('the private network', () => {
     for (const name of ['HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'NODE_USE_ENV_PROXY'])
       vi.stubEnv(name, name === 'NODE_USE_ENV_PROXY' ? '1' : proxy.origin)
     try {
-      await using reach = open()
-      expect(await reach.look(server.origin)).toEqual(IMAGE)
+      await using reach = openImageFetch()
+      expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
       expect(proxy.connections()).toBe(0)
     } finally {
       vi.unstubAllEnvs()
@@ -589,13 +601,15 @@ describe('the private network', () => {
 })
 
 describe('https', () => {
-  async function serveSecurely(reply: Reply = png) {
+  async function serveSecurely(reply: ReplyWith = png) {
     const pair = selfSigned(NAME)
-    const server = await watched(createSecureServer(pair, (request, response) => reply(response, request)))
+    const server = await listenAndRecord(
+      createSecureServer(pair, (request, response) => reply(response, request)),
+    )
     return { ...server, ...pair }
   }
   /** `cert` is believed until the end of the block. */
-  function believe(cert: string) {
+  function trustCertificate(cert: string) {
     const before = getCACertificates('default')
     setDefaultCACertificates([...before, cert])
     return { [Symbol.dispose]: () => setDefaultCACertificates(before) }
@@ -603,15 +617,15 @@ describe('https', () => {
 
   test('of a believed certificate for this name is fetched', async () => {
     await using server = await serveSecurely()
-    using _ = believe(server.cert)
-    await using reach = open(names('127.0.0.1'))
-    expect(await reach.look(`https://${NAME}:${server.port}/`)).toEqual(IMAGE)
+    using _ = trustCertificate(server.cert)
+    await using reach = openImageFetch(lookupAnswering('127.0.0.1'))
+    expect(await reach.checkImage(`https://${NAME}:${server.port}/`)).toEqual(IMAGE)
   })
 
   test('of a certificate that it signed for itself is unreachable', async () => {
     await using server = await serveSecurely()
-    await using reach = open(names('127.0.0.1'))
-    expect(await reach.look(`https://${NAME}:${server.port}/`)).toEqual({
+    await using reach = openImageFetch(lookupAnswering('127.0.0.1'))
+    expect(await reach.checkImage(`https://${NAME}:${server.port}/`)).toEqual({
       kind: 'unreachable',
       reason: 'DEPTH_ZERO_SELF_SIGNED_CERT',
     })
@@ -620,9 +634,9 @@ describe('https', () => {
 
   test('of a certificate for another name is unreachable', async () => {
     await using server = await serveSecurely()
-    using _ = believe(server.cert)
-    await using reach = open(names('127.0.0.1'))
-    expect(await reach.look(`https://other.example:${server.port}/`)).toEqual({
+    using _ = trustCertificate(server.cert)
+    await using reach = openImageFetch(lookupAnswering('127.0.0.1'))
+    expect(await reach.checkImage(`https://other.example:${server.port}/`)).toEqual({
       kind: 'unreachable',
       reason: 'ERR_TLS_CERT_ALTNAME_INVALID',
     })
@@ -631,26 +645,26 @@ describe('https', () => {
 
   test('where nobody speaks it is unreachable', async () => {
     await using server = await serve(png)
-    await using reach = open()
-    const seen = await reach.look(`https://127.0.0.1:${server.port}/`)
+    await using reach = openImageFetch()
+    const seen = await reach.checkImage(`https://127.0.0.1:${server.port}/`)
     expect(seen).toEqual({ kind: 'unreachable', reason: expect.stringMatching(/^(ERR_SSL_|EPROTO|ECONN)/) })
   })
 
   test('is not connected to in the private network, though it be believed', async () => {
     await using server = await serveSecurely()
-    using _ = believe(server.cert)
-    await using reach = open({ ...names('127.0.0.1'), allowPrivate: false })
-    expect(await reach.look(`https://${NAME}:${server.port}/`)).toEqual(REFUSED)
-    expect(await reach.look(`https://127.0.0.1:${server.port}/`)).toEqual(REFUSED)
+    using _ = trustCertificate(server.cert)
+    await using reach = openImageFetch({ ...lookupAnswering('127.0.0.1'), allowPrivateImageHosts: false })
+    expect(await reach.checkImage(`https://${NAME}:${server.port}/`)).toEqual(NOT_PUBLIC)
+    expect(await reach.checkImage(`https://127.0.0.1:${server.port}/`)).toEqual(NOT_PUBLIC)
     expect(server.connections()).toBe(0)
   })
 
   test('redirects to http are followed', async () => {
     await using plain = await serve(png)
     await using server = await serveSecurely(redirect(`${plain.origin}/`))
-    using _ = believe(server.cert)
-    await using reach = open(names('127.0.0.1'))
-    expect(await reach.look(`https://${NAME}:${server.port}/`)).toEqual(IMAGE)
+    using _ = trustCertificate(server.cert)
+    await using reach = openImageFetch(lookupAnswering('127.0.0.1'))
+    expect(await reach.checkImage(`https://${NAME}:${server.port}/`)).toEqual(IMAGE)
   })
 })
 
@@ -658,12 +672,12 @@ test('no reason carries a URL, a host or an address', async () => {
   const gone = await serve(png)
   await gone[Symbol.asyncDispose]()
   await using server = await serve(redirect('http://private.example/secret'))
-  await using strict = open({ allowPrivate: false })
-  await using reach = open({ lookup: (host, _, callback) => callback(new Error(`no ${host}`), []) })
+  await using strict = openImageFetch({ allowPrivateImageHosts: false })
+  await using reach = openImageFetch({ lookup: (host, _, callback) => callback(new Error(`no ${host}`), []) })
   const urls = [`${gone.origin}/secret`, 'http://private.example/secret', `${server.origin}/secret`, 'secret']
-  for (const { look } of [strict, reach])
+  for (const { checkImage } of [strict, reach])
     for (const url of urls) {
-      const seen = await look(url)
+      const seen = await checkImage(url)
       expect(seen).toMatchObject({ kind: 'unreachable', reason: expect.stringMatching(/^\w+$/) })
       expect(JSON.stringify(seen)).not.toMatch(/secret|private|127|\d{4}/)
     }

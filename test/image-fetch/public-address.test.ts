@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isPublic } from '../../src/image-fetch/public-address.ts'
+import { isPublicAddress } from '../../src/image-fetch/public-address.ts'
 
 /** The first and the last address of each. */
 const REFUSED: [what: string, ...addresses: string[]][] = [
@@ -25,7 +25,7 @@ const REFUSED: [what: string, ...addresses: string[]][] = [
 ]
 
 test.each(REFUSED)('%s is not public', (_, ...addresses) => {
-  expect(addresses.filter(isPublic)).toEqual([])
+  expect(addresses.filter(isPublicAddress)).toEqual([])
 })
 
 test.each([
@@ -40,7 +40,7 @@ test.each([
   ['Teredo', (v4: string) => `2001:0:${hex(v4)}::1`],
 ])('an IPv4 address in an IPv6 one is not public: %s', (_, embed) => {
   for (const v4 of ['127.0.0.1', '10.0.0.1', '169.254.169.254', '8.8.8.8'])
-    expect(isPublic(embed(v4)), embed(v4)).toBe(false)
+    expect(isPublicAddress(embed(v4)), embed(v4)).toBe(false)
 })
 
 test('what is next to them is public', () => {
@@ -61,7 +61,7 @@ test('what is next to them is public', () => {
     ],
     ...['3ffe:ffff::1', '3fff:1000::1', '3fff:ffff::1'],
   ]
-  expect(addresses.filter(address => !isPublic(address))).toEqual([])
+  expect(addresses.filter(address => !isPublicAddress(address))).toEqual([])
 })
 
 describe('whatever the text, there is an answer', () => {
@@ -77,13 +77,13 @@ describe('whatever the text, there is an answer', () => {
       '[::1]',
       '8.8.8',
     ]
-    for (const text of others) expect(isPublic(text), text).toBe(false)
-    fc.assert(fc.property(fc.string(), text => typeof isPublic(text) === 'boolean'))
+    for (const text of others) expect(isPublicAddress(text), text).toBe(false)
+    fc.assert(fc.property(fc.string(), text => typeof isPublicAddress(text) === 'boolean'))
   })
 
   test('and of IPv6 only what begins with the bits 001 can be public', () => {
     fc.assert(
-      fc.property(fc.ipV6(), address => !isPublic(address) || /^[23][\da-f]{3}:/i.test(address)),
+      fc.property(fc.ipV6(), address => !isPublicAddress(address) || /^[23][\da-f]{3}:/i.test(address)),
       { numRuns: 2000 },
     )
   })

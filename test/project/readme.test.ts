@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { ENDINGS, type Failure, REFUSALS, REQUEST_ERRORS } from '../../src/domain/errors.ts'
+import { type Failure, MUTATION_ERRORS, PREDICTION_ERRORS, REQUEST_ERRORS } from '../../src/domain/errors.ts'
 
 const readme = readFileSync('README.md', 'utf8')
 
@@ -17,8 +17,8 @@ function table(first: string): string[][] {
 }
 
 test.each([
-  ['`code`', REFUSALS],
-  ['`error.code`', ENDINGS],
+  ['`code`', MUTATION_ERRORS],
+  ['`error.code`', PREDICTION_ERRORS],
   ['`extensions.code`', REQUEST_ERRORS],
 ])('the table of errors by %s is that of errors.ts', (head, failures: Record<string, Failure>) => {
   const rows = Object.entries(failures).map(([code, { message, retryable, remedy }]) => [

@@ -1,14 +1,14 @@
 import { performance } from 'node:perf_hooks'
 import { expect, test } from 'vitest'
-import { createTurns } from '../../src/runtime/fair-scheduler.ts'
+import { createFairScheduler } from '../../src/runtime/fair-scheduler.ts'
 
-const busy = (ms: number) => {
+const blockFor = (ms: number) => {
   const end = performance.now() + ms
   while (performance.now() < end);
 }
 
 test('long work leaves room for others between its slices', async () => {
-  const turns = createTurns()
+  const scheduler = createFairScheduler()
   let passes = 0
   let working = true
   const others = () => {
@@ -17,8 +17,8 @@ test('long work leaves room for others between its slices', async () => {
   }
   setImmediate(others)
   for (let i = 0; i < 200; i++) {
-    await turns.next('a')
-    busy(0.5)
+    await scheduler.nextSlice('a')
+    blockFor(0.5)
   }
   working = false
   // 100 ms of work, in slices of 5.
@@ -26,13 +26,13 @@ test('long work leaves room for others between its slices', async () => {
 })
 
 test('two works that ask for turns get them in turn', async () => {
-  const turns = createTurns()
+  const scheduler = createFairScheduler()
   const order: string[] = []
   const work = async (name: string) => {
     for (let i = 0; i < 20; i++) {
-      await turns.next('one')
+      await scheduler.nextSlice('one')
       order.push(name)
-      busy(0.5)
+      blockFor(0.5)
     }
   }
   await Promise.all([work('a'), work('b')])
@@ -40,18 +40,18 @@ test('two works that ask for turns get them in turn', async () => {
 })
 
 test('one who wants many turns makes another wait for one', async () => {
-  const turns = createTurns()
-  let given = 0
-  const many = Array.from({ length: 20_000 }, () => turns.next('many').then(() => given++))
-  await turns.next('other')
-  expect(given).toBeLessThan(3)
+  const scheduler = createFairScheduler()
+  let granted = 0
+  const many = Array.from({ length: 20_000 }, () => scheduler.nextSlice('many').then(() => granted++))
+  await scheduler.nextSlice('other')
+  expect(granted).toBeLessThan(3)
   await Promise.all(many)
 })
 
 test('what rests begins again', async () => {
-  const turns = createTurns()
+  const scheduler = createFairScheduler()
   for (let i = 0; i < 3; i++) {
-    await turns.next('a')
+    await scheduler.nextSlice('a')
     await new Promise(setImmediate)
   }
 })

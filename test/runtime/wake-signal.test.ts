@@ -1,8 +1,8 @@
 import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { type Armed, createBell } from '../../src/runtime/wake-signal.ts'
+import { createWakeSignal, type Waiter } from '../../src/runtime/wake-signal.ts'
 
-const LONG = 60_000
+const LONG_MS = 60_000
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -12,9 +12,9 @@ afterEach(() => {
 })
 
 /** The wait, and whether it is over. */
-function waiting(armed: Armed, ms = LONG, signal?: AbortSignal) {
+function startWaiting(waiter: Waiter, ms = LONG_MS, signal?: AbortSignal) {
   const state = { over: false }
-  void armed.rung(ms, signal).then(() => {
+  void waiter.wait(ms, signal).then(() => {
     state.over = true
   })
   return state
@@ -23,79 +23,79 @@ function waiting(armed: Armed, ms = LONG, signal?: AbortSignal) {
 const settle = () => vi.advanceTimersByTimeAsync(0)
 
 test('a ring ends the wait, and leaves no timer behind', async () => {
-  const bell = createBell()
-  const wait = waiting(bell.arm())
+  const wakeSignal = createWakeSignal()
+  const wait = startWaiting(wakeSignal.waiter())
   await settle()
   expect(wait.over).toBe(false)
-  bell.ring()
+  wakeSignal.notify()
   await settle()
   expect(wait.over).toBe(true)
   expect(vi.getTimerCount()).toBe(0)
 })
 
 test('a ring between arm and rung is not lost', async () => {
-  const bell = createBell()
-  const armed = bell.arm()
-  bell.ring()
-  const wait = waiting(armed)
+  const wakeSignal = createWakeSignal()
+  const waiter = wakeSignal.waiter()
+  wakeSignal.notify()
+  const wait = startWaiting(waiter)
   await settle()
   expect(wait.over).toBe(true)
   expect(vi.getTimerCount()).toBe(0)
 })
 
 test('one that is woken hears it alone, waiting yet or not', async () => {
-  const bell = createBell()
-  const [armed, early, other] = [bell.arm(), bell.arm(), bell.arm()]
+  const wakeSignal = createWakeSignal()
+  const [waiter, early, other] = [wakeSignal.waiter(), wakeSignal.waiter(), wakeSignal.waiter()]
   early.wake()
-  const waits = [armed, early, other].map(each => waiting(each))
-  armed.wake()
+  const waits = [waiter, early, other].map(each => startWaiting(each))
+  waiter.wake()
   await settle()
   expect(waits.map(({ over }) => over)).toEqual([true, true, false])
-  bell.ring()
+  wakeSignal.notify()
   await settle()
   expect(vi.getTimerCount()).toBe(0)
 })
 
 test('a ring before arm is not heard', async () => {
-  const bell = createBell()
-  bell.ring()
-  const wait = waiting(bell.arm())
+  const wakeSignal = createWakeSignal()
+  wakeSignal.notify()
+  const wait = startWaiting(wakeSignal.waiter())
   await settle()
   expect(wait.over).toBe(false)
-  bell.ring()
+  wakeSignal.notify()
 })
 
 test('everyone who is armed is woken, whether waiting yet or not', async () => {
-  const bell = createBell()
-  const early = waiting(bell.arm())
-  const armed = bell.arm()
-  bell.ring()
-  const late = waiting(armed)
+  const wakeSignal = createWakeSignal()
+  const early = startWaiting(wakeSignal.waiter())
+  const waiter = wakeSignal.waiter()
+  wakeSignal.notify()
+  const late = startWaiting(waiter)
   await settle()
   expect([early.over, late.over]).toEqual([true, true])
 })
 
 test('whoever arms again at a ring waits for the next one', async () => {
-  const bell = createBell()
-  const rings: number[] = []
+  const wakeSignal = createWakeSignal()
+  const wakeUps: number[] = []
   const follow = async (n: number): Promise<void> => {
-    await bell.arm().rung(LONG)
-    rings.push(n)
+    await wakeSignal.waiter().wait(LONG_MS)
+    wakeUps.push(n)
     if (n < 3) await follow(n + 1)
   }
   const done = follow(1)
-  bell.ring()
+  wakeSignal.notify()
   await settle()
-  expect(rings).toEqual([1])
-  bell.ring()
+  expect(wakeUps).toEqual([1])
+  wakeSignal.notify()
   await settle()
-  bell.ring()
+  wakeSignal.notify()
   await done
-  expect(rings).toEqual([1, 2, 3])
+  expect(wakeUps).toEqual([1, 2, 3])
 })
 
 test('without a ring the wait ends after its time, and not before', async () => {
-  const wait = waiting(createBell().arm(), 200)
+  const wait = startWaiting(createWakeSignal().waiter(), 200)
   await vi.advanceTimersByTimeAsync(199)
   expect(wait.over).toBe(false)
   await vi.advanceTimersByTimeAsync(1)
@@ -103,29 +103,29 @@ test('without a ring the wait ends after its time, and not before', async () => 
 })
 
 test('a signal ends the wait, be it early or late, and nothing is left on it', async () => {
-  const bell = createBell()
-  const leaving = new AbortController()
-  const wait = waiting(bell.arm(), LONG, leaving.signal)
+  const wakeSignal = createWakeSignal()
+  const aborter = new AbortController()
+  const wait = startWaiting(wakeSignal.waiter(), LONG_MS, aborter.signal)
   await settle()
   expect(wait.over).toBe(false)
-  leaving.abort()
+  aborter.abort()
   await settle()
   expect(wait.over).toBe(true)
-  const after = waiting(bell.arm(), LONG, leaving.signal)
+  const after = startWaiting(wakeSignal.waiter(), LONG_MS, aborter.signal)
   await settle()
   expect(after.over).toBe(true)
   expect(vi.getTimerCount()).toBe(0)
-  expect(getEventListeners(leaving.signal, 'abort')).toEqual([])
+  expect(getEventListeners(aborter.signal, 'abort')).toEqual([])
 })
 
 test('a wait that a ring or its time has ended leaves nothing on its signal', async () => {
-  const bell = createBell()
+  const wakeSignal = createWakeSignal()
   const { signal } = new AbortController()
   for (let i = 0; i < 3; i++) {
-    const rung = bell.arm().rung(LONG, signal)
-    bell.ring()
-    await rung
-    const timed = bell.arm().rung(10, signal)
+    const notified = wakeSignal.waiter().wait(LONG_MS, signal)
+    wakeSignal.notify()
+    await notified
+    const timed = wakeSignal.waiter().wait(10, signal)
     await vi.advanceTimersByTimeAsync(10)
     await timed
   }
@@ -133,11 +133,11 @@ test('a wait that a ring or its time has ended leaves nothing on its signal', as
 })
 
 test('disarmed, it hears no ring', async () => {
-  const bell = createBell()
-  const armed = bell.arm()
-  armed.disarm()
-  bell.ring()
-  const wait = waiting(armed, 200)
+  const wakeSignal = createWakeSignal()
+  const waiter = wakeSignal.waiter()
+  waiter.cancel()
+  wakeSignal.notify()
+  const wait = startWaiting(waiter, 200)
   await settle()
   expect(wait.over).toBe(false)
   await vi.advanceTimersByTimeAsync(200)
@@ -145,13 +145,13 @@ test('disarmed, it hears no ring', async () => {
 })
 
 test('disarming after the wait, twice or for nothing harms nobody else', async () => {
-  const bell = createBell()
-  const armed = bell.arm()
-  const other = waiting(bell.arm())
-  armed.disarm()
-  armed.disarm()
-  bell.ring()
+  const wakeSignal = createWakeSignal()
+  const waiter = wakeSignal.waiter()
+  const other = startWaiting(wakeSignal.waiter())
+  waiter.cancel()
+  waiter.cancel()
+  wakeSignal.notify()
   await settle()
   expect(other.over).toBe(true)
-  armed.disarm()
+  waiter.cancel()
 })

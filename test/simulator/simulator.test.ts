@@ -9,24 +9,24 @@ import { BufferSource, Input, MP4 } from 'mediabunny'
 import { Agent, FormData, fetch, type RequestInit } from 'undici'
 import { afterAll, describe, expect, test, vi } from 'vitest'
 import { Client } from 'wavespeed'
-import { READS, SUBMITS } from '../../src/simulator/fault-kinds.ts'
+import { READ_FAULTS, SUBMIT_FAULTS } from '../../src/simulator/fault-kinds.ts'
 import { createFaultPlan, type FaultPlanOptions } from '../../src/simulator/fault-plan.ts'
-import { createRandom } from '../../src/simulator/seeded-random.ts'
+import { createSeededRandom } from '../../src/simulator/seeded-random.ts'
 import {
-  type Call,
+  type ApiCall,
   createSimulator,
   type SimulatorOptions,
   type WebhookFault,
 } from '../../src/simulator/simulator.ts'
-import { signed } from '../../src/simulator/webhook-signature.ts'
-import { inFile } from '../support/file.ts'
+import { signWebhook } from '../../src/simulator/webhook-signature.ts'
+import { queryDatabaseFile } from '../support/database-file.ts'
 import { run } from '../support/process.ts'
 import { until } from '../support/until.ts'
 import { JPEG } from '../support/upload.ts'
 
 const KEY = 'a key of its own'
 const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
-const SIBLING = 'alibaba/wan-2.2/i2v-plus-480p'
+const OTHER_MODEL = 'alibaba/wan-2.2/i2v-plus-480p'
 const DAY = 24 * 60 * 60 * 1000
 
 // No connection outlives its request.
@@ -76,18 +76,18 @@ async function folder() {
 }
 
 /** Somebody who waits for webhooks: answers with `statuses`, one after the other, then with 204; 0 is no answer. */
-async function receiver(...statuses: number[]) {
-  const came: { url: string; headers: IncomingHttpHeaders; body: string }[] = []
+async function listenForWebhooks(...statuses: number[]) {
+  const requests: { url: string; headers: IncomingHttpHeaders; body: string }[] = []
   const server = createServer(async (request, response) => {
     const { url = '', headers } = request
-    came.push({ url, headers, body: await text(request) })
+    requests.push({ url, headers, body: await text(request) })
     const status = statuses.shift() ?? 204
     if (status !== 0) response.writeHead(status).end()
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
-    came,
+    requests: requests,
     [Symbol.asyncDispose]: async () => {
       server.close()
       server.closeAllConnections()
@@ -160,7 +160,7 @@ describe('the API', () => {
 
   test('answers a submit with a prediction as the contract shows one', async () => {
     await using simulator = await start()
-    for (const model of [MODEL, SIBLING]) {
+    for (const model of [MODEL, OTHER_MODEL]) {
       const { status, code, data } = await simulator.submit({}, model)
       expect([status, code]).toEqual([200, 200])
       expect(data).toEqual({
@@ -191,7 +191,9 @@ describe('the API', () => {
       size: '480p',
     })
     expect(code).toBe(200)
-    const job = inFile(file, db => db.prepare('select job from jobs where id = ?').pluck().get(data.id))
+    const job = queryDatabaseFile(file, db =>
+      db.prepare('select job from jobs where id = ?').pluck().get(data.id),
+    )
     expect(JSON.parse(job as string).input).toEqual({
       image: simulator.sampleImage,
       prompt: 'a slow pan',
@@ -330,9 +332,9 @@ describe('the list', () => {
   test('is narrowed to a model', async () => {
     await using simulator = await start()
     const one = (await simulator.submit({}, MODEL)).data.id
-    const other = (await simulator.submit({}, SIBLING)).data.id
+    const other = (await simulator.submit({}, OTHER_MODEL)).data.id
     expect(ids(await simulator.list({ model: MODEL }))).toEqual([one])
-    expect(ids(await simulator.list({ model: SIBLING }))).toEqual([other])
+    expect(ids(await simulator.list({ model: OTHER_MODEL }))).toEqual([other])
   })
 
   test('is narrowed to a status before it is paged: a short page is the last one', async () => {
@@ -374,7 +376,7 @@ describe('a webhook', () => {
   test('is signed as in the vector of the contract', () => {
     const id = '0123456789abcdef0123456789abcdef'
     const body = `{"id":"${id}","model":"alibaba/wan-2.2/i2v-plus-1080p","outputs":["https://example.test/o.mp4"],"status":"completed","error":""}`
-    expect(signed('whsec_dGVzdC1zZWNyZXQtbm90LXJlYWw=', id, 1_760_000_000_999, body)).toEqual({
+    expect(signWebhook('whsec_dGVzdC1zZWNyZXQtbm90LXJlYWw=', id, 1_760_000_000_999, body)).toEqual({
       'content-type': 'application/json',
       'webhook-id': id,
       'webhook-timestamp': '1760000000',
@@ -383,26 +385,26 @@ describe('a webhook', () => {
   })
 
   test('brings the bare prediction once its job has ended, to the address with its query', async () => {
-    await using there = await receiver()
+    await using there = await listenForWebhooks()
     await using simulator = await start({ webhookSecret: 'whsec_mine' })
     const address = `${there.url}?p=a%20b&q=c+d`
     const { data } = await simulator.submitFor(address, 'sim:seconds=60')
     simulator.advance(59_000)
     expect(simulator.calls.map(call => call.webhook)).toEqual([address])
     await simulator.result(data.id)
-    expect(there.came).toEqual([])
+    expect(there.requests).toEqual([])
     simulator.advance(2000)
     await until(() => simulator.webhooks.length > 0)
-    const [{ url, headers, body }] = there.came as [(typeof there.came)[0]]
+    const [{ url, headers, body }] = there.requests as [(typeof there.requests)[0]]
     expect(url).toBe('/hook?p=a%20b&q=c+d')
     expect(JSON.parse(body)).toEqual(await simulator.result(data.id))
     const sentAt = Number(headers['webhook-timestamp']) * 1000
     expect(Math.abs(sentAt - 61_000 - Date.now())).toBeLessThan(5000)
-    expect(headers).toMatchObject(signed('whsec_mine', data.id, sentAt, body))
+    expect(headers).toMatchObject(signWebhook('whsec_mine', data.id, sentAt, body))
     expect(simulator.webhooks).toEqual([{ id: data.id, url: address, status: 204 }])
     simulator.advance(DAY)
     await simulator.result(data.id)
-    expect(there.came).toHaveLength(1)
+    expect(there.requests).toHaveLength(1)
   })
 
   test('tells the secret to whoever has the key', async () => {
@@ -412,14 +414,14 @@ describe('a webhook', () => {
   })
 
   test('tells of completed and failed jobs, and of no other end', async () => {
-    await using there = await receiver()
+    await using there = await listenForWebhooks()
     await using simulator = await start()
     const ends = ['sim:end=cancelled', 'sim:end=timeout', 'sim:fail=1200', 'sim:empty', 'sim:seconds=0']
     for (const end of ends) await simulator.submitFor(there.url, `${end} sim:seconds=0`)
     await until(() => simulator.webhooks.length === 3)
     simulator.advance(DAY)
     await simulator.list()
-    expect(there.came.map(({ body }) => JSON.parse(body).status).sort()).toEqual([
+    expect(there.requests.map(({ body }) => JSON.parse(body).status).sort()).toEqual([
       'completed',
       'completed',
       'failed',
@@ -427,7 +429,7 @@ describe('a webhook', () => {
   })
 
   test('is sent again where it was not answered 2xx, three times, under its one id', async () => {
-    await using there = await receiver(500, 302, 404, 503)
+    await using there = await listenForWebhooks(500, 302, 404, 503)
     await using simulator = await start()
     const { data } = await simulator.submitFor(there.url)
     for (let sent = 1; sent <= 4; sent++) {
@@ -435,12 +437,12 @@ describe('a webhook', () => {
       simulator.advance(10_000)
     }
     await simulator.list()
-    expect(there.came.map(({ headers }) => headers['webhook-id'])).toEqual(Array(4).fill(data.id))
+    expect(there.requests.map(({ headers }) => headers['webhook-id'])).toEqual(Array(4).fill(data.id))
     expect(simulator.webhooks.map(({ status }) => status)).toEqual([500, 302, 404, 503])
   })
 
   test('is not sent again where it was answered', async () => {
-    await using there = await receiver(500)
+    await using there = await listenForWebhooks(500)
     await using simulator = await start()
     await simulator.submitFor(there.url)
     for (const sent of [1, 2]) {
@@ -448,11 +450,11 @@ describe('a webhook', () => {
       simulator.advance(10_000)
     }
     await simulator.list()
-    expect(there.came).toHaveLength(2)
+    expect(there.requests).toHaveLength(2)
   })
 
   test('that nobody is there for is sent again', async () => {
-    const there = await receiver()
+    const there = await listenForWebhooks()
     await there[Symbol.asyncDispose]()
     await using simulator = await start()
     await simulator.submitFor(there.url)
@@ -465,12 +467,12 @@ describe('a webhook', () => {
 
   test('that is still owed at an end is sent after the restart, and so is one that was under way', async () => {
     await using home = await folder()
-    await using there = await receiver(0)
+    await using there = await listenForWebhooks(0)
     const file = join(home.path, 'simulator.db')
     const first = await start({ file })
     const { data: hanging } = await first.submitFor(there.url)
     const { data: later } = await first.submitFor(there.url, 'sim:seconds=3600')
-    await until(() => there.came.length === 1)
+    await until(() => there.requests.length === 1)
     await first.close()
     await using second = await start({ file })
     await until(() => second.webhooks.length === 1)
@@ -492,7 +494,7 @@ describe('a webhook', () => {
       '--webhook-secret',
       'whsec_x',
     ])
-    const [, origin] = await process.printed(/listens on (\S+)\/api\/v3/)
+    const [, origin] = await process.untilPrinted(/listens on (\S+)\/api\/v3/)
     const ask = async (path: string, body?: object) => {
       const answer = await fetch(`${origin}/api/v3${path}`, {
         dispatcher,
@@ -505,13 +507,13 @@ describe('a webhook', () => {
     const input = { image: 'https://a.example/x.png', prompt: 'sim:seconds=3600' }
     await ask(`/${MODEL}?webhook=http://127.0.0.1:9/`, input)
     process.child.kill('SIGTERM')
-    expect((await process.ended()).code).toBe(0)
+    expect((await process.untilEnded()).code).toBe(0)
   })
 })
 
 describe('an account', () => {
   /** The answer's Retry-After. */
-  async function refused(simulator: Awaited<ReturnType<typeof start>>) {
+  async function retryAfterOf(simulator: Awaited<ReturnType<typeof start>>) {
     const response = await simulator.get(`${simulator.origin}/api/v3/${MODEL}`, {
       method: 'POST',
       headers: { authorization: `Bearer ${KEY}` },
@@ -525,11 +527,11 @@ describe('an account', () => {
     await using simulator = await start({ concurrency: 2 })
     await simulator.submit({ prompt: 'sim:seconds=60' })
     await simulator.submit({ prompt: 'sim:seconds=20' })
-    expect(await refused(simulator)).toBeGreaterThan(18)
+    expect(await retryAfterOf(simulator)).toBeGreaterThan(18)
     expect((await simulator.list()).data.items).toHaveLength(2)
     simulator.advance(20_000)
-    expect(await refused(simulator)).toBe(false)
-    expect(await refused(simulator)).toBeLessThan(11)
+    expect(await retryAfterOf(simulator)).toBe(false)
+    expect(await retryAfterOf(simulator)).toBeLessThan(11)
   })
 
   test('accepts as many in a minute as it may', async () => {
@@ -537,25 +539,25 @@ describe('an account', () => {
     await simulator.submit({ prompt: 'sim:seconds=0' })
     simulator.advance(30_000)
     await simulator.submit({ prompt: 'sim:seconds=0' })
-    const wait = await refused(simulator)
+    const wait = await retryAfterOf(simulator)
     expect([wait, wait]).toEqual([expect.any(Number), expect.closeTo(29, -1)])
     simulator.advance(30_000)
-    expect(await refused(simulator)).toBe(false)
-    expect(await refused(simulator)).toBeGreaterThan(0)
+    expect(await retryAfterOf(simulator)).toBe(false)
+    expect(await retryAfterOf(simulator)).toBeGreaterThan(0)
   })
 })
 
 describe('a fault', () => {
   const whenItEnds = { prompt: 'sim:seconds=0.1' }
 
-  test.each(Object.entries(SUBMITS))('"%s" on a submit leaves what it says', async (name, kind) => {
-    await using there = await receiver()
+  test.each(Object.entries(SUBMIT_FAULTS))('"%s" on a submit leaves what it says', async (name, kind) => {
+    await using there = await listenForWebhooks()
     let drawn = false
     await using simulator = await start({
       fault({ path }) {
         if (drawn || path !== `/${MODEL}`) return null
         drawn = true
-        return kind.make(createRandom(3))
+        return kind.make(createSeededRandom(3))
       },
     })
     const answer = await simulator
@@ -568,18 +570,19 @@ describe('a fault', () => {
       })
       .then(async response => ({ status: response.status, body: await response.text() }))
       .catch(() => null)
-    if (kind.leaves === 'accepted') expect(JSON.parse(answer!.body).data.id).toMatch(/^[0-9a-f]{32}$/)
-    if (kind.leaves === 'refused') expect(answer!.status).toBe(429)
-    if (name === 'answered after its webhook') expect([answer!.status, there.came.length]).toEqual([200, 1])
+    if (kind.certainOutcome === 'accepted') expect(JSON.parse(answer!.body).data.id).toMatch(/^[0-9a-f]{32}$/)
+    if (kind.certainOutcome === 'refused') expect(answer!.status).toBe(429)
+    if (name === 'answered after its webhook')
+      expect([answer!.status, there.requests.length]).toEqual([200, 1])
     const jobs = async () => (await simulator.list()).data.items.length
     // It is made after all, whoever has hung up.
     if (name === 'slow before') await until(async () => (await jobs()) === 1)
     else expect(await jobs()).toBe(/before|429/.test(name) ? 0 : 1)
   })
 
-  test.each(Object.entries(READS))('"%s" on a read tells no other end', async (_, kind) => {
+  test.each(Object.entries(READ_FAULTS))('"%s" on a read tells no other end', async (_, kind) => {
     let wrong = false
-    await using simulator = await start({ fault: () => (wrong ? kind.make(createRandom(3)) : null) })
+    await using simulator = await start({ fault: () => (wrong ? kind.make(createSeededRandom(3)) : null) })
     const { data } = await simulator.submit({ prompt: 'sim:seconds=0 sim:fail=1200' })
     wrong = true
     const get = (path: string, body?: object) =>
@@ -598,33 +601,34 @@ describe('a fault', () => {
     if (list) expect(list.items.every(({ id }: { id: string }) => id === data.id)).toBe(true)
   })
 
-  const CALLS: Call[] = [
+  const CALLS: ApiCall[] = [
     { method: 'POST', path: `/${MODEL}`, body: {} },
     { method: 'GET', path: '/predictions/a/result', body: undefined },
     { method: 'POST', path: '/predictions', body: {} },
     { method: 'GET', path: '/balance', body: undefined },
   ]
   /** What a plan draws, by the class of the call, over `rounds` of the calls. */
-  function drawn(rounds: number, options: Partial<FaultPlanOptions> = {}, calls = CALLS): string[][] {
-    const met = calls.map((): string[] => [])
-    let of = 0
-    const plan = createFaultPlan({ seed: 5, met: kind => met[of]!.push(kind), ...options })
+  function drawFaults(rounds: number, options: Partial<FaultPlanOptions> = {}, calls = CALLS): string[][] {
+    const drawnKinds = calls.map((): string[] => [])
+    let callIndex = 0
+    const plan = createFaultPlan({ seed: 5, onFault: kind => drawnKinds[callIndex]!.push(kind), ...options })
     for (let round = 0; round < rounds; round++)
-      for (of = 0; of < calls.length; of++) if (plan.fault(calls[of]!) === null) met[of]!.push('none')
-    return met
+      for (callIndex = 0; callIndex < calls.length; callIndex++)
+        if (plan.fault(calls[callIndex]!) === null) drawnKinds[callIndex]!.push('none')
+    return drawnKinds
   }
 
   test('is drawn by the seed, the class of the call and its number, whatever comes between', () => {
-    const whole = drawn(300)
-    expect(drawn(300)).toEqual(whole)
-    expect(drawn(300, { seed: 6 })).not.toEqual(whole)
-    for (const [i, call] of CALLS.entries()) expect(drawn(300, {}, [call])).toEqual([whole[i]])
+    const full = drawFaults(300)
+    expect(drawFaults(300)).toEqual(full)
+    expect(drawFaults(300, { seed: 6 })).not.toEqual(full)
+    for (const [i, call] of CALLS.entries()) expect(drawFaults(300, {}, [call])).toEqual([full[i]])
   })
 
   test('comes as often as it is asked for, of every kind that has a weight', () => {
-    expect(new Set(drawn(200, { submits: 0, reads: 0 }).flat())).toEqual(new Set(['none']))
-    const met = drawn(2000, { submits: 1, reads: 0.5, weights: { '429 bare': 0 } })
-    const kinds = Object.keys(SUBMITS).filter(name => name !== '429 bare')
+    expect(new Set(drawFaults(200, { submits: 0, reads: 0 }).flat())).toEqual(new Set(['none']))
+    const met = drawFaults(2000, { submits: 1, reads: 0.5, weights: { '429 bare': 0 } })
+    const kinds = Object.keys(SUBMIT_FAULTS).filter(name => name !== '429 bare')
     expect(new Set(met[0])).toEqual(new Set(kinds))
     const share = met[1]!.filter(kind => kind !== 'none').length / met[1]!.length
     expect(share).toBeCloseTo(0.5, 1)
@@ -635,13 +639,13 @@ describe('a fault', () => {
   })
 
   test('"not found yet" befalls the first looks at a job alone', () => {
-    const looks = Array.from({ length: 400 }, (_, i) => ({ ...CALLS[1]!, path: `/predictions/${i}/result` }))
-    const met = drawn(6, { reads: 1 }, looks).map(kinds => kinds.lastIndexOf('look: not found yet'))
+    const polls = Array.from({ length: 400 }, (_, i) => ({ ...CALLS[1]!, path: `/predictions/${i}/result` }))
+    const met = drawFaults(6, { reads: 1 }, polls).map(kinds => kinds.lastIndexOf('look: not found yet'))
     expect(Math.max(...met)).toBe(2)
   })
 
   test('of a webhook loses it, sends it twice or puts it off', async () => {
-    await using there = await receiver()
+    await using there = await listenForWebhooks()
     const faults: [string, WebhookFault][] = [
       ['twice', 'doubled'],
       ['never', 'lost'],
@@ -655,13 +659,13 @@ describe('a fault', () => {
     await until(() => simulator.webhooks.length === 3)
     simulator.advance(61_000)
     await until(() => simulator.webhooks.length === 4)
-    expect(there.came.map(({ url }) => url.split('/').at(-1)).sort()).toEqual([
+    expect(there.requests.map(({ url }) => url.split('/').at(-1)).sort()).toEqual([
       'late',
       'once',
       'twice',
       'twice',
     ])
-    expect(there.came.at(-1)!.url).toMatch(/late$/)
+    expect(there.requests.at(-1)!.url).toMatch(/late$/)
   })
 
   test('of a webhook is drawn by the seed', () => {
@@ -700,13 +704,13 @@ describe('a file', () => {
   test('is served in parts', async () => {
     await using simulator = await start()
     const url = await finished(simulator)
-    const whole = await (await simulator.get(url)).bytes()
+    const full = await (await simulator.get(url)).bytes()
     const part = await simulator.get(url, { headers: { range: 'bytes=100-199' } })
     expect(part.status).toBe(206)
-    expect(part.headers.get('content-range')).toBe(`bytes 100-199/${whole.length}`)
+    expect(part.headers.get('content-range')).toBe(`bytes 100-199/${full.length}`)
     expect(part.headers.get('access-control-allow-origin')).toBe('*')
-    expect(Buffer.from(await part.bytes()).equals(whole.subarray(100, 200))).toBe(true)
-    const beyond = await simulator.get(url, { headers: { range: `bytes=${whole.length}-` } })
+    expect(Buffer.from(await part.bytes()).equals(full.subarray(100, 200))).toBe(true)
+    const beyond = await simulator.get(url, { headers: { range: `bytes=${full.length}-` } })
     expect(beyond.status).toBe(416)
     await beyond.text()
   })
@@ -893,11 +897,11 @@ describe('a restart', () => {
 })
 
 describe('the official client', () => {
-  const silent = () => {
+  const silenceConsole = () => {
     const consoles = [vi.spyOn(console, 'log'), vi.spyOn(console, 'error')]
     for (const spy of consoles) spy.mockImplementation(() => {})
     return {
-      said: () => consoles.flatMap(spy => spy.mock.calls),
+      printed: () => consoles.flatMap(spy => spy.mock.calls),
       [Symbol.dispose]: () => {
         for (const spy of consoles) spy.mockRestore()
       },
@@ -905,7 +909,7 @@ describe('the official client', () => {
   }
 
   test('gets a video out of it, unchanged', async () => {
-    using quiet = silent()
+    using quiet = silenceConsole()
     await using simulator = await start()
     const client = new Client(KEY, { baseUrl: simulator.origin })
     const input = { image: simulator.sampleImage, prompt: 'a slow pan sim:seconds=1', seed: 7 }
@@ -917,11 +921,11 @@ describe('the official client', () => {
     expect(simulator.calls.filter(call => call.method === 'POST')).toEqual([
       { method: 'POST', path: `/${MODEL}`, body: input },
     ])
-    expect(quiet.said()).toEqual([])
+    expect(quiet.printed()).toEqual([])
   })
 
   test('hands over a file, which is there then', async () => {
-    using quiet = silent()
+    using quiet = silenceConsole()
     await using simulator = await start()
     const client = new Client(KEY, { baseUrl: simulator.origin })
     const url = await client.upload('src/simulator/assets/sample.jpg')
@@ -931,11 +935,11 @@ describe('the official client', () => {
       JPEG,
     ])
     expect(simulator.calls.map(({ method }) => method)).toEqual(['POST', 'PUT'])
-    expect(quiet.said()).toEqual([])
+    expect(quiet.printed()).toEqual([])
   })
 
   test('is told of a failure, a cancellation and a wrong key', async () => {
-    using _quiet = silent()
+    using _quiet = silenceConsole()
     await using simulator = await start()
     const client = new Client(KEY, { baseUrl: simulator.origin })
     const run = (prompt: string, by = client) =>

@@ -1,21 +1,27 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { restrictionOf, type Scope, sees, spaceOf, wholeOf } from '../../src/domain/access-scope.ts'
-import { monthOf } from '../../src/domain/app-limits.ts'
+import {
+  canSee,
+  createRestriction,
+  fullScope,
+  restrictionKeyOf,
+  type Scope,
+} from '../../src/domain/access-scope.ts'
+import { startOfUtcMonth } from '../../src/domain/app-limits.ts'
 import type { AppId, Prediction } from '../../src/domain/prediction.ts'
 import { encodeId } from '../../src/graphql/global-id.ts'
 import {
-  add,
+  addPrediction,
   ENGINES,
   fixture,
   HOUR,
   idsOf,
-  NOBODY,
   newApp,
   newestFirst,
   PRICE,
-  page,
+  pageRequest,
   T,
+  UNKNOWN_ID,
 } from '../support/store.ts'
 
 /** Near one another, for an engine that compares otherwise than we do. */
@@ -46,30 +52,33 @@ describe.each(ENGINES)('scopes on %s', (_, open) => {
     let ran = 0
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.record({ tags, space: fc.nat(3), theirs: fc.boolean(), retried: fc.boolean() }), {
-          maxLength: 6,
-        }),
+        fc.array(
+          fc.record({ tags, restrictionIndex: fc.nat(3), theirs: fc.boolean(), retried: fc.boolean() }),
+          {
+            maxLength: 6,
+          },
+        ),
         fc.array(fc.record({ tags, ids: fc.array(fc.nat(30), { maxLength: 3 }) }), {
           minLength: 1,
           maxLength: 4,
         }),
         fc.boolean(),
-        async (drafts, restrictions, whole) => {
-          const ids = [NOBODY, ...idsOf(await everything())]
+        async (drafts, restrictions, hasFullScope) => {
+          const ids = [UNKNOWN_ID, ...idsOf(await everything())]
           const scopes: Scope[] = restrictions.map(({ tags, ids: some }) => ({
             appId: f.app,
-            only: restrictionOf(
+            restriction: createRestriction(
               tags,
               some.map(i => ids[i % ids.length]!),
             ),
           }))
-          if (whole) scopes.push(wholeOf(f.app))
-          for (const { tags, space, theirs, retried } of drafts) {
-            const within = scopes[space % scopes.length]!
-            await add(f.store, theirs ? other : f.app, T + ran++, {
+          if (hasFullScope) scopes.push(fullScope(f.app))
+          for (const { tags, restrictionIndex, theirs, retried } of drafts) {
+            const within = scopes[restrictionIndex % scopes.length]!
+            await addPrediction(f.store, theirs ? other : f.app, T + ran++, {
               tags,
-              space: space === 0 ? '' : spaceOf(within),
-              retryOf: retried ? NOBODY : null,
+              restrictionKey: restrictionIndex === 0 ? '' : restrictionKeyOf(within),
+              retryOf: retried ? UNKNOWN_ID : null,
             })
           }
           const all = await everything()
@@ -82,36 +91,36 @@ describe.each(ENGINES)('scopes on %s', (_, open) => {
     async function everything(): Promise<Prediction[]> {
       const lists = []
       for (const appId of [f.app, other])
-        lists.push((await f.store.list(wholeOf(appId), page({ limit: 10_000 }))).predictions)
+        lists.push((await f.store.list(fullScope(appId), pageRequest({ limit: 10_000 }))).predictions)
       return lists.flat()
     }
 
     async function agree(scope: Scope, all: Prediction[]): Promise<void> {
-      const expected = all.filter(prediction => sees(scope, prediction)).sort(newestFirst)
+      const expected = all.filter(prediction => canSee(scope, prediction)).sort(newestFirst)
       for (const backward of [false, true]) {
-        const { predictions } = await f.store.list(scope, page({ limit: 10_000, backward }))
+        const { predictions } = await f.store.list(scope, pageRequest({ limit: 10_000, backward }))
         expect(idsOf(predictions)).toEqual(idsOf(expected))
       }
-      const few = await f.store.list(scope, page({ limit: 2 }))
-      expect([idsOf(few.predictions), few.hasNextPage]).toEqual([
+      const firstTwo = await f.store.list(scope, pageRequest({ limit: 2 }))
+      expect([idsOf(firstTwo.predictions), firstTwo.hasNextPage]).toEqual([
         idsOf(expected).slice(0, 2),
         expected.length > 2,
       ])
       const tag = TAGS[all.length % TAGS.length]!
-      const filtered = await f.store.list(scope, page({ limit: 10_000, filter: { tags: [tag] } }))
+      const filtered = await f.store.list(scope, pageRequest({ limit: 10_000, filter: { tags: [tag] } }))
       expect(idsOf(filtered.predictions)).toEqual(idsOf(expected.filter(({ tags }) => tags.includes(tag))))
       const seen = new Set(idsOf(expected))
-      const ids = [...idsOf(all), NOBODY]
+      const ids = [...idsOf(all), UNKNOWN_ID]
       expect((await f.store.getMany(scope, ids)).map(row => row?.id ?? null)).toEqual(
         ids.map(id => (seen.has(id) ? id : null)),
       )
       for (const id of ids.slice(-8)) {
         expect((await f.store.get(scope, id)) !== null).toBe(seen.has(id))
         expect((await f.store.snapshot(scope, id)) !== null).toBe(seen.has(id))
-        const { events } = await f.store.eventsAfter({ scope, after: 0, limit: 10, predictionId: id })
+        const { events } = await f.store.eventsAfter({ scope, afterSeq: 0, limit: 10, predictionId: id })
         expect(events.length).toBe(seen.has(id) ? 1 : 0)
       }
-      const { events } = await f.store.eventsAfter({ scope, after: 0, limit: 10_000 })
+      const { events } = await f.store.eventsAfter({ scope, afterSeq: 0, limit: 10_000 })
       expect(new Set(events.map(({ prediction }) => prediction.id))).toEqual(seen)
       expect(await f.store.usage(scope, T)).toEqual({
         inFlight: 0,
@@ -123,28 +132,30 @@ describe.each(ENGINES)('scopes on %s', (_, open) => {
 
   test('events that are out of it are read past, in every batch, and their places are told', async () => {
     await using f = await fixture(open)
-    for (let i = 0; i < 20; i++) await add(f.store, f.app, T + i, { tags: i % 5 === 0 ? ['a'] : ['b'] })
-    const scope = { appId: f.app, only: restrictionOf(['a'], []) }
+    for (let i = 0; i < 20; i++)
+      await addPrediction(f.store, f.app, T + i, { tags: i % 5 === 0 ? ['a'] : ['b'] })
+    const scope = { appId: f.app, restriction: createRestriction(['a'], []) }
     const read: number[] = []
-    const throughs: number[] = []
-    for (let after = 0; after < 20; ) {
-      const { events, through } = await f.store.eventsAfter({ scope, after, limit: 3 })
+    const ends: number[] = []
+    for (let afterSeq = 0; afterSeq < 20; ) {
+      const { events, scannedUpTo } = await f.store.eventsAfter({ scope, afterSeq, limit: 3 })
       read.push(...events.map(({ seq }) => seq))
-      throughs.push(through)
-      after = through
+      ends.push(scannedUpTo)
+      afterSeq = scannedUpTo
     }
     expect(read).toEqual([1, 6, 11, 16])
-    expect(throughs).toEqual([3, 6, 9, 12, 15, 18, 20])
+    expect(ends).toEqual([3, 6, 9, 12, 15, 18, 20])
   })
 
   test('an id of another kind, or of nothing, is no id of a restriction', async () => {
     await using f = await fixture(open)
-    const { id } = await add(f.store, f.app)
+    const { id } = await addPrediction(f.store, f.app)
     for (const no of ['', encodeId('Prediction', id), id.toUpperCase(), `${id} `, '%', f.app])
       expect(
-        (await f.store.list({ appId: f.app, only: restrictionOf([], [no]) }, page())).predictions,
+        (await f.store.list({ appId: f.app, restriction: createRestriction([], [no]) }, pageRequest()))
+          .predictions,
       ).toEqual([])
-    expect(await f.store.get({ appId: '' as AppId, only: restrictionOf([], [id]) }, id)).toBeNull()
+    expect(await f.store.get({ appId: '' as AppId, restriction: createRestriction([], [id]) }, id)).toBeNull()
   })
 })
 
@@ -180,7 +191,10 @@ describe.each(ENGINES)('spending on %s', (_, open) => {
           await using f = await fixture(open)
           const apps = [f.app, await newApp(f.store)]
           for (const { app, month, within, cost, later } of jobs) {
-            const row = await add(f.store, apps[app]!, month + within, { cost, tags: ['a'] } as object)
+            const row = await addPrediction(f.store, apps[app]!, month + within, {
+              cost,
+              tags: ['a'],
+            } as object)
             for (const change of later)
               await f.store.change(
                 row.id,
@@ -189,15 +203,15 @@ describe.each(ENGINES)('spending on %s', (_, open) => {
               )
           }
           for (const appId of apps) {
-            const { predictions } = await f.store.list(wholeOf(appId), page({ limit: 1000 }))
+            const { predictions } = await f.store.list(fullScope(appId), pageRequest({ limit: 1000 }))
             for (const month of [...MONTHS, Date.UTC(2026, 11), Date.UTC(2027, 3)]) {
               const sum = predictions
-                .filter(({ createdAt }) => monthOf(createdAt) === month)
+                .filter(({ createdAt }) => startOfUtcMonth(createdAt) === month)
                 .reduce((all, { cost }) => all + cost, 0)
               for (const moment of [month, month + END - 1]) {
-                expect((await f.store.usage(wholeOf(appId), moment)).spent).toBe(sum)
+                expect((await f.store.usage(fullScope(appId), moment)).spent).toBe(sum)
                 // A token that sees all of it is told the same.
-                const scope = { appId, only: restrictionOf(['a'], []) }
+                const scope = { appId, restriction: createRestriction(['a'], []) }
                 expect((await f.store.usage(scope, moment)).spent).toBe(sum)
               }
             }
@@ -210,14 +224,14 @@ describe.each(ENGINES)('spending on %s', (_, open) => {
 
   test('a change that is refused, or that throws, spends nothing and gives nothing back', async () => {
     await using f = await fixture(open)
-    const { id } = await add(f.store, f.app)
-    const spent = async () => (await f.store.usage(wholeOf(f.app), T)).spent
+    const { id } = await addPrediction(f.store, f.app)
+    const spent = async () => (await f.store.usage(fullScope(f.app), T)).spent
     expect(await f.store.change(id, () => ({ cost: 0 }), T, 7)).toBeNull()
     expect(await f.store.change(id, () => null, T)).toBeNull()
     await f.store.change(id, () => ({ status: 'CANCELED' }), T)
     await expect(f.store.change(id, () => ({ status: 'QUEUED', cost: 0 }), T)).rejects.toThrow('illegal')
     expect(await spent()).toBe(PRICE)
-    await expect(add(f.store, NOBODY as AppId)).rejects.toThrow()
+    await expect(addPrediction(f.store, UNKNOWN_ID as AppId)).rejects.toThrow()
     expect(await spent()).toBe(PRICE)
     await f.store.change(id, () => ({ cost: 0 }), T)
     expect(await spent()).toBe(0)
@@ -232,5 +246,5 @@ test('a month begins at midnight in UTC, wherever the gateway stands', () => {
     ['2028-03-01T00:00:00.000Z', '2028-03-01T00:00:00.000Z'],
     ['1999-12-31T23:59:59.999Z', '1999-12-01T00:00:00.000Z'],
   ])
-    expect(new Date(monthOf(Date.parse(moment!))).toISOString()).toBe(month)
+    expect(new Date(startOfUtcMonth(Date.parse(moment!))).toISOString()).toBe(month)
 })

@@ -2,35 +2,35 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { wholeOf } from '../../src/domain/access-scope.ts'
-import type { Limits } from '../../src/domain/app-limits.ts'
+import { fullScope } from '../../src/domain/access-scope.ts'
+import type { AppLimits } from '../../src/domain/app-limits.ts'
 import type { Draft } from '../../src/domain/prediction.ts'
 import { openDatabase } from '../../src/store/sqlite/connection.ts'
 import { eq } from '../../src/store/sqlite/drizzle.ts'
 import { apps } from '../../src/store/sqlite/schema.ts'
-import { openSqlite } from '../../src/store/sqlite/sqlite-store.ts'
-import type { Bounds, Idempotency } from '../../src/store/store.ts'
+import { openSqliteStore } from '../../src/store/sqlite/sqlite-store.ts'
+import type { Idempotency, TokenLimits } from '../../src/store/store.ts'
 import { startGateway } from '../support/gateway.ts'
-import { add, draft, HOUR, MINUTE, newApp, PRICE, SECOND, sendAll, T } from '../support/store.ts'
-import { mint, STILL } from '../support/token.ts'
+import { addPrediction, draft, HOUR, MINUTE, newApp, PRICE, SECOND, submitAll, T } from '../support/store.ts'
+import { mintToken, REJECT_SUBMITS } from '../support/token.ts'
 import { until } from '../support/until.ts'
 
 /** As an operator sets them, beside a gateway that runs. */
-function limit(file: string, app: string, limits: Partial<Limits>): void {
-  const { db, close } = openDatabase(file, { alone: false })
+function setLimits(file: string, app: string, limits: Partial<AppLimits>): void {
+  const { db, close } = openDatabase(file, { exclusive: false })
   db.update(apps).set(limits).where(eq(apps.name, app)).run()
   close()
 }
 
-async function fixture(limits: Partial<Limits>) {
+async function fixture(limits: Partial<AppLimits>) {
   const folder = await mkdtemp(join(tmpdir(), 'rushes-limits-'))
   const file = join(folder, 'rushes.db')
-  const store = openSqlite(file, () => {})
+  const store = openSqliteStore(file, () => {})
   const other = await newApp(store)
   const app = (await store.createApp('limited', T))!.id
-  limit(file, 'limited', limits)
-  const second = openSqlite(file, () => {})
-  let made = 0
+  setLimits(file, 'limited', limits)
+  const second = openSqliteStore(file, () => {})
+  let createCount = 0
   return {
     store,
     /** Another process would open it like that. */
@@ -39,13 +39,14 @@ async function fixture(limits: Partial<Limits>) {
     other,
     file,
     /** `created`, `repeated`, `conflict`, or why not. */
-    async create(at = T, key: string | null = null, over: Partial<Draft> = {}, bounds?: Bounds) {
-      const idempotency: Idempotency | null = key === null ? null : { space: '', key, fingerprint: key }
-      const on = made++ % 2 === 0 ? store : second
-      const creation = await on.create(draft(app, over), idempotency, at, bounds)
-      return creation.kind === 'refused' ? creation.refusal : creation.kind
+    async create(at = T, key: string | null = null, over: Partial<Draft> = {}, tokenLimits?: TokenLimits) {
+      const idempotency: Idempotency | null =
+        key === null ? null : { restrictionKey: '', key, fingerprint: key }
+      const on = createCount++ % 2 === 0 ? store : second
+      const creation = await on.create(draft(app, over), idempotency, at, tokenLimits)
+      return creation.kind === 'refused' ? creation.violation : creation.kind
     },
-    usage: (at = T) => store.usage(wholeOf(app), at),
+    usage: (at = T) => store.usage(fullScope(app), at),
     async [Symbol.asyncDispose]() {
       await second.close()
       await store.close()
@@ -57,10 +58,10 @@ type Fixture = Awaited<ReturnType<typeof fixture>>
 
 const times = <Value>(count: number, make: (i: number) => Value) =>
   Array.from({ length: count }, (_, i) => make(i))
-const count = (answers: unknown[], what: unknown) =>
-  answers.filter(answer => JSON.stringify(answer) === JSON.stringify(what)).length
-const one = async (f: Fixture) =>
-  (await f.store.list(wholeOf(f.app), { limit: 1, backward: false, after: null, before: null, filter: {} }))
+const count = (answers: unknown[], expected: unknown) =>
+  answers.filter(answer => JSON.stringify(answer) === JSON.stringify(expected)).length
+const onlyPrediction = async (f: Fixture) =>
+  (await f.store.list(fullScope(f.app), { limit: 1, backward: false, after: null, before: null, filter: {} }))
     .predictions[0]!
 
 describe('a budget', () => {
@@ -82,18 +83,18 @@ describe('a budget', () => {
   test('of 0 refuses everything; one that is lowered below what is spent does, too', async () => {
     await using f = await fixture({ monthlyBudget: 0 })
     expect(await f.create()).toEqual({ code: 'BUDGET_EXCEEDED', budget: 0, spent: 0 })
-    limit(f.file, 'limited', { monthlyBudget: 2 * PRICE })
+    setLimits(f.file, 'limited', { monthlyBudget: 2 * PRICE })
     expect(await f.create()).toBe('created')
-    limit(f.file, 'limited', { monthlyBudget: 1 })
+    setLimits(f.file, 'limited', { monthlyBudget: 1 })
     expect(await f.create()).toEqual({ code: 'BUDGET_EXCEEDED', budget: 1, spent: PRICE })
-    limit(f.file, 'limited', { monthlyBudget: null })
+    setLimits(f.file, 'limited', { monthlyBudget: null })
     expect(await f.create()).toBe('created')
   })
 
   test('has what is given back, and nothing of what is kept', async () => {
     await using f = await fixture({ monthlyBudget: PRICE })
     expect(await f.create()).toBe('created')
-    const { id } = await one(f)
+    const { id } = await onlyPrediction(f)
     await f.store.change(id, () => ({ status: 'CANCELED' }), T)
     expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED' })
     await f.store.change(id, () => ({ cost: 0 }), T)
@@ -104,7 +105,7 @@ describe('a budget', () => {
   test('counts what is in flight as spent', async () => {
     await using f = await fixture({ monthlyBudget: PRICE })
     await f.create()
-    expect(await sendAll(f.store, T)).toHaveLength(1)
+    expect(await submitAll(f.store, T)).toHaveLength(1)
     expect(await f.usage()).toEqual({ inFlight: 1, queued: 0, spent: PRICE })
     expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED', spent: PRICE })
   })
@@ -113,7 +114,7 @@ describe('a budget', () => {
     await using f = await fixture({ monthlyBudget: PRICE })
     const next = Date.UTC(2027, 1)
     expect(await f.create(next - 1)).toBe('created')
-    const { id } = await one(f)
+    const { id } = await onlyPrediction(f)
     expect(await f.create(next - 1)).toMatchObject({ code: 'BUDGET_EXCEEDED' })
     expect(await f.create(next)).toBe('created')
     expect(await f.create(next + 1)).toMatchObject({ code: 'BUDGET_EXCEEDED' })
@@ -126,10 +127,10 @@ describe('a budget', () => {
 
   test('is an app’s own', async () => {
     await using f = await fixture({ monthlyBudget: PRICE })
-    for (let i = 0; i < 5; i++) await add(f.store, f.other)
+    for (let i = 0; i < 5; i++) await addPrediction(f.store, f.other)
     expect(await f.create()).toBe('created')
     expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED' })
-    await add(f.store, f.other)
+    await addPrediction(f.store, f.other)
   })
 })
 
@@ -138,10 +139,10 @@ describe('a queue', () => {
     await using f = await fixture({ maxQueued: 4 })
     const answers = await Promise.all(times(200, () => f.create()))
     expect([count(answers, 'created'), count(answers, { code: 'QUEUE_FULL' })]).toEqual([4, 196])
-    const { id } = await one(f)
+    const { id } = await onlyPrediction(f)
     await f.store.change(id, () => ({ status: 'CANCELED' }), T)
     expect([await f.create(), await f.create()]).toEqual(['created', { code: 'QUEUE_FULL' }])
-    expect(await sendAll(f.store, T)).toHaveLength(4)
+    expect(await submitAll(f.store, T)).toHaveLength(4)
     const again = await Promise.all(times(9, () => f.create()))
     expect(count(again, 'created')).toBe(4)
   })
@@ -177,9 +178,9 @@ describe('submits a minute', () => {
 
   test('count what has ended, and nothing of another app', async () => {
     await using f = await fixture({ submitsPerMinute: 1 })
-    await add(f.store, f.other)
+    await addPrediction(f.store, f.other)
     expect(await f.create()).toBe('created')
-    await f.store.change((await one(f)).id, () => ({ status: 'CANCELED', cost: 0 }), T)
+    await f.store.change((await onlyPrediction(f)).id, () => ({ status: 'CANCELED', cost: 0 }), T)
     expect(await f.create(T + 1)).toMatchObject({ code: 'RATE_LIMITED' })
   })
 
@@ -209,11 +210,11 @@ test('what is repeated passes at every limit; a key used for something else is t
     expect(await f.create(T, 'k')).toBe('created')
     const answers = await Promise.all(times(20, i => f.create(T + i, 'k')))
     expect(count(answers, 'repeated')).toBe(20)
-    const other = await f.store.create(draft(f.app), { space: '', key: 'k', fingerprint: 'x' }, T)
+    const other = await f.store.create(draft(f.app), { restrictionKey: '', key: 'k', fingerprint: 'x' }, T)
     expect(other.kind).toBe('conflict')
     expect(await f.create(T, 'l')).toMatchObject({ code: expect.any(String) })
     // A refusal uses no key up.
-    limit(f.file, 'limited', { monthlyBudget: null, maxQueued: null, submitsPerMinute: null })
+    setLimits(f.file, 'limited', { monthlyBudget: null, maxQueued: null, submitsPerMinute: null })
     expect(await f.create(T, 'l')).toBe('created')
   }
 })
@@ -221,16 +222,16 @@ test('what is repeated passes at every limit; a key used for something else is t
 test('what waiting does not mend is told first, and a token’s own end before all', async () => {
   await using f = await fixture({ monthlyBudget: 0, maxQueued: 0, submitsPerMinute: 1 })
   const bounds = { maxSubmits: 0 }
-  expect(await f.create(T, null, { token: 't' }, bounds)).toEqual({ code: 'FORBIDDEN' })
+  expect(await f.create(T, null, { tokenId: 't' }, bounds)).toEqual({ code: 'FORBIDDEN' })
   expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED' })
-  limit(f.file, 'limited', { monthlyBudget: null })
+  setLimits(f.file, 'limited', { monthlyBudget: null })
   expect(await f.create()).toEqual({ code: 'QUEUE_FULL' })
 })
 
 test('a token makes as many as it may of 200 at once; another one its own', async () => {
   await using f = await fixture({ weight: 1 })
-  for (const token of ['t', 'u']) {
-    const answers = await Promise.all(times(200, () => f.create(T, null, { token }, { maxSubmits: 7 })))
+  for (const tokenId of ['t', 'u']) {
+    const answers = await Promise.all(times(200, () => f.create(T, null, { tokenId }, { maxSubmits: 7 })))
     expect([count(answers, 'created'), count(answers, { code: 'FORBIDDEN' })]).toEqual([7, 193])
   }
 })
@@ -244,9 +245,9 @@ const SUBMIT = `mutation ($input: SubmitVideoInput!) { answer: submitVideo(input
 const INPUT = { image: { url: 'https://images.example/cat.png' }, prompt: 'x' }
 
 describe('over HTTP', () => {
-  async function start(limits: Partial<Limits>, now = Date.now) {
-    const harness = await startGateway({ overrides: { ...STILL, now } })
-    limit(join(harness.folder, 'rushes.db'), 'test', limits)
+  async function start(limits: Partial<AppLimits>, now = Date.now) {
+    const harness = await startGateway({ overrides: { ...REJECT_SUBMITS, now } })
+    setLimits(join(harness.folder, 'rushes.db'), 'test', limits)
     const submit = async (input: object = {}, key?: string) => {
       const { data, errors } = await harness.query(SUBMIT, { input: { ...INPUT, ...input } }, key)
       expect(errors).toBeUndefined()
@@ -257,7 +258,7 @@ describe('over HTTP', () => {
 
   test('of 200 submits at once against a budget for ten, by key and by token, ten are accepted', async () => {
     await using world = await start({ monthlyBudget: 10 * PRICE })
-    const token = await mint(world.harness, { tags: ['a'] })
+    const token = await mintToken(world.harness, { tags: ['a'] })
     const answers = await Promise.all(times(200, i => world.submit({}, i % 2 === 0 ? token : undefined)))
     expect(answers.filter(({ prediction }) => prediction)).toHaveLength(10)
     const cost = { amount: 8, currency: 'USD' }

@@ -1,20 +1,20 @@
 import { describe, expect, test } from 'vitest'
-import { wholeOf } from '../../src/domain/access-scope.ts'
+import { fullScope } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import {
-  add,
-  addMany,
+  addPrediction,
+  addPredictions,
+  claimReadySubmits,
   ENGINES,
   fixture,
   HOUR,
   MINUTE,
-  NOBODY,
   newApp,
   PRICE,
   SECOND,
-  sendAll,
-  submits,
+  submitAll,
   T,
+  UNKNOWN_ID,
 } from '../support/store.ts'
 
 const NONE = {
@@ -35,10 +35,10 @@ describe.each(ENGINES)('%s', (_, open) => {
         name: 'studio',
         limits: NONE,
       })
-      expect(await f.store.app(made!.id)).toEqual(made)
-      expect(await f.store.appNamed('studio')).toEqual(made)
-      expect(await f.store.app(NOBODY as AppId)).toBeNull()
-      expect(await f.store.appNamed('nobody')).toBeNull()
+      expect(await f.store.getApp(made!.id)).toEqual(made)
+      expect(await f.store.findAppByName('studio')).toEqual(made)
+      expect(await f.store.getApp(UNKNOWN_ID as AppId)).toBeNull()
+      expect(await f.store.findAppByName('nobody')).toBeNull()
       expect(await f.store.countApps()).toBe(2)
     })
 
@@ -53,27 +53,27 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.createApp('studio', T, { limits: { weight: 9 }, key: other })).toBeNull()
       expect(await f.store.findKey(other.prefix)).toBeNull()
       await expect(f.store.createApp('second', T, { key })).rejects.toThrow()
-      expect(await f.store.appNamed('second')).toBeNull()
-      expect(await f.store.app(made!.id)).toEqual(made)
+      expect(await f.store.findAppByName('second')).toBeNull()
+      expect(await f.store.getApp(made!.id)).toEqual(made)
     })
 
     test('apps are listed by name', async () => {
       await using f = await fixture(open)
       const made = [await f.store.createApp('b', T), await f.store.createApp('a', T + 1)]
-      expect(await f.store.listApps()).toEqual([made[1], await f.store.app(f.app), made[0]])
+      expect(await f.store.listApps()).toEqual([made[1], await f.store.getApp(f.app), made[0]])
     })
 
     test('limits change as far as they are given, of the app alone, and are read anew', async () => {
       await using f = await fixture(open)
-      const other = await f.store.app(await newApp(f.store))
+      const other = await f.store.getApp(await newApp(f.store))
       const first = await f.store.setLimits(f.app, { maxInFlight: 2, submitsPerMinute: 5, weight: 3 })
       expect(first!.limits).toEqual({ ...NONE, maxInFlight: 2, submitsPerMinute: 5, weight: 3 })
       const second = await f.store.setLimits(f.app, { maxInFlight: null, monthlyBudget: 1 })
       expect(second!.limits).toEqual({ ...NONE, submitsPerMinute: 5, monthlyBudget: 1, weight: 3 })
       expect(await f.store.setLimits(f.app, {})).toEqual(second)
-      expect(await f.store.app(f.app)).toEqual(second)
-      expect(await f.store.setLimits(NOBODY as AppId, { weight: 2 })).toBeNull()
-      expect(await f.store.app(other!.id)).toEqual(other)
+      expect(await f.store.getApp(f.app)).toEqual(second)
+      expect(await f.store.setLimits(UNKNOWN_ID as AppId, { weight: 2 })).toBeNull()
+      expect(await f.store.getApp(other!.id)).toEqual(other)
     })
 
     test("an app's keys are shown oldest first, without their hashes", async () => {
@@ -81,7 +81,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await f.store.addKey(f.app, { prefix: 'rsh_b', hash: 'h1', expiresAt: null }, T + 1)
       await f.store.addKey(f.app, { prefix: 'rsh_c', hash: 'h2', expiresAt: T + 9 }, T)
       await f.store.addKey(await newApp(f.store), { prefix: 'rsh_a', hash: 'h3', expiresAt: null }, T)
-      expect(await f.store.keysOf(f.app)).toEqual([
+      expect(await f.store.listKeys(f.app)).toEqual([
         { prefix: 'rsh_c', createdAt: T, expiresAt: T + 9 },
         { prefix: 'rsh_b', createdAt: T + 1, expiresAt: null },
       ])
@@ -98,8 +98,8 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.rotateKeys(f.app, key('new', null), T + MINUTE, T)).toEqual(
         Object.entries(ends).map(([prefix, expiresAt]) => ({ prefix, createdAt: T - 1, expiresAt })),
       )
-      const held = await f.store.keysOf(f.app)
-      expect(Object.fromEntries(held.map(each => [each.prefix, each.expiresAt]))).toEqual({
+      const remaining = await f.store.listKeys(f.app)
+      expect(Object.fromEntries(remaining.map(each => [each.prefix, each.expiresAt]))).toEqual({
         ...ends,
         gone: T,
         new: null,
@@ -107,7 +107,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.findKey('other')).toMatchObject({ expiresAt: null })
       // One that can't be added ends no other.
       await expect(f.store.rotateKeys(f.app, key('other', null), T, T)).rejects.toThrow()
-      expect(await f.store.keysOf(f.app)).toEqual(held)
+      expect(await f.store.listKeys(f.app)).toEqual(remaining)
     })
 
     test('all keys of an app are revoked, and none of another', async () => {
@@ -119,9 +119,9 @@ describe.each(ENGINES)('%s', (_, open) => {
         [f.app, 'c'],
       ] as const)
         await f.store.addKey(appId, { prefix, hash: prefix, expiresAt: null }, T)
-      expect((await f.store.revokeKeys(f.app)).sort()).toEqual(['a', 'c'])
-      expect(await f.store.revokeKeys(f.app)).toEqual([])
-      expect((await f.store.keysOf(other)).map(key => key.prefix)).toEqual(['b'])
+      expect((await f.store.revokeAllKeys(f.app)).sort()).toEqual(['a', 'c'])
+      expect(await f.store.revokeAllKeys(f.app)).toEqual([])
+      expect((await f.store.listKeys(other)).map(key => key.prefix)).toEqual(['b'])
     })
 
     test('a key that is revoked is gone, and no other', async () => {
@@ -159,7 +159,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       const key = { prefix: 'rsh_aaaaaaaa', hash: 'h1', expiresAt: null }
       await f.store.addKey(f.app, key, T)
       await expect(f.store.addKey(await newApp(f.store), { ...key, hash: 'h2' }, T)).rejects.toThrow()
-      await expect(f.store.addKey(NOBODY as AppId, { ...key, prefix: 'rsh_b' }, T)).rejects.toThrow()
+      await expect(f.store.addKey(UNKNOWN_ID as AppId, { ...key, prefix: 'rsh_b' }, T)).rejects.toThrow()
       expect(await f.store.findKey(key.prefix)).toMatchObject({ hash: 'h1', appId: f.app })
     })
 
@@ -180,23 +180,23 @@ describe.each(ENGINES)('%s', (_, open) => {
 
     test('usage counts what is in flight, what waits and what this month has cost, of the app alone', async () => {
       await using f = await fixture(open)
-      const mine = (now: number) => f.store.usage(wholeOf(f.app), now)
+      const mine = (now: number) => f.store.usage(fullScope(f.app), now)
       expect(await mine(T)).toEqual({ inFlight: 0, queued: 0, spent: 0 })
-      await add(f.store, await newApp(f.store), T)
+      await addPrediction(f.store, await newApp(f.store), T)
       const month = Date.UTC(2027, 0)
-      const before = await add(f.store, f.app, month - 1)
-      const [a, b, c] = await addMany(f.store, f.app, 3, month)
-      await sendAll(f.store, T)
+      const before = await addPrediction(f.store, f.app, month - 1)
+      const [a, b, c] = await addPredictions(f.store, f.app, 3, month)
+      await submitAll(f.store, T)
       await f.store.change(b!, () => ({ status: 'PROCESSING' }), T)
-      await f.store.change(c!, () => ({ status: 'FAILED', cost: 0, following: null }), T)
-      await add(f.store, f.app, T)
-      await submits(f.store, T)
-      await addMany(f.store, f.app, 2, T + MINUTE)
+      await f.store.change(c!, () => ({ status: 'FAILED', cost: 0, tracking: null }), T)
+      await addPrediction(f.store, f.app, T)
+      await claimReadySubmits(f.store, T)
+      await addPredictions(f.store, f.app, 2, T + MINUTE)
       // In flight: the one from before, a, b, and the one begun; two wait.
       expect(await mine(T)).toEqual({ inFlight: 4, queued: 2, spent: 5 * PRICE })
       expect(await mine(month - 1)).toMatchObject({ spent: PRICE })
       expect(await mine(Date.UTC(2027, 1))).toMatchObject({ inFlight: 4, queued: 2, spent: 0 })
-      expect(await f.store.getMany(wholeOf(f.app), [before.id, a!])).toMatchObject([
+      expect(await f.store.getMany(fullScope(f.app), [before.id, a!])).toMatchObject([
         { status: 'CREATED' },
         { status: 'CREATED' },
       ])

@@ -1,39 +1,39 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
-import { wholeOf } from '../../src/domain/access-scope.ts'
+import { fullScope } from '../../src/domain/access-scope.ts'
 import { VIDEO_MODELS } from '../../src/domain/models.ts'
 import {
   type AppId,
-  type Change,
   type Draft,
   type Job,
   type Prediction,
   STATUSES,
+  type StateChange,
 } from '../../src/domain/prediction.ts'
-import { type Filter, matches } from '../../src/domain/prediction-filter.ts'
+import { type Filter, matchesFilter } from '../../src/domain/prediction-filter.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 import {
-  add,
-  addMany,
-  create,
+  addPrediction,
+  addPredictions,
+  claimReadySubmits,
+  createPrediction,
   draft,
   ENGINES,
+  eventsOf,
   fixture,
   HOUR,
   idsOf,
   jobOf,
-  log,
+  listPages,
   MINUTE,
-  NOBODY,
   newApp,
   newestFirst,
   PRICE,
-  page,
+  pageRequest,
   SECOND,
-  sendAll,
-  submits,
+  submitAll,
   T,
-  walk,
+  UNKNOWN_ID,
 } from '../support/store.ts'
 
 describe.each(ENGINES)('%s', (_, open) => {
@@ -52,9 +52,9 @@ describe.each(ENGINES)('%s', (_, open) => {
         },
         tags: ['b', 'a'],
         metadata: { order: [1, 'two', null], ünï: true },
-        retryOf: NOBODY,
+        retryOf: UNKNOWN_ID,
       })
-      const { kind, prediction } = await create(f.store, asked, null, T)
+      const { kind, prediction } = await createPrediction(f.store, asked, null, T)
       const { cost: _cost, ...rest } = asked
       expect(kind).toBe('created')
       expect(prediction).toEqual({
@@ -72,17 +72,17 @@ describe.each(ENGINES)('%s', (_, open) => {
         createdAt: T,
         updatedAt: T,
       })
-      expect(await f.store.get(wholeOf(f.app), prediction.id)).toEqual(prediction)
-      expect(await log(f.store, f.app)).toEqual([
+      expect(await f.store.get(fullScope(f.app), prediction.id)).toEqual(prediction)
+      expect(await eventsOf(f.store, f.app)).toEqual([
         { seq: 1, type: 'QUEUED', previousStatus: null, occurredAt: T, prediction },
       ])
-      expect(f.rings).toBe(1)
+      expect(f.notifications).toBe(1)
       expect(await jobOf(f.store, prediction.id)).toMatchObject({
         submission: 'none',
         fence: 0,
-        attempts: 0,
-        begunAt: null,
-        emptySince: null,
+        submitAttempts: 0,
+        submitStartedAt: null,
+        completedWithoutOutputSince: null,
       })
     })
 
@@ -90,82 +90,84 @@ describe.each(ENGINES)('%s', (_, open) => {
       'metadata %j comes back as it was given',
       async metadata => {
         await using f = await fixture(open)
-        const { id } = await add(f.store, f.app, T, { metadata })
-        expect((await f.store.get(wholeOf(f.app), id))?.metadata).toEqual(metadata)
-        expect((await log(f.store, f.app))[0]?.prediction.metadata).toEqual(metadata)
+        const { id } = await addPrediction(f.store, f.app, T, { metadata })
+        expect((await f.store.get(fullScope(f.app), id))?.metadata).toEqual(metadata)
+        expect((await eventsOf(f.store, f.app))[0]?.prediction.metadata).toEqual(metadata)
       },
     )
 
     test('for an app that does not exist it throws, and leaves nothing behind', async () => {
       await using f = await fixture(open)
-      await expect(add(f.store, NOBODY as AppId)).rejects.toThrow()
-      expect(f.rings).toBe(0)
-      expect(await f.store.eventBounds()).toEqual({ head: 0, floor: 0 })
+      await expect(addPrediction(f.store, UNKNOWN_ID as AppId)).rejects.toThrow()
+      expect(f.notifications).toBe(0)
+      expect(await f.store.eventRange()).toEqual({ head: 0, prunedUpTo: 0 })
     })
   })
 
   describe('idempotency', () => {
-    const once = { space: '', key: 'k', fingerprint: 'a' }
+    const once = { restrictionKey: '', key: 'k', fingerprint: 'a' }
 
     test('the same key and fingerprint are the same prediction: no row, no event, no ring', async () => {
       await using f = await fixture(open)
-      const first = await create(f.store, draft(f.app), once, T)
-      const second = await create(f.store, draft(f.app), once, T + SECOND)
+      const first = await createPrediction(f.store, draft(f.app), once, T)
+      const second = await createPrediction(f.store, draft(f.app), once, T + SECOND)
       expect(second).toEqual({ kind: 'repeated', prediction: first.prediction })
-      expect(await log(f.store, f.app)).toHaveLength(1)
-      expect(f.rings).toBe(1)
+      expect(await eventsOf(f.store, f.app)).toHaveLength(1)
+      expect(f.notifications).toBe(1)
     })
 
     test('a repetition answers with the prediction as it stands now', async () => {
       await using f = await fixture(open)
-      const { prediction } = await create(f.store, draft(f.app), once, T)
+      const { prediction } = await createPrediction(f.store, draft(f.app), once, T)
       await f.store.change(prediction.id, () => ({ status: 'CANCELED' }), T + 1)
-      const { prediction: again } = await create(f.store, draft(f.app), once, T + 2)
+      const { prediction: again } = await createPrediction(f.store, draft(f.app), once, T + 2)
       expect(again).toMatchObject({ id: prediction.id, status: 'CANCELED' })
     })
 
     test('the same key with another fingerprint is a conflict that names the one who has it', async () => {
       await using f = await fixture(open)
-      const { prediction } = await create(f.store, draft(f.app), once, T)
-      const other = await create(f.store, draft(f.app), { ...once, fingerprint: 'b' }, T)
+      const { prediction } = await createPrediction(f.store, draft(f.app), once, T)
+      const other = await createPrediction(f.store, draft(f.app), { ...once, fingerprint: 'b' }, T)
       expect(other).toEqual({ kind: 'conflict', prediction })
-      expect(await log(f.store, f.app)).toHaveLength(1)
-      expect(f.rings).toBe(1)
+      expect(await eventsOf(f.store, f.app)).toHaveLength(1)
+      expect(f.notifications).toBe(1)
     })
 
     test('a key is an app’s own', async () => {
       await using f = await fixture(open)
-      const first = await create(f.store, draft(f.app), once, T)
-      const second = await create(f.store, draft(await newApp(f.store)), once, T)
+      const first = await createPrediction(f.store, draft(f.app), once, T)
+      const second = await createPrediction(f.store, draft(await newApp(f.store)), once, T)
       expect(second.kind).toBe('created')
       expect(second.prediction.id).not.toBe(first.prediction.id)
     })
 
     test('a key is held for 24 hours and then free, for either fingerprint', async () => {
       await using f = await fixture(open)
-      const first = await create(f.store, draft(f.app), once, T)
-      expect((await create(f.store, draft(f.app), once, T + 24 * HOUR - 1)).kind).toBe('repeated')
-      const next = await create(f.store, draft(f.app), { ...once, fingerprint: 'b' }, T + 24 * HOUR)
+      const first = await createPrediction(f.store, draft(f.app), once, T)
+      expect((await createPrediction(f.store, draft(f.app), once, T + 24 * HOUR - 1)).kind).toBe('repeated')
+      const next = await createPrediction(f.store, draft(f.app), { ...once, fingerprint: 'b' }, T + 24 * HOUR)
       expect(next.kind).toBe('created')
       expect(next.prediction.id).not.toBe(first.prediction.id)
       // It is held by the new one now, for the new one's day.
-      expect((await create(f.store, draft(f.app), once, T + 25 * HOUR)).kind).toBe('conflict')
-      expect(await f.store.get(wholeOf(f.app), first.prediction.id)).toEqual(first.prediction)
+      expect((await createPrediction(f.store, draft(f.app), once, T + 25 * HOUR)).kind).toBe('conflict')
+      expect(await f.store.get(fullScope(f.app), first.prediction.id)).toEqual(first.prediction)
     })
 
     test('fifty at once are one row and one event', async () => {
       await using f = await fixture(open)
-      const all = await Promise.all(Array.from({ length: 50 }, () => create(f.store, draft(f.app), once, T)))
+      const all = await Promise.all(
+        Array.from({ length: 50 }, () => createPrediction(f.store, draft(f.app), once, T)),
+      )
       expect(all.filter(({ kind }) => kind === 'created')).toHaveLength(1)
       expect(all.filter(({ kind }) => kind === 'repeated')).toHaveLength(49)
       expect(new Set(all.map(({ prediction }) => prediction.id)).size).toBe(1)
-      expect(await log(f.store, f.app)).toHaveLength(1)
-      expect(f.rings).toBe(1)
+      expect(await eventsOf(f.store, f.app)).toHaveLength(1)
+      expect(f.notifications).toBe(1)
     })
 
     test('without a key every request is a new one', async () => {
       await using f = await fixture(open)
-      expect(new Set(await addMany(f.store, f.app, 3)).size).toBe(3)
+      expect(new Set(await addPredictions(f.store, f.app, 3)).size).toBe(3)
     })
   })
 
@@ -173,37 +175,37 @@ describe.each(ENGINES)('%s', (_, open) => {
     test('an unknown id and one of another app are both null', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
-      const theirs = await add(f.store, other)
-      expect(await f.store.get(wholeOf(f.app), theirs.id)).toBeNull()
-      expect(await f.store.get(wholeOf(f.app), NOBODY)).toBeNull()
-      expect(await f.store.get(wholeOf(f.app), '')).toBeNull()
-      expect(await f.store.get(wholeOf(other), theirs.id)).toEqual(theirs)
+      const theirs = await addPrediction(f.store, other)
+      expect(await f.store.get(fullScope(f.app), theirs.id)).toBeNull()
+      expect(await f.store.get(fullScope(f.app), UNKNOWN_ID)).toBeNull()
+      expect(await f.store.get(fullScope(f.app), '')).toBeNull()
+      expect(await f.store.get(fullScope(other), theirs.id)).toEqual(theirs)
     })
 
     test('many come in the order asked for, with null in the place of what is not this app’s', async () => {
       await using f = await fixture(open)
-      const theirs = await add(f.store, await newApp(f.store))
-      const a = await add(f.store, f.app)
-      const b = await add(f.store, f.app)
-      expect(await f.store.getMany(wholeOf(f.app), [b.id, NOBODY, a.id, theirs.id, b.id])).toEqual([
+      const theirs = await addPrediction(f.store, await newApp(f.store))
+      const a = await addPrediction(f.store, f.app)
+      const b = await addPrediction(f.store, f.app)
+      expect(await f.store.getMany(fullScope(f.app), [b.id, UNKNOWN_ID, a.id, theirs.id, b.id])).toEqual([
         b,
         null,
         a,
         null,
         b,
       ])
-      expect(await f.store.getMany(wholeOf(f.app), [])).toEqual([])
+      expect(await f.store.getMany(fullScope(f.app), [])).toEqual([])
     })
   })
 
   describe('list', () => {
     test('is newest first, in both directions, and the app’s own', async () => {
       await using f = await fixture(open)
-      const ids = await addMany(f.store, f.app, 5)
-      await addMany(f.store, await newApp(f.store), 5)
+      const ids = await addPredictions(f.store, f.app, 5)
+      await addPredictions(f.store, await newApp(f.store), 5)
       const newest = ids.toReversed()
       const list = async (over: Partial<PageRequest>) =>
-        idsOf((await f.store.list(wholeOf(f.app), page(over))).predictions)
+        idsOf((await f.store.list(fullScope(f.app), pageRequest(over))).predictions)
       expect(await list({})).toEqual(newest)
       expect(await list({ backward: true })).toEqual(newest)
       expect(await list({ limit: 2 })).toEqual(newest.slice(0, 2))
@@ -216,20 +218,23 @@ describe.each(ENGINES)('%s', (_, open) => {
       ['backward', true],
     ])('going %s page by page, rows of one millisecond come once each', async (_, backward) => {
       await using f = await fixture(open)
-      for (let i = 0; i < 11; i++) await add(f.store, f.app, T + Math.floor(i / 4))
-      const whole = (await f.store.list(wholeOf(f.app), page())).predictions
+      for (let i = 0; i < 11; i++) await addPrediction(f.store, f.app, T + Math.floor(i / 4))
+      const whole = (await f.store.list(fullScope(f.app), pageRequest())).predictions
       expect(whole).toEqual(whole.toSorted(newestFirst))
       for (const limit of [1, 2, 3, 10, 11, 12]) {
-        const pages = await walk(f.store, f.app, limit, backward)
+        const pages = await listPages(f.store, f.app, limit, backward)
         expect((backward ? pages.reverse() : pages).flat()).toEqual(whole)
       }
     })
 
     test('says whether there is more on either side', async () => {
       await using f = await fixture(open)
-      const [c, b, a] = (await addMany(f.store, f.app, 3)).map((id, i) => ({ id, createdAt: T + i }))
+      const [c, b, a] = (await addPredictions(f.store, f.app, 3)).map((id, i) => ({ id, createdAt: T + i }))
       const more = async (over: Partial<PageRequest>) => {
-        const { predictions, ...rest } = await f.store.list(wholeOf(f.app), page({ limit: 1, ...over }))
+        const { predictions, ...rest } = await f.store.list(
+          fullScope(f.app),
+          pageRequest({ limit: 1, ...over }),
+        )
         return [idsOf(predictions), rest.hasPreviousPage, rest.hasNextPage]
       }
       expect(await more({})).toEqual([[a?.id], false, true])
@@ -243,11 +248,13 @@ describe.each(ENGINES)('%s', (_, open) => {
 
     test('between two places it is what lies strictly between them', async () => {
       await using f = await fixture(open)
-      const rows = (await addMany(f.store, f.app, 5)).map((id, i) => ({ id, createdAt: T + i })).reverse()
+      const rows = (await addPredictions(f.store, f.app, 5))
+        .map((id, i) => ({ id, createdAt: T + i }))
+        .reverse()
       for (const backward of [false, true]) {
         const { predictions } = await f.store.list(
-          wholeOf(f.app),
-          page({ backward, after: rows[0]!, before: rows[4]! }),
+          fullScope(f.app),
+          pageRequest({ backward, after: rows[0]!, before: rows[4]! }),
         )
         expect(idsOf(predictions)).toEqual(idsOf(rows.slice(1, 4)))
       }
@@ -287,9 +294,9 @@ describe.each(ENGINES)('%s', (_, open) => {
             const app = await newApp(f.store)
             const made: Prediction[] = []
             for (const { createdAt, status, ...over } of rows) {
-              const { id } = await add(f.store, app, createdAt, over)
+              const { id } = await addPrediction(f.store, app, createdAt, over)
               if (status !== 'QUEUED') await f.store.change(id, () => ({ status }), createdAt)
-              made.push((await f.store.get(wholeOf(app), id))!)
+              made.push((await f.store.get(fullScope(app), id))!)
             }
             made.sort(newestFirst)
             // Chance alone seldom asks for what a row has, or for the very moment of one.
@@ -299,10 +306,10 @@ describe.each(ENGINES)('%s', (_, open) => {
               { createdBefore: createdAt },
             ])
             for (const { ids, ...rest } of [...filters, ...own]) {
-              const filter: Filter = ids ? { ...rest, ids: ids.map(i => made[i]?.id ?? NOBODY) } : rest
-              const expected = idsOf(made.filter(p => matches(filter, p)))
-              expect(idsOf((await walk(f.store, app, limit, false, filter)).flat())).toEqual(expected)
-              expect(idsOf((await walk(f.store, app, limit, true, filter)).reverse().flat())).toEqual(
+              const filter: Filter = ids ? { ...rest, ids: ids.map(i => made[i]?.id ?? UNKNOWN_ID) } : rest
+              const expected = idsOf(made.filter(p => matchesFilter(filter, p)))
+              expect(idsOf((await listPages(f.store, app, limit, false, filter)).flat())).toEqual(expected)
+              expect(idsOf((await listPages(f.store, app, limit, true, filter)).reverse().flat())).toEqual(
                 expected,
               )
             }
@@ -314,9 +321,9 @@ describe.each(ENGINES)('%s', (_, open) => {
 
     test('a tag with a NUL in it is found like any other', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app, T, { tags: ['a\0b'] })
+      const { id } = await addPrediction(f.store, f.app, T, { tags: ['a\0b'] })
       const found = async (tags: string[]) =>
-        idsOf((await f.store.list(wholeOf(f.app), page({ filter: { tags } }))).predictions)
+        idsOf((await f.store.list(fullScope(f.app), pageRequest({ filter: { tags } }))).predictions)
       expect(await found(['a\0b'])).toEqual([id])
       expect(await found(['a'])).toEqual([])
       expect(await found(['a\0c'])).toEqual([])
@@ -327,9 +334,9 @@ describe.each(ENGINES)('%s', (_, open) => {
     test('count what is sent before, of every app, 1 for the next', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
-      const theirs = await add(f.store, other, T)
-      const first = await add(f.store, f.app, T + 1)
-      const second = await add(f.store, f.app, T + 2)
+      const theirs = await addPrediction(f.store, other, T)
+      const first = await addPrediction(f.store, f.app, T + 1)
+      const second = await addPrediction(f.store, f.app, T + 2)
       expect(await f.store.queuePositions(f.app, [second.id, first.id])).toEqual([3, 2])
       expect(await f.store.queuePositions(other, [theirs.id])).toEqual([1])
       expect(await f.store.queuePositions(f.app, [])).toEqual([])
@@ -338,23 +345,23 @@ describe.each(ENGINES)('%s', (_, open) => {
     test('rows of one millisecond have positions of their own, in the order they are claimed', async () => {
       await using f = await fixture(open)
       const ids: string[] = []
-      for (let i = 0; i < 4; i++) ids.push((await add(f.store, f.app, T)).id)
+      for (let i = 0; i < 4; i++) ids.push((await addPrediction(f.store, f.app, T)).id)
       const positions = await f.store.queuePositions(f.app, ids)
       expect(positions.toSorted()).toEqual([1, 2, 3, 4])
-      const claimed = idsOf(await submits(f.store, T))
+      const claimed = idsOf(await claimReadySubmits(f.store, T))
       expect(claimed.map(id => positions[ids.indexOf(id)])).toEqual([1, 2, 3, 4])
     })
 
     test('are null for what does not wait and for what is not this app’s', async () => {
       await using f = await fixture(open)
-      const theirs = await add(f.store, await newApp(f.store))
-      await sendAll(f.store, T)
-      const begun = await add(f.store, f.app, T + 1)
-      await submits(f.store, T + 1)
-      const canceled = await add(f.store, f.app, T + 2)
+      const theirs = await addPrediction(f.store, await newApp(f.store))
+      await submitAll(f.store, T)
+      const begun = await addPrediction(f.store, f.app, T + 1)
+      await claimReadySubmits(f.store, T + 1)
+      const canceled = await addPrediction(f.store, f.app, T + 2)
       await f.store.change(canceled.id, () => ({ status: 'CANCELED' }), T + 2)
-      const waiting = await add(f.store, f.app, T + 3)
-      const stranger = await add(f.store, await newApp(f.store), T + 4)
+      const waiting = await addPrediction(f.store, f.app, T + 3)
+      const stranger = await addPrediction(f.store, await newApp(f.store), T + 4)
       expect(
         await f.store.queuePositions(f.app, [
           theirs.id,
@@ -362,7 +369,7 @@ describe.each(ENGINES)('%s', (_, open) => {
           canceled.id,
           waiting.id,
           stranger.id,
-          NOBODY,
+          UNKNOWN_ID,
         ]),
         // The stranger has nothing in flight: it is before.
       ).toEqual([null, null, null, 2, null, null])
@@ -371,17 +378,17 @@ describe.each(ENGINES)('%s', (_, open) => {
 
   describe('usualDuration', () => {
     const finish = async (store: Store, appId: AppId, over: Partial<Draft>, at: number, ms: number) => {
-      const { id } = await add(store, appId, at, over)
-      const change: Change = { status: 'COMPLETED', submittedAt: at, finishedAt: at + ms }
+      const { id } = await addPrediction(store, appId, at, over)
+      const change: StateChange = { status: 'COMPLETED', submittedAt: at, finishedAt: at + ms }
       await store.change(id, () => change, at + ms)
     }
 
     test('is null for a model that has completed nothing', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app)
+      const { id } = await addPrediction(f.store, f.app)
       await f.store.change(id, () => ({ status: 'FAILED', submittedAt: T, finishedAt: T + 9 }), T + 9)
       await finish(f.store, f.app, { model: 'WAN_2_2_I2V_PLUS_480P' }, T, 9)
-      expect(await f.store.usualDuration('WAN_2_2_I2V_PLUS_1080P')).toBeNull()
+      expect(await f.store.medianDuration('WAN_2_2_I2V_PLUS_1080P')).toBeNull()
     })
 
     test('is the median of a model’s completed jobs, over every app', async () => {
@@ -394,7 +401,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       ] as const)
         await finish(f.store, appId, {}, T, ms)
       await finish(f.store, f.app, { model: 'WAN_2_2_I2V_PLUS_480P' }, T, 1)
-      expect(await f.store.usualDuration('WAN_2_2_I2V_PLUS_1080P')).toBe(7000)
+      expect(await f.store.medianDuration('WAN_2_2_I2V_PLUS_1080P')).toBe(7000)
     })
 
     test('looks at the newest 101 and no further', async () => {
@@ -402,31 +409,31 @@ describe.each(ENGINES)('%s', (_, open) => {
       // From the oldest on: 60 fast ones, 51 slow ones, 50 fast ones. Of any 99 or 103 newest most are fast.
       for (let i = 0; i < 161; i++)
         await finish(f.store, f.app, {}, T + i * MINUTE, i < 60 || i >= 111 ? 1000 : 5000)
-      expect(await f.store.usualDuration('WAN_2_2_I2V_PLUS_1080P')).toBe(5000)
+      expect(await f.store.medianDuration('WAN_2_2_I2V_PLUS_1080P')).toBe(5000)
     })
   })
 
   describe('change', () => {
     test('writes row and event together, then rings', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app)
+      const { id } = await addPrediction(f.store, f.app)
       const job = await f.store.change(id, () => ({ status: 'PROCESSING', startedAt: T + 5 }), T + 5)
       expect(job).toMatchObject({ id, status: 'PROCESSING', startedAt: T + 5, updatedAt: T + 5 })
-      const row = await f.store.get(wholeOf(f.app), id)
+      const row = await f.store.get(fullScope(f.app), id)
       expect(row).toMatchObject({ status: 'PROCESSING', startedAt: T + 5, updatedAt: T + 5, createdAt: T })
-      expect((await log(f.store, f.app)).at(-1)).toEqual({
+      expect((await eventsOf(f.store, f.app)).at(-1)).toEqual({
         seq: 2,
         type: 'STATUS_CHANGED',
         previousStatus: 'QUEUED',
         occurredAt: T + 5,
         prediction: row,
       })
-      expect(f.rings).toBe(2)
+      expect(f.notifications).toBe(2)
     })
 
     test('is decided on the row as it is, not as it was when somebody read it', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app)
+      const { id } = await addPrediction(f.store, f.app)
       const seen: string[] = []
       const step = (status: 'CREATED' | 'PROCESSING') =>
         f.store.change(
@@ -443,79 +450,83 @@ describe.each(ENGINES)('%s', (_, open) => {
 
     test('what is no news changes nothing: no event, no ring', async () => {
       await using f = await fixture(open)
-      const before = await add(f.store, f.app)
+      const before = await addPrediction(f.store, f.app)
       expect(await f.store.change(before.id, () => null, T + 1)).toBeNull()
-      expect(await f.store.get(wholeOf(f.app), before.id)).toEqual(before)
-      expect(await log(f.store, f.app)).toHaveLength(1)
-      expect(f.rings).toBe(1)
+      expect(await f.store.get(fullScope(f.app), before.id)).toEqual(before)
+      expect(await eventsOf(f.store, f.app)).toHaveLength(1)
+      expect(f.notifications).toBe(1)
     })
 
     test('of a row that is not there is null, and nobody is asked', async () => {
       await using f = await fixture(open)
       const decide = vi.fn(() => ({ status: 'CREATED' as const }))
-      expect(await f.store.change(NOBODY, decide, T)).toBeNull()
+      expect(await f.store.change(UNKNOWN_ID, decide, T)).toBeNull()
       expect(decide).not.toHaveBeenCalled()
     })
 
     test('a change that leaves the status alone is no event, and leaves updatedAt alone', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app)
-      const job = await f.store.change(id, () => ({ dueAt: T + MINUTE, emptySince: T + 1 }), T + 1)
-      expect(job).toMatchObject({ dueAt: T + MINUTE, emptySince: T + 1, updatedAt: T })
+      const { id } = await addPrediction(f.store, f.app)
+      const job = await f.store.change(
+        id,
+        () => ({ dueAt: T + MINUTE, completedWithoutOutputSince: T + 1 }),
+        T + 1,
+      )
+      expect(job).toMatchObject({ dueAt: T + MINUTE, completedWithoutOutputSince: T + 1, updatedAt: T })
       await f.store.change(id, () => ({ status: 'QUEUED' }), T + 2)
-      expect(await log(f.store, f.app)).toHaveLength(1)
+      expect(await eventsOf(f.store, f.app)).toHaveLength(1)
     })
 
     test('a fence that is not the row’s own is refused, whichever side it is on', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app)
-      const [{ fence } = {} as Job] = await submits(f.store, T)
+      const { id } = await addPrediction(f.store, f.app)
+      const [{ fence } = {} as Job] = await claimReadySubmits(f.store, T)
       const decide = vi.fn(() => ({ status: 'CREATED' as const }))
       const before = await jobOf(f.store, id)
       for (const stale of [fence - 1, fence + 1])
         expect(await f.store.change(id, decide, T + 1, stale)).toBeNull()
       expect(decide).not.toHaveBeenCalled()
       expect(await jobOf(f.store, id)).toEqual(before)
-      expect(f.rings).toBe(2)
+      expect(f.notifications).toBe(2)
       expect(await f.store.change(id, decide, T + 1, fence)).toMatchObject({ status: 'CREATED', fence })
     })
 
     test('a fence of 0 is a fence', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app)
-      await submits(f.store, T)
+      const { id } = await addPrediction(f.store, f.app)
+      await claimReadySubmits(f.store, T)
       expect(await f.store.change(id, () => ({ status: 'CREATED' }), T, 0)).toBeNull()
     })
 
     test('an illegal transition throws, and leaves row, log, pause and bell untouched', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app)
+      const { id } = await addPrediction(f.store, f.app)
       await f.store.change(id, () => ({ status: 'COMPLETED', finishedAt: T + 1 }), T + 1)
       const before = await jobOf(f.store, id)
-      const change: Change = {
+      const change: StateChange = {
         status: 'PROCESSING',
         cost: 0,
         dueAt: 0,
-        pause: { reason: 'account', until: T + HOUR },
+        submitCircuit: { reason: 'account', until: T + HOUR },
       }
       await expect(f.store.change(id, () => change, T + 2)).rejects.toThrow(
         `illegal transition of ${id}: COMPLETED to PROCESSING`,
       )
       expect(await jobOf(f.store, id)).toEqual(before)
-      expect(await log(f.store, f.app)).toHaveLength(2)
-      expect(await f.store.paused()).toBeNull()
-      expect(f.rings).toBe(2)
+      expect(await eventsOf(f.store, f.app)).toHaveLength(2)
+      expect(await f.store.submitCircuit()).toBeNull()
+      expect(f.notifications).toBe(2)
     })
 
     test('a throw in the decision leaves everything untouched', async () => {
       await using f = await fixture(open)
-      const { id } = await add(f.store, f.app)
+      const { id } = await addPrediction(f.store, f.app)
       const decide = () => {
         throw new Error('a bug')
       }
       await expect(f.store.change(id, decide, T)).rejects.toThrow('a bug')
-      expect(await log(f.store, f.app)).toHaveLength(1)
-      expect(f.rings).toBe(1)
+      expect(await eventsOf(f.store, f.app)).toHaveLength(1)
+      expect(f.notifications).toBe(1)
       // The engine is in no transaction that was left open.
       expect(await f.store.change(id, () => ({ status: 'CREATED' }), T)).not.toBeNull()
     })

@@ -1,11 +1,27 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { restrictionOf, type Scope, sees, spaceOf, wholeOf } from '../../src/domain/access-scope.ts'
+import {
+  canSee,
+  createRestriction,
+  fullScope,
+  restrictionKeyOf,
+  type Scope,
+} from '../../src/domain/access-scope.ts'
 import { VIDEO_MODELS } from '../../src/domain/models.ts'
 import { type Prediction, STATUSES, type Status } from '../../src/domain/prediction.ts'
-import { type Filter, matches } from '../../src/domain/prediction-filter.ts'
-import type { PageRequest, Place, Store } from '../../src/store/store.ts'
-import { add, ENGINES, fixture, idsOf, NOBODY, newApp, newestFirst, page, T } from '../support/store.ts'
+import { type Filter, matchesFilter } from '../../src/domain/prediction-filter.ts'
+import type { ListPosition, PageRequest, Store } from '../../src/store/store.ts'
+import {
+  addPrediction,
+  ENGINES,
+  fixture,
+  idsOf,
+  newApp,
+  newestFirst,
+  pageRequest,
+  T,
+  UNKNOWN_ID,
+} from '../support/store.ts'
 
 /** More than an engine may count before it looks for another way. */
 const ROWS = 600
@@ -35,23 +51,27 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
     await using f = await fixture(open)
     const other = await newApp(f.store)
     const restrictions = [
-      restrictionOf(['rare', 'early'], []),
-      restrictionOf([], [NOBODY]),
-      restrictionOf(['all'], []),
+      createRestriction(['rare', 'early'], []),
+      createRestriction([], [UNKNOWN_ID]),
+      createRestriction(['all'], []),
     ]
     const all: Prediction[] = []
     const theirs: Prediction[] = []
     for (let i = 0; i < ROWS; i++) {
-      const only = restrictions[i % 11] ?? null
-      const space = spaceOf({ appId: f.app, only })
+      const restriction = restrictions[i % 11] ?? null
+      const restrictionKey = restrictionKeyOf({ appId: f.app, restriction })
       // Four to a millisecond.
       const at = T + (i >> 2)
-      const over = { tags: i % 13 ? tagsOf(i) : [], space, model: VIDEO_MODELS[i % VIDEO_MODELS.length]! }
-      const { id } = await add(f.store, f.app, at, over)
-      if (i % 3 === 0) theirs.push(await add(f.store, other, at, over))
+      const over = {
+        tags: i % 13 ? tagsOf(i) : [],
+        space: restrictionKey,
+        model: VIDEO_MODELS[i % VIDEO_MODELS.length]!,
+      }
+      const { id } = await addPrediction(f.store, f.app, at, over)
+      if (i % 3 === 0) theirs.push(await addPrediction(f.store, other, at, over))
       const status = STATUS_OF[i % STATUS_OF.length]!
       if (status !== 'QUEUED') await f.store.change(id, () => ({ status }), at)
-      all.push((await f.store.get(wholeOf(f.app), id))!)
+      all.push((await f.store.get(fullScope(f.app), id))!)
     }
     all.sort(newestFirst)
 
@@ -61,7 +81,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
       fc.constantFrom(null, ...restrictions),
       fc
         .record({ tags, ids: fc.array(fc.oneof(row, fc.constantFrom(...theirs)), { maxLength: 3 }) })
-        .map(({ tags, ids }) => restrictionOf(tags, idsOf(ids))),
+        .map(({ tags, ids }) => createRestriction(tags, idsOf(ids))),
     )
     const moment = fc.integer({ min: T - 1, max: T + (ROWS >> 2) + 1 })
     const models = fc.subarray([...VIDEO_MODELS])
@@ -80,12 +100,12 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
       },
       { requiredKeys: [] },
     )
-    const place = fc.option(row, { freq: 2 })
+    const position = fc.option(row, { freq: 2 })
     const asked = fc.record({
       limit: fc.oneof(fc.nat(4), fc.constantFrom(20, 100, ROWS)),
       backward: fc.boolean(),
-      after: place,
-      before: place,
+      after: position,
+      before: position,
       filter: fc.oneof(
         filter,
         fc.constant({}),
@@ -98,8 +118,8 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
     })
     let found = 0
     await fc.assert(
-      fc.asyncProperty(only, asked, async (only, request) => {
-        const scope: Scope = { appId: f.app, only }
+      fc.asyncProperty(only, asked, async (restriction, request) => {
+        const scope: Scope = { appId: f.app, restriction }
         const { predictions: expected, ...ends } = modelOf(all, scope, request)
         found += expected.length
         const { predictions, ...more } = await f.store.list(scope, request)
@@ -112,41 +132,47 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
 
   test('page by page no row is missed and none comes twice, though it has many of the tags', async () => {
     await using f = await fixture(open)
-    for (let i = 0; i < 90; i++) await add(f.store, f.app, T + (i >> 3), { tags: tagsOf(i) })
-    const all = (await f.store.list(wholeOf(f.app), page())).predictions
-    const some = { appId: f.app, only: restrictionOf(['odd', 'of 1', 'of 2', 'of 3', 'rare'], [all[7]!.id]) }
+    for (let i = 0; i < 90; i++) await addPrediction(f.store, f.app, T + (i >> 3), { tags: tagsOf(i) })
+    const all = (await f.store.list(fullScope(f.app), pageRequest())).predictions
+    const some = {
+      appId: f.app,
+      restriction: createRestriction(['odd', 'of 1', 'of 2', 'of 3', 'rare'], [all[7]!.id]),
+    }
     for (const [scope, filter] of [
-      [wholeOf(f.app), { tags: TAGS }],
+      [fullScope(f.app), { tags: TAGS }],
       [some, {}],
       [some, { tags: ['all', 'early', 'of 2'] }],
       [some, { statuses: ['QUEUED'] }],
     ] satisfies [Scope, Filter][])
       for (const backward of [false, true]) {
-        const expected = all.filter(p => sees(scope, p) && matches(filter, p))
-        expect(idsOf(await walked(f.store, scope, { limit: 7, backward, filter }))).toEqual(idsOf(expected))
+        const expected = all.filter(p => canSee(scope, p) && matchesFilter(filter, p))
+        expect(idsOf(await listAll(f.store, scope, { limit: 7, backward, filter }))).toEqual(idsOf(expected))
       }
   })
 
   test('no tag is the name of what a token has submitted', async () => {
     await using f = await fixture(open)
-    const only = restrictionOf([], [NOBODY])
-    const scope = { appId: f.app, only }
-    await add(f.store, f.app, T, { tags: [only.name] })
-    const { id } = await add(f.store, f.app, T, { space: only.name })
-    expect(idsOf((await f.store.list(scope, page())).predictions)).toEqual([id])
-    const { predictions } = await f.store.list(wholeOf(f.app), page({ filter: { tags: [only.name] } }))
+    const restriction = createRestriction([], [UNKNOWN_ID])
+    const scope = { appId: f.app, restriction }
+    await addPrediction(f.store, f.app, T, { tags: [restriction.id] })
+    const { id } = await addPrediction(f.store, f.app, T, { restrictionKey: restriction.id })
+    expect(idsOf((await f.store.list(scope, pageRequest())).predictions)).toEqual([id])
+    const { predictions } = await f.store.list(
+      fullScope(f.app),
+      pageRequest({ filter: { tags: [restriction.id] } }),
+    )
     expect(idsOf(predictions)).not.toContain(id)
   })
 })
 
-const isNewer = (a: Place, b: Place) =>
+const isNewer = (a: ListPosition, b: ListPosition) =>
   a.createdAt > b.createdAt || (a.createdAt === b.createdAt && a.id > b.id)
 
 function modelOf(all: Prediction[], scope: Scope, { limit, backward, after, before, filter }: PageRequest) {
   const rows = all.filter(
     p =>
-      sees(scope, p) &&
-      matches(filter, p) &&
+      canSee(scope, p) &&
+      matchesFilter(filter, p) &&
       (after === null || isNewer(after, p)) &&
       (before === null || isNewer(p, before)),
   )
@@ -158,7 +184,7 @@ function modelOf(all: Prediction[], scope: Scope, { limit, backward, after, befo
   }
 }
 
-async function walked(
+async function listAll(
   store: Store,
   scope: Scope,
   { limit, backward, filter }: Pick<PageRequest, 'limit' | 'backward' | 'filter'>,

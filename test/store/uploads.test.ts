@@ -1,11 +1,21 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { restrictionOf, type Scope, spaceOf, wholeOf } from '../../src/domain/access-scope.ts'
+import { createRestriction, fullScope, restrictionKeyOf, type Scope } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { canceled } from '../../src/domain/transitions.ts'
-import { UPLOAD_LIFE_MS, type Upload } from '../../src/domain/upload.ts'
+import { UPLOAD_RETENTION_MS, type Upload } from '../../src/domain/upload.ts'
 import type { Store } from '../../src/store/store.ts'
-import { add, ENGINES, fixture, HOUR, INPUT, newApp, seeAll, sendAll, T } from '../support/store.ts'
+import {
+  addPrediction,
+  ENGINES,
+  fixture,
+  HOUR,
+  INPUT,
+  newApp,
+  submitAll,
+  T,
+  verifyAllImages,
+} from '../support/store.ts'
 import { png } from '../support/upload.ts'
 
 const GIB = 1024 ** 3
@@ -20,15 +30,15 @@ const newUpload = (scope: Scope, data: Buffer) => ({
     height: 480,
     bytes: data.length,
   },
-  space: spaceOf(scope),
+  restrictionKey: restrictionKeyOf(scope),
   data,
 })
 
-const keep = (store: Store, scope: Scope, data: Buffer, most = GIB, now = T) =>
-  store.keepUpload(newUpload(scope, data), most, now)
+const keepUpload = (store: Store, scope: Scope, data: Buffer, maxBytes = GIB, now = T) =>
+  store.saveUpload(newUpload(scope, data), maxBytes, now)
 
-async function kept(...asked: Parameters<typeof keep>) {
-  const keeping = await keep(...asked)
+async function keepOrThrow(...asked: Parameters<typeof keepUpload>) {
+  const keeping = await keepUpload(...asked)
   if (keeping.kind === 'refused') throw new Error('refused')
   return keeping.upload
 }
@@ -36,7 +46,7 @@ async function kept(...asked: Parameters<typeof keep>) {
 async function bytesOf(store: Store, image: { appId: AppId; hash: string }): Promise<Buffer> {
   const read: Buffer[] = []
   for (let part = 0; ; part++) {
-    const data = await store.imagePart(image, part)
+    const data = await store.imageChunk(image, part)
     if (data === null) return Buffer.concat(read)
     read.push(data)
   }
@@ -55,40 +65,45 @@ describe.each(ENGINES)('%s', (_, open) => {
     async size => {
       await using f = await fixture(open)
       const data = png(size).subarray(0, size)
-      const upload = await kept(f.store, wholeOf(f.app), data)
-      expect(upload).toMatchObject({ appId: f.app, space: '', bytes: size, expiresAt: T + UPLOAD_LIFE_MS })
+      const upload = await keepOrThrow(f.store, fullScope(f.app), data)
+      expect(upload).toMatchObject({
+        appId: f.app,
+        restrictionKey: '',
+        bytes: size,
+        expiresAt: T + UPLOAD_RETENTION_MS,
+      })
       expect((await bytesOf(f.store, upload)).equals(data)).toBe(true)
-      expect(await f.store.uploadAt(upload.address)).toEqual(upload)
-      expect(await f.store.uploadAt(upload.id)).toBeNull()
+      expect(await f.store.uploadByPreviewToken(upload.previewToken)).toEqual(upload)
+      expect(await f.store.uploadByPreviewToken(upload.id)).toBeNull()
     },
   )
 
   test('the same bytes are the same upload, kept for seven days from when they last came', async () => {
     await using f = await fixture(open)
     const data = png()
-    const first = await kept(f.store, wholeOf(f.app), data)
-    const again = await kept(f.store, wholeOf(f.app), data, GIB, T + HOUR)
-    expect(again).toEqual({ ...first, expiresAt: T + HOUR + UPLOAD_LIFE_MS })
-    expect((await kept(f.store, wholeOf(f.app), png())).id).not.toBe(first.id)
+    const first = await keepOrThrow(f.store, fullScope(f.app), data)
+    const again = await keepOrThrow(f.store, fullScope(f.app), data, GIB, T + HOUR)
+    expect(again).toEqual({ ...first, expiresAt: T + HOUR + UPLOAD_RETENTION_MS })
+    expect((await keepOrThrow(f.store, fullScope(f.app), png())).id).not.toBe(first.id)
   })
 
   test('the same bytes of another app, or of a restricted token, are an upload of their own', async () => {
     await using f = await fixture(open)
     const data = png()
     const scopes = [
-      wholeOf(f.app),
-      wholeOf(await newApp(f.store)),
-      { appId: f.app, only: restrictionOf(['a'], []) },
-      { appId: f.app, only: restrictionOf(['b'], []) },
+      fullScope(f.app),
+      fullScope(await newApp(f.store)),
+      { appId: f.app, restriction: createRestriction(['a'], []) },
+      { appId: f.app, restriction: createRestriction(['b'], []) },
     ] as const
     const made: Upload[] = []
-    for (const scope of scopes) made.push(await kept(f.store, scope, data))
+    for (const scope of scopes) made.push(await keepOrThrow(f.store, scope, data))
     expect(new Set(made.map(({ id }) => id)).size).toBe(4)
-    expect(new Set(made.map(({ address }) => address)).size).toBe(4)
+    expect(new Set(made.map(({ previewToken }) => previewToken)).size).toBe(4)
     const seen = await Promise.all(
       scopes.map(async scope => {
         const ids = made.map(({ id }) => id)
-        return (await f.store.uploads(scope, ids, T)).map(upload => upload !== null)
+        return (await f.store.getUploads(scope, ids, T)).map(upload => upload !== null)
       }),
     )
     expect(seen).toEqual([
@@ -101,26 +116,26 @@ describe.each(ENGINES)('%s', (_, open) => {
 
   test('it is there until it expires and not after, whether it was pruned or not', async () => {
     await using f = await fixture(open)
-    const { id, expiresAt } = await kept(f.store, wholeOf(f.app), png())
-    const at = async (now: number) => (await f.store.uploads(wholeOf(f.app), [id], now))[0]?.id ?? null
+    const { id, expiresAt } = await keepOrThrow(f.store, fullScope(f.app), png())
+    const at = async (now: number) => (await f.store.getUploads(fullScope(f.app), [id], now))[0]?.id ?? null
     expect([await at(T), await at(expiresAt - 1), await at(expiresAt)]).toEqual([id, id, null])
   })
 
   test('no number of uploads at once gets past what an app may keep', async () => {
     await using f = await fixture(open)
     const keepings = await Promise.all(
-      Array.from({ length: 20 }, () => keep(f.store, wholeOf(f.app), png(100 * KIB), 1000 * KIB)),
+      Array.from({ length: 20 }, () => keepUpload(f.store, fullScope(f.app), png(100 * KIB), 1000 * KIB)),
     )
     expect(keepings.filter(({ kind }) => kind === 'kept')).toHaveLength(10)
     // Another app has a measure of its own.
-    expect((await keep(f.store, wholeOf(await newApp(f.store)), png(), 1000 * KIB)).kind).toBe('kept')
+    expect((await keepUpload(f.store, fullScope(await newApp(f.store)), png(), 1000 * KIB)).kind).toBe('kept')
   })
 
   test('the same bytes twenty times at once are one upload, counted once', async () => {
     await using f = await fixture(open)
     const data = png(600 * KIB)
     const keepings = await Promise.all(
-      Array.from({ length: 20 }, () => kept(f.store, wholeOf(f.app), data, 1000 * KIB)),
+      Array.from({ length: 20 }, () => keepOrThrow(f.store, fullScope(f.app), data, 1000 * KIB)),
     )
     expect(new Set(keepings.map(({ id }) => id)).size).toBe(1)
     expect((await bytesOf(f.store, keepings[0]!)).equals(data)).toBe(true)
@@ -128,75 +143,77 @@ describe.each(ENGINES)('%s', (_, open) => {
 
   test('a refusal says when there is room, and then there is', async () => {
     await using f = await fixture(open)
-    const scope = wholeOf(f.app)
+    const scope = fullScope(f.app)
     for (const [i, size] of [300, 400, 300].entries())
-      await kept(f.store, scope, png(size * KIB), 1000 * KIB, T + i * HOUR)
+      await keepOrThrow(f.store, scope, png(size * KIB), 1000 * KIB, T + i * HOUR)
     const now = T + 3 * HOUR
-    const refused = async (size: number) => {
-      const keeping = await keep(f.store, scope, png(size * KIB), 1000 * KIB, now)
+    const expectRejected = async (size: number) => {
+      const keeping = await keepUpload(f.store, scope, png(size * KIB), 1000 * KIB, now)
       return keeping.kind === 'refused' ? keeping.retryAfterMs : null
     }
-    const [small, large] = [await refused(300), await refused(301)]
-    expect(small).toBe(UPLOAD_LIFE_MS - 3 * HOUR + 30_000)
-    expect(large).toBe(UPLOAD_LIFE_MS - 2 * HOUR + 30_000)
+    const [small, large] = [await expectRejected(300), await expectRejected(301)]
+    expect(small).toBe(UPLOAD_RETENTION_MS - 3 * HOUR + 30_000)
+    expect(large).toBe(UPLOAD_RETENTION_MS - 2 * HOUR + 30_000)
     await prune(f.store, now + small!)
-    expect((await keep(f.store, scope, png(301 * KIB), 1000 * KIB, now + small!)).kind).toBe('refused')
-    expect((await keep(f.store, scope, png(300 * KIB), 1000 * KIB, now + small!)).kind).toBe('kept')
+    expect((await keepUpload(f.store, scope, png(301 * KIB), 1000 * KIB, now + small!)).kind).toBe('refused')
+    expect((await keepUpload(f.store, scope, png(300 * KIB), 1000 * KIB, now + small!)).kind).toBe('kept')
   })
 
   test('tiny ones count for 64 KiB, so that there can not be millions', async () => {
     await using f = await fixture(open)
-    for (let n = 0; n < 4; n++) await kept(f.store, wholeOf(f.app), png(100), 256 * KIB)
-    expect((await keep(f.store, wholeOf(f.app), png(100), 256 * KIB)).kind).toBe('refused')
+    for (let n = 0; n < 4; n++) await keepOrThrow(f.store, fullScope(f.app), png(100), 256 * KIB)
+    expect((await keepUpload(f.store, fullScope(f.app), png(100), 256 * KIB)).kind).toBe('refused')
   })
 
   test('what has expired is pruned in small steps, and its room is free', async () => {
     await using f = await fixture(open)
-    const upload = await kept(f.store, wholeOf(f.app), png(5_000_000), 6_000_000)
+    const upload = await keepOrThrow(f.store, fullScope(f.app), png(5_000_000), 6_000_000)
     expect(await prune(f.store, upload.expiresAt - 1)).toBe(0)
     expect(await prune(f.store, upload.expiresAt)).toBeGreaterThan(4)
-    expect(await f.store.uploadAt(upload.address)).toBeNull()
-    expect(await f.store.imagePart(upload, 0)).toBeNull()
-    expect((await keep(f.store, wholeOf(f.app), png(5_000_000), 6_000_000)).kind).toBe('kept')
+    expect(await f.store.uploadByPreviewToken(upload.previewToken)).toBeNull()
+    expect(await f.store.imageChunk(upload, 0)).toBeNull()
+    expect((await keepUpload(f.store, fullScope(f.app), png(5_000_000), 6_000_000)).kind).toBe('kept')
   })
 
   test('bytes stay as long as an upload of another space needs them', async () => {
     await using f = await fixture(open)
     const data = png()
-    const first = await kept(f.store, wholeOf(f.app), data)
-    const scope = { appId: f.app, only: restrictionOf(['a'], []) }
-    const second = await kept(f.store, scope, data, GIB, T + HOUR)
+    const first = await keepOrThrow(f.store, fullScope(f.app), data)
+    const scope = { appId: f.app, restriction: createRestriction(['a'], []) }
+    const second = await keepOrThrow(f.store, scope, data, GIB, T + HOUR)
     await prune(f.store, first.expiresAt)
-    expect(await f.store.uploadAt(first.address)).toBeNull()
+    expect(await f.store.uploadByPreviewToken(first.previewToken)).toBeNull()
     expect((await bytesOf(f.store, second)).equals(data)).toBe(true)
     await prune(f.store, second.expiresAt)
-    expect(await f.store.imagePart(second, 0)).toBeNull()
+    expect(await f.store.imageChunk(second, 0)).toBeNull()
   })
 
   test('what a job that waits or runs was made of is not pruned; once it has ended, it is', async () => {
     await using f = await fixture(open)
-    const upload = await kept(f.store, wholeOf(f.app), png())
-    const job = await add(f.store, f.app, T, {
+    const upload = await keepOrThrow(f.store, fullScope(f.app), png())
+    const job = await addPrediction(f.store, f.app, T, {
       uploadId: upload.id,
       input: { ...INPUT, imageUrl: '/uploads/x' },
     })
     expect(await prune(f.store, upload.expiresAt + HOUR)).toBe(0)
-    expect(await f.store.imageOf(upload.id, upload.expiresAt + HOUR)).toMatchObject({ hash: upload.hash })
-    await seeAll(f.store, T)
-    await sendAll(f.store, T)
+    expect(await f.store.imageByUploadId(upload.id, upload.expiresAt + HOUR)).toMatchObject({
+      hash: upload.hash,
+    })
+    await verifyAllImages(f.store, T)
+    await submitAll(f.store, T)
     expect(await prune(f.store, upload.expiresAt + HOUR)).toBe(0)
     await f.store.change(job.id, canceled(T), T)
     expect(await prune(f.store, upload.expiresAt + HOUR)).toBeGreaterThan(0)
-    expect(await f.store.imageOf(upload.id, T)).toBeNull()
+    expect(await f.store.imageByUploadId(upload.id, T)).toBeNull()
   })
 
   test('what comes again while its bytes are being taken away is whole again', async () => {
     await using f = await fixture(open)
     const data = png(5_000_000)
-    const first = await kept(f.store, wholeOf(f.app), data)
+    const first = await keepOrThrow(f.store, fullScope(f.app), data)
     const at = first.expiresAt
     for (let step = 0; step < 3; step++) await f.store.pruneUploads(at)
-    const again = await kept(f.store, wholeOf(f.app), data, GIB, at)
+    const again = await keepOrThrow(f.store, fullScope(f.app), data, GIB, at)
     expect(await prune(f.store, at)).toBe(0)
     expect(again.id).not.toBe(first.id)
     expect((await bytesOf(f.store, again)).equals(data)).toBe(true)
@@ -204,7 +221,7 @@ describe.each(ENGINES)('%s', (_, open) => {
 
   test('what was cut off by a crash is no upload, and is let go of an hour later', async () => {
     await using f = await fixture(open)
-    const upload = newUpload(wholeOf(f.app), png(5_000_000))
+    const upload = newUpload(fullScope(f.app), png(5_000_000))
     const { image, data } = upload
     const crash = new Error('a crash')
     const subarray = (from: number, to: number) => {
@@ -212,23 +229,23 @@ describe.each(ENGINES)('%s', (_, open) => {
       return data.subarray(from, to)
     }
     const cut = { length: data.length, subarray } as Buffer
-    await expect(f.store.keepUpload({ ...upload, data: cut }, 6_000_000, T)).rejects.toBe(crash)
-    expect(await f.store.imagePart(image, 0)).not.toBeNull()
-    const next = () => keep(f.store, wholeOf(f.app), png(2_000_000), 6_000_000)
+    await expect(f.store.saveUpload({ ...upload, data: cut }, 6_000_000, T)).rejects.toBe(crash)
+    expect(await f.store.imageChunk(image, 0)).not.toBeNull()
+    const next = () => keepUpload(f.store, fullScope(f.app), png(2_000_000), 6_000_000)
     expect((await next()).kind).toBe('refused')
     expect(await prune(f.store, T + HOUR - 1)).toBe(0)
     expect(await prune(f.store, T + HOUR)).toBeGreaterThan(1)
-    expect(await f.store.imagePart(image, 0)).toBeNull()
+    expect(await f.store.imageChunk(image, 0)).toBeNull()
     expect((await next()).kind).toBe('kept')
   })
 
   test('where upstream has an image is known until upstream may have forgotten it', async () => {
     await using f = await fixture(open)
-    const { id, ...upload } = await kept(f.store, wholeOf(f.app), png())
-    expect((await f.store.imageOf(id, T))?.handedUrl).toBeNull()
-    await f.store.handed(upload, 'https://files.example/1', T + HOUR)
-    expect((await f.store.imageOf(id, T + HOUR - 1))?.handedUrl).toBe('https://files.example/1')
-    expect((await f.store.imageOf(id, T + HOUR))?.handedUrl).toBeNull()
-    expect(await f.store.imageOf('nothing', T)).toBeNull()
+    const { id, ...upload } = await keepOrThrow(f.store, fullScope(f.app), png())
+    expect((await f.store.imageByUploadId(id, T))?.upstreamUrl).toBeNull()
+    await f.store.setUpstreamUrl(upload, 'https://files.example/1', T + HOUR)
+    expect((await f.store.imageByUploadId(id, T + HOUR - 1))?.upstreamUrl).toBe('https://files.example/1')
+    expect((await f.store.imageByUploadId(id, T + HOUR))?.upstreamUrl).toBeNull()
+    expect(await f.store.imageByUploadId('nothing', T)).toBeNull()
   })
 })

@@ -2,31 +2,31 @@ import { performance } from 'node:perf_hooks'
 import { parse } from 'graphql'
 import { describe, expect, test } from 'vitest'
 import { createTokens } from '../../src/auth/access-token.ts'
-import { type Access, restrictionOf } from '../../src/domain/access-scope.ts'
+import { type Access, createRestriction } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { createCursors } from '../../src/events/cursor.ts'
-import { createFeed } from '../../src/events/event-log.ts'
-import { createSources } from '../../src/events/subscription-source.ts'
+import { createEventLog } from '../../src/events/event-log.ts'
+import { createSubscriptionSources } from '../../src/events/subscription-source.ts'
 import { createContext } from '../../src/graphql/context.ts'
 import { encodeId } from '../../src/graphql/global-id.ts'
 import { schema } from '../../src/graphql/schema.ts'
-import { createTurns } from '../../src/runtime/fair-scheduler.ts'
-import { createBell } from '../../src/runtime/wake-signal.ts'
-import { createBroadcast } from '../../src/subscriptions/fan-out.ts'
+import { createFairScheduler } from '../../src/runtime/fair-scheduler.ts'
+import { createWakeSignal } from '../../src/runtime/wake-signal.ts'
+import { createFanOut } from '../../src/subscriptions/fan-out.ts'
 import type { Payload } from '../../src/subscriptions/shared-operation.ts'
-import type { Sink, Subscriber } from '../../src/subscriptions/subscription-group.ts'
+import type { PayloadSink, Subscriber } from '../../src/subscriptions/subscription-group.ts'
 import type { LogLine } from '../support/gateway.ts'
 import {
-  add,
-  addMany,
+  addPrediction,
+  addPredictions,
   COMPLETED,
   ENGINES,
+  fullAccess,
   HOUR,
-  keyOf,
   newApp,
+  pollSucceededAt,
   SECOND,
-  seen,
-  sendAll,
+  submitAll,
   T,
 } from '../support/store.ts'
 import { until } from '../support/until.ts'
@@ -41,142 +41,149 @@ const FEED = `subscription ($after: String, $filter: PredictionFilter) {
 }`
 const STATUS = 'subscription ($id: ID!) { predictionUpdated(id: $id) { id status } }'
 
-interface Watcher {
+interface TestSubscriber {
   /** As they came; the same object where they were shared. */
   payloads: Payload[]
   /** In short: an event's status and number, or the name of what is none. */
-  told(): string[]
-  full: boolean
-  gone: boolean
+  summary(): string[]
+  isFull: boolean
+  isGone: boolean
   drain(): void
   writes: number
-  end: Promise<unknown>
-  leave(): void
+  finished: Promise<unknown>
+  unsubscribe(): void
 }
 
-let minted = 0
+let tokenCount = 0
 /** What a token gives access to: to all of its app's without tags and ids. */
-const tokenOf = (appId: AppId, tags: string[] = [], ids: string[] = []): Access => ({
-  scope: { appId, only: tags.length + ids.length > 0 ? restrictionOf(tags, ids) : null },
-  grant: { tags: [], token: `t${minted++}`, permissions: ['READ'], maxSubmits: 0 },
-  key: 'rsh_12345678',
+const tokenAccess = (appId: AppId, tags: string[] = [], ids: string[] = []): Access => ({
+  scope: { appId, restriction: tags.length + ids.length > 0 ? createRestriction(tags, ids) : null },
+  grant: { tags: [], tokenId: `t${tokenCount++}`, permissions: ['READ'], maxSubmits: 0 },
+  keyPrefix: 'rsh_12345678',
   expiresAt: T + HOUR,
 })
 
 describe.each(ENGINES)('the broadcast on %s', (_, open) => {
-  async function fixture(options: { quietMs?: number; ringBytes?: number } = {}) {
-    const bell = createBell()
-    const store = await open(bell.ring)
+  async function fixture(options: { cursorRefreshMs?: number; maxBufferBytes?: number } = {}) {
+    const wakeSignal = createWakeSignal()
+    const store = await open(wakeSignal.notify)
     const cursorsOf = createCursors(store.cursorKey, store.epoch)
     const app = await newApp(store)
     const cursors = cursorsOf(app)
     const log: LogLine[] = []
     const error = (fields: object, message: string) =>
       void log.push({ level: 'error', message, fields: { ...fields } })
-    const { quietMs, ringBytes } = options
-    const feed = await createFeed({ store, bell, log: { error }, ...(ringBytes && { ringBytes }) })
-    let listening = 0
-    const { listen } = feed
-    feed.listen = (...args) => {
+    const { cursorRefreshMs, maxBufferBytes } = options
+    const eventLog = await createEventLog({
+      store,
+      wakeSignal,
+      log: { error },
+      ...(maxBufferBytes && { maxBufferBytes }),
+    })
+    let listenerCount = 0
+    const { listen } = eventLog
+    eventLog.listen = (...args) => {
       const stop = listen(...args)
-      listening++
+      listenerCount++
       return () => {
-        listening--
+        listenerCount--
         stop()
       }
     }
-    const broadcast = createBroadcast({
-      feed,
-      turns: createTurns(),
+    const fanOut = createFanOut({
+      eventLog,
+      scheduler: createFairScheduler(),
       log: { error },
-      ...(quietMs && { quietMs }),
+      ...(cursorRefreshMs && { cursorRefreshMs }),
     })
     const services = {
       store,
-      sources: createSources(store, cursorsOf),
+      sources: createSubscriptionSources(store, cursorsOf),
       cursorsOf,
       tokens: createTokens(store.tokenKey, Date.now),
       now: Date.now,
-      notice() {},
-      refused() {},
-      mostUploadBytes: 0,
-      urlOf: (path: string) => path,
-      turn: async () => {},
+      logNotice() {},
+      countRejection() {},
+      maxUploadBytesPerApp: 0,
+      publicUrl: (path: string) => path,
+      nextSlice: async () => {},
     }
 
-    async function watch(
-      who: AppId | Access,
+    async function subscribe(
+      caller: AppId | Access,
       query = FEED,
       variableValues: Record<string, unknown> = {},
       { onSend = () => {}, operationName = null as string | null } = {},
-    ): Promise<Watcher> {
-      const woken: (() => void)[] = []
-      const watcher: Watcher = {
+    ): Promise<TestSubscriber> {
+      const drainWaiters: (() => void)[] = []
+      const subscriber: TestSubscriber = {
         payloads: [],
-        told: () =>
-          watcher.payloads.map(payload => shortly(payload, typeof who === 'string' ? who : who.scope.appId)),
-        full: false,
-        gone: false,
+        summary: () =>
+          subscriber.payloads.map(payload =>
+            summarize(payload, typeof caller === 'string' ? caller : caller.scope.appId),
+          ),
+        isFull: false,
+        isGone: false,
         drain() {
-          watcher.full = false
-          for (const wake of woken.splice(0)) wake()
+          subscriber.isFull = false
+          for (const wake of drainWaiters.splice(0)) wake()
         },
         writes: 0,
-        end: Promise.resolve(),
-        leave: () => void subscription.return?.(),
+        finished: Promise.resolve(),
+        unsubscribe: () => void subscription.return?.(),
       }
-      const sink: Sink = {
-        isFull: () => watcher.full,
-        drained: () =>
+      const sink: PayloadSink = {
+        isFull: () => subscriber.isFull,
+        whenDrained: () =>
           new Promise(resolve => {
-            if (watcher.full) woken.push(resolve)
+            if (subscriber.isFull) drainWaiters.push(resolve)
             else resolve()
           }),
         send(payloads) {
           onSend()
-          if (watcher.gone) return false
-          watcher.writes++
-          watcher.payloads.push(...payloads)
+          if (subscriber.isGone) return false
+          subscriber.writes++
+          subscriber.payloads.push(...payloads)
           return true
         },
       }
-      const subscription = (await broadcast.subscribe({
+      const subscription = (await fanOut.subscribe({
         schema,
         document: parse(query),
         variableValues,
         operationName,
         contextValue: {
-          ...createContext(services, typeof who === 'string' ? keyOf(who) : who),
+          ...createContext(services, typeof caller === 'string' ? fullAccess(caller) : caller),
           params: { query },
           sink,
         },
       })) as Subscriber
-      watcher.end = subscription.next()
-      watcher.end.catch(() => {})
-      return watcher
+      subscriber.finished = subscription.next()
+      subscriber.finished.catch(() => {})
+      return subscriber
     }
 
-    const shortly = ({ tail }: Payload, of: AppId): string => {
-      const { data, errors } = JSON.parse(String(tail).slice(0, -1))
+    const summarize = ({ json }: Payload, of: AppId): string => {
+      const { data, errors } = JSON.parse(String(json).slice(0, -1))
       if (errors) return errors[0].message
       const item = data.predictionFeed ?? data.predictionUpdated
       if (item.reason) return `gap ${item.reason}`
       if (item.__typename === 'FeedCaughtUp') return 'caught up'
-      return item.cursor ? `${item.prediction.status} ${cursorsOf(of).open(item.cursor)}` : item.status
+      return item.cursor ? `${item.prediction.status} ${cursorsOf(of).decode(item.cursor)}` : item.status
     }
 
     return {
       store,
-      feed,
+      eventLog: eventLog,
       cursors,
       cursorsOf,
       log,
-      watch,
-      listening: () => listening,
+      subscribe: subscribe,
+      listenerCount: () => listenerCount,
       app,
       async [Symbol.asyncDispose]() {
-        broadcast.close()
-        feed.close()
+        fanOut.close()
+        eventLog.close()
         await store.close()
       },
     }
@@ -186,15 +193,19 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
 
   test('tells all who asked the same the very same bytes', async () => {
     await using f = await fixture()
-    const same = [await f.watch(f.app), await f.watch(f.app), await f.watch(f.app, FEED, { after: null })]
-    const narrower = await f.watch(f.app, FEED, { filter: { statuses: ['QUEUED'] } })
-    const otherwise = await f.watch(f.app, FEED.replace('tags', ''))
-    await add(f.store, f.app)
+    const same = [
+      await f.subscribe(f.app),
+      await f.subscribe(f.app),
+      await f.subscribe(f.app, FEED, { after: null }),
+    ]
+    const narrower = await f.subscribe(f.app, FEED, { filter: { statuses: ['QUEUED'] } })
+    const otherwise = await f.subscribe(f.app, FEED.replace('tags', ''))
+    await addPrediction(f.store, f.app)
     const everyone = [...same, narrower, otherwise]
     await until(() => everyone.every(watcher => watcher.payloads.length === 2))
-    const bytes = everyone.map(watcher => watcher.payloads[1]!.tail)
+    const bytes = everyone.map(watcher => watcher.payloads[1]!.json)
     expect(bytes.map(each => each === bytes[0])).toEqual([true, true, true, false, false])
-    for (const watcher of everyone) expect(watcher.told()).toEqual(['caught up', 'QUEUED 1'])
+    for (const watcher of everyone) expect(watcher.summary()).toEqual(['caught up', 'QUEUED 1'])
   })
 
   test('parts those who ask for another operation of one document, not those who order variables otherwise', async () => {
@@ -206,14 +217,14 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       { after: null, filter: { statuses: ['QUEUED'], tags: ['t'] } },
     ]
     const watchers = [
-      await f.watch(f.app, two, {}, { operationName: 'A' }),
-      await f.watch(f.app, two, {}, { operationName: 'B' }),
-      await f.watch(f.app, FEED, filters[0]),
-      await f.watch(f.app, FEED, filters[1]),
+      await f.subscribe(f.app, two, {}, { operationName: 'A' }),
+      await f.subscribe(f.app, two, {}, { operationName: 'B' }),
+      await f.subscribe(f.app, FEED, filters[0]),
+      await f.subscribe(f.app, FEED, filters[1]),
     ]
-    await add(f.store, f.app, T, { tags: ['t'] })
+    await addPrediction(f.store, f.app, T, { tags: ['t'] })
     await until(() => watchers.every(watcher => watcher.payloads.length === 2))
-    const [a, b, c, d] = watchers.map(watcher => watcher.payloads[1]!.tail)
+    const [a, b, c, d] = watchers.map(watcher => watcher.payloads[1]!.json)
     expect(String(a)).toContain('QUEUED')
     expect(String(b)).not.toContain('QUEUED')
     expect(c === d).toBe(true)
@@ -222,24 +233,26 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
   test('never tells one app what is another’s, with equal documents, variables and ids', async () => {
     await using f = await fixture()
     const other = await newApp(f.store)
-    const mine = await add(f.store, f.app)
+    const mine = await addPrediction(f.store, f.app)
     const filter = { ids: [encodeId('Prediction', mine.id)] }
     const watchers = {
-      mine: await f.watch(f.app),
-      theirs: await f.watch(other),
-      mineFiltered: await f.watch(f.app, FEED, { filter }),
-      theirsFiltered: await f.watch(other, FEED, { filter }),
-      mineReplayed: await f.watch(f.app, FEED, { after: f.cursors.seal(0) }),
-      theirsReplayed: await f.watch(other, FEED, { after: f.cursorsOf(other).seal(0) }),
+      mine: await f.subscribe(f.app),
+      theirs: await f.subscribe(other),
+      mineFiltered: await f.subscribe(f.app, FEED, { filter }),
+      theirsFiltered: await f.subscribe(other, FEED, { filter }),
+      mineReplayed: await f.subscribe(f.app, FEED, { after: f.cursors.encode(0) }),
+      theirsReplayed: await f.subscribe(other, FEED, { after: f.cursorsOf(other).encode(0) }),
     }
-    await until(() => Object.values(watchers).every(watcher => watcher.told().includes('caught up')))
-    await add(f.store, other)
+    await until(() => Object.values(watchers).every(watcher => watcher.summary().includes('caught up')))
+    await addPrediction(f.store, other)
     await f.store.change(mine.id, () => ({ status: 'CANCELED' }), T)
     await until(() => watchers.mine.payloads.length === 2 && watchers.theirs.payloads.length === 2)
-    await add(f.store, other)
+    await addPrediction(f.store, other)
     await until(() => watchers.theirsReplayed.payloads.length === 3)
-    const told = Object.fromEntries(Object.entries(watchers).map(([name, watcher]) => [name, watcher.told()]))
-    expect(told).toEqual({
+    const summaries = Object.fromEntries(
+      Object.entries(watchers).map(([name, watcher]) => [name, watcher.summary()]),
+    )
+    expect(summaries).toEqual({
       mine: ['caught up', 'CANCELED 3'],
       theirs: ['caught up', 'QUEUED 2', 'QUEUED 4'],
       mineFiltered: ['caught up', 'CANCELED 3'],
@@ -252,50 +265,50 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
   test('tells those of one restriction the very same bytes, and nobody else', async () => {
     await using f = await fixture()
     const watchers = {
-      key: await f.watch(f.app),
-      all: await f.watch(tokenOf(f.app)),
-      a: await f.watch(tokenOf(f.app, ['a'])),
-      again: await f.watch(tokenOf(f.app, ['a', 'a'])),
-      ab: await f.watch(tokenOf(f.app, ['a', 'b'])),
-      ba: await f.watch(tokenOf(f.app, ['b', 'a'])),
-      b: await f.watch(tokenOf(f.app, ['b'])),
-      byId: await f.watch(tokenOf(f.app, [], ['a'])),
+      key: await f.subscribe(f.app),
+      all: await f.subscribe(tokenAccess(f.app)),
+      a: await f.subscribe(tokenAccess(f.app, ['a'])),
+      again: await f.subscribe(tokenAccess(f.app, ['a', 'a'])),
+      ab: await f.subscribe(tokenAccess(f.app, ['a', 'b'])),
+      ba: await f.subscribe(tokenAccess(f.app, ['b', 'a'])),
+      b: await f.subscribe(tokenAccess(f.app, ['b'])),
+      byId: await f.subscribe(tokenAccess(f.app, [], ['a'])),
     }
     await until(() => Object.values(watchers).every(({ payloads }) => payloads.length === 1))
-    await add(f.store, f.app, T, { tags: ['b', 'a'] })
-    const { byId, ...told } = watchers
-    await until(() => Object.values(told).every(({ payloads }) => payloads.length === 2))
+    await addPrediction(f.store, f.app, T, { tags: ['b', 'a'] })
+    const { byId, ...matching } = watchers
+    await until(() => Object.values(matching).every(({ payloads }) => payloads.length === 2))
     const { key, all, a, again, ab, ba, b } = Object.fromEntries(
-      Object.entries(told).map(([name, { payloads }]) => [name, payloads[1]!.tail]),
+      Object.entries(matching).map(([name, { payloads }]) => [name, payloads[1]!.json]),
     )
     expect([key === all, a === again, ab === ba]).toEqual([true, true, true])
     expect(new Set([key, a, ab, b]).size).toBe(4)
     // Equal they are: each sees it.
     for (const tail of [a, ab, b]) expect(tail).toEqual(key)
-    expect(byId.told()).toEqual(['caught up'])
+    expect(byId.summary()).toEqual(['caught up'])
   })
 
   test('executes nothing twice for a hundred tokens of one restriction', async () => {
     await using f = await fixture()
-    const watchers: Watcher[] = []
-    for (let i = 0; i < 100; i++) watchers.push(await f.watch(tokenOf(f.app, ['a'])))
+    const watchers: TestSubscriber[] = []
+    for (let i = 0; i < 100; i++) watchers.push(await f.subscribe(tokenAccess(f.app, ['a'])))
     await until(() => watchers.every(({ payloads }) => payloads.length === 1))
-    await add(f.store, f.app, T, { tags: ['a'] })
+    await addPrediction(f.store, f.app, T, { tags: ['a'] })
     await until(() => watchers.every(({ payloads }) => payloads.length === 2))
-    expect(new Set(watchers.map(({ payloads }) => payloads[1]!.tail)).size).toBe(1)
-    expect(f.listening()).toBe(1)
+    expect(new Set(watchers.map(({ payloads }) => payloads[1]!.json)).size).toBe(1)
+    expect(f.listenerCount()).toBe(1)
   })
 
   test.each([
     ['live', {}, false],
     ['from the ring', {}, true],
-    ['from the store', { ringBytes: 1 }, true],
+    ['from the store', { maxBufferBytes: 1 }, true],
   ])(
     'tells each token its own part of what happens %s, read at once or late',
-    async (_, options, replays) => {
+    async (_, options, isReplayed) => {
       await using f = await fixture(options)
-      const after = replays ? f.cursors.seal(0) : null
-      const whose: [tags: string[], sees: (tags: string[]) => boolean][] = [
+      const after = isReplayed ? f.cursors.encode(0) : null
+      const restrictions: [tags: string[], sees: (tags: string[]) => boolean][] = [
         [['a'], tags => tags.includes('a')],
         [['b'], tags => tags.includes('b')],
         [['a', 'b'], tags => tags.includes('a') || tags.includes('b')],
@@ -307,84 +320,88 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
         for (let i = 0; i < count; i++) {
           const tags = [[], ['a'], ['b'], ['b', 'a'], ['c']][rows.length % 5]!
           rows.push(tags)
-          await add(f.store, f.app, T, { tags })
+          await addPrediction(f.store, f.app, T, { tags })
         }
       }
-      if (replays) await make(60)
-      await until(() => f.feed.head === rows.length)
-      const watchers: { watcher: Watcher; sees: (tags: string[]) => boolean; isLate: boolean }[] = []
+      if (isReplayed) await make(60)
+      await until(() => f.eventLog.head === rows.length)
+      const watchers: { watcher: TestSubscriber; sees: (tags: string[]) => boolean; isLate: boolean }[] = []
       for (const isLate of [false, true])
-        for (const [tags, sees] of whose)
-          watchers.push({ watcher: await f.watch(tokenOf(f.app, tags), FEED, { after }), sees, isLate })
-      await until(() => watchers.every(({ watcher }) => watcher.told().includes('caught up')))
-      const begun = rows.length
-      for (const { watcher, isLate } of watchers) watcher.full = isLate
+        for (const [tags, sees] of restrictions)
+          watchers.push({
+            watcher: await f.subscribe(tokenAccess(f.app, tags), FEED, { after }),
+            sees,
+            isLate,
+          })
+      await until(() => watchers.every(({ watcher }) => watcher.summary().includes('caught up')))
+      const createdBefore = rows.length
+      for (const { watcher, isLate } of watchers) watcher.isFull = isLate
       await make(60)
       const expected = (sees: (tags: string[]) => boolean) => {
         const all = rows.flatMap((tags, i) => (sees(tags) ? [i + 1] : []))
-        const told = (seqs: number[]) => seqs.map(seq => `QUEUED ${seq}`)
+        const summaries = (seqs: number[]) => seqs.map(seq => `QUEUED ${seq}`)
         return [
-          ...told(all.filter(seq => seq <= begun)),
+          ...summaries(all.filter(seq => seq <= createdBefore)),
           'caught up',
-          ...told(all.filter(seq => seq > begun)),
+          ...summaries(all.filter(seq => seq > createdBefore)),
         ]
       }
-      const isTold = ({ watcher, sees }: (typeof watchers)[number]) =>
+      const hasReceivedAll = ({ watcher, sees }: (typeof watchers)[number]) =>
         watcher.payloads.length >= expected(sees).length
-      await until(() => watchers.filter(({ isLate }) => !isLate).every(isTold))
+      await until(() => watchers.filter(({ isLate }) => !isLate).every(hasReceivedAll))
       for (const { watcher, isLate } of watchers) if (isLate) watcher.drain()
-      await until(() => watchers.every(isTold))
-      for (const { watcher, sees } of watchers) expect(watcher.told()).toEqual(expected(sees))
-      const texts = watchers[0]!.watcher.payloads.map(({ tail }) => String(tail))
+      await until(() => watchers.every(hasReceivedAll))
+      for (const { watcher, sees } of watchers) expect(watcher.summary()).toEqual(expected(sees))
+      const texts = watchers[0]!.watcher.payloads.map(({ json }) => String(json))
       expect(texts.filter(text => text.includes('"tags":["b"]'))).toEqual([])
     },
   )
 
   test('tells one prediction to whoever sees it, and shares it among those who see the same', async () => {
     await using f = await fixture()
-    const { id } = await add(f.store, f.app, T, { tags: ['a', 'b'] })
+    const { id } = await addPrediction(f.store, f.app, T, { tags: ['a', 'b'] })
     const variables = { id: encodeId('Prediction', id) }
-    const watchers: Watcher[] = []
+    const watchers: TestSubscriber[] = []
     for (const tags of [['a'], ['a'], ['b'], []])
-      watchers.push(await f.watch(tokenOf(f.app, tags), STATUS, variables))
+      watchers.push(await f.subscribe(tokenAccess(f.app, tags), STATUS, variables))
     await until(() => watchers.every(({ payloads }) => payloads.length === 1))
     await f.store.change(id, () => ({ status: 'CANCELED' }), T)
     await until(() => watchers.every(({ payloads }) => payloads.length === 2))
-    const [a, again, b, all] = watchers.map(({ payloads }) => payloads[1]!.tail)
+    const [a, again, b, all] = watchers.map(({ payloads }) => payloads[1]!.json)
     expect([a === again, a === b, a === all, b === all]).toEqual([true, false, false, false])
-    for (const no of [tokenOf(f.app, ['c']), tokenOf(await newApp(f.store), ['a'])])
-      await expect(f.watch(no, STATUS, variables)).rejects.toThrow()
+    for (const otherAccess of [tokenAccess(f.app, ['c']), tokenAccess(await newApp(f.store), ['a'])])
+      await expect(f.subscribe(otherAccess, STATUS, variables)).rejects.toThrow()
   })
 
   test.each([
     ['by another name', '$place: String', 'predictionFeed(after: $place)', 'place', true],
     ['in another place too', '$a: String', 'predictionFeed(after: $a, filter: { tags: [$a] })', 'a', false],
-  ])('`after` %s parts nobody but where it decides more', async (_, variable, field, name, shared) => {
+  ])('`after` %s parts nobody but where it decides more', async (_, variable, field, name, isShared) => {
     await using f = await fixture()
     const query = `subscription (${variable}) { ${field} { ... on PredictionEvent { cursor prediction { status } } } }`
-    await addMany(f.store, f.app, 2)
-    const watchers: Watcher[] = []
+    await addPredictions(f.store, f.app, 2)
+    const watchers: TestSubscriber[] = []
     for (const seq of [0, 1]) {
-      const after = f.cursors.seal(seq)
-      await add(f.store, f.app, T, { tags: [after] })
-      watchers.push(await f.watch(f.app, query, { [name]: after }))
+      const after = f.cursors.encode(seq)
+      await addPrediction(f.store, f.app, T, { tags: [after] })
+      watchers.push(await f.subscribe(f.app, query, { [name]: after }))
     }
-    const tags = [0, 1].map(seq => f.cursors.seal(seq))
+    const tags = [0, 1].map(seq => f.cursors.encode(seq))
     await until(() => watchers.every(watcher => watcher.payloads.length > 1))
-    await add(f.store, f.app, T, { tags })
+    await addPrediction(f.store, f.app, T, { tags })
     const lasts = () => watchers.map(watcher => watcher.payloads.at(-1)!)
-    await until(() => lasts().every(payload => String(payload.tail).includes(f.cursors.seal(5))))
+    await until(() => lasts().every(payload => String(payload.json).includes(f.cursors.encode(5))))
     const [a, b] = lasts()
-    expect(a!.tail === b!.tail).toBe(shared)
+    expect(a!.json === b!.json).toBe(isShared)
   })
 
   test('executes what is the asker’s own for each who asks', async () => {
     await using f = await fixture()
     const query = FEED.replace('tags', 'queuePosition')
-    const watchers = [await f.watch(f.app, query), await f.watch(f.app, query)]
-    await add(f.store, f.app)
+    const watchers = [await f.subscribe(f.app, query), await f.subscribe(f.app, query)]
+    await addPrediction(f.store, f.app)
     await until(() => watchers.every(watcher => watcher.payloads.length === 2))
-    const [a, b] = watchers.map(watcher => watcher.payloads[1]!.tail)
+    const [a, b] = watchers.map(watcher => watcher.payloads[1]!.json)
     expect(String(a)).toContain('"queuePosition":1')
     expect(a).toEqual(b)
     expect(a === b).toBe(false)
@@ -392,13 +409,13 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
 
   test('reads other rows anew for each event', async () => {
     await using f = await fixture()
-    const first = await add(f.store, f.app)
-    const { id } = await add(f.store, f.app, T, { retryOf: first.id })
-    await until(() => f.feed.head === 2)
+    const first = await addPrediction(f.store, f.app)
+    const { id } = await addPrediction(f.store, f.app, T, { retryOf: first.id })
+    await until(() => f.eventLog.head === 2)
     const query =
       'subscription { predictionFeed { ... on PredictionEvent { prediction { retryOf { status } } } } }'
-    const watcher = await f.watch(f.app, query)
-    const seen = () => watcher.payloads.map(({ tail }) => /"status":"(\w+)"/.exec(String(tail))?.[1])
+    const watcher = await f.subscribe(f.app, query)
+    const seen = () => watcher.payloads.map(({ json }) => /"status":"(\w+)"/.exec(String(json))?.[1])
     await until(() => watcher.payloads.length === 1)
     await f.store.change(id, () => ({ status: 'CREATED', submission: 'accepted' }), T)
     await until(() => watcher.payloads.length === 2)
@@ -410,289 +427,293 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
 
   test('does not tell what happened before a subscription that has no cursor, though its own tail is late', async () => {
     await using f = await fixture()
-    const { logAfter } = f.store
-    const early = await f.watch(f.app)
+    const { allEventsAfter } = f.store
+    const early = await f.subscribe(f.app)
     await until(() => early.payloads.length === 1)
     let open = () => {}
     const gate = new Promise<void>(resolve => {
       open = resolve
     })
-    f.store.logAfter = async (...args) => {
+    f.store.allEventsAfter = async (...args) => {
       await gate
-      return logAfter(...args)
+      return allEventsAfter(...args)
     }
-    await add(f.store, f.app)
-    const late = await f.watch(f.app)
+    await addPrediction(f.store, f.app)
+    const late = await f.subscribe(f.app)
     await until(() => late.payloads.length === 1)
     open()
     await until(() => early.payloads.length === 2)
-    await add(f.store, f.app)
-    await until(() => late.told().includes('QUEUED 2'))
-    expect(late.told()).toEqual(['caught up', 'QUEUED 2'])
-    expect(early.told()).toEqual(['caught up', 'QUEUED 1', 'QUEUED 2'])
+    await addPrediction(f.store, f.app)
+    await until(() => late.summary().includes('QUEUED 2'))
+    expect(late.summary()).toEqual(['caught up', 'QUEUED 2'])
+    expect(early.summary()).toEqual(['caught up', 'QUEUED 1', 'QUEUED 2'])
   })
 
   test('makes one payload for those who replay the same at the same time', async () => {
     await using f = await fixture()
-    await addMany(f.store, f.app, 50)
-    const watchers: Watcher[] = []
-    for (let i = 0; i < 3; i++) watchers.push(await f.watch(f.app, FEED, { after: f.cursors.seal(i) }))
-    await until(() => watchers.every(watcher => watcher.told().includes('caught up')))
-    const ofEvent = (watcher: Watcher) => watcher.payloads.find(({ cursor }) => cursor === f.cursors.seal(40))
-    expect(new Set(watchers.map(watcher => ofEvent(watcher)!.tail)).size).toBe(1)
+    await addPredictions(f.store, f.app, 50)
+    const watchers: TestSubscriber[] = []
+    for (let i = 0; i < 3; i++) watchers.push(await f.subscribe(f.app, FEED, { after: f.cursors.encode(i) }))
+    await until(() => watchers.every(watcher => watcher.summary().includes('caught up')))
+    const payloadOf = (watcher: TestSubscriber) =>
+      watcher.payloads.find(({ cursor }) => cursor === f.cursors.encode(40))
+    expect(new Set(watchers.map(watcher => payloadOf(watcher)!.json)).size).toBe(1)
   })
 
   test('tells an event that lands while a replay is read once, in its place', async () => {
-    await using f = await fixture({ ringBytes: 20_000 })
-    await addMany(f.store, f.app, 250)
-    await until(() => f.feed.head === 250)
+    await using f = await fixture({ maxBufferBytes: 20_000 })
+    await addPredictions(f.store, f.app, 250)
+    await until(() => f.eventLog.head === 250)
     const { eventsAfter } = f.store
     let reads = 0
     f.store.eventsAfter = async request => {
       const answer = await eventsAfter(request)
       // After the read, before its answer is seen: the seam.
-      if (reads++ < 3) await add(f.store, f.app, T + HOUR)
+      if (reads++ < 3) await addPrediction(f.store, f.app, T + HOUR)
       return answer
     }
-    const watcher = await f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    const watcher = await f.subscribe(f.app, FEED, { after: f.cursors.encode(0) })
     await until(() => watcher.payloads.length >= 254)
-    await add(f.store, f.app, T + HOUR)
-    await until(() => watcher.told().at(-1) === 'QUEUED 254')
+    await addPrediction(f.store, f.app, T + HOUR)
+    await until(() => watcher.summary().at(-1) === 'QUEUED 254')
     expect(reads).toBeGreaterThanOrEqual(3)
-    expect(watcher.told().filter(item => item !== 'caught up')).toEqual(queued(1, 254))
-    expect(watcher.told().filter(item => item === 'caught up')).toHaveLength(1)
+    expect(watcher.summary().filter(item => item !== 'caught up')).toEqual(queued(1, 254))
+    expect(watcher.summary().filter(item => item === 'caught up')).toHaveLength(1)
   })
 
   test('tells one that comes into a line everything, where the line has read the store ahead of the tail', async () => {
     // Nothing stays in the ring.
-    await using f = await fixture({ ringBytes: 1 })
-    const first = await f.watch(f.app)
+    await using f = await fixture({ maxBufferBytes: 1 })
+    const first = await f.subscribe(f.app)
     await until(() => first.payloads.length === 1)
-    const { logAfter } = f.store
+    const { allEventsAfter } = f.store
     let open = () => {}
     const gate = new Promise<void>(resolve => {
       open = resolve
     })
     let reads = 0
-    f.store.logAfter = async (...args) => {
+    f.store.allEventsAfter = async (...args) => {
       if (reads++ > 0) await gate
-      return logAfter(...args)
+      return allEventsAfter(...args)
     }
-    await add(f.store, f.app)
+    await addPrediction(f.store, f.app)
     // The tail has 1, and the line waits for its turn.
-    while (f.feed.head < 1) await Promise.resolve()
-    await addMany(f.store, f.app, 2)
+    while (f.eventLog.head < 1) await Promise.resolve()
+    await addPredictions(f.store, f.app, 2)
     await until(() => first.payloads.length >= 2)
-    const second = await f.watch(f.app, FEED, { after: f.cursors.seal(1) })
-    await until(() => second.told().includes('caught up'))
+    const second = await f.subscribe(f.app, FEED, { after: f.cursors.encode(1) })
+    await until(() => second.summary().includes('caught up'))
     open()
     await until(() => first.payloads.length === 4)
-    await add(f.store, f.app)
-    for (const watcher of [first, second]) await until(() => watcher.told().includes('QUEUED 4'))
-    expect(first.told()).toEqual(['caught up', ...queued(1, 4)])
-    expect(second.told()).toEqual(['caught up', ...queued(2, 4)])
+    await addPrediction(f.store, f.app)
+    for (const watcher of [first, second]) await until(() => watcher.summary().includes('QUEUED 4'))
+    expect(first.summary()).toEqual(['caught up', ...queued(1, 4)])
+    expect(second.summary()).toEqual(['caught up', ...queued(2, 4)])
   })
 
   test('whoever joins at any moment of a storm is told everything from there on, once, in order', async () => {
-    await using f = await fixture({ ringBytes: 20_000 })
-    const watchers: [number, Watcher][] = []
+    await using f = await fixture({ maxBufferBytes: 20_000 })
+    const watchers: [number, TestSubscriber][] = []
     for (let i = 0; i < 60; i++) {
-      const from = f.feed.head
-      watchers.push([from, await f.watch(f.app, FEED, { after: f.cursors.seal(from) })])
-      await addMany(f.store, f.app, 5)
+      const from = f.eventLog.head
+      watchers.push([from, await f.subscribe(f.app, FEED, { after: f.cursors.encode(from) })])
+      await addPredictions(f.store, f.app, 5)
       if (i % 7 === 0) await new Promise(setImmediate)
     }
-    await until(() => watchers.every(([, watcher]) => watcher.told().includes('QUEUED 300')))
+    await until(() => watchers.every(([, watcher]) => watcher.summary().includes('QUEUED 300')))
     for (const [from, watcher] of watchers)
-      expect(watcher.told().filter(item => item !== 'caught up')).toEqual(queued(from + 1, 300))
+      expect(watcher.summary().filter(item => item !== 'caught up')).toEqual(queued(from + 1, 300))
   })
 
   test('leaves whoever is full alone until there is room, then goes on where it was; the others notice nothing', async () => {
-    await using f = await fixture({ ringBytes: 20_000 })
-    const [stalled, live] = [await f.watch(f.app), await f.watch(f.app)]
-    await addMany(f.store, f.app, 3)
+    await using f = await fixture({ maxBufferBytes: 20_000 })
+    const [stalled, live] = [await f.subscribe(f.app), await f.subscribe(f.app)]
+    await addPredictions(f.store, f.app, 3)
     await until(() => [stalled, live].every(watcher => watcher.payloads.length === 4))
-    stalled.full = true
-    await addMany(f.store, f.app, 300)
+    stalled.isFull = true
+    await addPredictions(f.store, f.app, 300)
     await until(() => live.payloads.length === 304)
     expect(stalled.payloads).toHaveLength(4)
     stalled.drain()
     await until(() => stalled.payloads.length === 304)
-    await add(f.store, f.app)
+    await addPrediction(f.store, f.app)
     await until(() => [stalled, live].every(watcher => watcher.payloads.length === 305))
-    expect(stalled.told()).toEqual(live.told())
-    expect(live.told()).toEqual(['caught up', ...queued(1, 304)])
+    expect(stalled.summary()).toEqual(live.summary())
+    expect(live.summary()).toEqual(['caught up', ...queued(1, 304)])
   })
 
   test('lets those who read replay beside those who don’t', async () => {
-    await using f = await fixture({ ringBytes: 1 })
-    await addMany(f.store, f.app, 200)
-    await until(() => f.feed.head === 200)
-    const ask = () => f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    await using f = await fixture({ maxBufferBytes: 1 })
+    await addPredictions(f.store, f.app, 200)
+    await until(() => f.eventLog.head === 200)
+    const ask = () => f.subscribe(f.app, FEED, { after: f.cursors.encode(0) })
     const stalled = [await ask(), await ask()]
-    for (const watcher of stalled) watcher.full = true
+    for (const watcher of stalled) watcher.isFull = true
     const others = [await ask(), await ask()]
-    for (const watcher of others) await until(() => watcher.told().includes('caught up'))
+    for (const watcher of others) await until(() => watcher.summary().includes('caught up'))
     for (const watcher of stalled) {
-      expect(watcher.told()).not.toContain('caught up')
+      expect(watcher.summary()).not.toContain('caught up')
       watcher.drain()
-      await until(() => watcher.told().includes('caught up'))
+      await until(() => watcher.summary().includes('caught up'))
     }
     for (const watcher of [...stalled, ...others])
-      expect(watcher.told()).toEqual([...queued(1, 200), 'caught up'])
+      expect(watcher.summary()).toEqual([...queued(1, 200), 'caught up'])
   })
 
   test('keeps the log from being pruned behind a replay that waits for its peer', async () => {
-    await using f = await fixture({ ringBytes: 20_000 })
-    await addMany(f.store, f.app, 300)
-    const watcher = await f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    await using f = await fixture({ maxBufferBytes: 20_000 })
+    await addPredictions(f.store, f.app, 300)
+    const watcher = await f.subscribe(f.app, FEED, { after: f.cursors.encode(0) })
     await until(() => watcher.payloads.length > 0)
-    watcher.full = true
-    await until(() => f.feed.lowestHeld() !== null)
-    const told = watcher.payloads.length
-    await f.store.pruneEvents(T + HOUR, 500, f.feed.lowestHeld()!)
+    watcher.isFull = true
+    await until(() => f.eventLog.lowestPinnedSeq() !== null)
+    const receivedBefore = watcher.payloads.length
+    await f.store.pruneEvents(T + HOUR, 500, f.eventLog.lowestPinnedSeq()!)
     watcher.drain()
-    await until(() => watcher.told().includes('caught up'))
-    expect(watcher.told()).toEqual([...queued(1, 300), 'caught up'])
-    expect(told).toBeLessThan(300)
-    expect((await f.store.eventBounds()).floor).toBeGreaterThan(0)
-    expect(f.feed.lowestHeld()).toBeNull()
+    await until(() => watcher.summary().includes('caught up'))
+    expect(watcher.summary()).toEqual([...queued(1, 300), 'caught up'])
+    expect(receivedBefore).toBeLessThan(300)
+    expect((await f.store.eventRange()).prunedUpTo).toBeGreaterThan(0)
+    expect(f.eventLog.lowestPinnedSeq()).toBeNull()
   })
 
   test('knows a gap from a silence: what was pruned and not for it costs a quiet watcher nothing', async () => {
-    await using f = await fixture({ ringBytes: 20_000 })
+    await using f = await fixture({ maxBufferBytes: 20_000 })
     const filter = { tags: ['t'] }
     const [quiet, stalled, live] = [
-      await f.watch(f.app, FEED, { filter }),
-      await f.watch(f.app, FEED, { filter }),
-      await f.watch(f.app),
+      await f.subscribe(f.app, FEED, { filter }),
+      await f.subscribe(f.app, FEED, { filter }),
+      await f.subscribe(f.app),
     ]
     await until(() => stalled.payloads.length === 1)
-    stalled.full = true
-    await addMany(f.store, f.app, 300)
+    stalled.isFull = true
+    await addPredictions(f.store, f.app, 300)
     await until(() => live.payloads.length === 301)
     await f.store.pruneEvents(T + HOUR, 280)
-    await add(f.store, f.app, T, { tags: ['t'] })
+    await addPrediction(f.store, f.app, T, { tags: ['t'] })
     await until(() => quiet.payloads.length === 2)
     stalled.drain()
     await until(() => stalled.payloads.length === 2)
-    for (const watcher of [quiet, stalled]) expect(watcher.told()).toEqual(['caught up', 'QUEUED 301'])
+    for (const watcher of [quiet, stalled]) expect(watcher.summary()).toEqual(['caught up', 'QUEUED 301'])
   })
 
   test('says FeedGap to one that was left behind and overtaken, and to nobody else', async () => {
-    await using f = await fixture({ ringBytes: 20_000 })
-    const [stalled, live] = [await f.watch(f.app), await f.watch(f.app)]
+    await using f = await fixture({ maxBufferBytes: 20_000 })
+    const [stalled, live] = [await f.subscribe(f.app), await f.subscribe(f.app)]
     await until(() => stalled.payloads.length === 1)
-    stalled.full = true
+    stalled.isFull = true
     for (let i = 0; i < 30; i++) {
-      await addMany(f.store, f.app, 10)
+      await addPredictions(f.store, f.app, 10)
       await until(() => live.payloads.length === 10 * i + 11)
     }
     await f.store.pruneEvents(T + HOUR, 250)
     stalled.drain()
-    await until(() => stalled.told().at(-1) === 'QUEUED 300')
-    expect(stalled.told()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
-    expect(live.told()).toEqual(['caught up', ...queued(1, 300)])
+    await until(() => stalled.summary().at(-1) === 'QUEUED 300')
+    expect(stalled.summary()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
+    expect(live.summary()).toEqual(['caught up', ...queued(1, 300)])
   })
 
   test('holds the log from the cursor it is asked for, before it has looked at it', async () => {
     await using f = await fixture()
-    await addMany(f.store, f.app, 3)
-    const { eventBounds } = f.store
-    let held: number | null = null
-    f.store.eventBounds = async () => {
-      held = f.feed.lowestHeld()
-      return eventBounds()
+    await addPredictions(f.store, f.app, 3)
+    const { eventRange } = f.store
+    let pinnedSeq: number | null = null
+    f.store.eventRange = async () => {
+      pinnedSeq = f.eventLog.lowestPinnedSeq()
+      return eventRange()
     }
-    const watcher = await f.watch(f.app, FEED, { after: f.cursors.seal(1) })
-    await until(() => watcher.told().includes('caught up'))
-    expect(held).toBe(1)
+    const watcher = await f.subscribe(f.app, FEED, { after: f.cursors.encode(1) })
+    await until(() => watcher.summary().includes('caught up'))
+    expect(pinnedSeq).toBe(1)
   })
 
   test('ends those in line with an error where the log can’t be read, and serves whoever comes back', async () => {
     await using f = await fixture()
-    const watchers = [await f.watch(f.app), await f.watch(f.app)]
+    const watchers = [await f.subscribe(f.app), await f.subscribe(f.app)]
     await until(() => watchers.every(watcher => watcher.payloads.length === 1))
-    const { read } = f.feed
-    f.feed.read = () => {
+    const { read } = f.eventLog
+    f.eventLog.read = () => {
       throw new Error('the secret cause')
     }
-    await add(f.store, f.app)
-    for (const { end } of watchers) await expect(end).rejects.toThrow('Unexpected error.')
+    await addPrediction(f.store, f.app)
+    for (const { finished } of watchers) await expect(finished).rejects.toThrow('Unexpected error.')
     expect(f.log).toHaveLength(1)
-    f.feed.read = read
-    const again = await f.watch(f.app, FEED, { after: f.cursors.seal(0) })
-    await until(() => again.told().includes('caught up'))
-    await add(f.store, f.app)
-    await until(() => again.told().includes('QUEUED 2'))
-    expect(again.told().filter(item => item !== 'caught up')).toEqual(queued(1, 2))
+    f.eventLog.read = read
+    const again = await f.subscribe(f.app, FEED, { after: f.cursors.encode(0) })
+    await until(() => again.summary().includes('caught up'))
+    await addPrediction(f.store, f.app)
+    await until(() => again.summary().includes('QUEUED 2'))
+    expect(again.summary().filter(item => item !== 'caught up')).toEqual(queued(1, 2))
   })
 
   test('says FeedGap to those in line too, where even the tail was overtaken, then everything that is still there', async () => {
-    await using f = await fixture({ ringBytes: 20_000 })
-    const watcher = await f.watch(f.app)
+    await using f = await fixture({ maxBufferBytes: 20_000 })
+    const watcher = await f.subscribe(f.app)
     await until(() => watcher.payloads.length === 1)
-    const { logAfter } = f.store
-    f.store.logAfter = () => Promise.reject(new Error('asleep'))
-    await addMany(f.store, f.app, 300)
+    const { allEventsAfter } = f.store
+    f.store.allEventsAfter = () => Promise.reject(new Error('asleep'))
+    await addPredictions(f.store, f.app, 300)
     await f.store.pruneEvents(T + HOUR, 250)
     await until(() => f.log.length === 1)
-    f.store.logAfter = logAfter
-    await until(() => watcher.told().at(-1) === 'QUEUED 300')
-    expect(watcher.told()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
+    f.store.allEventsAfter = allEventsAfter
+    await until(() => watcher.summary().at(-1) === 'QUEUED 300')
+    expect(watcher.summary()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
   })
 
   test('tells a watched prediction’s end even where its event was pruned', async () => {
-    await using f = await fixture({ ringBytes: 600 })
-    const { id } = await add(f.store, f.app)
+    await using f = await fixture({ maxBufferBytes: 600 })
+    const { id } = await addPrediction(f.store, f.app)
     const variables = { id: encodeId('Prediction', id) }
-    const [watcher, live] = [await f.watch(f.app, STATUS, variables), await f.watch(f.app, STATUS, variables)]
+    const [watcher, live] = [
+      await f.subscribe(f.app, STATUS, variables),
+      await f.subscribe(f.app, STATUS, variables),
+    ]
     await until(() => watcher.payloads.length === 1 && live.payloads.length === 1)
-    watcher.full = true
-    await sendAll(f.store, T + SECOND)
-    await f.store.change(id, seen(COMPLETED, T + SECOND, T), T + SECOND)
-    await addMany(f.store, f.app, 3)
-    await live.end
-    await until(() => f.feed.head === 6)
+    watcher.isFull = true
+    await submitAll(f.store, T + SECOND)
+    await f.store.change(id, pollSucceededAt(COMPLETED, T + SECOND, T), T + SECOND)
+    await addPredictions(f.store, f.app, 3)
+    await live.finished
+    await until(() => f.eventLog.head === 6)
     await f.store.pruneEvents(T + HOUR, 4)
     watcher.drain()
-    await watcher.end
-    expect(watcher.told()).toEqual(['QUEUED', 'COMPLETED'])
+    await watcher.finished
+    expect(watcher.summary()).toEqual(['QUEUED', 'COMPLETED'])
   })
 
   test('ends everyone who watched a prediction after its final state, after they were told', async () => {
     await using f = await fixture()
-    const { id } = await add(f.store, f.app)
-    const watchers: Watcher[] = []
+    const { id } = await addPrediction(f.store, f.app)
+    const watchers: TestSubscriber[] = []
     for (let i = 0; i < 3; i++)
-      watchers.push(await f.watch(f.app, STATUS, { id: encodeId('Prediction', id) }))
+      watchers.push(await f.subscribe(f.app, STATUS, { id: encodeId('Prediction', id) }))
     await until(() => watchers.every(watcher => watcher.payloads.length === 1))
     await f.store.change(id, () => ({ status: 'CANCELED' }), T)
-    await Promise.all(watchers.map(watcher => watcher.end))
-    for (const watcher of watchers) expect(watcher.told()).toEqual(['QUEUED', 'CANCELED'])
-    const late = await f.watch(f.app, STATUS, { id: encodeId('Prediction', id) })
-    await late.end
-    expect(late.told()).toEqual(['CANCELED'])
+    await Promise.all(watchers.map(watcher => watcher.finished))
+    for (const watcher of watchers) expect(watcher.summary()).toEqual(['QUEUED', 'CANCELED'])
+    const late = await f.subscribe(f.app, STATUS, { id: encodeId('Prediction', id) })
+    await late.finished
+    expect(late.summary()).toEqual(['CANCELED'])
   })
 
   test('gives what happens in one turn of the loop in one write', async () => {
     await using f = await fixture()
-    const watcher = await f.watch(f.app)
+    const watcher = await f.subscribe(f.app)
     await until(() => watcher.payloads.length === 1)
-    await addMany(f.store, f.app, 10)
+    await addPredictions(f.store, f.app, 10)
     await until(() => watcher.payloads.length === 11)
     expect(watcher.writes).toBeLessThan(6)
   })
 
   test('gives a replay and a storm in writes of some 32 KiB, not in one', async () => {
     await using f = await fixture()
-    const live = await f.watch(f.app)
+    const live = await f.subscribe(f.app)
     await until(() => live.payloads.length === 1)
-    await addMany(f.store, f.app, 500)
-    const replayed = await f.watch(f.app, FEED, { after: f.cursors.seal(0) })
+    await addPredictions(f.store, f.app, 500)
+    const replayed = await f.subscribe(f.app, FEED, { after: f.cursors.encode(0) })
     for (const watcher of [live, replayed]) {
       await until(() => watcher.payloads.length === 501)
-      const bytes = watcher.payloads.reduce((sum, { tail }) => sum + tail.length, 0)
+      const bytes = watcher.payloads.reduce((sum, { json }) => sum + json.length, 0)
       expect(watcher.writes).toBeGreaterThan(bytes / 64 / 1024)
       expect(watcher.writes).toBeLessThan(30)
     }
@@ -700,105 +721,110 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
 
   test('an event for thousands leaves the loop room for others', async () => {
     await using f = await fixture()
-    let told = 0
+    let writeCount = 0
     const write = () => {
-      told++
+      writeCount++
       const end = performance.now() + 0.02
       while (performance.now() < end);
     }
-    for (let i = 0; i < 3000; i++) await f.watch(f.app, FEED, {}, { onSend: write })
-    await until(() => told === 3000)
-    let [passes, longest, last] = [0, 0, 0]
+    for (let i = 0; i < 3000; i++) await f.subscribe(f.app, FEED, {}, { onSend: write })
+    await until(() => writeCount === 3000)
+    let [passes, maxGapMs, last] = [0, 0, 0]
     const others = () => {
       const now = performance.now()
-      longest = Math.max(longest, now - last)
+      maxGapMs = Math.max(maxGapMs, now - last)
       last = now
       passes++
-      if (told < 6000) setImmediate(others)
+      if (writeCount < 6000) setImmediate(others)
     }
-    await add(f.store, f.app)
-    await until(() => told > 3000)
+    await addPrediction(f.store, f.app)
+    await until(() => writeCount > 3000)
     last = performance.now()
     others()
-    await until(() => told === 6000)
+    await until(() => writeCount === 6000)
     // 60 ms of writes, in slices of 5 ms.
     expect(passes).toBeGreaterThanOrEqual(8)
   })
 
   test('masks a field that fails, and logs it once for all who are told', async () => {
     await using f = await fixture()
-    const watchers: Watcher[] = []
-    for (let i = 0; i < 5; i++) watchers.push(await f.watch(f.app))
-    await add(f.store, f.app, T, { tags: [null] as unknown as string[] })
+    const watchers: TestSubscriber[] = []
+    for (let i = 0; i < 5; i++) watchers.push(await f.subscribe(f.app))
+    await addPrediction(f.store, f.app, T, { tags: [null] as unknown as string[] })
     await until(() => watchers.every(watcher => watcher.payloads.length === 2))
-    for (const watcher of watchers) expect(watcher.told()[1]).toBe('Unexpected error.')
+    for (const watcher of watchers) expect(watcher.summary()[1]).toBe('Unexpected error.')
     expect(f.log).toHaveLength(1)
-    await add(f.store, f.app)
-    await until(() => watchers.every(watcher => watcher.told().at(-1) === 'QUEUED 2'))
+    await addPrediction(f.store, f.app)
+    await until(() => watchers.every(watcher => watcher.summary().at(-1) === 'QUEUED 2'))
   })
 
   test('keeps the cursor of a quiet watcher young, and tells nobody else', async () => {
-    await using f = await fixture({ quietMs: 100 })
+    await using f = await fixture({ cursorRefreshMs: 100 })
     const filter = { tags: ['nobody has it'] }
     const [quiet, again] = [
-      await f.watch(f.app, FEED, { filter }),
-      await f.watch(f.app, FEED, { filter: { tags: ['t'] } }),
+      await f.subscribe(f.app, FEED, { filter }),
+      await f.subscribe(f.app, FEED, { filter: { tags: ['t'] } }),
     ]
-    await addMany(f.store, f.app, 3)
+    await addPredictions(f.store, f.app, 3)
     await until(() => quiet.payloads.length >= 4)
-    expect(new Set(quiet.told())).toEqual(new Set(['caught up']))
-    expect(f.cursors.open(quiet.payloads.at(-1)!.cursor!)).toBe(3)
+    expect(new Set(quiet.summary())).toEqual(new Set(['caught up']))
+    expect(f.cursors.decode(quiet.payloads.at(-1)!.cursor!)).toBe(3)
     const cursors = quiet.payloads.map(payload => payload.cursor)
     expect(new Set(cursors).size).toBe(cursors.length)
-    await add(f.store, f.app, T, { tags: ['t'] })
-    await until(() => again.told().includes('QUEUED 4'))
+    await addPrediction(f.store, f.app, T, { tags: ['t'] })
+    await until(() => again.summary().includes('QUEUED 4'))
   })
 
   test('ends whoever is gone without a word at the next thing there is to tell', async () => {
     await using f = await fixture()
-    const watchers = [await f.watch(f.app), await f.watch(f.app)]
+    const watchers = [await f.subscribe(f.app), await f.subscribe(f.app)]
     await until(() => watchers.every(watcher => watcher.payloads.length === 1))
-    for (const watcher of watchers) watcher.gone = true
-    await add(f.store, f.app)
-    await Promise.all(watchers.map(watcher => watcher.end))
-    expect(f.listening()).toBe(0)
+    for (const watcher of watchers) watcher.isGone = true
+    await addPrediction(f.store, f.app)
+    await Promise.all(watchers.map(watcher => watcher.finished))
+    expect(f.listenerCount()).toBe(0)
   })
 
   test('forgets whoever leaves, at any moment', async () => {
     await using f = await fixture()
-    const [gone, stays] = [await f.watch(f.app), await f.watch(f.app)]
-    gone.leave()
-    await gone.end
-    await add(f.store, f.app)
-    await until(() => stays.told().includes('QUEUED 1'))
+    const [gone, stays] = [await f.subscribe(f.app), await f.subscribe(f.app)]
+    gone.unsubscribe()
+    await gone.finished
+    await addPrediction(f.store, f.app)
+    await until(() => stays.summary().includes('QUEUED 1'))
     expect(gone.payloads.length).toBeLessThanOrEqual(1)
-    expect(f.listening()).toBe(1)
-    stays.leave()
-    await stays.end
-    await until(() => f.feed.lowestHeld() === null)
-    expect(f.listening()).toBe(0)
+    expect(f.listenerCount()).toBe(1)
+    stays.unsubscribe()
+    await stays.finished
+    await until(() => f.eventLog.lowestPinnedSeq() === null)
+    expect(f.listenerCount()).toBe(0)
   })
 })
 
 test('every field of a prediction that is not marked as the asker’s own is told without the store', async () => {
-  const silent = new Proxy({} as never, {
+  const unusableStore = new Proxy({} as never, {
     get(_, name) {
       throw new Error(`the store was asked: ${String(name)}`)
     },
   })
-  const { OWN } = await import('../../src/graphql/builder.ts')
+  const { PER_SUBSCRIBER } = await import('../../src/graphql/builder.ts')
   const type = schema.getType('Prediction') as import('graphql').GraphQLObjectType
   const event = schema.getType('PredictionEvent') as import('graphql').GraphQLObjectType
   const fields = [...Object.values(type.getFields()), ...Object.values(event.getFields())]
-  const open = fields.filter(field => !field.extensions[OWN])
-  expect(fields.filter(field => field.extensions[OWN]).map(field => field.name)).toEqual([
+  const sharedFields = fields.filter(field => !field.extensions[PER_SUBSCRIBER])
+  expect(fields.filter(field => field.extensions[PER_SUBSCRIBER]).map(field => field.name)).toEqual([
     'history',
     'queuePosition',
     'retryOf',
   ])
   const prediction = { retryOf: 'x', status: 'QUEUED', createdAt: T, id: 'x' }
-  const context = { store: silent, loaders: silent, sources: silent, cursorsOf: () => ({ seal: () => '' }) }
-  for (const field of open)
+  const context = {
+    store: unusableStore,
+    loaders: unusableStore,
+    sources: unusableStore,
+    cursorsOf: () => ({ encode: () => '' }),
+  }
+  for (const field of sharedFields)
     expect(() =>
       field.resolve?.({ ...prediction, prediction, seq: 1 }, {}, context, {
         fieldName: field.name,

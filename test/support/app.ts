@@ -2,7 +2,7 @@
  * An app with a key, written into a gateway's database from outside, whether the gateway runs or not.
  */
 import { createKey } from '../../src/auth/api-key.ts'
-import { openSqlite } from '../../src/store/sqlite/sqlite-store.ts'
+import { openSqliteStore } from '../../src/store/sqlite/sqlite-store.ts'
 
 export interface App {
   name: string
@@ -11,7 +11,7 @@ export interface App {
 
 export async function createApp(database: string, name: string): Promise<App> {
   const { key, prefix, hash } = createKey()
-  const store = openSqlite(database, () => {})
+  const store = openSqliteStore(database, () => {})
   const app = await store.createApp(name, Date.now())
   await store.addKey(app!.id, { prefix, hash, expiresAt: null }, Date.now())
   await store.close()

@@ -17,7 +17,7 @@ export interface Browser extends AsyncDisposable {
   open(origins: readonly string[], options?: BrowserContextOptions): Promise<Tab>
 }
 
-const NAMES = [
+const BROWSER_NAMES = [
   'chromium',
   'chromium-browser',
   'google-chrome',
@@ -25,7 +25,7 @@ const NAMES = [
   'chrome',
   'microsoft-edge',
 ]
-const PLACES = [
+const INSTALL_PATHS = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
   '/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge',
@@ -34,7 +34,7 @@ const PLACES = [
     return folder === undefined ? [] : [join(folder, 'Google', 'Chrome', 'Application', 'chrome.exe')]
   }),
 ]
-const ARGUMENTS = [
+const BROWSER_ARGUMENTS = [
   '--no-sandbox',
   '--disable-gpu',
   '--disable-quic',
@@ -44,15 +44,15 @@ const ARGUMENTS = [
   '--disable-sync',
 ]
 
-const NO_BROWSER =
+const NO_BROWSER_MESSAGE =
   'No Chromium or Chrome was found: the tests in a browser were skipped. Install one (apt-get install chromium), or name it in CHROMIUM_PATH.'
 
 /** Its path. `CHROMIUM_PATH` comes first, and is believed. */
 export function findBrowser(): string | null {
   const { CHROMIUM_PATH, PATH = '' } = process.env
   if (CHROMIUM_PATH) return CHROMIUM_PATH
-  const onPath = PATH.split(delimiter).flatMap(folder => NAMES.map(name => join(folder, name)))
-  return [...onPath.filter(isExecutable), ...PLACES.filter(existsSync)][0] ?? null
+  const onPath = PATH.split(delimiter).flatMap(folder => BROWSER_NAMES.map(name => join(folder, name)))
+  return [...onPath.filter(isExecutable), ...INSTALL_PATHS.filter(existsSync)][0] ?? null
 }
 
 function isExecutable(path: string): boolean {
@@ -66,14 +66,14 @@ function isExecutable(path: string): boolean {
 
 /** Vitest calls it once, after the last test: a suite without a browser says so. */
 export function teardown(): void {
-  if (findBrowser() === null) console.warn(`\n${NO_BROWSER}`)
+  if (findBrowser() === null) console.warn(`\n${NO_BROWSER_MESSAGE}`)
 }
 
 export async function openBrowser(): Promise<Browser> {
   const executablePath = findBrowser()
-  if (executablePath === null) throw new Error(NO_BROWSER)
+  if (executablePath === null) throw new Error(NO_BROWSER_MESSAGE)
   const { chromium } = await import('playwright-core')
-  const browser = await chromium.launch({ executablePath, args: ARGUMENTS })
+  const browser = await chromium.launch({ executablePath, args: BROWSER_ARGUMENTS })
   return {
     async open(origins, options = {}) {
       const context = await browser.newContext(options)
@@ -84,14 +84,14 @@ export async function openBrowser(): Promise<Browser> {
         if (message.type() === 'error') faults.push(`console: ${message.text()} (${message.location().url})`)
       })
       context.on('request', request => {
-        const { protocol, origin: asked } = new URL(request.url())
-        if (!['data:', 'blob:'].includes(protocol) && !origins.includes(asked))
+        const { protocol, origin: requestOrigin } = new URL(request.url())
+        if (!['data:', 'blob:'].includes(protocol) && !origins.includes(requestOrigin))
           faults.push(`foreign: ${request.url()}`)
       })
-      context.on('requestfailed', request => {
-        const why = request.failure()?.errorText
+      context.on('requestfailed', failedRequest => {
+        const reason = failedRequest.failure()?.errorText
         // The page itself, or a reload, let go of it.
-        if (why !== 'net::ERR_ABORTED') faults.push(`failed: ${request.url()} (${why})`)
+        if (reason !== 'net::ERR_ABORTED') faults.push(`failed: ${failedRequest.url()} (${reason})`)
       })
       return { page, faults }
     },

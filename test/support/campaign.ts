@@ -3,49 +3,56 @@
  * Invariant: whatever is thrown names the seed that draws the same chances again.
  */
 import { parseArgs } from 'node:util'
-import { createRandom, newSeed, type Random } from '../../src/simulator/seeded-random.ts'
+import { createSeededRandom, newSeed, type SeededRandom } from '../../src/simulator/seeded-random.ts'
 
-export interface Listener {
+export interface CampaignOptions {
   /** Is given a line after each restart. */
-  tell?: (line: string) => void
+  report?: (line: string) => void
   /** Ends the run early, as a failed one. */
   interrupt?: AbortSignal
 }
 
-export interface Orders<Plan> extends Required<Listener> {
+export interface CampaignRun<Plan> extends Required<CampaignOptions> {
   plan: Plan
-  random: Random
+  random: SeededRandom
 }
 
-interface Outcome {
+interface CampaignOutcome {
   summary: string
   /** What was breached. */
-  found: readonly string[]
+  breaches: readonly string[]
 }
 
 /**
  * Answers with a line that sums it up.
  * @throws what was breached, and the seed
  */
-export type Campaign<Plan> = (plan: Plan, seed: number, listener?: Listener) => Promise<string>
+export type Campaign<Plan> = (plan: Plan, seed: number, listener?: CampaignOptions) => Promise<string>
 
 /** Of many breaches the first tell enough. */
-const TOLD = 8
+const MAX_SHOWN_BREACHES = 8
 
-export function campaign<Plan>(
+export function createCampaign<Plan>(
   name: string,
-  fight: (orders: Orders<Plan>) => Promise<Outcome>,
+  run: (options: CampaignRun<Plan>) => Promise<CampaignOutcome>,
 ): Campaign<Plan> {
-  return async (plan, seed, { tell = () => {}, interrupt = new AbortController().signal } = {}) => {
-    const began = Date.now()
-    const seconds = () => `${((Date.now() - began) / 1000).toFixed(1)} s`
-    const told = (line: string) => tell(`${seconds()}: ${line}`)
+  return async (plan, seed, { report = () => {}, interrupt = new AbortController().signal } = {}) => {
+    const startedAt = Date.now()
+    const elapsed = () => `${((Date.now() - startedAt) / 1000).toFixed(1)} s`
+    const reportLine = (line: string) => report(`${elapsed()}: ${line}`)
     try {
-      const { summary, found } = await fight({ plan, random: createRandom(seed), tell: told, interrupt })
-      const sum = `${summary} · ${seconds()}`
-      if (found.length > 0)
-        throw new Error([sum, `${found.length} breaches`, ...found.slice(0, TOLD)].join('\n  '))
-      return `seed ${seed} · ${sum}`
+      const { summary, breaches } = await run({
+        plan,
+        random: createSeededRandom(seed),
+        report: reportLine,
+        interrupt,
+      })
+      const result = `${summary} · ${elapsed()}`
+      if (breaches.length > 0)
+        throw new Error(
+          [result, `${breaches.length} breaches`, ...breaches.slice(0, MAX_SHOWN_BREACHES)].join('\n  '),
+        )
+      return `seed ${seed} · ${result}`
     } catch (error) {
       throw new Error(`${name}, seed ${seed}: ${(error as Error).message}`, { cause: error })
     }
@@ -53,7 +60,7 @@ export function campaign<Plan>(
 }
 
 /** `npm run <name>`: the long form, or with `-- --short` the short one. */
-export async function command<Plan>(
+export async function runCampaignCommand<Plan>(
   name: string,
   run: Campaign<Plan>,
   plans: Record<'long' | 'short', Plan>,
@@ -68,8 +75,8 @@ export async function command<Plan>(
     const seed = values.seed === undefined ? newSeed() : Number(values.seed)
     if (!Number.isInteger(seed)) throw new Error(`--seed: "${values.seed}" is no whole number`)
     console.log(`${name}: seed ${seed}`)
-    const listener = { tell: console.log, interrupt: interrupted.signal }
-    console.log(await run(values.short ? plans.short : plans.long, seed, listener))
+    const options = { report: console.log, interrupt: interrupted.signal }
+    console.log(await run(values.short ? plans.short : plans.long, seed, options))
   } catch (error) {
     console.error((error as Error).message)
     process.exitCode = 1

@@ -10,8 +10,8 @@ import { createClient as createWsClient } from 'graphql-ws'
 import { Agent, fetch, type Response } from 'undici'
 import { WebSocket } from 'ws'
 import { loadConfig } from '../../src/config/config.ts'
-import { createGateway, type Gateway, type Overrides } from '../../src/gateway/gateway.ts'
-import type { Reach } from '../../src/image-fetch/image-fetch.ts'
+import { createGateway, type Gateway, type GatewayOverrides } from '../../src/gateway/gateway.ts'
+import type { ImageFetch } from '../../src/image-fetch/image-fetch.ts'
 
 /** What an operation brought; loose, since each test asks for other fields. */
 // biome-ignore lint/suspicious/noExplicitAny: the shape is the document's
@@ -43,7 +43,7 @@ export type Transport = (typeof TRANSPORTS)[number]
 
 export interface HarnessOptions {
   env?: Record<string, string>
-  overrides?: Overrides
+  overrides?: GatewayOverrides
   /** Image URLs are really looked at; else each is one. */
   images?: boolean
 }
@@ -51,8 +51,8 @@ export interface HarnessOptions {
 const HOUR = 60 * 60 * 1000
 
 /** Sees an image wherever it looks. */
-const believer: Reach = {
-  look: async () => ({ kind: 'image', type: 'image/png', width: 640, height: 480, bytes: null }),
+const acceptAnyImage: ImageFetch = {
+  checkImage: async () => ({ kind: 'image', type: 'image/png', width: 640, height: 480, bytes: null }),
   close: async () => {},
 }
 
@@ -60,9 +60,9 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Harnes
   const { env = {}, overrides = {}, images = false } = options
   const folder = await mkdtemp(join(tmpdir(), 'rushes-'))
   const log: LogLine[] = []
-  const at = (level: string) => (fields: object, message: string) =>
+  const logAt = (level: string) => (fields: object, message: string) =>
     void log.push({ level, message, fields: { ...fields } })
-  const logger = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+  const logger = { debug: logAt('debug'), info: logAt('info'), warn: logAt('warn'), error: logAt('error') }
   const start = (port: string) =>
     createGateway(
       loadConfig({
@@ -73,15 +73,15 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Harnes
         ...env,
       }),
       logger,
-      images ? overrides : { reach: believer, ...overrides },
+      images ? overrides : { imageFetch: acceptAnyImage, ...overrides },
     )
 
   // No connection outlives its request, so none is stale after a restart.
   const agent = new Agent({ pipelining: 0 })
-  const endings: (() => unknown)[] = []
+  const cleanups: (() => unknown)[] = []
   let gateway = await start('0')
   const key = await gateway.issueKey('test', HOUR)
-  const bearer = (of: string) => `Bearer ${of}`
+  const bearer = (token: string) => `Bearer ${token}`
 
   const harness: Harness = {
     get gateway() {
@@ -93,35 +93,35 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Harnes
 
     fetch: (path, init = {}) => fetch(`${gateway.url}${path}`, { dispatcher: agent, ...init }),
 
-    async query(document, variables = {}, of = key) {
+    async query(document, variables = {}, token = key) {
       const response = await harness.fetch('/graphql', {
         method: 'POST',
-        headers: { 'content-type': 'application/json', authorization: bearer(of) },
+        headers: { 'content-type': 'application/json', authorization: bearer(token) },
         body: JSON.stringify({ query: document, variables }),
       })
       return (await response.json()) as Result
     },
 
-    subscribe(transport, query, variables = {}, of = key) {
+    subscribe(transport, query, variables = {}, token = key) {
       const request = { query, variables: variables as Record<string, unknown> }
       if (transport === 'WebSocket') {
         const client = createWsClient({
           url: gateway.endpoint.replace('http', 'ws'),
           webSocketImpl: WebSocket,
-          connectionParams: { authorization: bearer(of) },
+          connectionParams: { authorization: bearer(token) },
           retryAttempts: 0,
         })
-        endings.push(() => client.dispose())
+        cleanups.push(() => client.dispose())
         return client.iterate(request) as Stream
       }
       const client = createSseClient({
         url: gateway.endpoint,
-        headers: { authorization: bearer(of) },
+        headers: { authorization: bearer(token) },
         // The client asks for the web's own fetch; undici's is the same but for its types.
         fetchFn: (url: string, init: object) => fetch(url, { ...init, dispatcher: agent }),
         retryAttempts: 0,
       })
-      endings.push(() => client.dispose())
+      cleanups.push(() => client.dispose())
       return client.iterate(request) as Stream
     },
 
@@ -132,7 +132,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Harnes
     },
 
     async [Symbol.asyncDispose]() {
-      for (const end of endings) await end()
+      for (const cleanUp of cleanups) await cleanUp()
       await agent.destroy()
       await gateway.close()
       await rm(folder, { recursive: true, force: true })
@@ -146,7 +146,7 @@ export async function submit(
   harness: Harness,
   prompt = 'a slow pan sim:seconds=0.2',
   key?: string,
-  more: object = {},
+  otherInput: object = {},
 ): Promise<string> {
   const document = `mutation ($input: SubmitVideoInput!) {
     submitVideo(input: $input) {
@@ -154,7 +154,7 @@ export async function submit(
       ... on Error { code }
     }
   }`
-  const input = { image: { url: 'https://images.example/cat.png' }, prompt, ...more }
+  const input = { image: { url: 'https://images.example/cat.png' }, prompt, ...otherInput }
   const { data } = await harness.query(document, { input }, key)
   return data.submitVideo.prediction.id
 }
@@ -173,11 +173,11 @@ export async function take(stream: Stream, count: number): Promise<Result[]> {
 /** Feed items up to the one that makes `count` predictions final. */
 export async function takeFinal(feed: Stream, count: number): Promise<Result['data'][]> {
   const items: Result['data'][] = []
-  while (items.filter(item => FINAL.has(item.prediction?.status)).length < count)
+  while (items.filter(item => FINAL_STATUSES.has(item.prediction?.status)).length < count)
     items.push((await take(feed, 1))[0]?.data.predictionFeed)
   return items
 }
-const FINAL = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
+const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
 
 /** Everything until the server completes it. */
 export async function drain(stream: Stream): Promise<Result[]> {

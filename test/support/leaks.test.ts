@@ -1,11 +1,11 @@
 import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
-import { alive } from './leaks.ts'
+import { openHandles } from './leaks.ts'
 
 test('the leak guard sees a server that is left alive', async () => {
-  expect(alive()).toEqual([])
+  expect(openHandles()).toEqual([])
   const server = createServer()
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  expect(alive()).toEqual(['TCPServerWrap'])
+  expect(openHandles()).toEqual(['TCPServerWrap'])
   await new Promise(resolve => server.close(resolve))
 })

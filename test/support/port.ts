@@ -3,9 +3,9 @@
  * test's by then.
  */
 import { createServer } from 'node:net'
-import type { Random } from '../../src/simulator/seeded-random.ts'
+import type { SeededRandom } from '../../src/simulator/seeded-random.ts'
 
-export async function freePort(random: Random): Promise<number> {
+export async function freePort(random: SeededRandom): Promise<number> {
   for (;;) {
     const port = random.between(20_000, 32_000)
     if (await isFree(port)) return port

@@ -14,9 +14,9 @@ export interface Run extends AsyncDisposable {
   out: string
   err: string
   /** Waits until it has printed that; answers with the match. */
-  printed(pattern: RegExp): Promise<RegExpExecArray>
+  untilPrinted(pattern: RegExp): Promise<RegExpExecArray>
   /** Waits for its end. */
-  ended(): Promise<{ code: number | null; signal: string | null; ms: number }>
+  untilEnded(): Promise<{ code: number | null; signal: string | null; ms: number }>
 }
 
 /** @param script below src, as in `start.js`. Only `env` and PATH are in its environment. */
@@ -26,17 +26,17 @@ export function run(script: string, cwd: string, env: Record<string, string> = {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const begun = Date.now()
-  const end = once(child, 'close').then(([code, signal]) => ({ code, signal, ms: Date.now() - begun }))
+  const startedAt = Date.now()
+  const ending = once(child, 'close').then(([code, signal]) => ({ code, signal, ms: Date.now() - startedAt }))
   const result: Run = {
     child,
     out: '',
     err: '',
-    printed: pattern => until(() => pattern.exec(result.out)),
-    ended: () => end,
+    untilPrinted: pattern => until(() => pattern.exec(result.out)),
+    untilEnded: () => ending,
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL')
-      await end
+      await ending
     },
   }
   child.stdout.on('data', chunk => {

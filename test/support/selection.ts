@@ -12,13 +12,13 @@ import {
 } from 'graphql'
 import { schema } from '../../src/graphql/schema.ts'
 
-const MOST_LEVELS = 6
+const MAX_LEVELS = 6
 
 /** With a prediction within a prediction, but none within that. */
-export function selectionOf(typename: string, within: readonly string[] = []): string {
+export function selectionOf(typename: string, parents: readonly string[] = []): string {
   const type = schema.getType(typename)
   if (type === undefined) throw new Error(`no type ${typename}`)
-  const path = [...within, typename]
+  const path = [...parents, typename]
   if (isUnionType(type) || !isObjectType(type)) {
     const parts = schema
       .getPossibleTypes(type as never)
@@ -33,8 +33,8 @@ function fieldOf(field: GraphQLField<unknown, unknown>, path: readonly string[])
   if (field.args.some(isRequiredArgument)) return ''
   const type: GraphQLNamedType = getNamedType(field.type)
   if (!isCompositeType(type)) return field.name
-  const again = path.filter(name => name === type.name).length
-  if (again >= 2 || path.length > MOST_LEVELS) return ''
-  if (again === 1 && !['Prediction', 'Cost'].includes(type.name)) return ''
+  const occurrences = path.filter(name => name === type.name).length
+  if (occurrences >= 2 || path.length > MAX_LEVELS) return ''
+  if (occurrences === 1 && !['Prediction', 'Cost'].includes(type.name)) return ''
   return `${field.name} { ${selectionOf(type.name, path)} }`
 }

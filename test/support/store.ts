@@ -2,7 +2,7 @@
  * What the suites over the store's interface share: its engines, and rows to ask about.
  */
 import { expect } from 'vitest'
-import { type Access, wholeOf } from '../../src/domain/access-scope.ts'
+import { type Access, fullScope } from '../../src/domain/access-scope.ts'
 import type {
   AppId,
   Draft,
@@ -13,13 +13,13 @@ import type {
   PredictionEvent,
 } from '../../src/domain/prediction.ts'
 import type { Filter } from '../../src/domain/prediction-filter.ts'
-import { answered, imageSeen, observed } from '../../src/domain/transitions.ts'
-import { openSqlite } from '../../src/store/sqlite/sqlite-store.ts'
+import { imageVerified, pollSucceeded, submitAnswered } from '../../src/domain/transitions.ts'
+import { openSqliteStore } from '../../src/store/sqlite/sqlite-store.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 
 /** A second engine is one more line. */
 export const ENGINES = [
-  ['SQLite', async (ring: () => void): Promise<Store> => openSqlite(':memory:', ring)],
+  ['SQLite', async (notify: () => void): Promise<Store> => openSqliteStore(':memory:', notify)],
 ] as const
 
 /** Some moment. */
@@ -28,8 +28,13 @@ export const SECOND = 1000
 export const MINUTE = 60 * SECOND
 export const HOUR = 60 * MINUTE
 export const PRICE = 800_000
-export const NOBODY = '018f0000-0000-7000-8000-000000000000'
-const UNLIMITED = { limit: 1000, concurrency: null, perMinute: null, imagesSince: 0 }
+export const UNKNOWN_ID = '018f0000-0000-7000-8000-000000000000'
+const UNLIMITED = {
+  limit: 1000,
+  upstreamConcurrency: null,
+  upstreamSubmitsPerMinute: null,
+  imageVerifiedAfter: 0,
+}
 
 export const COMPLETED: Observation = {
   status: 'completed',
@@ -38,20 +43,20 @@ export const COMPLETED: Observation = {
 }
 
 /** What a look at `now` made of it, long before any deadline. */
-export const seen = (observation: Observation, now: number, next: number) =>
-  observed(observation, { now, next, deadlineMs: HOUR, graceMs: 0 })
+export const pollSucceededAt = (observation: Observation, now: number, nextPollAt: number) =>
+  pollSucceeded(observation, { now, nextPollAt, deadlineMs: HOUR, outputGraceMs: 0 })
 
-export type Open = (typeof ENGINES)[number][1]
+export type OpenStore = (typeof ENGINES)[number][1]
 
-export async function fixture(open: Open) {
-  let rings = 0
-  const store = await open(() => void rings++)
+export async function fixture(openStore: OpenStore) {
+  let notifications = 0
+  const store = await openStore(() => void notifications++)
   const app = await newApp(store)
   return {
     store,
     app,
-    get rings() {
-      return rings
+    get notifications() {
+      return notifications
     },
     [Symbol.asyncDispose]: store.close,
   }
@@ -77,15 +82,15 @@ export const draft = (appId: AppId, over: Partial<Draft> = {}): Draft & { cost: 
   metadata: null,
   retryOf: null,
   uploadId: null,
-  space: '',
-  token: null,
+  restrictionKey: '',
+  tokenId: null,
   cost: PRICE,
   ...over,
 })
 
 /** As it stands when it was submitted at `T`, and nothing came of it yet. */
-export const fresh = (over: Partial<Prediction> = {}): Prediction => ({
-  id: NOBODY,
+export const newPrediction = (over: Partial<Prediction> = {}): Prediction => ({
+  id: UNKNOWN_ID,
   ...draft('app' as AppId),
   createdAt: T,
   status: 'QUEUED',
@@ -100,60 +105,61 @@ export const fresh = (over: Partial<Prediction> = {}): Prediction => ({
   ...over,
 })
 
-export const add = async (
+export const addPrediction = async (
   store: Pick<Store, 'create'>,
   appId: AppId,
   at = T,
   over: Partial<Draft> = {},
-): Promise<Prediction> => (await create(store, draft(appId, over), null, at)).prediction
+): Promise<Prediction> => (await createPrediction(store, draft(appId, over), null, at)).prediction
 
 /** Refused by no limit. */
-export async function create(store: Pick<Store, 'create'>, ...asked: Parameters<Store['create']>) {
-  const creation = await store.create(...asked)
-  if (creation.kind === 'refused') throw new Error(`refused: ${creation.refusal.code}`)
+export async function createPrediction(store: Pick<Store, 'create'>, ...args: Parameters<Store['create']>) {
+  const creation = await store.create(...args)
+  if (creation.kind === 'refused') throw new Error(`refused: ${creation.violation.code}`)
   return creation
 }
 
 /** What an app's own key gives access to. */
-export const keyOf = (appId: AppId): Access => ({
-  scope: wholeOf(appId),
+export const fullAccess = (appId: AppId): Access => ({
+  scope: fullScope(appId),
   grant: null,
-  key: '',
+  keyPrefix: '',
   expiresAt: null,
 })
 
 /** Every image that waits to be looked at has been. */
-export const seeAll = async (store: Store, at: number): Promise<void> => {
-  const claim = { now: at, leaseUntil: at + MINUTE, limit: 1000, imagesSince: 0, stock: 10_000 }
-  for (const { id, fence } of await store.claimImages(claim)) await store.change(id, imageSeen(at), at, fence)
+export const verifyAllImages = async (store: Store, at: number): Promise<void> => {
+  const claim = { now: at, leaseUntil: at + MINUTE, limit: 1000, imageVerifiedAfter: 0, readyTarget: 10_000 }
+  for (const { id, fence } of await store.claimImageChecks(claim))
+    await store.change(id, imageVerified(at), at, fence)
 }
 
 /** Asked for in one turn of the loop. */
-export const addMany = async (
+export const addPredictions = async (
   store: Pick<Store, 'create'>,
   appId: AppId,
   count: number,
   at = T,
 ): Promise<string[]> =>
-  idsOf(await Promise.all(Array.from({ length: count }, (_, i) => add(store, appId, at + i))))
+  idsOf(await Promise.all(Array.from({ length: count }, (_, i) => addPrediction(store, appId, at + i))))
 
-export const submits = async (
+export const claimReadySubmits = async (
   store: Store,
   at: number,
   over: Partial<Parameters<Store['claimSubmits']>[0]> = {},
 ) => {
-  await seeAll(store, at)
+  await verifyAllImages(store, at)
   return store.claimSubmits({ now: at, leaseUntil: at + MINUTE, ...UNLIMITED, ...over })
 }
 
 /** Everything that waits is sent and accepted at `at`, and due for its first look then. */
-export const sendAll = async (store: Store, at: number): Promise<Job[]> => {
+export const submitAll = async (store: Store, at: number): Promise<Job[]> => {
   const jobs = []
-  for (const { id, fence } of await submits(store, at))
+  for (const { id, fence } of await claimReadySubmits(store, at))
     jobs.push(
       (await store.change(
         id,
-        answered({ kind: 'accepted', upstreamId: `up-${id}` }, at, at),
+        submitAnswered({ kind: 'accepted', upstreamId: `up-${id}` }, at, at),
         at,
         fence,
       )) as Job,
@@ -163,23 +169,23 @@ export const sendAll = async (store: Store, at: number): Promise<Job[]> => {
 
 /** The row as the workers see it. */
 export const jobOf = async (store: Store, id: string): Promise<Job> => {
-  let seen: Job | undefined
+  let current: Job | undefined
   await store.change(
     id,
     job => {
-      seen = job
+      current = job
       return null
     },
     T,
   )
-  return seen!
+  return current!
 }
 
-export const log = async (store: Store, appId: AppId, after = 0): Promise<PredictionEvent[]> =>
-  (await store.eventsAfter({ scope: wholeOf(appId), after, limit: 10_000 })).events
+export const eventsOf = async (store: Store, appId: AppId, afterSeq = 0): Promise<PredictionEvent[]> =>
+  (await store.eventsAfter({ scope: fullScope(appId), afterSeq, limit: 10_000 })).events
 
 export const idsOf = (rows: readonly { id: string }[]): string[] => rows.map(row => row.id)
-export const page = (over: Partial<PageRequest> = {}): PageRequest => ({
+export const pageRequest = (over: Partial<PageRequest> = {}): PageRequest => ({
   limit: 100,
   backward: false,
   after: null,
@@ -189,7 +195,7 @@ export const page = (over: Partial<PageRequest> = {}): PageRequest => ({
 })
 
 /** Every page, one after the other, from the end that the direction begins with. */
-export async function walk(
+export async function listPages(
   store: Store,
   appId: AppId,
   limit: number,
@@ -198,16 +204,16 @@ export async function walk(
 ) {
   const pages: Prediction[][] = []
   for (let at: Prediction | undefined; ; ) {
-    const place = at === undefined ? {} : backward ? { before: at } : { after: at }
+    const position = at === undefined ? {} : backward ? { before: at } : { after: at }
     const { predictions, ...more } = await store.list(
-      wholeOf(appId),
-      page({ limit, backward, filter, ...place }),
+      fullScope(appId),
+      pageRequest({ limit, backward, filter, ...position }),
     )
     pages.push(predictions)
-    const further = backward ? more.hasPreviousPage : more.hasNextPage
-    const back = backward ? more.hasNextPage : more.hasPreviousPage
-    expect(back).toBe(at !== undefined)
-    if (!further) return pages
+    const hasMore = backward ? more.hasPreviousPage : more.hasNextPage
+    const hasPrevious = backward ? more.hasNextPage : more.hasPreviousPage
+    expect(hasPrevious).toBe(at !== undefined)
+    if (!hasMore) return pages
     expect(predictions).toHaveLength(limit)
     at = predictions.at(backward ? 0 : -1)
   }

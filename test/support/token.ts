@@ -8,7 +8,7 @@ export interface Minted {
   expiresAt: string
 }
 
-const MINT = `mutation ($input: CreateAccessTokenInput!) {
+const CREATE_ACCESS_TOKEN = `mutation ($input: CreateAccessTokenInput!) {
   answer: createAccessToken(input: $input) {
     __typename
     ... on CreateAccessTokenPayload { token expiresAt }
@@ -18,20 +18,20 @@ const MINT = `mutation ($input: CreateAccessTokenInput!) {
 }`
 
 /** What createAccessToken answers; `any`, since a test may ask for what is refused. */
-export async function askForToken(harness: Harness, input: object, key?: string) {
-  const { data, errors } = await harness.query(MINT, { input }, key)
+export async function requestToken(harness: Harness, input: object, key?: string) {
+  const { data, errors } = await harness.query(CREATE_ACCESS_TOKEN, { input }, key)
   if (errors) throw new Error(JSON.stringify(errors))
   return data.answer
 }
 
 /** A token that may read, and submit often, unless it is asked for otherwise. */
-export async function mint(harness: Harness, input: object = {}, key?: string): Promise<string> {
-  const asked = { permissions: ['READ', 'SUBMIT'], maxSubmits: 1000, ...input }
-  const { token } = await askForToken(harness, asked, key)
+export async function mintToken(harness: Harness, input: object = {}, key?: string): Promise<string> {
+  const tokenInput = { permissions: ['READ', 'SUBMIT'], maxSubmits: 1000, ...input }
+  const { token } = await requestToken(harness, tokenInput, key)
   return token
 }
 
 /** Upstream takes nothing: what is submitted waits. */
-export const STILL: NonNullable<HarnessOptions['overrides']> = {
+export const REJECT_SUBMITS: NonNullable<HarnessOptions['overrides']> = {
   simulator: { fault: () => ({ status: 401, body: '{"code":401,"message":"no"}' }) },
 }

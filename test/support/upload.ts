@@ -39,7 +39,7 @@ export interface Part {
 export const BOUNDARY = '----WebKitFormBoundaryQ5vN3pXyJ2'
 export const FORM_TYPE = `multipart/form-data; boundary=${BOUNDARY}`
 
-export const formOf = (parts: readonly Part[]): Buffer =>
+export const multipartForm = (parts: readonly Part[]): Buffer =>
   Buffer.concat([
     ...parts.flatMap(({ name, body, filename, type }) => [
       Buffer.from(
@@ -53,19 +53,19 @@ export const formOf = (parts: readonly Part[]): Buffer =>
     Buffer.from(`--${BOUNDARY}--\r\n`),
   ])
 
-export const fileOf = (body: Buffer | string, name = '0'): Part => ({
+export const filePart = (body: Buffer | string, name = '0'): Part => ({
   name,
   body,
   filename: 'cat.jpg',
   type: 'image/jpeg',
 })
-export const partsOf = (file: Buffer | string): Part[] => [
+export const uploadParts = (file: Buffer | string): Part[] => [
   { name: 'operations', body: OPERATIONS },
   { name: 'map', body: MAP },
-  fileOf(file),
+  filePart(file),
 ]
 
-export const send = (harness: Harness, body: Buffer | string, key = harness.key, headers: object = {}) =>
+export const sendForm = (harness: Harness, body: Buffer | string, key = harness.key, headers: object = {}) =>
   harness.fetch('/graphql', {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': FORM_TYPE, ...headers },
@@ -73,15 +73,17 @@ export const send = (harness: Harness, body: Buffer | string, key = harness.key,
   })
 
 /** What uploadImage answers. */
-export async function upload(harness: Harness, file: Buffer | string = JPEG, key?: string) {
-  const { data, errors } = (await (await send(harness, formOf(partsOf(file)), key)).json()) as Result
+export async function requestUpload(harness: Harness, file: Buffer | string = JPEG, key?: string) {
+  const { data, errors } = (await (
+    await sendForm(harness, multipartForm(uploadParts(file)), key)
+  ).json()) as Result
   if (errors) throw new Error(JSON.stringify(errors))
   return data.uploadImage
 }
 
 /** An upload of that image. */
-export async function uploaded(harness: Harness, file: Buffer = JPEG, key?: string) {
-  const answer = await upload(harness, file, key)
+export async function uploadImage(harness: Harness, file: Buffer = JPEG, key?: string) {
+  const answer = await requestUpload(harness, file, key)
   if (answer.upload === undefined) throw new Error(JSON.stringify(answer))
   return answer.upload
 }

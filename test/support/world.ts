@@ -4,70 +4,70 @@
 import { join } from 'node:path'
 import type { Database } from 'better-sqlite3'
 import { expect } from 'vitest'
-import { wholeOf } from '../../src/domain/access-scope.ts'
+import { fullScope } from '../../src/domain/access-scope.ts'
 import { decodeId } from '../../src/graphql/global-id.ts'
-import type { Call, Fault } from '../../src/simulator/simulator.ts'
-import { inFile } from './file.ts'
+import type { ApiCall, Fault } from '../../src/simulator/simulator.ts'
+import { queryDatabaseFile } from './database-file.ts'
 import { type Harness, type HarnessOptions, type LogLine, startGateway, submit } from './gateway.ts'
 import { until } from './until.ts'
 
 const YEAR = 365 * 24 * 60 * 60 * 1000
 /** In every prompt and in every text of upstream's; none of them belongs into a log. */
-export const MARK = 'heron'
+export const LEAK_MARKER = 'heron'
 
-export type Timed = Call & { at: number }
-export const isUpload = (call: Call) => call.path.startsWith('/media/')
-export const isSubmit = (call: Call) =>
+export type TimedCall = ApiCall & { at: number }
+export const isUpload = (call: ApiCall) => call.path.startsWith('/media/')
+export const isSubmit = (call: ApiCall) =>
   call.method === 'POST' && call.path !== '/predictions' && !isUpload(call)
-export const isLook = (call: Call) => call.path.endsWith('/result')
-export const isProbe = (call: Call) => ['/predictions', '/balance'].includes(call.path)
-export const promptOf = (call: Call): string => (call.body as { prompt: string }).prompt
-export const idOf = (look: Call): string => look.path.split('/')[2]!
+export const isPoll = (call: ApiCall) => call.path.endsWith('/result')
+export const isProbe = (call: ApiCall) => ['/predictions', '/balance'].includes(call.path)
+export const promptOf = (call: ApiCall): string => (call.body as { prompt: string }).prompt
+export const upstreamIdOf = (poll: ApiCall): string => poll.path.split('/')[2]!
 
 /** Every line that was logged in this file. */
-export const lines: LogLine[] = []
+export const logLines: LogLine[] = []
 
 /** What `read` asks for; no text of the app's own is in it. */
-export const FIELDS = `status queuePosition upstreamId submittedAt finishedAt
+export const PREDICTION_FIELDS = `status queuePosition upstreamId submittedAt finishedAt
   error { code message retryable } cost { amount } outputs { url }`
 
 export interface WorldOptions extends Pick<HarnessOptions, 'env' | 'images'> {
   /** What upstream says instead of the truth, and to whom. */
-  fault?: (call: Timed) => Fault | null
+  fault?: (call: TimedCall) => Fault | null
   /** Time goes on only by leaps. */
-  isStill?: boolean
+  isClockFrozen?: boolean
   /** What `read` asks for. */
   fields?: string
 }
 
 /** A gateway whose clock can leap, on a simulator that lies as `fault` says; all its calls, over every restart. */
-export async function open(options: WorldOptions = {}) {
-  const { fault = () => null, isStill = false, fields = FIELDS, ...rest } = options
-  const begin = Date.now()
-  let ahead = 0
-  let made = 0
-  const now = () => (isStill ? begin : Date.now()) + ahead
-  const leap = (ms: number) => {
-    ahead += ms
+export async function openWorld(options: WorldOptions = {}) {
+  const { fault = () => null, isClockFrozen = false, fields = PREDICTION_FIELDS, ...rest } = options
+  const startedAt = Date.now()
+  let clockOffsetMs = 0
+  let submitCount = 0
+  const now = () => (isClockFrozen ? startedAt : Date.now()) + clockOffsetMs
+  const advanceClock = (ms: number) => {
+    clockOffsetMs += ms
   }
-  const calls: Timed[] = []
-  const heard = (call: Call) => {
+  const calls: TimedCall[] = []
+  const recordCall = (call: ApiCall) => {
     const timed = { ...call, at: now() }
     calls.push(timed)
     return fault(timed)
   }
-  const harness = await startGateway({ ...rest, overrides: { now, simulator: { fault: heard } } })
+  const harness = await startGateway({ ...rest, overrides: { now, simulator: { fault: recordCall } } })
   const { query, log } = harness
   const key = await harness.gateway.issueKey('test', YEAR)
-  const app = await harness.gateway.store.appNamed('test')
+  const app = await harness.gateway.store.findAppByName('test')
 
   const READ = `query ($id: ID!) { prediction(id: $id) { ${fields} } }`
   const read = async (id: string) => (await query(READ, { id }, key)).data.prediction
   /** Asked of the store, which costs next to nothing; then read as an app reads it. */
-  const reached = (id: string, statuses: string[], goOn = () => {}) =>
+  const untilStatus = (id: string, statuses: string[], beforeRead = () => {}) =>
     until(async () => {
-      goOn()
-      const row = await harness.gateway.store.get(wholeOf(app!.id), decodeId(id).id)
+      beforeRead()
+      const row = await harness.gateway.store.get(fullScope(app!.id), decodeId(id).id)
       if (row === null || !statuses.includes(row.status)) return null
       const prediction = await read(id)
       return statuses.includes(prediction.status) && prediction
@@ -80,9 +80,9 @@ export async function open(options: WorldOptions = {}) {
     log,
     calls,
     /** For another simulator that stands in for the one here. */
-    heard,
+    recordCall: recordCall,
     now,
-    leap,
+    advanceClock: advanceClock,
     get gateway() {
       return harness.gateway
     },
@@ -91,36 +91,38 @@ export async function open(options: WorldOptions = {}) {
     },
     submits: () => calls.filter(isSubmit),
     /** The prompts of all submits. */
-    posts: () => calls.filter(isSubmit).map(promptOf),
-    looks: () => calls.filter(isLook),
+    submittedPrompts: () => calls.filter(isSubmit).map(promptOf),
+    polls: () => calls.filter(isPoll),
     probes: () => calls.filter(isProbe),
-    otherApp: () => harness.gateway.issueKey('other', YEAR),
+    otherAppKey: () => harness.gateway.issueKey('other', YEAR),
     /** What a mutation named `answer` answers. */
-    async ask(mutation: string, input: object, of = key) {
-      const { data, errors } = await query(mutation, { input }, of)
+    async mutate(mutation: string, input: object, apiKey = key) {
+      const { data, errors } = await query(mutation, { input }, apiKey)
       expect(errors).toBeUndefined()
       return data.answer
     },
     /** Submits a job that is done at once, unless `words` say otherwise. */
-    async submit(words = 'sim:seconds=0', of = key, more?: object) {
-      const prompt = `a ${MARK} ${++made} ${words}`
-      return { id: await submit(harness, prompt, of, more), prompt }
+    async submit(directives = 'sim:seconds=0', apiKey = key, otherInput?: object) {
+      const prompt = `a ${LEAK_MARKER} ${++submitCount} ${directives}`
+      return { id: await submit(harness, prompt, apiKey, otherInput), prompt }
     },
     read,
-    reached: (id: string, ...statuses: string[]) => reached(id, statuses),
+    untilStatus: (id: string, ...statuses: string[]) => untilStatus(id, statuses),
     /** The same, with the gateway's own time running fast. */
-    hurried: (id: string, ...statuses: string[]) => reached(id, statuses, () => leap(1000)),
-    paused: () => until(() => harness.gateway.store.paused()),
-    resumed: () => until(async () => (await harness.gateway.store.paused()) === null),
+    fastForwardToStatus: (id: string, ...statuses: string[]) =>
+      untilStatus(id, statuses, () => advanceClock(1000)),
+    untilCircuitOpen: () => until(() => harness.gateway.store.submitCircuit()),
+    untilCircuitClosed: () => until(async () => (await harness.gateway.store.submitCircuit()) === null),
     /** What the file itself says. */
-    row: (prompt: string) => asked(harness, db => db.prepare(ROW).get(prompt) as Row),
-    rows: () => asked(harness, db => db.prepare(ROWS).pluck().get() as number),
+    row: (prompt: string) => queryDatabase(harness, db => db.prepare(ROW_BY_PROMPT).get(prompt) as Row),
+    rowCount: () => queryDatabase(harness, db => db.prepare(ROW_COUNT).pluck().get() as number),
     /** POSTs that were begun, whether they have arrived or not. */
-    begun: () => asked(harness, db => db.prepare(ATTEMPTS).pluck().get() as number),
+    submitAttemptCount: () =>
+      queryDatabase(harness, db => db.prepare(SUBMIT_ATTEMPTS).pluck().get() as number),
     /** Jobs that wait and whose image was seen. */
-    claimable: () => asked(harness, db => db.prepare(CLAIMABLE).pluck().get() as number),
+    claimableCount: () => queryDatabase(harness, db => db.prepare(CLAIMABLE_COUNT).pluck().get() as number),
     /** Waits until the submitter has looked what to send, from now on, and has taken what it may. */
-    async looked(times = 2) {
+    async untilSubmitterClaimed(minClaims = 2) {
       const { store } = harness.gateway
       const { claimSubmits } = store
       let count = 0
@@ -129,53 +131,53 @@ export async function open(options: WorldOptions = {}) {
         count++
         return jobs
       }
-      const [id] = asked(harness, db => db.prepare(SOME).pluck().all() as string[])
+      const [anyId] = queryDatabase(harness, db => db.prepare(ANY_ID).pluck().all() as string[])
       await until(async () => {
         // A change of nothing rings the bell.
-        if (id !== undefined) await store.change(id, job => ({ dueAt: job.dueAt }), now())
-        return count >= times
+        if (anyId !== undefined) await store.change(anyId, job => ({ dueAt: job.dueAt }), now())
+        return count >= minClaims
       })
       store.claimSubmits = claimSubmits
     },
     /** The pause that the next look for the end of one takes up; null where none is due. */
-    async probing() {
+    async nextClaimedProbe() {
       const { store } = harness.gateway
-      const { claimProbe } = store
-      const taken: Awaited<ReturnType<typeof claimProbe>>[] = []
-      store.claimProbe = async (...due) => {
-        const pause = await claimProbe(...due)
-        taken.push(pause)
-        return pause
+      const { claimCircuitProbe } = store
+      const taken: Awaited<ReturnType<typeof claimCircuitProbe>>[] = []
+      store.claimCircuitProbe = async (...due) => {
+        const circuit = await claimCircuitProbe(...due)
+        taken.push(circuit)
+        return circuit
       }
       await until(() => taken.length > 0)
-      store.claimProbe = claimProbe
+      store.claimCircuitProbe = claimCircuitProbe
       return taken[0]
     },
     /** Has `act` done before the submitter can take anything. */
-    async unseen<Fact>(act: () => Promise<Fact>): Promise<Fact> {
+    async withoutSubmitter<Result>(run: () => Promise<Result>): Promise<Result> {
       const { store } = harness.gateway
       const { claimSubmits } = store
       store.claimSubmits = async () => []
-      const fact = await act()
+      const result = await run()
       store.claimSubmits = claimSubmits
-      return fact
+      return result
     },
     async [Symbol.asyncDispose]() {
       await harness[Symbol.asyncDispose]()
-      lines.push(...log)
+      logLines.push(...log)
     },
   }
 }
 
-const ATTEMPTS = 'select coalesce(sum(attempts), 0) from predictions'
-const SOME = 'select id from predictions limit 1'
-const ROW = 'select * from predictions where prompt = ?'
-const ROWS = 'select count(*) from predictions'
-const CLAIMABLE = `select count(*) from predictions where submission = 'none' and image_seen_at is not null`
-export const FINAL = ['COMPLETED', 'FAILED', 'CANCELED']
+const SUBMIT_ATTEMPTS = 'select coalesce(sum(submit_attempts), 0) from predictions'
+const ANY_ID = 'select id from predictions limit 1'
+const ROW_BY_PROMPT = 'select * from predictions where prompt = ?'
+const ROW_COUNT = 'select count(*) from predictions'
+const CLAIMABLE_COUNT = `select count(*) from predictions where submission = 'none' and image_verified_at is not null`
+export const FINAL_STATUSES = ['COMPLETED', 'FAILED', 'CANCELED']
 
-const asked = <Fact>({ folder }: Harness, look: (db: Database) => Fact): Fact =>
-  inFile(join(folder, 'rushes.db'), look)
+const queryDatabase = <Result>({ folder }: Harness, query: (db: Database) => Result): Result =>
+  queryDatabaseFile(join(folder, 'rushes.db'), query)
 
 export interface Row {
   id: string
@@ -183,22 +185,22 @@ export interface Row {
   error: string | null
   upstream_id: string | null
   submission: string
-  following: string | null
-  image_tries: number
-  attempts: number
-  running_at: number | null
-  begun_at: number | null
+  tracking: string | null
+  image_check_failures: number
+  submit_attempts: number
+  last_seen_running_at: number | null
+  submit_started_at: number | null
   due_at: number
 }
 
 /** An answer of upstream's, as it writes one. */
-export const envelope = (code: unknown, data: unknown = null, message = MARK) =>
+export const envelope = (code: unknown, data: unknown = null, message = LEAK_MARKER) =>
   JSON.stringify({ code, message, data })
-export const says = (status: number, body: string, headers: Record<string, string> = {}): Fault => ({
+export const reply = (status: number, body: string, headers: Record<string, string> = {}): Fault => ({
   status,
   body,
   headers,
 })
-export const refuses = (status: number, code = status, message = `no ${MARK} for you`): Fault =>
-  says(status, envelope(code, null, message))
-export const shows = (data: object): Fault => says(200, envelope(200, data))
+export const refusal = (status: number, code = status, message = `no ${LEAK_MARKER} for you`): Fault =>
+  reply(status, envelope(code, null, message))
+export const dataReply = (data: object): Fault => reply(200, envelope(200, data))

@@ -19,7 +19,7 @@ const INPUT: Input = {
   seed: -1,
 }
 
-interface Seen {
+interface ReceivedRequest {
   method: string | undefined
   url: string | undefined
   headers: IncomingHttpHeaders
@@ -29,7 +29,7 @@ type Reply = (response: ServerResponse, request: IncomingMessage) => void
 
 /** A server that answers each request with `reply`, once it was read to its end. */
 async function serve(reply: Reply) {
-  const requests: Seen[] = []
+  const requests: ReceivedRequest[] = []
   let connections = 0
   const server = createServer(async (request, response) => {
     const { method, url, headers } = request
@@ -62,7 +62,7 @@ describe('a submit', () => {
     await using upstream = connect(server.origin)
     expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'accepted', upstreamId: ID })
     expect(server.requests).toHaveLength(1)
-    const [{ method, url, headers, body }] = server.requests as [Seen]
+    const [{ method, url, headers, body }] = server.requests as [ReceivedRequest]
     expect([method, url]).toEqual(['POST', '/api/v3/alibaba/wan-2.2/i2v-plus-1080p'])
     expect(headers).toMatchObject({
       authorization: `Bearer ${KEY}`,
@@ -110,7 +110,7 @@ describe('a submit', () => {
       (request.method === 'GET' ? prediction() : accepts)(response, request),
     )
     await using upstream = connect(server.origin)
-    await upstream.look(ID, never)
+    await upstream.getResult(ID, never)
     await upstream.submit(MODEL, INPUT, never)
     await upstream.submit(MODEL, INPUT, never)
     await Promise.all([1, 2, 3].map(() => upstream.submit(MODEL, INPUT, never)))
@@ -173,7 +173,11 @@ describe('a submit', () => {
     await gone[Symbol.asyncDispose]()
     await using upstream = connect(gone.origin.replace('127.0.0.1', host))
     expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unsent' })
-    expect(await upstream.look(ID, never)).toEqual({ seen: null, status: null, retryAfterMs: null })
+    expect(await upstream.getResult(ID, never)).toEqual({
+      observation: null,
+      status: null,
+      retryAfterMs: null,
+    })
     expect(await upstream.probe(never)).toBe(false)
   })
 
@@ -213,8 +217,8 @@ describe('a look', () => {
   test('reads /result of that id, with the key', async () => {
     await using server = await serve(prediction())
     await using upstream = connect(server.origin)
-    expect(await upstream.look(ID, never)).toEqual({ seen: { status: 'processing' } })
-    const [{ method, url, headers, body }] = server.requests as [Seen]
+    expect(await upstream.getResult(ID, never)).toEqual({ observation: { status: 'processing' } })
+    const [{ method, url, headers, body }] = server.requests as [ReceivedRequest]
     expect([method, url, body]).toEqual(['GET', `/api/v3/predictions/${ID}/result`, ''])
     expect(headers.authorization).toBe(`Bearer ${KEY}`)
   })
@@ -222,15 +226,15 @@ describe('a look', () => {
   test('keeps to one path, whatever the id', async () => {
     await using server = await serve(prediction({ id: '../a/b?c#d' }))
     await using upstream = connect(server.origin)
-    expect(await upstream.look('../a/b?c#d', never)).toEqual({ seen: { status: 'processing' } })
+    expect(await upstream.getResult('../a/b?c#d', never)).toEqual({ observation: { status: 'processing' } })
     expect(server.requests[0]?.url).toBe('/api/v3/predictions/..%2Fa%2Fb%3Fc%23d/result')
   })
 
   test('sees a failure of the job, which is a success of the call', async () => {
     await using server = await serve(prediction({ status: 'failed', code: 1200, error: { message: 'x' } }))
     await using upstream = connect(server.origin)
-    expect(await upstream.look(ID, never)).toEqual({
-      seen: { status: 'failed', error: 'CONTENT_REJECTED', inferenceMs: null },
+    expect(await upstream.getResult(ID, never)).toEqual({
+      observation: { status: 'failed', error: 'CONTENT_REJECTED', inferenceMs: null },
     })
   })
 
@@ -271,15 +275,15 @@ describe('a look', () => {
   ])('that is answered with %s says nothing of the job', async (_, reply, status, retryAfterMs) => {
     await using server = await serve(reply)
     await using upstream = connect(server.origin)
-    const look = await upstream.look(ID, never)
-    expect(look).toMatchObject({ seen: null, retryAfterMs: retryAfterMs ?? null })
-    if (status !== undefined) expect(look).toMatchObject({ status })
+    const response = await upstream.getResult(ID, never)
+    expect(response).toMatchObject({ observation: null, retryAfterMs: retryAfterMs ?? null })
+    if (status !== undefined) expect(response).toMatchObject({ status })
   })
 
   test('that is not answered in time says nothing of the job', async () => {
     await using server = await serve(() => {})
     await using upstream = connect(server.origin, { readTimeoutMs: 100 })
-    expect(await upstream.look(ID, never)).toMatchObject({ seen: null })
+    expect(await upstream.getResult(ID, never)).toMatchObject({ observation: null })
     expect(await upstream.probe(never)).toBe(false)
     expect(server.requests).toHaveLength(3)
   })
@@ -287,12 +291,12 @@ describe('a look', () => {
   test('that is stopped says nothing of the job', async () => {
     await using server = await serve(() => {})
     await using upstream = connect(server.origin)
-    expect(await upstream.look(ID, AbortSignal.abort())).toMatchObject({ seen: null })
+    expect(await upstream.getResult(ID, AbortSignal.abort())).toMatchObject({ observation: null })
     const stop = new AbortController()
-    const look = upstream.look(ID, stop.signal)
+    const response = upstream.getResult(ID, stop.signal)
     await until(() => server.requests.length > 0)
     stop.abort()
-    expect(await look).toMatchObject({ seen: null })
+    expect(await response).toMatchObject({ observation: null })
   })
 })
 
@@ -316,7 +320,7 @@ describe('a probe', () => {
     await using server = await serve(success({ page: 1, items: [] }))
     await using upstream = connect(server.origin)
     expect(await upstream.probe(never)).toBe(true)
-    const [{ method, url, headers, body }] = server.requests as [Seen]
+    const [{ method, url, headers, body }] = server.requests as [ReceivedRequest]
     expect([method, url, JSON.parse(body)]).toEqual([
       'POST',
       '/api/v3/predictions',
@@ -348,7 +352,7 @@ describe('the key', () => {
     )
     await using upstream = connect(server.origin)
     expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
-    expect(await upstream.look(ID, never)).toMatchObject({ seen: null, status })
+    expect(await upstream.getResult(ID, never)).toMatchObject({ observation: null, status })
     expect(await upstream.probe(never)).toBe(false)
     expect(server.requests).toHaveLength(4)
     expect(other.connections()).toBe(0)
@@ -366,8 +370,8 @@ describe('the key', () => {
     await using server = await serve(success(data))
     await using upstream = connect(server.origin)
     await upstream.submit(MODEL, INPUT, never)
-    expect(await upstream.look(ID, never)).toMatchObject({ seen: { status: 'completed' } })
-    await upstream.look(ID, never)
+    expect(await upstream.getResult(ID, never)).toMatchObject({ observation: { status: 'completed' } })
+    await upstream.getResult(ID, never)
     expect(server.requests).toHaveLength(3)
     expect(other.connections()).toBe(0)
   })
@@ -377,7 +381,7 @@ test('a closed client sends nothing more', async () => {
   await using server = await serve(accepts)
   const upstream = createUpstream({ baseUrl: server.origin, apiKey: KEY })
   await upstream.close()
-  expect(await upstream.look(ID, never)).toMatchObject({ seen: null })
+  expect(await upstream.getResult(ID, never)).toMatchObject({ observation: null })
   expect(await upstream.probe(never)).toBe(false)
   await upstream.submit(MODEL, INPUT, never)
   expect(server.connections()).toBe(0)
@@ -388,7 +392,7 @@ describe('the list', () => {
   const TO = FROM + 150_000
   /** Upstream tells whole seconds; by these two clocks there is no difference. */
   const NOW = FROM + 1_000_500
-  const told =
+  const withDate =
     (reply: Reply): Reply =>
     (response, request) => {
       response.setHeader('date', new Date(NOW - 500).toUTCString())
@@ -410,7 +414,7 @@ describe('the list', () => {
   const full = (createdAt?: string) => Array.from({ length: 100 }, (_, i) => item(`${i}`, createdAt))
 
   test('asks for one model and one window, a page of a hundred at a time, to a short page', async () => {
-    await using server = await serve(told(pages(full(), [item('last')])))
+    await using server = await serve(withDate(pages(full(), [item('last')])))
     await using upstream = open(server.origin)
     const listed = await upstream.list(MODEL, FROM, TO, never)
     expect(listed?.map(({ upstreamId }) => upstreamId)).toEqual([...full().map(({ id }) => id), 'last'])
@@ -439,7 +443,7 @@ describe('the list', () => {
       item('first', at(FROM), { input: { prompt: 'x' } }),
       item('too early', at(FROM - 1)),
     ]
-    await using server = await serve(told(pages(items)))
+    await using server = await serve(withDate(pages(items)))
     await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([
       { upstreamId: 'last', model: MODEL, createdAt: TO, input: null },
@@ -469,9 +473,9 @@ describe('the list', () => {
     ['does not tell its time', response => void Object.assign(response, { sendDate: false })],
     ['has another time of day', response => void response.setHeader('date', 'Thu, 01 Jan 2026 00:00:00 GMT')],
     ['tells no time', response => void response.setHeader('date', 'soon')],
-  ])('of an upstream that %s tells nothing', async (_, tell) => {
+  ])('of an upstream that %s tells nothing', async (_, reply) => {
     await using server = await serve((response, request) => {
-      tell(response)
+      reply(response)
       pages([item('a')])(response, request)
     })
     await using upstream = connect(server.origin)
@@ -479,7 +483,7 @@ describe('the list', () => {
   })
 
   test('is read no further than to what is older than the window', async () => {
-    await using server = await serve(told(pages(full(at(FROM - 1)), full())))
+    await using server = await serve(withDate(pages(full(at(FROM - 1)), full())))
     await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([])
     expect(server.requests).toHaveLength(1)
@@ -501,7 +505,7 @@ describe('the list', () => {
     ['without an end', (response, request) => pages(full())(response, request)],
     ['longer than asked for', pages([...full(), item('b')])],
   ])('that is %s tells nothing', async (_, reply) => {
-    await using server = await serve(told(reply))
+    await using server = await serve(withDate(reply))
     await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()
     expect(server.requests.length).toBeLessThanOrEqual(50)

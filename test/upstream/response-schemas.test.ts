@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Observation } from '../../src/domain/prediction.ts'
-import { observe, prediction } from '../../src/upstream/response-schemas.ts'
+import { predictionSchema, toUpstreamState } from '../../src/upstream/response-schemas.ts'
 
 const ID = '45b392b22c3b449fa935bd4dc2219dfe'
 const URL_1 = 'https://cdn.example/1.mp4?sig=a%2Fb'
@@ -21,11 +21,11 @@ const raw = (fields: object = {}) => ({
   timings: { inference: 0 },
   ...fields,
 })
-const parse = (fields: object) => prediction.parse(raw(fields))!
-const seen = (fields: object): Observation => observe(parse(fields))
+const parsePrediction = (fields: object) => predictionSchema.parse(raw(fields))!
+const observationOf = (fields: object): Observation => toUpstreamState(parsePrediction(fields))
 
 test('the prediction of the contract is read whole', () => {
-  expect(parse({})).toEqual({
+  expect(parsePrediction({})).toEqual({
     id: ID,
     model: 'alibaba/wan-2.2/i2v-plus-1080p',
     input: null,
@@ -57,7 +57,7 @@ describe('a status', () => {
     ['deleted', 'canceled'],
   ])('%j is %s, in whatever case', (status, means) => {
     for (const form of [status, status.toUpperCase(), ` ${status[0]?.toUpperCase()}${status.slice(1)}\n`])
-      expect(seen({ status: form }).status).toBe(means)
+      expect(observationOf({ status: form }).status).toBe(means)
   })
 
   test.each([
@@ -77,7 +77,9 @@ describe('a status', () => {
     ['failed'],
     undefined,
   ])('%j is known to nobody, so the job is waited for', status => {
-    expect(seen({ status, code: 1200, error: 'failed', outputs: [URL_1] })).toEqual({ status: 'waiting' })
+    expect(observationOf({ status, code: 1200, error: 'failed', outputs: [URL_1] })).toEqual({
+      status: 'waiting',
+    })
   })
 })
 
@@ -106,7 +108,7 @@ describe('the end of a job', () => {
     ['failed', 'constructor', 'GENERATION_FAILED'],
     ['failed', { code: 1200 }, 'GENERATION_FAILED'],
   ])('%s with code %j is told as %s', (status, code, error) => {
-    expect(seen({ status, code, executionTime: 1234 })).toEqual({
+    expect(observationOf({ status, code, executionTime: 1234 })).toEqual({
       status: 'failed',
       error,
       inferenceMs: 1234,
@@ -114,11 +116,11 @@ describe('the end of a job', () => {
   })
 
   test.each(['cancelled', 'canceled', 'deleted'])('%s is no failure, whatever its code', status => {
-    expect(seen({ status, code: 1200, error: 'x' })).toEqual({ status: 'canceled' })
+    expect(observationOf({ status, code: 1200, error: 'x' })).toEqual({ status: 'canceled' })
   })
 
   test('a completed job may hold a code and an error, and is completed', () => {
-    expect(seen({ status: 'completed', outputs: [URL_1], code: 5000, error: 'x' })).toMatchObject({
+    expect(observationOf({ status: 'completed', outputs: [URL_1], code: 5000, error: 'x' })).toMatchObject({
       status: 'completed',
     })
   })
@@ -126,8 +128,8 @@ describe('the end of a job', () => {
 
 describe('outputs', () => {
   const outputs = (outputs: unknown, has_nsfw_contents: unknown = []) =>
-    parse({ status: 'completed', outputs, has_nsfw_contents }).outputs
-  const urls = (given: unknown) => outputs(given).map(output => output.url)
+    parsePrediction({ status: 'completed', outputs, has_nsfw_contents }).outputs
+  const urls = (value: unknown) => outputs(value).map(output => output.url)
 
   test.each<[what: string, given: unknown, read: string[]]>([
     ['strings', [URL_1, URL_2], [URL_1, URL_2]],
@@ -143,8 +145,8 @@ describe('outputs', () => {
     ['URLs of other schemes', ['javascript:alert(1)', 'data:video/mp4;base64,AA', 'file:///etc/passwd'], []],
     ['objects without a usable url', [{}, { url: null }, { url: 'x' }, { url: { url: URL_1 } }], []],
     ['one URL among nonsense', [{ uri: URL_2 }, 'x', { url: URL_1 }], [URL_1]],
-  ])('%s are read as the URLs in them', (_, given, read) => {
-    expect(urls(given)).toEqual(read)
+  ])('%s are read as the URLs in them', (_, value, read) => {
+    expect(urls(value)).toEqual(read)
   })
 
   test.each<[given: unknown, read: (boolean | null)[]]>([
@@ -166,8 +168,8 @@ describe('outputs', () => {
     [undefined, [null, null]],
     [true, [null, null]],
     [{ 0: true }, [null, null]],
-  ])('has_nsfw_contents %j stand beside two outputs as %j', (given, read) => {
-    expect(outputs([URL_1, URL_2], given).map(output => output.hasNsfwContent)).toEqual(read)
+  ])('has_nsfw_contents %j stand beside two outputs as %j', (value, expected) => {
+    expect(outputs([URL_1, URL_2], value).map(output => output.hasNsfwContent)).toEqual(expected)
   })
 
   test('a boolean stays with its own output where another one is dropped', () => {
@@ -178,7 +180,7 @@ describe('outputs', () => {
   })
 
   test('reach what is told of a completed job', () => {
-    expect(seen({ status: 'succeeded', outputs: [URL_1], has_nsfw_contents: [true] })).toEqual({
+    expect(observationOf({ status: 'succeeded', outputs: [URL_1], has_nsfw_contents: [true] })).toEqual({
       status: 'completed',
       outputs: [{ url: URL_1, hasNsfwContent: true }],
       inferenceMs: null,
@@ -199,7 +201,7 @@ test.each<[given: unknown, read: string | null]>([
   [7, null],
   [false, null],
 ])('error %j is read as %j', (error, read) => {
-  expect(parse({ error }).error).toBe(read)
+  expect(parsePrediction({ error }).error).toBe(read)
 })
 
 test.each<[given: unknown, read: string | null]>([
@@ -214,7 +216,7 @@ test.each<[given: unknown, read: string | null]>([
   [undefined, null],
   [{}, null],
 ])('created_at %j is read as %j', (created_at, read) => {
-  const { createdAt } = parse({ created_at })
+  const { createdAt } = parsePrediction({ created_at })
   expect(createdAt && new Date(createdAt).toISOString()).toBe(read)
 })
 
@@ -232,17 +234,17 @@ test.each<[timings: unknown, executionTime: unknown, read: number | null]>([
   [{ inference: 0 }, 0, null],
   [undefined, undefined, null],
 ])('timings %j with executionTime %j took %j ms', (timings, executionTime, read) => {
-  expect(parse({ timings, executionTime }).inferenceMs).toBe(read)
+  expect(parsePrediction({ timings, executionTime }).inferenceMs).toBe(read)
 })
 
-test.each([null, undefined, 7, 'x', true, []])('%j is no prediction', given => {
-  expect(prediction.parse(given)).toBeNull()
+test.each([null, undefined, 7, 'x', true, []])('%j is no prediction', value => {
+  expect(predictionSchema.parse(value)).toBeNull()
 })
 
 test('an object without anything in it says to wait', () => {
-  const empty = prediction.parse({})!
+  const empty = predictionSchema.parse({})!
   expect(empty).toMatchObject({ id: '', outputs: [] })
-  expect(observe(empty)).toEqual({ status: 'waiting' })
+  expect(toUpstreamState(empty)).toEqual({ status: 'waiting' })
 })
 
 const CODES = [
@@ -273,15 +275,15 @@ test('no JSON value makes the parse throw, and none ends a job but a final statu
   )
   const met = new Set<string>()
   fc.assert(
-    fc.property(fc.oneof(fc.jsonValue(), fields), given => {
-      const found = prediction.parse(JSON.parse(JSON.stringify(given)))
+    fc.property(fc.oneof(fc.jsonValue(), fields), input => {
+      const found = predictionSchema.parse(JSON.parse(JSON.stringify(input)))
       if (found === null) return
-      const observed = observe(found)
+      const observed = toUpstreamState(found)
       met.add(observed.status)
       expect(typeof found.id).toBe('string')
       if (observed.status === 'failed') {
         expect(CODES).toContain(observed.error)
-        expect((given as { status: string }).status.trim().toLowerCase()).toMatch(/^(failed|timeout)$/)
+        expect((input as { status: string }).status.trim().toLowerCase()).toMatch(/^(failed|timeout)$/)
       }
       if (observed.status === 'completed')
         for (const { url } of observed.outputs) expect(url).toMatch(/^https?:/i)

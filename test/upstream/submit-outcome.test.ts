@@ -1,29 +1,29 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { SubmitOutcome } from '../../src/domain/prediction.ts'
-import { type Answer, outcomeOf } from '../../src/upstream/submit-outcome.ts'
+import { type SubmitResponse, toSubmitOutcome } from '../../src/upstream/submit-outcome.ts'
 
 const NOW = Date.parse('2026-03-01T12:00:00Z')
 const ID = '45b392b22c3b449fa935bd4dc2219dfe'
 
 const envelope = (code: unknown, data: unknown = null, message = '') =>
   JSON.stringify({ code, message, data })
-const answer = (status: number, body: string, retryAfter: string | null = null): Answer => ({
+const answer = (status: number, body: string, retryAfter: string | null = null): SubmitResponse => ({
   status,
   retryAfter,
   body,
 })
-const failure = (code: string, syscall?: string): Answer => ({
+const failure = (code: string, syscall?: string): SubmitResponse => ({
   error: Object.assign(new Error(code), { code, syscall }),
 })
-const several = (...codes: string[]): Answer => ({
+const several = (...codes: string[]): SubmitResponse => ({
   error: new AggregateError(codes.map(code => Object.assign(new Error(code), { code, syscall: 'connect' }))),
 })
 
 const HTML = '<html><body>502 Bad Gateway</body></html>'
 const PREDICTION = envelope(200, { id: ID, status: 'created', outputs: [] }, 'success')
 
-type Row = [what: string, answer: Answer]
+type Row = [what: string, answer: SubmitResponse]
 
 const ACCEPTED: Row[] = [
   ['HTTP 200, code 200 and an id', answer(200, PREDICTION)],
@@ -149,27 +149,27 @@ const UNKNOWN: Row[] = [
   ['an id beside no credit', answer(400, envelope(400, { id: ID }, 'insufficient credits'))],
 ]
 
-const kindOf = (given: Answer) => outcomeOf(given, NOW).kind
+const kindOf = (reply: SubmitResponse) => toSubmitOutcome(reply, NOW).kind
 
 describe('what came back from the one POST', () => {
-  test.each(ACCEPTED)('%s is accepted under that id', (_, given) => {
-    expect(outcomeOf(given, NOW)).toEqual({ kind: 'accepted', upstreamId: ID })
+  test.each(ACCEPTED)('%s is accepted under that id', (_, reply) => {
+    expect(toSubmitOutcome(reply, NOW)).toEqual({ kind: 'accepted', upstreamId: ID })
   })
 
-  test.each(UNSENT)('%s means that nothing was sent', (_, given) => {
-    expect(kindOf(given)).toBe('unsent')
+  test.each(UNSENT)('%s means that nothing was sent', (_, reply) => {
+    expect(kindOf(reply)).toBe('unsent')
   })
 
-  test.each(REJECTED)('%s is a refusal of the input', (_, given) => {
-    expect(kindOf(given)).toBe('rejected')
+  test.each(REJECTED)('%s is a refusal of the input', (_, reply) => {
+    expect(kindOf(reply)).toBe('rejected')
   })
 
-  test.each(ACCOUNT)('%s is a refusal of the account', (_, given) => {
-    expect(kindOf(given)).toBe('account')
+  test.each(ACCOUNT)('%s is a refusal of the account', (_, reply) => {
+    expect(kindOf(reply)).toBe('account')
   })
 
-  test.each(UNKNOWN)('%s leaves the outcome unknown', (_, given) => {
-    expect(outcomeOf(given, NOW)).toEqual({ kind: 'unknown' })
+  test.each(UNKNOWN)('%s leaves the outcome unknown', (_, reply) => {
+    expect(toSubmitOutcome(reply, NOW)).toEqual({ kind: 'unknown' })
   })
 })
 
@@ -195,25 +195,35 @@ test.each<[header: string | null, ms: number | null]>([
   ['-5', null],
   ['1.5', null],
 ])('429 with Retry-After %j waits %j ms, null being the default', (header, ms) => {
-  for (const given of [answer(429, envelope(429), header), answer(429, HTML, header)])
-    expect(outcomeOf(given, NOW)).toEqual({ kind: 'throttled', retryAfterMs: ms })
-  expect(outcomeOf(answer(200, envelope(429), header), NOW)).toEqual({ kind: 'throttled', retryAfterMs: ms })
+  for (const each of [answer(429, envelope(429), header), answer(429, HTML, header)])
+    expect(toSubmitOutcome(each, NOW)).toEqual({ kind: 'throttled', retryAfterMs: ms })
+  expect(toSubmitOutcome(answer(200, envelope(429), header), NOW)).toEqual({
+    kind: 'throttled',
+    retryAfterMs: ms,
+  })
 })
 
 /** Told anew from the contract's table, not from the code: what an answer can mean at most. */
-function permitted(given: Extract<Answer, { status: number }>): SubmitOutcome['kind'][] {
-  const { code: written, message, data } = readable(given.body)
+function permitted(reply: Extract<SubmitResponse, { status: number }>): SubmitOutcome['kind'][] {
+  const { code: written, message, data } = readable(reply.body)
   const code = typeof written === 'string' && /^\d{1,9}$/.test(written) ? Number(written) : written
   const id = typeof data?.id === 'string' ? data.id.trim() : ''
-  const good = given.status >= 200 && given.status < 300
-  if (good && code === 200 && /^[\w.:~-]{1,200}$/.test(id) && !/^\.+$/.test(id)) return ['accepted']
-  const word = good ? code : given.status
-  if (id !== '' || typeof word !== 'number' || word < 400 || (!good && word >= 500))
-    return /insufficient/i.test(String(message)) && good && id === '' ? ['account', 'unknown'] : ['unknown']
+  const isSuccess = reply.status >= 200 && reply.status < 300
+  if (isSuccess && code === 200 && /^[\w.:~-]{1,200}$/.test(id) && !/^\.+$/.test(id)) return ['accepted']
+  const effectiveCode = isSuccess ? code : reply.status
+  if (
+    id !== '' ||
+    typeof effectiveCode !== 'number' ||
+    effectiveCode < 400 ||
+    (!isSuccess && effectiveCode >= 500)
+  )
+    return /insufficient/i.test(String(message)) && isSuccess && id === ''
+      ? ['account', 'unknown']
+      : ['unknown']
   if (code === 1407 || /insufficient/i.test(String(message))) return ['account']
-  if ([401, 402, 403].includes(word)) return ['account']
-  if ([400, 404, 422].includes(word)) return ['rejected']
-  return word === 429 ? ['throttled'] : ['unknown']
+  if ([401, 402, 403].includes(effectiveCode)) return ['account']
+  if ([400, 404, 422].includes(effectiveCode)) return ['rejected']
+  return effectiveCode === 429 ? ['throttled'] : ['unknown']
 }
 
 function readable(body: string): { code?: unknown; message?: unknown; data?: { id?: unknown } | null } {
@@ -264,7 +274,7 @@ test('no random answer is accepted without a 2xx, code 200 and an id, nor refuse
   const met = new Set<string>()
   fc.assert(
     fc.property(status, text, fc.option(fc.string()), (status, body, retryAfter) => {
-      const { kind } = outcomeOf({ status, body, retryAfter }, NOW)
+      const { kind } = toSubmitOutcome({ status, body, retryAfter }, NOW)
       met.add(kind)
       expect(permitted({ status, body, retryAfter })).toContain(kind)
     }),
@@ -273,10 +283,8 @@ test('no random answer is accepted without a 2xx, code 200 and an id, nor refuse
   expect([...met].sort()).toEqual(['accepted', 'account', 'rejected', 'throttled', 'unknown'])
 })
 
-const NEVER_CONNECTED = UNSENT.flatMap(([, given]) =>
-  'error' in given && !(given.error instanceof AggregateError)
-    ? [(given.error as { code: string }).code]
-    : [],
+const NEVER_CONNECTED = UNSENT.flatMap(([, each]) =>
+  'error' in each && !(each.error instanceof AggregateError) ? [(each.error as { code: string }).code] : [],
 )
 
 test('no random error is anything but unknown, a connection that never was apart', () => {
@@ -295,7 +303,7 @@ test('no random error is anything but unknown, a connection that never was apart
         fc.array(thrown).map(errors => new AggregateError(errors)),
       ),
       error => {
-        const { kind } = outcomeOf({ error }, NOW)
+        const { kind } = toSubmitOutcome({ error }, NOW)
         met.add(kind)
         const all = error instanceof AggregateError ? error.errors : [error]
         expect(kind).toBe(all.length > 0 && all.every(certain) ? 'unsent' : 'unknown')
@@ -320,11 +328,15 @@ describe('no credit is upstream’s own word', () => {
     'negative prompt `no balance left` is not allowed',
     'The prompt is too long. Credits are counted in words',
   ])('and not what it quotes: %s', message => {
-    expect(outcomeOf(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({ kind: 'rejected' })
+    expect(toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({
+      kind: 'rejected',
+    })
   })
 
   test('also where it quotes', () => {
     const message = 'Insufficient credits for "a beggar with insufficient funds"'
-    expect(outcomeOf(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({ kind: 'account' })
+    expect(toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({
+      kind: 'account',
+    })
   })
 })

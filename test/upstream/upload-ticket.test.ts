@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readTicket } from '../../src/upstream/upload-ticket.ts'
+import { parseTicket } from '../../src/upstream/upload-ticket.ts'
 
 const REAL = 'https://api.wavespeed.ai'
 const LOCAL = 'http://127.0.0.1:4001'
@@ -10,12 +10,12 @@ const ticket = (upload: object = {}, downloadUrl: unknown = 'https://files.examp
 })
 
 test('a ticket says where, with which headers, and where it is then', () => {
-  expect(readTicket(ticket({ expires_at: '2026-01-31T12:00:00Z' }), REAL)).toEqual({
+  expect(parseTicket(ticket({ expires_at: '2026-01-31T12:00:00Z' }), REAL)).toEqual({
     url: 'https://bucket.example/1?s=x',
     headers: { 'x-token': 't' },
     downloadUrl: 'https://files.example/1',
   })
-  expect(readTicket(ticket({ headers: null }), REAL)?.headers).toEqual({})
+  expect(parseTicket(ticket({ headers: null }), REAL)?.headers).toEqual({})
 })
 
 test('no credential, and nothing that makes a connection, is taken from it', () => {
@@ -26,7 +26,7 @@ test('no credential, and nothing that makes a connection, is taken from it', () 
     'content-length': '1',
     'content-type': 'c',
   }
-  expect(readTicket(ticket({ headers }), REAL)?.headers).toEqual({ 'content-type': 'c' })
+  expect(parseTicket(ticket({ headers }), REAL)?.headers).toEqual({ 'content-type': 'c' })
 })
 
 test.each([
@@ -45,13 +45,13 @@ test.each([
   ['a header without a name', ticket({ headers: { '': 'a' } })],
   ['a header of another type', ticket({ headers: { 'x-token': 1 } })],
 ])('%s is no ticket', (_, data) => {
-  expect(readTicket(data, REAL)).toBeNull()
+  expect(parseTicket(data, REAL)).toBeNull()
 })
 
 test('plain http is for loopback, and only where the base URL is on it', () => {
   const local = ticket({ url: `${LOCAL}/1` }, `${LOCAL}/2`)
-  expect(readTicket(local, LOCAL)?.url).toBe(`${LOCAL}/1`)
-  expect(readTicket(local, 'https://127.0.0.1')).toBeNull()
-  expect(readTicket(ticket({ url: 'http://10.0.0.1/1' }), LOCAL)).toBeNull()
-  expect(readTicket(ticket({ url: 'http://127.0.0.1.example/1' }), LOCAL)).toBeNull()
+  expect(parseTicket(local, LOCAL)?.url).toBe(`${LOCAL}/1`)
+  expect(parseTicket(local, 'https://127.0.0.1')).toBeNull()
+  expect(parseTicket(ticket({ url: 'http://10.0.0.1/1' }), LOCAL)).toBeNull()
+  expect(parseTicket(ticket({ url: 'http://127.0.0.1.example/1' }), LOCAL)).toBeNull()
 })

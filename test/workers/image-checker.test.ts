@@ -4,15 +4,15 @@ import { expect, test } from 'vitest'
 import type { HarnessOptions } from '../support/gateway.ts'
 import { listen } from '../support/loopback.ts'
 import { until } from '../support/until.ts'
-import { FINAL, isProbe, open as openWorld, says } from '../support/world.ts'
+import { FINAL_STATUSES, isProbe, openWorld, reply } from '../support/world.ts'
 
 const JPEG = readFileSync('src/simulator/assets/sample.jpg')
 
 /** A world whose images are really looked at, and a host for them. */
 async function open(image: RequestListener, options: Parameters<typeof openWorld>[0] = {}) {
-  let asked = 0
+  let requestCount = 0
   const server = createServer((request, response) => {
-    asked++
+    requestCount++
     image(request, response)
   })
   const host = await listen(server)
@@ -20,8 +20,8 @@ async function open(image: RequestListener, options: Parameters<typeof openWorld
   return {
     world,
     image: { image: { url: `${host.origin}/secret-name.jpg` } },
-    get asked() {
-      return asked
+    get requestCount() {
+      return requestCount
     },
     async [Symbol.asyncDispose]() {
       await world[Symbol.asyncDispose]()
@@ -35,8 +35,8 @@ const env = (more: Record<string, string>): Pick<HarnessOptions, 'env'> => ({ en
 test('an image that can be fetched is looked at once, and its job is sent', async () => {
   await using it = await open((_, response) => response.end(JPEG))
   const { id } = await it.world.submit(undefined, undefined, it.image)
-  await it.world.reached(id, 'COMPLETED')
-  expect(it.asked).toBe(1)
+  await it.world.untilStatus(id, 'COMPLETED')
+  expect(it.requestCount).toBe(1)
   expect(it.world.submits()).toHaveLength(1)
 })
 
@@ -47,14 +47,14 @@ test.each<[string, RequestListener]>([
 ])('what is %s fails with INVALID_INPUT at once, is never sent and costs nothing', async (_, image) => {
   await using it = await open(image)
   const { id } = await it.world.submit(undefined, undefined, it.image)
-  expect(await it.world.reached(id, ...FINAL)).toMatchObject({
+  expect(await it.world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
     status: 'FAILED',
     error: { code: 'INVALID_INPUT', retryable: false },
     cost: { amount: 0 },
     submittedAt: null,
     upstreamId: null,
   })
-  expect([it.asked, it.world.submits().length]).toEqual([1, 0])
+  expect([it.requestCount, it.world.submits().length]).toEqual([1, 0])
 })
 
 test('three looks that fail end it with IMAGE_UNREACHABLE, with a wait before each; it is never sent and costs nothing', async () => {
@@ -64,76 +64,76 @@ test('three looks that fail end it with IMAGE_UNREACHABLE, with a wait before ea
     [1, 2000],
     [2, 15_000],
   ] as const) {
-    await until(() => it.world.row(prompt).image_tries === tries)
-    await it.world.looked()
-    expect(it.asked).toBe(tries)
+    await until(() => it.world.row(prompt).image_check_failures === tries)
+    await it.world.untilSubmitterClaimed()
+    expect(it.requestCount).toBe(tries)
     expect(it.world.row(prompt).due_at - it.world.now()).toBeGreaterThan(wait - 1500)
     expect(await it.world.read(id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
-    it.world.leap(wait)
+    it.world.advanceClock(wait)
   }
-  expect(await it.world.reached(id, ...FINAL)).toMatchObject({
+  expect(await it.world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
     status: 'FAILED',
     error: { code: 'IMAGE_UNREACHABLE' },
     cost: { amount: 0 },
   })
-  expect([it.asked, it.world.submits().length]).toEqual([3, 0])
+  expect([it.requestCount, it.world.submits().length]).toEqual([3, 0])
 })
 
 test('an image that comes at the third look is one', async () => {
   await using it = await open((_, response) =>
-    it.asked < 3 ? response.writeHead(503).end() : response.end(JPEG),
+    it.requestCount < 3 ? response.writeHead(503).end() : response.end(JPEG),
   )
   const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const tries of [1, 2]) {
-    await until(() => it.world.row(prompt).image_tries === tries)
-    it.world.leap(15_000)
+    await until(() => it.world.row(prompt).image_check_failures === tries)
+    it.world.advanceClock(15_000)
   }
-  await it.world.reached(id, 'COMPLETED')
+  await it.world.untilStatus(id, 'COMPLETED')
 })
 
 test('where upstream can not be reached either, the gateway is offline: the third failure ends nothing', async () => {
   let offline = true
   await using it = await open((_, response) => (offline ? response.destroy() : response.end(JPEG)), {
-    fault: call => (offline && isProbe(call) ? says(503, '') : null),
+    fault: call => (offline && isProbe(call) ? reply(503, '') : null),
   })
   const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const asked of [1, 2, 3, 4]) {
-    await until(() => it.asked === asked)
+    await until(() => it.requestCount === asked)
     await until(() => it.world.row(prompt).due_at > it.world.now() + 1000)
     await until(() => it.world.log.filter(line => /image/.test(line.message)).length === asked)
-    it.world.leap(31_000)
+    it.world.advanceClock(31_000)
   }
   offline = false
-  it.world.leap(31_000)
-  await it.world.reached(id, 'COMPLETED')
+  it.world.advanceClock(31_000)
+  await it.world.untilStatus(id, 'COMPLETED')
 })
 
 test('slow images take no place: others are sent past them', async () => {
-  const held: (() => void)[] = []
-  await using it = await open((_, response) => void held.push(() => response.end(JPEG)), {
+  const pending: (() => void)[] = []
+  await using it = await open((_, response) => void pending.push(() => response.end(JPEG)), {
     ...env({ UPSTREAM_CONCURRENCY: '1' }),
   })
   const slow = [await it.world.submit(undefined, undefined, it.image)]
-  await until(() => held.length === 1)
+  await until(() => pending.length === 1)
   const url = it.world.gateway.simulator!.sampleImage
   const quick = await it.world.submit(undefined, undefined, { image: { url } })
-  await it.world.reached(quick.id, 'COMPLETED')
+  await it.world.untilStatus(quick.id, 'COMPLETED')
   expect(await it.world.read(slow[0]!.id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
-  held[0]!()
-  await it.world.reached(slow[0]!.id, 'COMPLETED')
+  pending[0]!()
+  await it.world.untilStatus(slow[0]!.id, 'COMPLETED')
 })
 
 test('images of one app that hang hold up no other app', async () => {
   await using it = await open(() => {}, { ...env({ UPSTREAM_CONCURRENCY: '3' }) })
   for (let n = 0; n < 40; n++) await it.world.submit(undefined, undefined, it.image)
-  await until(() => it.asked >= 8)
+  await until(() => it.requestCount >= 8)
   const other = await it.world.harness.gateway.issueKey('other', 3_600_000)
   const begun = performance.now()
   const image = { url: it.world.harness.gateway.simulator!.sampleImage }
   const { prompt } = await it.world.submit(undefined, other, { image })
   await until(() => it.world.row(prompt).status === 'COMPLETED')
   expect(performance.now() - begun).toBeLessThan(5000)
-  expect(it.asked).toBeLessThan(20)
+  expect(it.requestCount).toBeLessThan(20)
 })
 
 test('images of many apps that hang hold up no other app, nor one another', async () => {
@@ -143,36 +143,36 @@ test('images of many apps that hang hold up no other app, nor one another', asyn
     const key = await gateway.issueKey(`hanging ${n}`, 3_600_000)
     for (let i = 0; i < 10; i++) await it.world.submit(undefined, key, it.image)
   }
-  await until(() => it.asked >= 25)
+  await until(() => it.requestCount >= 25)
   const other = await gateway.issueKey('other', 3_600_000)
   const { prompt } = await it.world.submit(undefined, other, {
     image: { url: gateway.simulator!.sampleImage },
   })
   await until(() => it.world.row(prompt).status === 'COMPLETED', 3000)
-  expect(it.asked).toBeLessThan(40)
+  expect(it.requestCount).toBeLessThan(40)
 })
 
 test('what has waited for minutes is looked at again before it is sent', async () => {
   await using it = await open((_, response) => response.end(JPEG), { ...env({ UPSTREAM_CONCURRENCY: '1' }) })
   const first = await it.world.submit('sim:seconds=600', undefined, it.image)
-  await it.world.reached(first.id, 'CREATED')
+  await it.world.untilStatus(first.id, 'CREATED')
   const second = await it.world.submit(undefined, undefined, it.image)
-  await until(() => it.asked === 2)
-  it.world.leap(6 * 60_000)
-  await until(() => it.asked === 3)
+  await until(() => it.requestCount === 2)
+  it.world.advanceClock(6 * 60_000)
+  await until(() => it.requestCount === 3)
   it.world.gateway.simulator?.advance(700_000)
-  await it.world.reached(second.id, 'COMPLETED')
+  await it.world.untilStatus(second.id, 'COMPLETED')
 })
 
 test('no more images are looked at than may soon be sent', async () => {
   await using it = await open((_, response) => response.end(JPEG), { ...env({ UPSTREAM_CONCURRENCY: '1' }) })
   const jobs = []
   for (let n = 0; n < 10; n++) jobs.push(await it.world.submit('sim:seconds=600', undefined, it.image))
-  await it.world.reached(jobs[0]!.id, 'CREATED')
-  await it.world.looked(4)
+  await it.world.untilStatus(jobs[0]!.id, 'CREATED')
+  await it.world.untilSubmitterClaimed(4)
   // Three that are ready, and three in hand meanwhile.
-  expect(it.asked).toBeLessThanOrEqual(6)
-  expect(it.world.posts()).toEqual([jobs[0]!.prompt])
+  expect(it.requestCount).toBeLessThanOrEqual(6)
+  expect(it.world.submittedPrompts()).toEqual([jobs[0]!.prompt])
 })
 
 test('the private network is refused unless it is allowed, and the app is told no more than of any other host', async () => {
@@ -181,16 +181,16 @@ test('the private network is refused unless it is allowed, and the app is told n
   })
   const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const tries of [1, 2]) {
-    await until(() => it.world.row(prompt).image_tries === tries)
-    it.world.leap(15_000)
+    await until(() => it.world.row(prompt).image_check_failures === tries)
+    it.world.advanceClock(15_000)
   }
-  const ended = await it.world.reached(id, ...FINAL)
+  const ended = await it.world.untilStatus(id, ...FINAL_STATUSES)
   expect(ended.error).toEqual({
     code: 'IMAGE_UNREACHABLE',
     message: 'The image could not be fetched.',
     retryable: false,
   })
-  expect(it.asked).toBe(0)
+  expect(it.requestCount).toBe(0)
   const log = JSON.stringify(it.world.log)
   expect(log).toContain('ADDRESS_NOT_PUBLIC')
   expect(log).not.toMatch(/secret-name|127\.0\.0\.1:\d+\/secret/)

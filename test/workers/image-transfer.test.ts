@@ -4,29 +4,37 @@
 import { createServer, type IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
-import { inFile } from '../support/file.ts'
+import { queryDatabaseFile } from '../support/database-file.ts'
 import { listen } from '../support/loopback.ts'
 import { until } from '../support/until.ts'
-import { JPEG, png, uploaded } from '../support/upload.ts'
-import { FINAL, isUpload, open, refuses, says, shows, type Timed } from '../support/world.ts'
+import { JPEG, png, uploadImage } from '../support/upload.ts'
+import {
+  dataReply,
+  FINAL_STATUSES,
+  isUpload,
+  openWorld,
+  refusal,
+  reply,
+  type TimedCall,
+} from '../support/world.ts'
 
 const DAY = 24 * 60 * 60 * 1000
-const isTicket = (call: Timed) => call.path === '/media/uploads'
-const isPut = (call: Timed) => call.method === 'PUT'
-type World = Awaited<ReturnType<typeof open>>
-const uploads = ({ calls }: World) => calls.filter(isUpload)
-const puts = ({ calls }: World) => calls.filter(isPut)
+const isTicketRequest = (call: TimedCall) => call.path === '/media/uploads'
+const isPut = (call: TimedCall) => call.method === 'PUT'
+type World = Awaited<ReturnType<typeof openWorld>>
+const uploadCalls = ({ calls }: World) => calls.filter(isUpload)
+const putCalls = ({ calls }: World) => calls.filter(isPut)
 
-const keyOf = (world: World) => world.harness.gateway.issueKey('test', 100 * DAY)
-const submit = async (world: World, uploadId: string, words?: string) =>
-  world.submit(words, await keyOf(world), { image: { uploadId } })
+const issueKey = (world: World) => world.harness.gateway.issueKey('test', 100 * DAY)
+const submitUpload = async (world: World, uploadId: string, directives?: string) =>
+  world.submit(directives, await issueKey(world), { image: { uploadId } })
 
 test('an image is handed over by a ticket and a PUT, and its job is sent with where it is then', async () => {
-  await using world = await open({ images: true })
-  const made = await uploaded(world.harness)
-  const { id } = await submit(world, made.id)
-  await world.reached(id, 'COMPLETED')
-  expect(uploads(world).map(({ method, body }) => [method, body])).toEqual([
+  await using world = await openWorld({ images: true })
+  const made = await uploadImage(world.harness)
+  const { id } = await submitUpload(world, made.id)
+  await world.untilStatus(id, 'COMPLETED')
+  expect(uploadCalls(world).map(({ method, body }) => [method, body])).toEqual([
     ['POST', { filename: 'image.jpeg', size: JPEG.length, content_type: 'image/jpeg' }],
     ['PUT', undefined],
   ])
@@ -47,86 +55,89 @@ test('an image is handed over by a ticket and a PUT, and its job is sent with wh
 })
 
 test('25 MB arrive as they were', async () => {
-  await using world = await open({ images: true })
+  await using world = await openWorld({ images: true })
   const data = png(25 * 1024 * 1024)
-  const { id } = await submit(world, (await uploaded(world.harness, data)).id)
-  await world.reached(id, 'COMPLETED')
+  const { id } = await submitUpload(world, (await uploadImage(world.harness, data)).id)
+  await world.untilStatus(id, 'COMPLETED')
   const { image } = world.submits()[0]!.body as { image: string }
   expect(Buffer.from(await (await fetch(image)).arrayBuffer()).equals(data)).toBe(true)
 })
 
 test('ten jobs of one image at once, of two tokens, hand it over once; another app hands over its own', async () => {
-  await using world = await open({ images: true })
-  const { id } = await uploaded(world.harness)
-  const jobs = await Promise.all(Array.from({ length: 10 }, () => submit(world, id)))
-  for (const job of jobs) await world.reached(job.id, 'COMPLETED')
-  expect(puts(world)).toHaveLength(1)
+  await using world = await openWorld({ images: true })
+  const { id } = await uploadImage(world.harness)
+  const jobs = await Promise.all(Array.from({ length: 10 }, () => submitUpload(world, id)))
+  for (const job of jobs) await world.untilStatus(job.id, 'COMPLETED')
+  expect(putCalls(world)).toHaveLength(1)
   expect(new Set(world.submits().map(({ body }) => (body as { image: string }).image)).size).toBe(1)
   const other = await world.harness.gateway.issueKey('other', DAY)
-  const theirs = await uploaded(world.harness, JPEG, other)
+  const theirs = await uploadImage(world.harness, JPEG, other)
   const { prompt } = await world.submit(undefined, other, { image: { uploadId: theirs.id } })
   await until(() => world.row(prompt).status === 'COMPLETED')
-  expect(puts(world)).toHaveLength(2)
+  expect(putCalls(world)).toHaveLength(2)
 })
 
 test('what upstream has forgotten is handed over again', async () => {
-  await using world = await open({ images: true })
-  const made = await uploaded(world.harness)
-  await world.reached((await submit(world, made.id)).id, 'COMPLETED')
+  await using world = await openWorld({ images: true })
+  const made = await uploadImage(world.harness)
+  await world.untilStatus((await submitUpload(world, made.id)).id, 'COMPLETED')
   // To upstream a week has passed, and none to us.
   world.gateway.simulator!.advance(7 * DAY)
-  await world.reached((await submit(world, made.id)).id, 'COMPLETED', ...FINAL)
-  expect(puts(world)).toHaveLength(2)
+  await world.untilStatus((await submitUpload(world, made.id)).id, 'COMPLETED', ...FINAL_STATUSES)
+  expect(putCalls(world)).toHaveLength(2)
   const images = world.submits().map(({ body }) => (body as { image: string }).image)
   expect(new Set(images).size).toBe(2)
 })
 
 test('what upstream may be about to forget is handed over again, without a look', async () => {
-  await using world = await open()
-  const made = await uploaded(world.harness)
-  await world.reached((await submit(world, made.id)).id, 'COMPLETED')
-  world.leap(7 * DAY - 30 * 60_000)
-  await world.reached((await submit(world, made.id)).id, 'COMPLETED')
-  expect(puts(world)).toHaveLength(2)
+  await using world = await openWorld()
+  const made = await uploadImage(world.harness)
+  await world.untilStatus((await submitUpload(world, made.id)).id, 'COMPLETED')
+  world.advanceClock(7 * DAY - 30 * 60_000)
+  await world.untilStatus((await submitUpload(world, made.id)).id, 'COMPLETED')
+  expect(putCalls(world)).toHaveLength(2)
 })
 
 test.each([
-  ['refuses the key', isTicket, () => refuses(401)],
-  ['wants money, by a 400', isTicket, () => refuses(400, 400, 'insufficient balance')],
-  ['wants fewer', isTicket, () => says(429, '', { 'retry-after': '1' })],
-  ['is down', isTicket, () => says(503, '')],
-  ['knows no such call', isTicket, () => refuses(404)],
-  ['hangs up', isTicket, () => ({ cut: 'before' }) as const],
-  ['gives no ticket', isTicket, () => shows({})],
+  ['refuses the key', isTicketRequest, () => refusal(401)],
+  ['wants money, by a 400', isTicketRequest, () => refusal(400, 400, 'insufficient balance')],
+  ['wants fewer', isTicketRequest, () => reply(429, '', { 'retry-after': '1' })],
+  ['is down', isTicketRequest, () => reply(503, '')],
+  ['knows no such call', isTicketRequest, () => refusal(404)],
+  ['hangs up', isTicketRequest, () => ({ cut: 'before' }) as const],
+  ['gives no ticket', isTicketRequest, () => dataReply({})],
   [
     'gives a ticket for elsewhere, in the clear',
-    isTicket,
+    isTicketRequest,
     () =>
-      shows({
+      dataReply({
         download_url: 'https://a.example/1',
         upload: { method: 'PUT', url: 'http://a.example/1', headers: {} },
       }),
   ],
   ['hangs up at the file', isPut, () => ({ cut: 'before' }) as const],
   ['has lost its answer', isPut, () => ({ cut: 'after' }) as const],
-  ['calls the ticket over', isPut, () => says(403, '')],
-  ['calls the line slow', isPut, () => says(400, '')],
-  ['leads elsewhere with the file', isPut, () => says(302, '', { location: 'https://a.example/' })],
+  ['calls the ticket over', isPut, () => reply(403, '')],
+  ['calls the line slow', isPut, () => reply(400, '')],
+  ['leads elsewhere with the file', isPut, () => reply(302, '', { location: 'https://a.example/' })],
 ])('an upstream that %s ends no job: it is put off, and sent later', async (_, which, fault) => {
   let isFaulty = true
-  await using world = await open({ images: true, fault: call => (isFaulty && which(call) ? fault() : null) })
-  const { id, prompt } = await submit(world, (await uploaded(world.harness)).id)
+  await using world = await openWorld({
+    images: true,
+    fault: call => (isFaulty && which(call) ? fault() : null),
+  })
+  const { id, prompt } = await submitUpload(world, (await uploadImage(world.harness)).id)
   const lines = () => world.log.filter(({ message }) => message.includes('could not be brought upstream'))
   await until(() => lines().length === 1)
-  expect(world.row(prompt)).toMatchObject({ status: 'QUEUED', submission: 'none', image_tries: 0 })
+  expect(world.row(prompt)).toMatchObject({ status: 'QUEUED', submission: 'none', image_check_failures: 0 })
   expect(lines()[0]!.fields.waitMs as number).toBeGreaterThan(500)
-  world.leap(10_000)
+  world.advanceClock(10_000)
   await until(() => lines().length === 2)
   expect(lines()[1]!.fields.waitMs as number).toBeGreaterThan(3000)
   expect(world.submits()).toEqual([])
   isFaulty = false
   await until(() => {
-    world.leap(1000)
+    world.advanceClock(1000)
     return world.row(prompt).status === 'COMPLETED'
   })
   expect((await world.read(id)).status).toBe('COMPLETED')
@@ -135,14 +146,14 @@ test.each([
 })
 
 test.each([
-  [400, isTicket],
-  [413, isTicket],
-  [422, isTicket],
+  [400, isTicketRequest],
+  [413, isTicketRequest],
+  [422, isTicketRequest],
   [413, isPut],
 ])('a %i of upstream’s ends it as INVALID_INPUT, unsent and free', async (status, which) => {
-  await using world = await open({ fault: call => (which(call) ? refuses(status) : null) })
-  const { id } = await submit(world, (await uploaded(world.harness)).id)
-  expect(await world.reached(id, ...FINAL)).toMatchObject({
+  await using world = await openWorld({ fault: call => (which(call) ? refusal(status) : null) })
+  const { id } = await submitUpload(world, (await uploadImage(world.harness)).id)
+  expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
     status: 'FAILED',
     error: { code: 'INVALID_INPUT' },
     cost: { amount: 0 },
@@ -152,76 +163,79 @@ test.each([
 })
 
 test('while upstream takes no image, jobs of other images go on, and it is asked ever less often', async () => {
-  await using world = await open({ images: true, fault: call => (isTicket(call) ? says(503, '') : null) })
-  for (let n = 0; n < 5; n++) await submit(world, (await uploaded(world.harness, png(100 + n))).id)
-  await until(() => uploads(world).length > 0)
+  await using world = await openWorld({
+    images: true,
+    fault: call => (isTicketRequest(call) ? reply(503, '') : null),
+  })
+  for (let n = 0; n < 5; n++) await submitUpload(world, (await uploadImage(world.harness, png(100 + n))).id)
+  await until(() => uploadCalls(world).length > 0)
   const image = { url: world.gateway.simulator!.sampleImage }
   const { id } = await world.submit(undefined, undefined, { image })
-  await world.reached(id, 'COMPLETED')
+  await world.untilStatus(id, 'COMPLETED')
   const waits = () =>
     world.log
       .filter(({ message }) => message.includes('could not be brought upstream'))
       .map(({ fields }) => fields.waitMs as number)
   // Two, four, eight, sixteen seconds, each for all five.
   await until(() => {
-    world.leap(500)
+    world.advanceClock(500)
     return Math.max(...waits()) > 15_000
   })
-  expect(uploads(world).length).toBeLessThanOrEqual(5 * 4)
-  expect(world.rows()).toBe(6)
+  expect(uploadCalls(world).length).toBeLessThanOrEqual(5 * 4)
+  expect(world.rowCount()).toBe(6)
 })
 
 test('an image that alone can not be stored holds up no other', async () => {
   const sizes: unknown[] = []
-  await using world = await open({
+  await using world = await openWorld({
     images: true,
     fault(call) {
-      if (isTicket(call)) sizes.push((call.body as { size: number }).size)
+      if (isTicketRequest(call)) sizes.push((call.body as { size: number }).size)
       // The file that is put is that of the last ticket.
-      return isPut(call) && sizes.at(-1) === 1000 ? says(400, '') : null
+      return isPut(call) && sizes.at(-1) === 1000 ? reply(400, '') : null
     },
   })
-  await submit(world, (await uploaded(world.harness, png(1000))).id)
+  await submitUpload(world, (await uploadImage(world.harness, png(1000))).id)
   const failures = () => world.log.filter(({ message }) => message.includes('could not be brought upstream'))
   for (let n = 1; n <= 4; n++) {
     await until(() => failures().length === n)
-    world.leap(60_000)
+    world.advanceClock(60_000)
   }
   const asked = sizes.length
-  const { id } = await submit(world, (await uploaded(world.harness, png(2000))).id)
-  await world.reached(id, 'COMPLETED')
+  const { id } = await submitUpload(world, (await uploadImage(world.harness, png(2000))).id)
+  await world.untilStatus(id, 'COMPLETED')
   expect(sizes.slice(asked)).toContain(2000)
 })
 
 test('a gateway that dies on the way neither loses the job nor sends it twice', async () => {
   let isDying = true
-  await using world = await open({
+  await using world = await openWorld({
     images: true,
     fault: call => (isDying && isPut(call) ? { late: 'before', ms: 60_000 } : null),
   })
-  const { id } = await submit(world, (await uploaded(world.harness)).id)
-  await until(() => puts(world).length === 1)
+  const { id } = await submitUpload(world, (await uploadImage(world.harness)).id)
+  await until(() => putCalls(world).length === 1)
   const closed = world.harness.restart()
   isDying = false
   await closed
-  await world.reached(id, 'COMPLETED')
-  expect([puts(world).length, world.submits().length]).toEqual([2, 1])
+  await world.untilStatus(id, 'COMPLETED')
+  expect([putCalls(world).length, world.submits().length]).toEqual([2, 1])
 }, 20_000)
 
 test('a POST without an answer is found in the list by where upstream has its image', async () => {
-  await using world = await open({
+  await using world = await openWorld({
     env: { UPSTREAM_SUBMIT_TIMEOUT_MS: '2000' },
     fault: call => (call.path.startsWith('/alibaba') ? { cut: 'after' } : null),
-    isStill: false,
+    isClockFrozen: false,
   })
-  const { id } = await submit(world, (await uploaded(world.harness)).id)
+  const { id } = await submitUpload(world, (await uploadImage(world.harness)).id)
   await until(() => world.log.some(({ message }) => message.includes('outcome is unknown')))
-  await world.hurried(id, 'COMPLETED')
+  await world.fastForwardToStatus(id, 'COMPLETED')
   expect(world.submits()).toHaveLength(1)
-  const [row] = inFile(`${world.harness.folder}/rushes.db`, db =>
+  const [row] = queryDatabaseFile(`${world.harness.folder}/rushes.db`, db =>
     db.prepare('select * from predictions').all(),
   )
-  expect(row).toMatchObject({ handed_url: (world.submits()[0]!.body as { image: string }).image })
+  expect(row).toMatchObject({ upstream_image_url: (world.submits()[0]!.body as { image: string }).image })
 })
 
 test('the key goes with the ticket’s call, and with the file nothing but what the ticket says', async () => {
@@ -232,10 +246,10 @@ test('the key goes with the ticket’s call, and with the file nothing but what 
     response.end()
   })
   await using host = await listen(store)
-  await using world = await open({
+  await using world = await openWorld({
     fault: call =>
-      isTicket(call)
-        ? shows({
+      isTicketRequest(call)
+        ? dataReply({
             download_url: `${host.origin}/image`,
             upload: {
               method: 'PUT',
@@ -245,8 +259,8 @@ test('the key goes with the ticket’s call, and with the file nothing but what 
           })
         : null,
   })
-  const { id } = await submit(world, (await uploaded(world.harness)).id)
-  await world.reached(id, 'COMPLETED')
+  const { id } = await submitUpload(world, (await uploadImage(world.harness)).id)
+  await world.untilStatus(id, 'COMPLETED')
   const [put] = asked
   expect([put!.method, put!.url]).toEqual(['PUT', '/put?s=1'])
   const { host: _, connection: __, ...headers } = put!.headers

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Span } from '../../src/store/store.ts'
-import { type Curve, curveOf } from '../../src/workers/completion-curve.ts'
-import { nextLook, nextProbe } from '../../src/workers/poll-schedule.ts'
-import { HUMPS, LATER, NARROW, TAIL, UNIFORM } from '../bench/polling/distributions.ts'
-import { learned, learning, shiftOf, unlearned } from '../bench/polling/phases.ts'
+import type { DurationRange } from '../../src/store/store.ts'
+import { type CompletionCurve, fitCompletionCurve } from '../../src/workers/completion-curve.ts'
+import { nextPollAge, nextProbeAt } from '../../src/workers/poll-schedule.ts'
+import { BIMODAL, HEAVY_TAIL, NARROW, SLOWER, UNIFORM } from '../bench/polling/distributions.ts'
+import { phasesOfShift, scoreLearned, scoreLearning, scoreUnlearned } from '../bench/polling/phases.ts'
 
 const T = 1_800_000_000_000
 const SECOND = 1000
@@ -13,31 +13,37 @@ const DAY = 24 * 60 * MINUTE
 const POLL = { minMs: SECOND, maxMs: 15 * SECOND }
 
 /** `count` jobs whose ends the looks of a second have told. */
-const spansOf = (count: number, tookMs: (u: number) => number): Span[] =>
+const spansOf = (count: number, tookMs: (u: number) => number): DurationRange[] =>
   Array.from({ length: count }, (_, i) => {
     const took = tookMs((((i * 97) % count) + 0.5) / count)
     return { from: took - SECOND / 2, to: took + SECOND / 2 }
   })
 
-function looksUntil(curve: Curve, end: number, phase = 0.5, limits = POLL, webhooks = false): number[] {
-  const looks: number[] = []
-  for (let age = 0; age < end; looks.push(age)) age = nextLook(curve, age, phase, limits, webhooks)
-  return looks
+function pollsUntil(
+  curve: CompletionCurve,
+  end: number,
+  phase = 0.5,
+  limits = POLL,
+  webhooks = false,
+): number[] {
+  const polls: number[] = []
+  for (let age = 0; age < end; polls.push(age)) age = nextPollAge(curve, age, phase, limits, webhooks)
+  return polls
 }
 
-const waits = (looks: readonly number[]) => looks.slice(1).map((at, i) => at - looks[i]!)
-const within = (looks: readonly number[], from: number, to: number) =>
-  looks.filter(at => at >= from && at < to).length
+const gapsBetween = (polls: readonly number[]) => polls.slice(1).map((at, i) => at - polls[i]!)
+const countWithin = (polls: readonly number[], from: number, to: number) =>
+  polls.filter(at => at >= from && at < to).length
 
-const wild = fc.oneof(
+const anyNumber = fc.oneof(
   fc.double(),
   fc.integer({ min: -MINUTE, max: 10 * MINUTE }),
   fc.constantFrom(0, -0, 5e-324, Number.MAX_VALUE, Number.NaN, Infinity, -Infinity),
 )
-const sane = fc
+const validSpan = fc
   .tuple(fc.nat(10 * MINUTE), fc.nat(MINUTE))
   .map(([from, width]) => ({ from, to: from + width + 1 }))
-const spans = fc.array(fc.oneof(sane, fc.record({ from: wild, to: wild })), { maxLength: 60 })
+const spans = fc.array(fc.oneof(validSpan, fc.record({ from: anyNumber, to: anyNumber })), { maxLength: 60 })
 const phase = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 const limits = fc
   .tuple(fc.integer({ min: 1, max: MINUTE }), fc.oneof(fc.constant(0), fc.nat(3 * DAY)))
@@ -45,17 +51,17 @@ const limits = fc
 
 describe('the next look', () => {
   test('is a whole millisecond, and no sooner than the least interval, whatever the spans, the age and the limits', () => {
-    const age = fc.oneof(wild, fc.integer({ min: -DAY, max: 30 * DAY }))
+    const age = fc.oneof(anyNumber, fc.integer({ min: -DAY, max: 30 * DAY }))
     fc.assert(
       fc.property(
         spans,
-        wild,
+        anyNumber,
         age,
         phase,
         limits,
         fc.boolean(),
         (known, expectedMs, at, own, poll, webhooks) => {
-          const next = nextLook(curveOf(known, expectedMs), at, own, poll, webhooks)
+          const next = nextPollAge(fitCompletionCurve(known, expectedMs), at, own, poll, webhooks)
           expect(Number.isSafeInteger(next)).toBe(true)
           expect(next).toBeGreaterThanOrEqual(Math.min(Math.max(at || 0, 0), 1e12) + poll.minMs)
         },
@@ -67,57 +73,57 @@ describe('the next look', () => {
   test('is no later than the greatest interval once nine tenths are done, and beyond all that was seen', () => {
     fc.assert(
       fc.property(spans, fc.nat(DAY), phase, limits, (known, more, own, poll) => {
-        const curve = curveOf(known, MINUTE)
-        const age = Math.ceil(curve.likely) + more
-        expect(nextLook(curve, age, own, poll, false)).toBeLessThanOrEqual(age + poll.maxMs)
-        expect(nextLook(curve, 0, own, poll, false)).toBeLessThanOrEqual(Math.ceil(curve.likely + poll.maxMs))
+        const curve = fitCompletionCurve(known, MINUTE)
+        const age = Math.ceil(curve.p90) + more
+        expect(nextPollAge(curve, age, own, poll, false)).toBeLessThanOrEqual(age + poll.maxMs)
+        expect(nextPollAge(curve, 0, own, poll, false)).toBeLessThanOrEqual(Math.ceil(curve.p90 + poll.maxMs))
       }),
       { numRuns: 400 },
     )
   })
 
   test('of a clock put back is that of a job just sent', () => {
-    const curve = curveOf(spansOf(100, UNIFORM.quantile), MINUTE)
-    expect(nextLook(curve, -5 * MINUTE, 0.3, POLL, false)).toBe(nextLook(curve, 0, 0.3, POLL, false))
+    const curve = fitCompletionCurve(spansOf(100, UNIFORM.quantile), MINUTE)
+    expect(nextPollAge(curve, -5 * MINUTE, 0.3, POLL, false)).toBe(nextPollAge(curve, 0, 0.3, POLL, false))
   })
 
   test('before the first is the first, however often it is asked', () => {
-    const curve = curveOf(spansOf(100, NARROW.quantile), MINUTE)
+    const curve = fitCompletionCurve(spansOf(100, NARROW.quantile), MINUTE)
     for (const own of [0, 0.5, 0.9]) {
-      const first = nextLook(curve, 0, own, POLL, false)
+      const first = nextPollAge(curve, 0, own, POLL, false)
       for (let age = 0; age < 40 * SECOND; age += 777)
-        expect(nextLook(curve, age, own, POLL, false)).toBe(first)
+        expect(nextPollAge(curve, age, own, POLL, false)).toBe(first)
     }
   })
 
   test('after a late one goes back to the sequence by and by, and makes no burst', () => {
-    const curve = curveOf([], 2 * MINUTE)
-    const even = looksUntil(curve, 10 * MINUTE)
-    expect(new Set(waits(even)).size).toBeLessThanOrEqual(2)
+    const curve = fitCompletionCurve([], 2 * MINUTE)
+    const even = pollsUntil(curve, 10 * MINUTE)
+    expect(new Set(gapsBetween(even)).size).toBeLessThanOrEqual(2)
     let age = even[3]! + 2 * SECOND
     const after: number[] = []
     while (age < 10 * MINUTE) {
-      age = nextLook(curve, age, 0.5, POLL, false)
+      age = nextPollAge(curve, age, 0.5, POLL, false)
       after.push(age)
     }
-    expect(Math.min(...waits(after))).toBeGreaterThan(0.8 * (even[1]! - even[0]!))
+    expect(Math.min(...gapsBetween(after))).toBeGreaterThan(0.8 * (even[1]! - even[0]!))
     expect(Math.min(...even.map(at => Math.abs(at - after.at(-1)!)))).toBeLessThan(SECOND / 100)
   })
 
   test('of jobs sent in one moment are apart: their phases spread the looks over the whole interval', () => {
-    const curve = curveOf([], 2 * MINUTE)
-    const firsts = Array.from({ length: 10 }, (_, i) => nextLook(curve, 0, i / 10, POLL, false))
-    const interval = waits(looksUntil(curve, MINUTE))[0]!
-    expect(waits(firsts).every(wait => Math.abs(wait - interval / 10) <= 1)).toBe(true)
+    const curve = fitCompletionCurve([], 2 * MINUTE)
+    const firsts = Array.from({ length: 10 }, (_, i) => nextPollAge(curve, 0, i / 10, POLL, false))
+    const interval = gapsBetween(pollsUntil(curve, MINUTE))[0]!
+    expect(gapsBetween(firsts).every(wait => Math.abs(wait - interval / 10) <= 1)).toBe(true)
   })
 })
 
 describe('of a model that is known', () => {
-  test.each([NARROW, UNIFORM, HUMPS, TAIL])(
+  test.each([NARROW, UNIFORM, BIMODAL, HEAVY_TAIL])(
     'the first look comes when a tenth is done: $name',
     ({ quantile }) => {
-      const curve = curveOf(spansOf(300, quantile), MINUTE)
-      const firsts = [0, 0.25, 0.5, 0.75, 0.99].map(own => nextLook(curve, 0, own, POLL, false))
+      const curve = fitCompletionCurve(spansOf(300, quantile), MINUTE)
+      const firsts = [0, 0.25, 0.5, 0.75, 0.99].map(own => nextPollAge(curve, 0, own, POLL, false))
       expect(firsts[0]).toBeGreaterThan(quantile(0.1) * 0.85)
       expect(firsts[2]).toBeGreaterThan(quantile(0.04))
       expect(firsts[2]).toBeLessThan(quantile(0.2))
@@ -126,31 +132,33 @@ describe('of a model that is known', () => {
   )
 
   test('looks are densest where most finish, and sparser after', () => {
-    const looks = looksUntil(curveOf(spansOf(300, NARROW.quantile), MINUTE), 5 * MINUTE)
-    const most = within(looks, 56 * SECOND, 64 * SECOND)
-    expect(most).toBeGreaterThanOrEqual(7)
-    expect(within(looks, 0, 50 * SECOND)).toBe(0)
-    expect(within(looks, 120 * SECOND, 128 * SECOND)).toBeLessThan(most / 2)
-    expect(Math.min(...waits(looks))).toBeGreaterThanOrEqual(POLL.minMs)
-    expect(Math.max(...waits(looks))).toBeLessThanOrEqual(POLL.maxMs)
+    const polls = pollsUntil(fitCompletionCurve(spansOf(300, NARROW.quantile), MINUTE), 5 * MINUTE)
+    const nearPeak = countWithin(polls, 56 * SECOND, 64 * SECOND)
+    expect(nearPeak).toBeGreaterThanOrEqual(7)
+    expect(countWithin(polls, 0, 50 * SECOND)).toBe(0)
+    expect(countWithin(polls, 120 * SECOND, 128 * SECOND)).toBeLessThan(nearPeak / 2)
+    expect(Math.min(...gapsBetween(polls))).toBeGreaterThanOrEqual(POLL.minMs)
+    expect(Math.max(...gapsBetween(polls))).toBeLessThanOrEqual(POLL.maxMs)
   })
 
   test('nobody looks in the gap between two humps, but right after the first', () => {
     for (const own of [0, 0.3, 0.6, 0.9]) {
-      const looks = looksUntil(curveOf(spansOf(300, HUMPS.quantile), MINUTE), 5 * MINUTE, own)
-      expect(within(looks, 90 * SECOND, 180 * SECOND)).toBeLessThanOrEqual(1)
-      expect(within(looks, 53 * SECOND, 80 * SECOND)).toBeGreaterThanOrEqual(1)
-      expect(within(looks, 200 * SECOND, 290 * SECOND)).toBeGreaterThan(10)
+      const polls = pollsUntil(fitCompletionCurve(spansOf(300, BIMODAL.quantile), MINUTE), 5 * MINUTE, own)
+      expect(countWithin(polls, 90 * SECOND, 180 * SECOND)).toBeLessThanOrEqual(1)
+      expect(countWithin(polls, 53 * SECOND, 80 * SECOND)).toBeGreaterThanOrEqual(1)
+      expect(countWithin(polls, 200 * SECOND, 290 * SECOND)).toBeGreaterThan(10)
     }
   })
 
   test('what the first look after the gap found calls for hardly any look in the gap', () => {
-    const seen = spansOf(300, HUMPS.quantile).map(({ from, to }, i) =>
+    const seen = spansOf(300, BIMODAL.quantile).map(({ from, to }, i) =>
       from > 3 * MINUTE && to < 240 * SECOND && i % 5 === 0 ? { from: MINUTE, to } : { from, to },
     )
     expect(seen.filter(({ from }) => from === MINUTE).length).toBeGreaterThan(10)
-    const looks = [0, 0.2, 0.4, 0.6, 0.8].map(own => looksUntil(curveOf(seen, MINUTE), 4 * MINUTE, own))
-    expect(within(looks.flat(), 70 * SECOND, 170 * SECOND)).toBeLessThanOrEqual(12)
+    const pollTimes = [0, 0.2, 0.4, 0.6, 0.8].map(own =>
+      pollsUntil(fitCompletionCurve(seen, MINUTE), 4 * MINUTE, own),
+    )
+    expect(countWithin(pollTimes.flat(), 70 * SECOND, 170 * SECOND)).toBeLessThanOrEqual(12)
   })
 
   test('what looks found leaves no trace of where they were: the same times, cut coarsely, give much the same looks', () => {
@@ -160,111 +168,113 @@ describe('of a model that is known', () => {
         const from = Math.floor(took / widthMs) * widthMs
         return { from, to: from + widthMs }
       })
-    const fine = looksUntil(curveOf(cut(10), MINUTE), 280 * SECOND)
-    const coarse = looksUntil(curveOf(cut(12 * SECOND), MINUTE), 280 * SECOND)
+    const fine = pollsUntil(fitCompletionCurve(cut(10), MINUTE), 280 * SECOND)
+    const coarse = pollsUntil(fitCompletionCurve(cut(12 * SECOND), MINUTE), 280 * SECOND)
     expect(Math.abs(fine.length - coarse.length)).toBeLessThanOrEqual(4)
     for (let from = 100 * SECOND; from < 250 * SECOND; from += 50 * SECOND)
       expect(
-        Math.abs(within(fine, from, from + 50 * SECOND) - within(coarse, from, from + 50 * SECOND)),
+        Math.abs(countWithin(fine, from, from + 50 * SECOND) - countWithin(coarse, from, from + 50 * SECOND)),
       ).toBeLessThanOrEqual(3)
   })
 
   test('the newest spans count most', () => {
     const old = spansOf(150, NARROW.quantile)
-    const young = spansOf(150, LATER.quantile)
-    expect(curveOf([...young, ...old], MINUTE).usual).toBeGreaterThan(2 * MINUTE)
-    expect(curveOf([...old, ...young], MINUTE).usual).toBeLessThan(2 * MINUTE)
+    const young = spansOf(150, SLOWER.quantile)
+    expect(fitCompletionCurve([...young, ...old], MINUTE).p50).toBeGreaterThan(2 * MINUTE)
+    expect(fitCompletionCurve([...old, ...young], MINUTE).p50).toBeLessThan(2 * MINUTE)
   })
 
   test('one job says little: most looks are where the catalogue has them', () => {
-    const one = looksUntil(
-      curveOf(
+    const one = pollsUntil(
+      fitCompletionCurve(
         spansOf(1, () => MINUTE),
         3 * MINUTE,
       ),
       10 * MINUTE,
     )
-    const none = looksUntil(curveOf([], 3 * MINUTE), 10 * MINUTE)
+    const none = pollsUntil(fitCompletionCurve([], 3 * MINUTE), 10 * MINUTE)
     expect(one[0]).toBeLessThan(1.5 * none[0]!)
-    expect(Math.max(...waits(one))).toBeLessThan(1.2 * Math.max(...waits(none)))
+    expect(Math.max(...gapsBetween(one))).toBeLessThan(1.2 * Math.max(...gapsBetween(none)))
   })
 
   test('jobs that fail at once do not wait for the others', () => {
     const fast = { name: '8 % fail in 3 s', quantile: (u: number) => (u < 0.08 ? 3 : 230 + 20 * u) * SECOND }
-    const { delayMs, toFixed } = learned(fast, 300)
+    const { delayMs, ratioToFixed } = scoreLearned(fast, 300)
     expect(delayMs).toBeLessThan(3 * SECOND)
-    expect(toFixed).toBeLessThan(0.5)
+    expect(ratioToFixed).toBeLessThan(0.5)
   })
 
   test('what the first look found moves it towards the beginning, by a half at most', () => {
-    const { early, usual } = curveOf(Array(100).fill({ from: 0, to: 2 * MINUTE }), MINUTE)
-    expect(early).toBeGreaterThan(MINUTE * 0.9)
-    expect(usual).toBeLessThan(1.75 * MINUTE)
+    const { p10, p50 } = fitCompletionCurve(Array(100).fill({ from: 0, to: 2 * MINUTE }), MINUTE)
+    expect(p10).toBeGreaterThan(MINUTE * 0.9)
+    expect(p50).toBeLessThan(1.75 * MINUTE)
   })
 
   test('spans that cannot be are none', () => {
     const broken = [Number.NaN, 0, -5, Infinity].map(to => ({ from: to, to }))
     const fine = spansOf(50, NARROW.quantile)
     expect(
-      curveOf(
+      fitCompletionCurve(
         [
           { from: 9, to: 3 },
           { from: Number.NaN, to: 5 },
         ],
         MINUTE,
       ),
-    ).toEqual(curveOf([], MINUTE))
-    expect(curveOf([...broken.slice(0, 3), ...fine], MINUTE)).toEqual(curveOf(fine, MINUTE))
+    ).toEqual(fitCompletionCurve([], MINUTE))
+    expect(fitCompletionCurve([...broken.slice(0, 3), ...fine], MINUTE)).toEqual(
+      fitCompletionCurve(fine, MINUTE),
+    )
   })
 
   test('where webhooks tell, nobody looks before it is likely done, and then at the greatest interval', () => {
     for (const [curve, likely] of [
-      [curveOf([], MINUTE), MINUTE],
-      [curveOf(spansOf(300, UNIFORM.quantile), MINUTE), UNIFORM.quantile(0.9)],
+      [fitCompletionCurve([], MINUTE), MINUTE],
+      [fitCompletionCurve(spansOf(300, UNIFORM.quantile), MINUTE), UNIFORM.quantile(0.9)],
     ] as const) {
-      const looks = looksUntil(curve, 10 * MINUTE, 0.5, POLL, true)
-      expect(looks[0]).toBeGreaterThan(0.95 * likely)
-      expect(looks[0]).toBeLessThan(1.05 * likely + POLL.maxMs)
-      expect(new Set(waits(looks))).toEqual(new Set([POLL.maxMs]))
-      const sooner = looksUntil(curve, 10 * MINUTE, 0.1, POLL, true)
-      expect(looks[0]! - sooner[0]!).toBe(0.4 * POLL.maxMs)
+      const polls = pollsUntil(curve, 10 * MINUTE, 0.5, POLL, true)
+      expect(polls[0]).toBeGreaterThan(0.95 * likely)
+      expect(polls[0]).toBeLessThan(1.05 * likely + POLL.maxMs)
+      expect(new Set(gapsBetween(polls))).toEqual(new Set([POLL.maxMs]))
+      const sooner = pollsUntil(curve, 10 * MINUTE, 0.1, POLL, true)
+      expect(polls[0]! - sooner[0]!).toBe(0.4 * POLL.maxMs)
     }
   })
 })
 
 describe('looks × mean delay, of what its own looks have found,', () => {
-  test.each([NARROW, UNIFORM, HUMPS, TAIL])(
+  test.each([NARROW, UNIFORM, BIMODAL, HEAVY_TAIL])(
     'is within 1.25 of the bound once learned: $name',
     distribution => {
-      const { toBound, toFixed } = learned(distribution, 500)
-      expect(toBound).toBeLessThanOrEqual(1.25)
-      expect(toFixed).toBeLessThan(0.75)
+      const { ratioToBound, ratioToFixed } = scoreLearned(distribution, 500)
+      expect(ratioToBound).toBeLessThanOrEqual(1.25)
+      expect(ratioToFixed).toBeLessThan(0.75)
     },
   )
 
-  test.each([NARROW, UNIFORM, HUMPS, TAIL])(
+  test.each([NARROW, UNIFORM, BIMODAL, HEAVY_TAIL])(
     'is no more than a fixed interval has, before it learned and while: $name',
     distribution => {
       for (const off of [0.2, 1, 5]) {
         // The 1 % is the sample's.
-        expect(unlearned(distribution, off, 3000).toFixed).toBeLessThanOrEqual(1.01)
-        expect(learning(distribution, off, 8).toFixed).toBeLessThanOrEqual(1)
+        expect(scoreUnlearned(distribution, off, 3000).ratioToFixed).toBeLessThanOrEqual(1.01)
+        expect(scoreLearning(distribution, off, 8).ratioToFixed).toBeLessThanOrEqual(1)
       }
     },
   )
 
   test('has a delay of a few per cent of the usual time, in the beginning and once learned', () => {
-    for (const { delayMs } of [unlearned(UNIFORM, 1, 1000), learned(UNIFORM, 500)]) {
+    for (const { delayMs } of [scoreUnlearned(UNIFORM, 1, 1000), scoreLearned(UNIFORM, 500)]) {
       expect(delayMs).toBeGreaterThan(0.02 * 3 * MINUTE)
       expect(delayMs).toBeLessThan(0.04 * 3 * MINUTE)
     }
   })
 
   test('is so again after the times have shifted', () => {
-    const [before, during, after] = shiftOf(NARROW, LATER, 1).map(({ score }) => score)
-    expect(before!.toBound).toBeLessThanOrEqual(1.25)
-    expect(during!.toFixed).toBeLessThanOrEqual(1)
-    expect(after!.toBound).toBeLessThanOrEqual(1.25)
+    const [before, during, after] = phasesOfShift(NARROW, SLOWER, 1).map(({ score }) => score)
+    expect(before!.ratioToBound).toBeLessThanOrEqual(1.25)
+    expect(during!.ratioToFixed).toBeLessThanOrEqual(1)
+    expect(after!.ratioToBound).toBeLessThanOrEqual(1.25)
   })
 })
 
@@ -278,12 +288,12 @@ describe('the next probe of a pause', () => {
     [60 * MINUTE, MINUTE],
     [-MINUTE, SECOND],
   ])('that has lasted %i ms is after %i ms', (lasted, wait) => {
-    expect(nextProbe(T, T + lasted)).toBe(T + lasted + wait)
+    expect(nextProbeAt(T, T + lasted)).toBe(T + lasted + wait)
   })
 
   test('comes half a dozen times in the first minute of an outage, then once a minute', () => {
     const probes: number[] = []
-    for (let at = T; at < T + 10 * MINUTE; at = nextProbe(T, at)) probes.push(at - T)
+    for (let at = T; at < T + 10 * MINUTE; at = nextProbeAt(T, at)) probes.push(at - T)
     expect(probes.filter(at => at > 0 && at <= MINUTE)).toHaveLength(6)
     expect(probes.filter(at => at > 2 * MINUTE)).toHaveLength(8)
   })

@@ -2,40 +2,48 @@ import { describe, expect, test } from 'vitest'
 import type { Fault } from '../../src/simulator/simulator.ts'
 import { take, takeFinal } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
-import { FINAL, isSubmit, MARK, open, says, shows, type Timed } from '../support/world.ts'
+import {
+  dataReply,
+  FINAL_STATUSES,
+  isSubmit,
+  LEAK_MARKER,
+  openWorld,
+  reply,
+  type TimedCall,
+} from '../support/world.ts'
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
 /** The window of a POST has closed by then, and nobody has lost patience. */
-const WINDOW = 3 * MINUTE
-const PATIENCE = 11 * MINUTE
+const WINDOW_MS = 3 * MINUTE
+const UNKNOWN_AFTER_MS = 11 * MINUTE
 
-const isList = (call: Timed) =>
+const isList = (call: TimedCall) =>
   call.path === '/predictions' && (call.body as { page_size: number }).page_size > 1
 const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
 
-type World = Awaited<ReturnType<typeof open>>
+type World = Awaited<ReturnType<typeof openWorld>>
 
 /** The first POSTs get these, the others a true answer; the list is `listed`, where it is given. */
-async function lose(faults: Fault[], listed?: () => object[] | Fault | null) {
+async function openWithLostSubmits(faults: Fault[], listed?: () => object[] | Fault | null) {
   const left = [...faults]
-  const world = await open({
+  const world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '5' },
     fault(call) {
       if (isSubmit(call)) return left.shift() ?? null
       if (!isList(call)) return null
       const list = listed?.() ?? null
-      return Array.isArray(list) ? shows({ page: 1, items: list }) : list
+      return Array.isArray(list) ? dataReply({ page: 1, items: list }) : list
     },
   })
   return world
 }
 
-const isUnknown = (world: World, prompt: string) => until(() => world.row(prompt).submission === 'unknown')
+const untilUnknown = (world: World, prompt: string) => until(() => world.row(prompt).submission === 'unknown')
 /** Searches that were made. */
-const searches = (world: World) => world.calls.filter(isList).length
+const searchCount = (world: World) => world.calls.filter(isList).length
 /** So many that began after this have been answered, and what came of them is written down. */
-const searched = async ({ store }: World, count = 1) => {
+const untilSearched = async ({ store }: World, count = 1) => {
   const { change } = store
   let written = 0
   store.change = async (...asked) => {
@@ -55,17 +63,17 @@ const item = (over: object = {}) => ({
 })
 
 test('a POST that was taken and lost its answer is found in the list, and never sent again', async () => {
-  await using world = await lose([{ cut: 'after' }])
+  await using world = await openWithLostSubmits([{ cut: 'after' }])
   const { id, prompt } = await world.submit()
-  await isUnknown(world, prompt)
+  await untilUnknown(world, prompt)
   expect(await world.read(id)).toMatchObject({
     status: 'QUEUED',
     queuePosition: null,
     upstreamId: null,
     error: null,
   })
-  world.leap(WINDOW)
-  const done = await world.reached(id, ...FINAL)
+  world.advanceClock(WINDOW_MS)
+  const done = await world.untilStatus(id, ...FINAL_STATUSES)
   expect(done).toMatchObject({ status: 'COMPLETED', error: null, cost: { amount: 0.8 } })
   expect(done.outputs[0].url).toContain(done.upstreamId)
   expect(world.submits()).toHaveLength(1)
@@ -73,28 +81,33 @@ test('a POST that was taken and lost its answer is found in the list, and never 
 
 test('a POST that a process left behind is found by the next', async () => {
   let stalls = true
-  await using world = await open({ fault: call => (stalls && isSubmit(call) ? { stall: 'after' } : null) })
+  await using world = await openWorld({
+    fault: call => (stalls && isSubmit(call) ? { stall: 'after' } : null),
+  })
   const { id, prompt } = await world.submit()
   await until(() => world.submits().length === 1)
   stalls = false
   await world.harness.restart()
-  await isUnknown(world, prompt)
-  world.leap(WINDOW)
-  expect(await world.reached(id, ...FINAL)).toMatchObject({ status: 'COMPLETED' })
+  await untilUnknown(world, prompt)
+  world.advanceClock(WINDOW_MS)
+  expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({ status: 'COMPLETED' })
   expect(world.submits()).toHaveLength(1)
 })
 
 test("two apps' lost submits and one match: neither is handed the other's video", async () => {
-  await using world = await lose([{ cut: 'after' }, { cut: 'before' }])
-  const other = await world.otherApp()
-  const [mine, theirs] = await world.unseen(async () => [await world.submit(), await world.submit('', other)])
-  for (const { prompt } of [mine, theirs]) await isUnknown(world, prompt)
-  expect(world.posts().sort()).toEqual([mine.prompt, theirs.prompt])
-  world.leap(PATIENCE)
+  await using world = await openWithLostSubmits([{ cut: 'after' }, { cut: 'before' }])
+  const other = await world.otherAppKey()
+  const [mine, theirs] = await world.withoutSubmitter(async () => [
+    await world.submit(),
+    await world.submit('', other),
+  ])
+  for (const { prompt } of [mine, theirs]) await untilUnknown(world, prompt)
+  expect(world.submittedPrompts().sort()).toEqual([mine.prompt, theirs.prompt])
+  world.advanceClock(UNKNOWN_AFTER_MS)
   await until(() => [mine, theirs].every(({ prompt }) => world.row(prompt).status === 'FAILED'))
   for (const _ of [1, 2]) {
-    world.leap(PATIENCE)
-    await searched(world, 2)
+    world.advanceClock(UNKNOWN_AFTER_MS)
+    await untilSearched(world, 2)
   }
   for (const { prompt } of [mine, theirs])
     expect(world.row(prompt)).toMatchObject({
@@ -111,8 +124,8 @@ describe('a lost submit is given no job of the list', () => {
     ['two of which could be it', () => [item(), item({ id: 'e'.repeat(32) })]],
     ['that has another input', () => [item({ input: { prompt: 'another' } })]],
     ['that has another image', () => [item({ inputs: { image: 'https://images.example/dog.png' } })]],
-    ['that was created before it was sent', () => [item({ created_at: moment(-2 * WINDOW) })]],
-    ['that was created long after', () => [item({ created_at: moment(WINDOW) })]],
+    ['that was created before it was sent', () => [item({ created_at: moment(-2 * WINDOW_MS) })]],
+    ['that was created long after', () => [item({ created_at: moment(WINDOW_MS) })]],
     ['that is of another model', () => [item({ model: 'alibaba/wan-2.2/i2v-plus-480p' })]],
     ['that does not say of which model it is', () => [item({ model: null })]],
     ['that does not say when it was created', () => [item({ created_at: null })]],
@@ -120,11 +133,11 @@ describe('a lost submit is given no job of the list', () => {
     ['beside one that does not say when it was created', () => [item(), item({ id: 'e', created_at: null })]],
     ['of which there is none', () => []],
   ])('%s', async (_, listed) => {
-    await using world = await lose([{ cut: 'before' }], listed)
+    await using world = await openWithLostSubmits([{ cut: 'before' }], listed)
     const { id, prompt } = await world.submit()
-    await isUnknown(world, prompt)
-    world.leap(PATIENCE)
-    expect(await world.reached(id, ...FINAL)).toMatchObject({
+    await untilUnknown(world, prompt)
+    world.advanceClock(UNKNOWN_AFTER_MS)
+    expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
       status: 'FAILED',
       error: { code: 'SUBMISSION_UNKNOWN' },
       upstreamId: null,
@@ -133,50 +146,53 @@ describe('a lost submit is given no job of the list', () => {
 
   test('that another row has', async () => {
     let owned = ''
-    await using world = await lose([{ cut: 'before' }], () => [item({ id: owned })])
+    await using world = await openWithLostSubmits([{ cut: 'before' }], () => [item({ id: owned })])
     const lost = await world.submit()
-    await isUnknown(world, lost.prompt)
+    await untilUnknown(world, lost.prompt)
     const kept = await world.submit('sim:seconds=0.1')
-    owned = (await world.reached(kept.id, 'COMPLETED')).upstreamId
-    world.leap(PATIENCE)
-    expect(await world.reached(lost.id, ...FINAL)).toMatchObject({ status: 'FAILED', upstreamId: null })
+    owned = (await world.untilStatus(kept.id, 'COMPLETED')).upstreamId
+    world.advanceClock(UNKNOWN_AFTER_MS)
+    expect(await world.untilStatus(lost.id, ...FINAL_STATUSES)).toMatchObject({
+      status: 'FAILED',
+      upstreamId: null,
+    })
   })
 
   test('that can not be read', async () => {
-    await using world = await lose([{ cut: 'after' }], () => says(500, '<html>'))
+    await using world = await openWithLostSubmits([{ cut: 'after' }], () => reply(500, '<html>'))
     const { id, prompt } = await world.submit()
-    await isUnknown(world, prompt)
-    world.leap(WINDOW)
-    await searched(world)
+    await untilUnknown(world, prompt)
+    world.advanceClock(WINDOW_MS)
+    await untilSearched(world)
     expect(await world.read(id)).toMatchObject({ status: 'QUEUED' })
   })
 
   test('before another one could no longer be created in its time', async () => {
-    await using world = await lose([{ cut: 'after' }])
+    await using world = await openWithLostSubmits([{ cut: 'after' }])
     const { prompt } = await world.submit()
-    await isUnknown(world, prompt)
-    world.leap(100_000)
-    await world.looked()
-    expect(searches(world)).toBe(0)
+    await untilUnknown(world, prompt)
+    world.advanceClock(100_000)
+    await world.untilSubmitterClaimed()
+    expect(searchCount(world)).toBe(0)
   })
 })
 
 test('what is listed beside is no obstacle: another model, another time, what other rows have', async () => {
-  await using world = await lose([{ cut: 'before' }], () => [
-    item({ id: 'a', created_at: moment(WINDOW) }),
+  await using world = await openWithLostSubmits([{ cut: 'before' }], () => [
+    item({ id: 'a', created_at: moment(WINDOW_MS) }),
     item({ id: 'b', model: 'alibaba/wan-2.2/i2v-plus-480p' }),
-    item({ inputs: { prompt: `a ${MARK} 1 sim:seconds=0`, seed: 7, negative_prompt: '' } }),
-    item({ id: 'd', created_at: moment(-2 * WINDOW) }),
+    item({ inputs: { prompt: `a ${LEAK_MARKER} 1 sim:seconds=0`, seed: 7, negative_prompt: '' } }),
+    item({ id: 'd', created_at: moment(-2 * WINDOW_MS) }),
   ])
   const { id, prompt } = await world.submit()
-  await isUnknown(world, prompt)
-  world.leap(WINDOW)
-  expect(await world.reached(id, 'CREATED')).toMatchObject({ upstreamId: 'f'.repeat(32) })
+  await untilUnknown(world, prompt)
+  world.advanceClock(WINDOW_MS)
+  expect(await world.untilStatus(id, 'CREATED')).toMatchObject({ upstreamId: 'f'.repeat(32) })
 })
 
 test('a truth learned late corrects it: its watcher was told the end, the feed tells what came of it', async () => {
   let hidden = true
-  await using world = await lose([{ cut: 'after' }], () => (hidden ? [] : null))
+  await using world = await openWithLostSubmits([{ cut: 'after' }], () => (hidden ? [] : null))
   const feed = world.harness.subscribe(
     'SSE',
     `subscription { predictionFeed { __typename ... on PredictionEvent {
@@ -189,8 +205,8 @@ test('a truth learned late corrects it: its watcher was told the end, the feed t
     'subscription ($id: ID!) { predictionUpdated(id: $id) { status } }',
     { id },
   )
-  await isUnknown(world, prompt)
-  world.leap(PATIENCE)
+  await untilUnknown(world, prompt)
+  world.advanceClock(UNKNOWN_AFTER_MS)
   const [, failed] = await takeFinal(feed, 1)
   expect(failed).toMatchObject({
     prediction: { id, status: 'FAILED', error: { code: 'SUBMISSION_UNKNOWN' } },
@@ -200,7 +216,7 @@ test('a truth learned late corrects it: its watcher was told the end, the feed t
   expect(watched.at(-1)).toBe('FAILED')
 
   hidden = false
-  world.leap(PATIENCE)
+  world.advanceClock(UNKNOWN_AFTER_MS)
   const [corrected] = await takeFinal(feed, 1)
   expect(corrected).toMatchObject({
     previousStatus: 'FAILED',
@@ -213,30 +229,32 @@ test('a truth learned late corrects it: its watcher was told the end, the feed t
 
 test('it is told as unknown in time, though upstream can not be read at all', async () => {
   let down = false
-  await using world = await open({
+  await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '9' },
-    fault: call => (isSubmit(call) ? (down ? { cut: 'before' } : null) : down ? says(503, '') : null),
+    fault: call => (isSubmit(call) ? (down ? { cut: 'before' } : null) : down ? reply(503, '') : null),
   })
   const running: { id: string }[] = []
   for (let n = 0; n < 6; n++) running.push(await world.submit('sim:seconds=3600'))
-  for (const { id } of running) await world.reached(id, 'CREATED')
+  for (const { id } of running) await world.untilStatus(id, 'CREATED')
   down = true
   const { id, prompt } = await world.submit()
-  await isUnknown(world, prompt)
+  await untilUnknown(world, prompt)
   await until(async () => (await (await world.harness.fetch('/health/ready')).text()).includes('failing'))
-  world.leap(PATIENCE)
-  expect(await world.reached(id, ...FINAL)).toMatchObject({ error: { code: 'SUBMISSION_UNKNOWN' } })
+  world.advanceClock(UNKNOWN_AFTER_MS)
+  expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
+    error: { code: 'SUBMISSION_UNKNOWN' },
+  })
 })
 
 test('after seven days it is looked for no more', async () => {
-  await using world = await lose([{ cut: 'before' }])
+  await using world = await openWithLostSubmits([{ cut: 'before' }])
   const { prompt } = await world.submit()
-  await isUnknown(world, prompt)
-  world.leap(PATIENCE)
+  await untilUnknown(world, prompt)
+  world.advanceClock(UNKNOWN_AFTER_MS)
   await until(() => world.row(prompt).status === 'FAILED')
-  expect(world.row(prompt).following).toBe('late')
-  world.leap(7 * DAY)
-  await until(() => world.row(prompt).following === null)
+  expect(world.row(prompt).tracking).toBe('expired')
+  world.advanceClock(7 * DAY)
+  await until(() => world.row(prompt).tracking === null)
   expect(world.row(prompt)).toMatchObject({ status: 'FAILED', error: 'SUBMISSION_UNKNOWN' })
 })
 

@@ -1,30 +1,30 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as immediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { createBell } from '../../src/runtime/wake-signal.ts'
-import { createLoop, type LoopOptions } from '../../src/workers/worker-loop.ts'
+import { createWakeSignal } from '../../src/runtime/wake-signal.ts'
+import { createWorkerLoop, type WorkerLoopOptions } from '../../src/workers/worker-loop.ts'
 import { until } from '../support/until.ts'
 
 /** So long that no test sees it pass: whatever happens was not the interval's doing. */
-const NEVER = 60 * 60 * 1000
-const HURRY = AbortSignal.abort()
-const PATIENCE = new AbortController().signal
+const NEVER_MS = 60 * 60 * 1000
+const ABORTED = AbortSignal.abort()
+const NEVER_ABORTED = new AbortController().signal
 
 type Job = number
 
 /** A loop over a queue of numbered jobs; each runs until it is let go. `await using` ends it. */
-function startLoop(queue: Job[], over: Partial<LoopOptions<Job>> = {}) {
-  const bell = createBell()
+function startLoop(queue: Job[], over: Partial<WorkerLoopOptions<Job>> = {}) {
+  const wakeSignal = createWakeSignal()
   const errors: { error: unknown; message: string }[] = []
-  const asked: number[] = []
+  const claimLimits: number[] = []
   const performed: Job[] = []
   const gates = new Map<Job, PromiseWithResolvers<void>>()
   const signals = new Map<Job, AbortSignal>()
-  let most = 0
+  let maxRunning = 0
   const ignore = () => {}
-  const loop = createLoop<Job>({
+  const loop = createWorkerLoop<Job>({
     name: 'test',
     claim: async limit => {
-      asked.push(limit)
+      claimLimits.push(limit)
       return queue.splice(0, limit)
     },
     async perform(job, signal) {
@@ -32,16 +32,16 @@ function startLoop(queue: Job[], over: Partial<LoopOptions<Job>> = {}) {
       signals.set(job, signal)
       const gate = Promise.withResolvers<void>()
       gates.set(job, gate)
-      most = Math.max(most, gates.size)
+      maxRunning = Math.max(maxRunning, gates.size)
       try {
         await gate.promise
       } finally {
         gates.delete(job)
       }
     },
-    bell,
+    wakeSignal,
     capacity: 3,
-    intervalMs: NEVER,
+    intervalMs: NEVER_MS,
     log: {
       debug: ignore,
       info: ignore,
@@ -53,24 +53,24 @@ function startLoop(queue: Job[], over: Partial<LoopOptions<Job>> = {}) {
   loop.start()
   return {
     loop,
-    bell,
+    wakeSignal: wakeSignal,
     queue,
     errors,
-    asked,
+    claimLimits: claimLimits,
     performed,
     signals,
     /** Jobs that run now, and how many ever ran at once. */
     get running() {
       return [...gates.keys()]
     },
-    get most() {
-      return most
+    get maxRunning() {
+      return maxRunning
     },
     end: (job: Job) => gates.get(job)?.resolve(),
     fail: (job: Job, error: Error) => gates.get(job)?.reject(error),
     async [Symbol.asyncDispose]() {
-      const stopped = loop.stop(HURRY)
-      for (let over = false; !over; over = await Promise.race([stopped.then(() => true), turn(false)]))
+      const stopped = loop.stop(ABORTED)
+      for (let over = false; !over; over = await Promise.race([stopped.then(() => true), immediate(false)]))
         for (const gate of gates.values()) gate.resolve()
     },
   }
@@ -82,7 +82,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   void promise.finally(() => {
     settled = true
   })
-  for (let i = 0; i < 10; i++) await turn()
+  for (let i = 0; i < 10; i++) await immediate()
   return settled
 }
 
@@ -94,14 +94,14 @@ describe('what there is to do', () => {
     await until(() => f.running.length === 0)
     await isSettled(Promise.resolve())
     expect(f.performed).toEqual([1, 2])
-    expect(f.asked[0]).toBe(3)
+    expect(f.claimLimits[0]).toBe(3)
   })
 
   test('is looked for at a ring, at once', async () => {
     await using f = startLoop([])
-    await until(() => f.asked.length === 1)
+    await until(() => f.claimLimits.length === 1)
     f.queue.push(1)
-    f.bell.ring()
+    f.wakeSignal.notify()
     await until(() => f.running.length === 1)
   })
 
@@ -115,7 +115,7 @@ describe('what there is to do', () => {
     await using f = startLoop([], { claim })
     // The claim has read an empty table; then the row lands and the bell rings; then the claim returns.
     await until(() => claims.length === 1)
-    f.bell.ring()
+    f.wakeSignal.notify()
     claims[0]?.resolve([])
     await until(() => claims.length === 2)
     claims[1]?.resolve([7])
@@ -123,26 +123,26 @@ describe('what there is to do', () => {
   })
 
   test('is looked for once after a rest, however often it rang in it, where a claim brought nothing', async () => {
-    await using f = startLoop([], { rest: claimed => (claimed === 0 ? 20 : 0) })
-    await until(() => f.asked.length === 1)
-    for (let rings = 0; rings < 2000; rings++) {
-      f.bell.ring()
-      await turn()
+    await using f = startLoop([], { minClaimIntervalMs: claimed => (claimed === 0 ? 20 : 0) })
+    await until(() => f.claimLimits.length === 1)
+    for (let notifications = 0; notifications < 2000; notifications++) {
+      f.wakeSignal.notify()
+      await immediate()
     }
-    expect(f.asked.length).toBeLessThan(500)
+    expect(f.claimLimits.length).toBeLessThan(500)
     f.queue.push(1)
-    f.bell.ring()
+    f.wakeSignal.notify()
     await until(() => f.running.length === 1)
   })
 
   test('is looked for every so often without a bell', async () => {
-    const looks: number[] = []
+    const claimLimits: number[] = []
     const claim = async (limit: number) => {
-      looks.push(limit)
+      claimLimits.push(limit)
       return []
     }
     await using f = startLoop([], { claim, intervalMs: 2 })
-    await until(() => looks.length >= 4)
+    await until(() => claimLimits.length >= 4)
     expect(f.errors).toEqual([])
   })
 })
@@ -154,28 +154,28 @@ describe('capacity', () => {
     while (f.performed.length < 20 || f.running.length > 0) {
       await until(() => f.running.length > 0)
       f.end(f.running[0]!)
-      f.bell.ring()
-      await turn()
+      f.wakeSignal.notify()
+      await immediate()
     }
-    expect(f.most).toBe(3)
+    expect(f.maxRunning).toBe(3)
     expect(f.performed).toEqual(jobs)
-    expect(Math.min(...f.asked)).toBeGreaterThan(0)
-    expect(Math.max(...f.asked)).toBe(3)
+    expect(Math.min(...f.claimLimits)).toBeGreaterThan(0)
+    expect(Math.max(...f.claimLimits)).toBe(3)
   })
 
   test('when it is used up nothing is claimed, however the bell rings', async () => {
     await using f = startLoop([1, 2, 3, 4])
     await until(() => f.running.length === 3)
-    const { length } = f.asked
+    const { length } = f.claimLimits
     for (let i = 0; i < 5; i++) {
-      f.bell.ring()
-      await turn()
+      f.wakeSignal.notify()
+      await immediate()
     }
-    expect(f.asked).toHaveLength(length)
+    expect(f.claimLimits).toHaveLength(length)
     expect(f.queue).toEqual([4])
     f.end(2)
     await until(() => f.running.includes(4))
-    expect(f.asked.at(length)).toBe(1)
+    expect(f.claimLimits.at(length)).toBe(1)
   })
 
   test('a job that ends while a claim is under way makes room all the same', async () => {
@@ -188,7 +188,7 @@ describe('capacity', () => {
     }
     await using f = startLoop([], { claim, capacity: 2 })
     await until(() => f.running.includes(1))
-    f.bell.ring()
+    f.wakeSignal.notify()
     await until(() => asked.length === 2)
     f.end(1)
     await until(() => f.running.length === 0)
@@ -206,7 +206,7 @@ describe('a bug', () => {
     f.fail(1, error)
     await until(() => f.errors.length > 0)
     f.queue.push(3)
-    f.bell.ring()
+    f.wakeSignal.notify()
     await until(() => f.running.includes(3))
     expect(f.running).toEqual([2, 3])
     expect(f.errors).toEqual([{ error, message: 'unexpected error in a worker job' }])
@@ -230,7 +230,7 @@ describe('a bug', () => {
     }
     await using f = startLoop([], { claim })
     await until(() => f.errors.length > 0)
-    f.bell.ring()
+    f.wakeSignal.notify()
     await until(() => f.running.includes(1))
     expect(f.errors).toEqual([{ error, message: 'a claim failed' }])
   })
@@ -240,15 +240,15 @@ describe('stop', () => {
   test('claims nothing more, and waits for what runs', async () => {
     await using f = startLoop([1])
     await until(() => f.running.includes(1))
-    const stopped = f.loop.stop(PATIENCE)
-    const { length } = f.asked
+    const stopped = f.loop.stop(NEVER_ABORTED)
+    const { length } = f.claimLimits
     f.queue.push(2)
-    f.bell.ring()
+    f.wakeSignal.notify()
     expect(await isSettled(stopped)).toBe(false)
     f.end(1)
     await stopped
     expect(await isSettled(stopped)).toBe(true)
-    expect(f.asked).toHaveLength(length)
+    expect(f.claimLimits).toHaveLength(length)
     expect(f.performed).toEqual([1])
     expect(f.signals.get(1)?.aborted).toBe(false)
   })
@@ -256,7 +256,7 @@ describe('stop', () => {
   test('performs what a claim under way still brings, for it is claimed', async () => {
     const answer = Promise.withResolvers<Job[]>()
     await using f = startLoop([], { claim: () => answer.promise })
-    const stopped = f.loop.stop(PATIENCE)
+    const stopped = f.loop.stop(NEVER_ABORTED)
     expect(await isSettled(stopped)).toBe(false)
     answer.resolve([1])
     await until(() => f.running.includes(1))
@@ -286,7 +286,7 @@ describe('stop', () => {
   test('past its deadline already aborts at once, and still waits', async () => {
     await using f = startLoop([1])
     await until(() => f.running.includes(1))
-    const stopped = f.loop.stop(HURRY)
+    const stopped = f.loop.stop(ABORTED)
     expect(f.signals.get(1)?.aborted).toBe(true)
     expect(await isSettled(stopped)).toBe(false)
     f.end(1)
@@ -295,20 +295,20 @@ describe('stop', () => {
 
   test('with nothing under way is over at once, long before the interval', async () => {
     await using f = startLoop([])
-    await until(() => f.asked.length === 1)
-    await f.loop.stop(PATIENCE)
+    await until(() => f.claimLimits.length === 1)
+    await f.loop.stop(NEVER_ABORTED)
     expect(f.performed).toEqual([])
   })
 
   test('of a loop that never started is over at once', async () => {
-    const loop = createLoop<Job>({
+    const loop = createWorkerLoop<Job>({
       name: 'test',
       claim: async () => [],
       perform: async () => {},
       capacity: 1,
-      intervalMs: NEVER,
+      intervalMs: NEVER_MS,
       log: { debug() {}, info() {}, warn() {}, error() {} },
     })
-    await loop.stop(PATIENCE)
+    await loop.stop(NEVER_ABORTED)
   })
 })

@@ -4,26 +4,26 @@
  */
 import { parseArgs } from 'node:util'
 import { didYouMean } from '../../config/did-you-mean.ts'
-import type { Limits } from '../../domain/app-limits.ts'
-import { StartError } from '../../domain/errors.ts'
+import type { AppLimits } from '../../domain/app-limits.ts'
+import { StartupError } from '../../domain/errors.ts'
 import { FLAGS, type Flag, type FlagName, HELP, LIMIT_FLAGS, VERBS, type Verb } from './flags.ts'
 
-export interface Call {
+export interface ParsedCommand {
   verb: Verb
   /** A name or a key; null where the verb can do without and none was given. */
   subject: string | null
   /** Those that were given. */
-  limits: Partial<Limits>
+  limits: Partial<AppLimits>
   expiresAt: number | null
   graceMs: number | null
   all: boolean
   json: boolean
 }
 
-type Given = Map<FlagName, string | null>
+type FlagTexts = Map<FlagName, string | null>
 
 /** Null: help is wanted. */
-export function readArguments(args: string[], now: number): Call | null {
+export function parseArguments(args: string[], now: number): ParsedCommand | null {
   const options = Object.fromEntries(
     Object.entries(FLAGS).map(([name, flag]) => [
       name,
@@ -39,30 +39,33 @@ export function readArguments(args: string[], now: number): Call | null {
   })
   // Else it is read as a flag a letter.
   const dashed = args.find(arg => /^-[a-z]{2}/i.test(arg))
-  if (dashed !== undefined && !positionals.includes(dashed)) throw new StartError(ended(unknown(dashed)))
+  if (dashed !== undefined && !positionals.includes(dashed))
+    throw new StartupError(asSentence(noSuchFlag(dashed)))
   const typed = tokens.filter(token => token.kind === 'option')
   if (typed.some(({ name }) => name === 'help' || name === 'h')) return null
   const [name, subject, ...rest] = positionals
-  const verb = readVerb(name)
+  const verb = parseVerb(name)
 
-  const given: Given = new Map()
+  const flagTexts: FlagTexts = new Map()
   const faults = typed.flatMap(({ name, rawName, value, inlineValue }) => {
-    const fault = faultOf(verb, name, rawName, value, inlineValue === true)
-    if (fault === null && given.has(name as FlagName)) return `${rawName} is given twice`
-    if (fault === null) given.set(name as FlagName, value ?? null)
+    const fault = findFlagFault(verb, name, rawName, value, inlineValue === true)
+    if (fault === null && flagTexts.has(name as FlagName)) return `${rawName} is given twice`
+    if (fault === null) flagTexts.set(name as FlagName, value ?? null)
     return fault ?? []
   })
   const values = new Map<FlagName, number | null>()
-  for (const [name, text] of given) {
-    const answer = (FLAGS[name] as Flag).read?.(text ?? '', now)
-    if (answer === undefined) continue
-    if ('value' in answer) values.set(name, answer.value)
-    else faults.push(`--${name} "${text}": expected ${answer.expected}`)
+  for (const [name, text] of flagTexts) {
+    const result = (FLAGS[name] as Flag).parse?.(text ?? '', now)
+    if (result === undefined) continue
+    if ('value' in result) values.set(name, result.value)
+    else faults.push(`--${name} "${text}": expected ${result.expected}`)
   }
-  if (faults.length > 0) throw new StartError(faults.map(ended).join('\n'))
+  if (faults.length > 0) throw new StartupError(faults.map(asSentence).join('\n'))
 
-  if (rest.length > 0) throw new StartError(`one at a time: "${subject}", or "${rest[0]}"?\n${usage(verb)}`)
-  if (subject === undefined && verb !== 'list') throw new StartError(`"${verb}" of what?\n${usage(verb)}`)
+  if (rest.length > 0)
+    throw new StartupError(`one at a time: "${subject}", or "${rest[0]}"?\n${usageLine(verb)}`)
+  if (subject === undefined && verb !== 'list')
+    throw new StartupError(`"${verb}" of what?\n${usageLine(verb)}`)
   const limits = Object.fromEntries(
     Object.entries(LIMIT_FLAGS).flatMap(([flag, limit]) =>
       values.has(flag as FlagName) ? [[limit, values.get(flag as FlagName)]] : [],
@@ -74,32 +77,32 @@ export function readArguments(args: string[], now: number): Call | null {
     limits,
     expiresAt: values.get('expires') ?? null,
     graceMs: values.get('grace') ?? null,
-    all: given.has('all'),
-    json: given.has('json'),
+    all: flagTexts.has('all'),
+    json: flagTexts.has('json'),
   }
 }
 
-const ended = (sentence: string) => (sentence.endsWith('?') ? sentence : `${sentence}.`)
-const unknown = (flag: string) =>
+const asSentence = (sentence: string) => (sentence.endsWith('?') ? sentence : `${sentence}.`)
+const noSuchFlag = (flag: string) =>
   `there is no ${flag}${didYouMean(flag.replace(/^-+/, ''), Object.keys(FLAGS)).replace('mean ', 'mean --')}`
-const usage = (verb: Verb) => `  npm run app -- ${VERBS[verb].usage}`
+const usageLine = (verb: Verb) => `  npm run app -- ${VERBS[verb].usage}`
 
-function readVerb(name: string | undefined): Verb {
+function parseVerb(name: string | undefined): Verb {
   if (name !== undefined && Object.hasOwn(VERBS, name)) return name as Verb
-  if (name === undefined) throw new StartError(`what is to be done?\n\n${HELP}`)
+  if (name === undefined) throw new StartupError(`what is to be done?\n\n${HELP}`)
   const verbs = Object.keys(VERBS)
   const hint = didYouMean(name, verbs) || `; there are ${verbs.join(', ')}`
-  throw new StartError(ended(`there is no verb "${name}"${hint}`))
+  throw new StartupError(asSentence(`there is no verb "${name}"${hint}`))
 }
 
-function faultOf(
+function findFlagFault(
   verb: Verb,
   name: string,
   rawName: string,
   value: string | undefined,
   isInline: boolean,
 ): string | null {
-  if (!Object.hasOwn(FLAGS, name) || !rawName.startsWith('--')) return unknown(rawName)
+  if (!Object.hasOwn(FLAGS, name) || !rawName.startsWith('--')) return noSuchFlag(rawName)
   const flag: Flag = FLAGS[name as FlagName]
   if (!flag.verbs.includes(verb)) return `${rawName} belongs to ${flag.verbs.join(' and ')}, not to ${verb}`
   if (flag.value === undefined) return isInline ? `${rawName} takes no value` : null

@@ -3,39 +3,37 @@
  * Invariant: what is not certainly meant is refused, for a limit read wrongly costs money.
  */
 import { z } from 'zod'
-import { MICRO_USD } from '../../domain/models.ts'
+import { MICROS_PER_USD } from '../../domain/models.ts'
 
 /** `expected`: the end of a sentence that begins with the flag and its text. */
-export type Read<Value> = (text: string, now: number) => { value: Value } | { expected: string }
+export type ValueParser<Value> = (text: string, now: number) => { value: Value } | { expected: string }
 
-const MOST_USD = 1_000_000
+const MAX_USD = 1_000_000
 const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
-const MOST_DAYS = 366
+const MAX_DAYS = 366
 
-export const whole =
-  (least: number, most: number): Read<number> =>
+export const parseInteger =
+  (min: number, max: number): ValueParser<number> =>
   text => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
-    return value >= least && value <= most
-      ? { value }
-      : { expected: `a whole number from ${least} to ${most}` }
+    return value >= min && value <= max ? { value } : { expected: `a whole number from ${min} to ${max}` }
   }
 
 export const orNone =
-  <Value>(read: Read<Value>): Read<Value | null> =>
+  <Value>(parse: ValueParser<Value>): ValueParser<Value | null> =>
   (text, now) => {
     if (text === 'none') return { value: null }
-    const answer = read(text, now)
-    return 'value' in answer ? answer : { expected: `${answer.expected}, or none` }
+    const result = parse(text, now)
+    return 'value' in result ? result : { expected: `${result.expected}, or none` }
   }
 
 /** In micro-USD, without a detour over fractions. */
-export const dollars: Read<number> = text => {
+export const parseDollars: ValueParser<number> = text => {
   const [, units, fraction = ''] = /^(\d+)(?:\.(\d{1,6}))?$/.exec(text) ?? []
-  const value = Number(units) * MICRO_USD + Number(fraction.padEnd(6, '0'))
-  return value > 0 && value <= MOST_USD * MICRO_USD
+  const value = Number(units) * MICROS_PER_USD + Number(fraction.padEnd(6, '0'))
+  return value > 0 && value <= MAX_USD * MICROS_PER_USD
     ? { value }
-    : { expected: `US dollars like 250 or 12.50, up to ${MOST_USD}, with at most six decimals` }
+    : { expected: `US dollars like 250 or 12.50, up to ${MAX_USD}, with at most six decimals` }
 }
 
 const DATE = z.union([
@@ -45,7 +43,7 @@ const DATE = z.union([
 ])
 
 /** A day begins, and a moment is told, in UTC or the zone that is given. */
-export const moment: Read<number> = (text, now) => {
+export const parseDate: ValueParser<number> = (text, now) => {
   const value = DATE.safeParse(text).success ? Date.parse(text) : Number.NaN
   if (Number.isNaN(value))
     return { expected: 'a date like 2027-01-31, or a moment with its zone like 2027-01-31T18:00Z' }
@@ -53,11 +51,11 @@ export const moment: Read<number> = (text, now) => {
 }
 
 /** In ms. */
-export const duration: Read<number> = text => {
+export const parseDuration: ValueParser<number> = text => {
   if (text === '0') return { value: 0 }
   const [, count, unit] = /^(\d+)([smhd])$/.exec(text) ?? []
   const value = Number(count) * UNITS[unit as keyof typeof UNITS]
-  return value <= MOST_DAYS * UNITS.d
+  return value <= MAX_DAYS * UNITS.d
     ? { value }
-    : { expected: `a duration like 30m, 24h or 7d, up to ${MOST_DAYS}d, or 0` }
+    : { expected: `a duration like 30m, 24h or 7d, up to ${MAX_DAYS}d, or 0` }
 }

@@ -2,7 +2,14 @@
  * The flags of `npm run app`: which verbs they belong to, what they mean, how their values are read. The help and
  * every sentence about them are made from these two tables.
  */
-import { dollars, duration, moment, orNone, type Read, whole } from './flag-values.ts'
+import {
+  orNone,
+  parseDate,
+  parseDollars,
+  parseDuration,
+  parseInteger,
+  type ValueParser,
+} from './flag-values.ts'
 
 export const VERBS = {
   create: {
@@ -26,16 +33,16 @@ export interface Flag {
   verbs: readonly Verb[]
   /** What its value is called; none: it has none. */
   value?: string
-  about: string
-  read?: Read<number | null>
+  description: string
+  parse?: ValueParser<number | null>
 }
 
-const MOST = 1_000_000
-const limit = (value: string, about: string, read: Read<number | null>): Flag => ({
+const MAX_COUNT = 1_000_000
+const limitFlag = (value: string, description: string, parse: ValueParser<number | null>): Flag => ({
   verbs: ['create', 'set'],
   value,
-  about,
-  read,
+  description,
+  parse,
 })
 
 /** The flag of each limit. */
@@ -48,32 +55,36 @@ export const LIMIT_FLAGS = {
 } as const
 
 export const FLAGS = {
-  'max-in-flight': limit('N', 'jobs upstream works on at once; more wait', orNone(whole(1, MOST))),
-  'max-queued': limit('N', 'jobs that may wait; more are refused', orNone(whole(1, MOST))),
-  'submits-per-minute': limit('N', 'more are refused', orNone(whole(1, MOST))),
-  'monthly-budget-usd': limit('N', 'for a UTC month, as in 12.50', orNone(dollars)),
-  weight: limit('N', 'share of scarce slots, 1 to 1000 (default: 1)', whole(1, 1000)),
+  'max-in-flight': limitFlag(
+    'N',
+    'jobs upstream works on at once; more wait',
+    orNone(parseInteger(1, MAX_COUNT)),
+  ),
+  'max-queued': limitFlag('N', 'jobs that may wait; more are refused', orNone(parseInteger(1, MAX_COUNT))),
+  'submits-per-minute': limitFlag('N', 'more are refused', orNone(parseInteger(1, MAX_COUNT))),
+  'monthly-budget-usd': limitFlag('N', 'for a UTC month, as in 12.50', orNone(parseDollars)),
+  weight: limitFlag('N', 'share of scarce slots, 1 to 1000 (default: 1)', parseInteger(1, 1000)),
   expires: {
     verbs: ['create', 'rotate'],
     value: 'DATE',
-    about: 'when the new key ends (default: never)',
-    read: moment,
+    description: 'when the new key ends (default: never)',
+    parse: parseDate,
   },
   grace: {
     verbs: ['rotate'],
     value: 'DURATION',
-    about: 'how long earlier keys hold on (default: 24h)',
-    read: duration,
+    description: 'how long earlier keys hold on (default: 24h)',
+    parse: parseDuration,
   },
-  all: { verbs: ['revoke'], about: 'every key of the app NAME' },
-  json: { verbs: Object.keys(VERBS) as Verb[], about: 'answer for a machine' },
+  all: { verbs: ['revoke'], description: 'every key of the app NAME' },
+  json: { verbs: Object.keys(VERBS) as Verb[], description: 'answer for a machine' },
 } as const satisfies Record<string, Flag>
 export type FlagName = keyof typeof FLAGS
 
-const ALL = Object.entries(FLAGS) as [FlagName, Flag][]
-const rowsOf = (wanted: (name: string) => boolean): string =>
-  ALL.filter(([name]) => wanted(name))
-    .map(([name, { value = '', about }]) => `  ${`--${name} ${value}`.padEnd(25)}${about}`)
+const ALL_FLAGS = Object.entries(FLAGS) as [FlagName, Flag][]
+const helpRows = (predicate: (name: string) => boolean): string =>
+  ALL_FLAGS.filter(([name]) => predicate(name))
+    .map(([name, { value = '', description }]) => `  ${`--${name} ${value}`.padEnd(25)}${description}`)
     .join('\n')
 
 export const HELP = `npm run app -- VERB ...
@@ -83,10 +94,10 @@ ${Object.values(VERBS)
   .join('\n')}
 
 LIMITS; none is without limit, and the default:
-${rowsOf(name => name in LIMIT_FLAGS)}
+${helpRows(name => name in LIMIT_FLAGS)}
 
 and else:
-${rowsOf(name => !(name in LIMIT_FLAGS))}
+${helpRows(name => !(name in LIMIT_FLAGS))}
 
   NAME      1 to 64 letters, digits, dots, dashes or underscores
   KEY       the first 12 characters of a key, as list shows them, or the whole

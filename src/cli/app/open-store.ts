@@ -4,35 +4,35 @@
  */
 import { existsSync } from 'node:fs'
 import { loadConfig } from '../../config/config.ts'
-import { StartError } from '../../domain/errors.ts'
-import { sentence } from '../../store/sqlite/connection.ts'
-import { openSqlite } from '../../store/sqlite/sqlite-store.ts'
+import { StartupError } from '../../domain/errors.ts'
+import { toStartupError } from '../../store/sqlite/connection.ts'
+import { openSqliteStore } from '../../store/sqlite/sqlite-store.ts'
 import type { Store } from '../../store/store.ts'
 
 /** The gateway holds the file for milliseconds. */
-const PATIENCE_MS = 5000
+const LOCK_TIMEOUT_MS = 5000
 
 export type Env = Readonly<Record<string, string | undefined>>
 
-/** @param make whether a database that is not there is made */
-export async function withStore<Answer>(
+/** @param createIfMissing whether a database that is not there is made */
+export async function withStore<Result>(
   env: Env,
-  make: boolean,
-  ask: (store: Store) => Promise<Answer>,
-  patienceMs = PATIENCE_MS,
-): Promise<Answer> {
+  createIfMissing: boolean,
+  use: (store: Store) => Promise<Result>,
+  lockTimeoutMs = LOCK_TIMEOUT_MS,
+): Promise<Result> {
   const { databaseFile: file } = loadConfig(env)
   if (file === ':memory:')
-    throw new StartError("DATABASE_URL: a database in memory is nobody else's; name a file.")
-  if (!make && !existsSync(file))
-    throw new StartError(
+    throw new StartupError("DATABASE_URL: a database in memory is nobody else's; name a file.")
+  if (!createIfMissing && !existsSync(file))
+    throw new StartupError(
       `DATABASE_URL: there is no database ${file}. Name the gateway's, or make one with "create".`,
     )
-  const store = openSqlite(file, () => {}, { patienceMs })
+  const store = openSqliteStore(file, () => {}, { lockTimeoutMs })
   try {
-    return await ask(store)
+    return await use(store)
   } catch (error) {
-    throw sentence(error, file)
+    throw toStartupError(error, file)
   } finally {
     await store.close()
   }

@@ -15,7 +15,7 @@ import { loadConfig } from '../../config/config.ts'
 import { createGateway, dashboardLink, type Gateway } from '../../gateway/gateway.ts'
 import { createLog } from '../../observability/log.ts'
 import { createProgress } from './progress.ts'
-import { readVideo } from './video-check.ts'
+import { checkVideo } from './video-check.ts'
 
 const SUBMIT = `mutation Submit($input: SubmitVideoInput!) {
   submitVideo(input: $input) {
@@ -24,7 +24,7 @@ const SUBMIT = `mutation Submit($input: SubmitVideoInput!) {
     ... on Error { code message }
   }
 }`
-const HEAD = '{ feedCursor }'
+const FEED_CURSOR = '{ feedCursor }'
 const WATCH = `subscription Watch($after: String, $id: ID!) {
   predictionFeed(after: $after, filter: { ids: [$id] }) {
     ... on PredictionEvent { cursor prediction { status outputs { url } error { message } } }
@@ -35,16 +35,16 @@ const WATCH = `subscription Watch($after: String, $id: ID!) {
 const FINAL = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
 const HOUR = 60 * 60 * 1000
 /** The simulator takes some ten seconds. */
-const PATIENCE_MS = 60_000
+const DEMO_TIMEOUT_MS = 60_000
 
-interface State {
+interface PredictionView {
   status: string
   outputs: { url: string }[]
   error: { message: string } | null
 }
 
 interface Update {
-  data?: { predictionFeed: { prediction?: State; reason?: string } } | null
+  data?: { predictionFeed: { prediction?: PredictionView; reason?: string } } | null
   errors?: unknown
 }
 
@@ -57,14 +57,14 @@ let folder: string | null = null
 let gateway: Gateway | null = null
 try {
   folder = await mkdtemp(join(tmpdir(), 'rushes-demo-'))
-  const signal = AbortSignal.any([interrupted.signal, AbortSignal.timeout(PATIENCE_MS)])
+  const signal = AbortSignal.any([interrupted.signal, AbortSignal.timeout(DEMO_TIMEOUT_MS)])
   const config = loadConfig({
     PORT: '0',
     DATABASE_URL: `file:${folder}/rushes.db`,
     POLL_MIN_INTERVAL_MS: '250',
   })
   gateway = await createGateway(config, await createLog('error'))
-  console.log(await show(gateway, signal))
+  console.log(await runDemo(gateway, signal))
   if (process.stdout.isTTY) {
     console.log('Until Ctrl-C it is on the dashboard above, where you can ask for another.')
     await once(interrupted.signal, 'abort')
@@ -77,14 +77,14 @@ try {
   if (folder !== null) await rm(folder, { recursive: true, force: true })
 }
 
-async function show(gateway: Gateway, signal: AbortSignal): Promise<string> {
-  const { endpoint, simulator, url: base } = gateway
+async function runDemo(gateway: Gateway, signal: AbortSignal): Promise<string> {
+  const { endpoint, simulator, url: dashboardUrl } = gateway
   const key = await gateway.issueKey('demo', HOUR)
   const authorization = `Bearer ${key}`
   console.log(`A gateway at ${endpoint}, on the simulator: nothing is charged.`)
-  console.log(`Its dashboard: ${dashboardLink(base, key)}`)
+  console.log(`Its dashboard: ${dashboardLink(dashboardUrl, key)}`)
 
-  async function ask<Data>(query: string, variables = {}): Promise<Data> {
+  async function execute<Data>(query: string, variables = {}): Promise<Data> {
     const response = await request(endpoint, {
       method: 'POST',
       headers: { authorization, 'content-type': 'application/json' },
@@ -96,19 +96,19 @@ async function show(gateway: Gateway, signal: AbortSignal): Promise<string> {
     return data
   }
 
-  const { feedCursor } = await ask<{ feedCursor: string }>(HEAD)
+  const { feedCursor } = await execute<{ feedCursor: string }>(FEED_CURSOR)
   const input = {
     image: { url: simulator?.sampleImage },
     prompt: 'dusk over the hills, a slow pan to the left',
   }
-  const { submitVideo } = await ask<{
+  const { submitVideo } = await execute<{
     submitVideo: { prediction?: { id: string; cost: { amount: number } } }
   }>(SUBMIT, { input })
   const { prediction } = submitVideo
   if (prediction === undefined) throw new Error(`the submit was refused: ${JSON.stringify(submitVideo)}`)
   console.log(`Submitted "${input.prompt}" (would cost $${prediction.cost.amount.toFixed(2)}).`)
 
-  const { status, outputs, error } = await watch(
+  const { status, outputs, error } = await waitUntilFinal(
     endpoint,
     authorization,
     { after: feedCursor, id: prediction.id },
@@ -117,18 +117,18 @@ async function show(gateway: Gateway, signal: AbortSignal): Promise<string> {
   const url = outputs[0]?.url
   if (url === undefined)
     throw new Error(`the job ended ${status}${error === null ? '' : `: ${error.message}`}`)
-  const video = await readVideo(url, signal)
+  const video = await checkVideo(url, signal)
   const size = `${video.width} × ${video.height}, ${video.seconds.toFixed(1)} s, ${video.codec}, ${Math.round(video.bytes / 1024)} KiB`
   return `The video is there and plays (${size}):\n  ${url}\nThat address ends with this demo; npm start gives you a gateway that stays.`
 }
 
 /** Follows the job to its end, over any drop of the connection. */
-async function watch(
+async function waitUntilFinal(
   endpoint: string,
   authorization: string,
   variables: { after: string; id: string },
   signal: AbortSignal,
-): Promise<State> {
+): Promise<PredictionView> {
   const client = resumable(
     createClient({
       url: endpoint.replace('http', 'ws'),
@@ -140,7 +140,7 @@ async function watch(
   )
   const progress = createProgress(process.stdout)
   try {
-    return await new Promise<State>((resolve, reject) => {
+    return await new Promise<PredictionView>((resolve, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason))
       client.subscribe(
         { query: WATCH, variables },
@@ -151,7 +151,7 @@ async function watch(
             const { prediction, reason } = data.predictionFeed
             if (reason !== undefined) return reject(new Error(`events are missing: ${reason}`))
             if (prediction === undefined) return
-            progress.say(prediction.status)
+            progress.update(prediction.status)
             if (FINAL.has(prediction.status)) resolve(prediction)
           },
           error: error => reject(error instanceof Error ? error : new Error('the connection was refused')),

@@ -3,7 +3,7 @@
  */
 export interface Progress {
   /** What is so now. */
-  say(text: string): void
+  update(text: string): void
   /** Ends the live line; what it last said stays. */
   end(): void
 }
@@ -12,12 +12,12 @@ const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '
 const FRAME_MS = 100
 
 export function createProgress(stream: NodeJS.WriteStream, now: () => number = Date.now): Progress {
-  const begun = now()
-  const seconds = () => ((now() - begun) / 1000).toFixed(1).padStart(5)
+  const startedAt = now()
+  const seconds = () => ((now() - startedAt) / 1000).toFixed(1).padStart(5)
   let text = ''
   if (!stream.isTTY)
     return {
-      say: next => {
+      update: next => {
         if (next !== text) stream.write(`${seconds()} s  ${next}\n`)
         text = next
       },
@@ -31,7 +31,7 @@ export function createProgress(stream: NodeJS.WriteStream, now: () => number = D
   }
   const timer = setInterval(() => draw(FRAMES[frame++ % FRAMES.length]!), FRAME_MS)
   return {
-    say(next) {
+    update(next) {
       text = next
       draw(FRAMES[frame % FRAMES.length]!)
     },

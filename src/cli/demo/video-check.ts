@@ -3,7 +3,7 @@
  */
 import { request } from 'undici'
 
-export interface Video {
+export interface VideoInfo {
   bytes: number
   seconds: number
   width: number
@@ -11,17 +11,17 @@ export interface Video {
   codec: string
 }
 
-const MOST_BYTES = 500 * 1024 * 1024
+const MAX_VIDEO_BYTES = 500 * 1024 * 1024
 
 /** @throws Error in one sentence, where it does not */
-export async function readVideo(url: string, signal: AbortSignal): Promise<Video> {
+export async function checkVideo(url: string, signal: AbortSignal): Promise<VideoInfo> {
   const response = await request(url, { signal, reset: true })
   if (response.statusCode !== 200) {
     await response.body.dump()
     throw new Error(`${url} answers ${response.statusCode}`)
   }
-  if (Number(response.headers['content-length'] ?? 0) > MOST_BYTES)
-    throw new Error(`${url} is over ${MOST_BYTES} bytes`)
+  if (Number(response.headers['content-length'] ?? 0) > MAX_VIDEO_BYTES)
+    throw new Error(`${url} is over ${MAX_VIDEO_BYTES} bytes`)
   const bytes = await response.body.arrayBuffer()
   // Megabytes of parser: read only when there is something to parse.
   const { BufferSource, Input, MP4 } = await import('mediabunny')

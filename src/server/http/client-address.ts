@@ -6,28 +6,28 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import proxyAddr from 'proxy-addr'
 
-export interface Addresses {
-  of(request: IncomingMessage): string
-  isProxy(address: string): boolean
+export interface ClientAddresses {
+  resolve(request: IncomingMessage): string
+  isTrustedProxy(address: string): boolean
 }
 
-export function createAddresses(trusted: readonly string[]): Addresses {
-  const trusts = proxyAddr.compile([...trusted])
-  const isProxy = (address: string) => trusts(address, 0)
+export function createClientAddresses(trustedProxies: readonly string[]): ClientAddresses {
+  const isTrusted = proxyAddr.compile([...trustedProxies])
+  const isTrustedProxy = (address: string) => isTrusted(address, 0)
 
   return {
-    isProxy,
-    of(request) {
-      const own = plain(request.socket.remoteAddress ?? '')
-      if (!isProxy(own)) return own
-      const said = plain(withoutPort(proxyAddr(request, trusts)))
-      return isIP(said) > 0 ? said : own
+    isTrustedProxy,
+    resolve(request) {
+      const socketAddress = normalize(request.socket.remoteAddress ?? '')
+      if (!isTrustedProxy(socketAddress)) return socketAddress
+      const forwardedAddress = normalize(withoutPort(proxyAddr(request, isTrusted)))
+      return isIP(forwardedAddress) > 0 ? forwardedAddress : socketAddress
     },
   }
 }
 
 /** An IPv4 address has many spellings on a socket of both families. */
-const plain = (address: string): string =>
+const normalize = (address: string): string =>
   address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '').replace(/%.*$/, '')
 
 /** Some proxies name it too. */

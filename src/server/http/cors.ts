@@ -4,25 +4,25 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-export interface Origins {
+export interface CorsPolicy {
   /** Lets a page that may read the answer, whatever it is. True: it was a preflight, and has its answer. */
-  greet(request: IncomingMessage, response: ServerResponse): boolean
+  applyCors(request: IncomingMessage, response: ServerResponse): boolean
   /** A browser asks nobody before it opens a WebSocket. What is no browser names no origin. */
-  mayOpen(request: IncomingMessage): boolean
+  isUpgradeAllowed(request: IncomingMessage): boolean
 }
 
 /** Seconds a browser remembers a preflight. */
-const REMEMBERED = '600'
+const PREFLIGHT_MAX_AGE_SECONDS = '600'
 
-export function createOrigins(allowed: readonly string[], publicUrl: string | null): Origins {
-  const own = publicUrl === null ? null : new URL(publicUrl).origin
+export function createCorsPolicy(allowedOrigins: readonly string[], publicUrl: string | null): CorsPolicy {
+  const ownOrigin = publicUrl === null ? null : new URL(publicUrl).origin
 
   return {
-    greet({ method, headers }, response) {
-      if (allowed.length === 0) return false
+    applyCors({ method, headers }, response) {
+      if (allowedOrigins.length === 0) return false
       response.setHeader('vary', 'Origin')
       const { origin } = headers
-      if (origin === undefined || !allowed.includes(origin)) return false
+      if (origin === undefined || !allowedOrigins.includes(origin)) return false
       response.setHeader('access-control-allow-origin', origin)
       response.setHeader('access-control-expose-headers', 'Retry-After')
       if (method !== 'OPTIONS' || headers['access-control-request-method'] === undefined) return false
@@ -30,14 +30,14 @@ export function createOrigins(allowed: readonly string[], publicUrl: string | nu
         .writeHead(204, {
           'access-control-allow-methods': 'GET, POST',
           'access-control-allow-headers': headers['access-control-request-headers'] ?? 'authorization',
-          'access-control-max-age': REMEMBERED,
+          'access-control-max-age': PREFLIGHT_MAX_AGE_SECONDS,
         })
         .end()
       return true
     },
 
-    mayOpen({ headers: { origin, host } }) {
-      if (origin === undefined || allowed.includes(origin) || origin === own) return true
+    isUpgradeAllowed({ headers: { origin, host } }) {
+      if (origin === undefined || allowedOrigins.includes(origin) || origin === ownOrigin) return true
       return URL.parse(origin)?.host === host
     },
   }

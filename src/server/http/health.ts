@@ -3,7 +3,7 @@
  * not to send it any. Tells nothing of any app.
  */
 import type { ServerResponse } from 'node:http'
-import type { StandingPause } from '../../domain/submit-circuit.ts'
+import type { SubmitCircuit } from '../../domain/submit-circuit.ts'
 import type { Store } from '../../store/store.ts'
 
 export interface Health {
@@ -13,33 +13,33 @@ export interface Health {
   drain(): void
 }
 
-/** @param reads whether looks at upstream go well */
-export function createHealth(store: Store, reads: () => boolean): Health {
+/** @param isUpstreamReadable whether looks at upstream go well */
+export function createHealth(store: Store, isUpstreamReadable: () => boolean): Health {
   let draining = false
 
-  const answer = (response: ServerResponse, status: number, body: object) =>
+  const sendJson = (response: ServerResponse, status: number, body: object) =>
     void response
       .writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' })
       .end(`${JSON.stringify(body)}\n`)
 
   return {
-    live: response => answer(response, 200, { status: 'live' }),
+    live: response => sendJson(response, 200, { status: 'live' }),
 
     async ready(response) {
       const database = await store.ping().then(
         () => 'ok',
         () => 'unavailable',
       )
-      if (draining) return answer(response, 503, { status: 'stopping' })
-      if (database !== 'ok') return answer(response, 503, { status: 'unavailable', database })
-      const [pause, pace] = [await store.paused(), await store.pace()]
-      answer(response, 200, {
+      if (draining) return sendJson(response, 503, { status: 'stopping' })
+      if (database !== 'ok') return sendJson(response, 503, { status: 'unavailable', database })
+      const [submitCircuit, concurrencyLimit] = [await store.submitCircuit(), await store.concurrencyLimit()]
+      sendJson(response, 200, {
         status: 'ready',
         database,
-        submits: submitsOf(pause),
+        submits: submitsOf(submitCircuit),
         // Lowered, for upstream wanted fewer.
-        ...(pace !== null && { concurrency: pace.concurrency }),
-        reads: reads() ? 'on' : 'failing',
+        ...(concurrencyLimit !== null && { concurrency: concurrencyLimit.concurrency }),
+        reads: isUpstreamReadable() ? 'on' : 'failing',
       })
     },
 
@@ -50,5 +50,7 @@ export function createHealth(store: Store, reads: () => boolean): Health {
 }
 
 /** `closed` is the normal state. `reason` says why the circuit opened. */
-const submitsOf = (pause: StandingPause | null) =>
-  pause === null ? { state: 'closed' } : { state: pause.trial ? 'half-open' : 'open', reason: pause.reason }
+const submitsOf = (pause: SubmitCircuit | null) =>
+  pause === null
+    ? { state: 'closed' }
+    : { state: pause.halfOpen ? 'half-open' : 'open', reason: pause.reason }

@@ -5,45 +5,49 @@
  * subscription, another media type) it hands on to yoga with all that has come of it, so that nothing is executed twice.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Door, Params, Read } from '../operation/operation.ts'
+import type { GraphQLParams, PrepareOperation, TransportRequest } from '../operation/operation.ts'
 
 /** False: it is yoga's, with `door.answer` where it has been executed. */
-export type PlainPost = (request: IncomingMessage, response: ServerResponse, door: Door) => Promise<boolean>
+export type JsonFastPath = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  transportRequest: TransportRequest,
+) => Promise<boolean>
 
-/** @param mostBytes of a body */
-export const createPlainPost =
-  (read: Read, mostBytes: number): PlainPost =>
-  async (request, response, door) => {
-    const type = isPlain(request, mostBytes) ? answerType(request.headers.accept) : null
+/** @param maxMessageBytes of a body */
+export const createJsonFastPath =
+  (prepare: PrepareOperation, maxMessageBytes: number): JsonFastPath =>
+  async (request, response, transportRequest) => {
+    const type = isJsonPost(request, maxMessageBytes) ? negotiateResponseType(request.headers.accept) : null
     if (type === null) return false
-    const body = await bodyOf(request, mostBytes)
+    const body = await readBody(request, maxMessageBytes)
     if (body === null) return true
-    const handOn = (more: Pick<Door, 'answer'> = {}) => {
+    const delegateToYoga = (outcome: Pick<TransportRequest, 'precomputedResult'> = {}) => {
       // Where a framework would have left it: yoga looks there, for the request itself is read.
-      Object.assign(request, { body: again(body) })
-      Object.assign(door, more)
+      Object.assign(request, { body: replayBody(body) })
+      Object.assign(transportRequest, outcome)
       return false
     }
-    const params = body.length > mostBytes ? null : paramsIn(body)
-    if (params === null) return handOn()
+    const params = body.length > maxMessageBytes ? null : parseParams(body)
+    if (params === null) return delegateToYoga()
 
-    const operation = await read({ ...door, params })
-    if ('kind' in operation && operation.kind === 'subscription') return handOn()
-    const answer = 'errors' in operation ? operation : await operation.run()
-    if ('errors' in answer) return handOn({ answer })
-    const text = JSON.stringify(answer)
+    const operation = await prepare({ ...transportRequest, params })
+    if ('kind' in operation && operation.kind === 'subscription') return delegateToYoga()
+    const result = 'errors' in operation ? operation : await operation.run()
+    if ('errors' in result) return delegateToYoga({ precomputedResult: result })
+    const text = JSON.stringify(result)
     const headers = { 'Content-Type': type, 'content-length': Buffer.byteLength(text) }
     if (!response.destroyed) response.writeHead(200, headers).end(text)
     return true
   }
 
-const isPlain = ({ method, headers }: IncomingMessage, mostBytes: number): boolean =>
+const isJsonPost = ({ method, headers }: IncomingMessage, maxMessageBytes: number): boolean =>
   method === 'POST' &&
   /^application\/json(;|$)/.test(headers['content-type'] ?? '') &&
-  !(Number(headers['content-length']) > mostBytes)
+  !(Number(headers['content-length']) > maxMessageBytes)
 
 const JSON_TYPE = 'application/json; charset=utf-8'
-const TYPES: Readonly<Record<string, string>> = {
+const RESPONSE_TYPES: Readonly<Record<string, string>> = {
   __proto__: null as never,
   'application/json': JSON_TYPE,
   'application/graphql-response+json': 'application/graphql-response+json; charset=utf-8',
@@ -52,27 +56,27 @@ const TYPES: Readonly<Record<string, string>> = {
 }
 
 /** What clients name beside them, and data is never sent as. */
-const OTHERS: ReadonlySet<string> = new Set([
+const NON_DATA_TYPES: ReadonlySet<string> = new Set([
   'application/graphql+json',
   'text/event-stream',
   'multipart/mixed',
 ])
 
 /** Of data, the first that is named, as yoga has it; null: yoga knows better. */
-function answerType(accept = '*/*'): string | null {
+function negotiateResponseType(accept = '*/*'): string | null {
   const header = accept.toLowerCase()
   if (header.includes('charset')) return null
   let first: string | null = null
   for (const entry of header.split(',')) {
     const name = entry.split(';', 1)[0]!.trim()
-    if (!(name in TYPES) && !OTHERS.has(name)) return null
-    first ??= TYPES[name] ?? null
+    if (!(name in RESPONSE_TYPES) && !NON_DATA_TYPES.has(name)) return null
+    first ??= RESPONSE_TYPES[name] ?? null
   }
   return first
 }
 
 /** A Buffer has a name for each byte, and all are asked for: a million of them hold the loop for 50 ms. */
-const again = (body: Buffer) => ({
+const replayBody = (body: Buffer) => ({
   bytes: body.length,
   async *[Symbol.asyncIterator]() {
     yield body
@@ -80,25 +84,25 @@ const again = (body: Buffer) => ({
 })
 
 /** Null: whoever sent it has gone. A body that is too long is read no further than that. */
-const bodyOf = (request: IncomingMessage, mostBytes: number): Promise<Buffer | null> =>
+const readBody = (request: IncomingMessage, maxMessageBytes: number): Promise<Buffer | null> =>
   new Promise(resolve => {
     const chunks: Buffer[] = []
     let bytes = 0
-    const end = () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
-    request.on('data', function take(chunk: Buffer) {
+    const finish = () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+    request.on('data', function onData(chunk: Buffer) {
       chunks.push(chunk)
       bytes += chunk.length
-      if (bytes <= mostBytes) return
+      if (bytes <= maxMessageBytes) return
       // The rest flows away.
-      request.off('data', take)
-      end()
+      request.off('data', onData)
+      finish()
     })
-    request.once('end', end)
+    request.once('end', finish)
     request.once('close', () => resolve(null))
   })
 
 /** Null: yoga says what is wrong with them. */
-function paramsIn(body: Buffer): Params | null {
+function parseParams(body: Buffer): GraphQLParams | null {
   try {
     const params = JSON.parse(body.toString()) as unknown
     return isParams(params) ? params : null
@@ -107,10 +111,10 @@ function paramsIn(body: Buffer): Params | null {
   }
 }
 
-const KNOWN: ReadonlySet<string> = new Set(['query', 'variables', 'operationName', 'extensions'])
+const PARAM_NAMES: ReadonlySet<string> = new Set(['query', 'variables', 'operationName', 'extensions'])
 
-function isParams(params: unknown): params is Params {
-  if (!isObject(params) || !Object.keys(params).every(name => KNOWN.has(name))) return false
+function isParams(params: unknown): params is GraphQLParams {
+  if (!isObject(params) || !Object.keys(params).every(name => PARAM_NAMES.has(name))) return false
   const { query, variables = null, operationName = null, extensions = null } = params
   return (
     typeof query === 'string' &&

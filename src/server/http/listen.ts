@@ -4,20 +4,22 @@
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import { StartError } from '../../domain/errors.ts'
+import { StartupError } from '../../domain/errors.ts'
 
-/** @throws StartError */
+/** @throws StartupError */
 export async function listen(server: Server, host: string, port: number): Promise<string> {
   try {
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, host, resolve))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw new StartError(`${WHY[code ?? ''] ?? `it can't listen (${code})`}: HOST=${host} PORT=${port}.`)
+    throw new StartupError(
+      `${LISTEN_ERRORS[code ?? ''] ?? `it can't listen (${code})`}: HOST=${host} PORT=${port}.`,
+    )
   }
   server.removeAllListeners('error')
-  const bound = (server.address() as AddressInfo).port
-  const named = WILDCARDS.has(host) ? ownAddress() : host
-  return `http://${named.includes(':') ? `[${named}]` : named}:${bound}`
+  const boundPort = (server.address() as AddressInfo).port
+  const shownHost = WILDCARDS.has(host) ? ownAddress() : host
+  return `http://${shownHost.includes(':') ? `[${shownHost}]` : shownHost}:${boundPort}`
 }
 
 const WILDCARDS = new Set(['0.0.0.0', '::'])
@@ -28,7 +30,7 @@ const ownAddress = (): string =>
     .flatMap(addresses => addresses ?? [])
     .find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1'
 
-const WHY: Readonly<Record<string, string>> = {
+const LISTEN_ERRORS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'The port is in use by another program; stop it, or set another PORT',
   EACCES: 'No permission to listen on this port; ports below 1024 need one',
   EADDRNOTAVAIL: 'This machine has no such address',

@@ -3,7 +3,7 @@
  */
 
 /** Who counts as one: an IPv4 address, or the /64 that an IPv6 subscriber has to itself. */
-export function networkOf(address: string): string {
+export function toNetwork(address: string): string {
   if (!address.includes(':')) return address
   const [front = '', back] = address.split('::')
   const groups = front === '' ? [] : front.split(':')

@@ -3,23 +3,23 @@
  * Invariant: who was let in counts until it closes.
  */
 import type { EventEmitter } from 'node:events'
-import { networkOf } from './client-network.ts'
+import { toNetwork } from './client-network.ts'
 
-export interface Crowd {
+export interface ConnectionLimit {
   /** Whether it may stay; then it counts until it closes. */
-  admit(address: string, who: EventEmitter): boolean
+  admit(address: string, connection: EventEmitter): boolean
 }
 
-export function createCrowd(mostPerAddress: number): Crowd {
+export function createConnectionLimit(maxConnectionsPerAddress: number): ConnectionLimit {
   const counts = new Map<string, number>()
 
   return {
-    admit(address, who) {
-      const network = networkOf(address)
+    admit(address, connection) {
+      const network = toNetwork(address)
       const count = counts.get(network) ?? 0
-      if (count >= mostPerAddress) return false
+      if (count >= maxConnectionsPerAddress) return false
       counts.set(network, count + 1)
-      who.once('close', () => {
+      connection.once('close', () => {
         const left = counts.get(network)! - 1
         if (left > 0) counts.set(network, left)
         else counts.delete(network)

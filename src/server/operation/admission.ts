@@ -5,29 +5,33 @@
 import { type ExecutionArgs, getOperationAST } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
 import type { Authenticate, Caller } from '../../auth/authenticate.ts'
-import { may } from '../../domain/access-scope.ts'
+import { hasPermission } from '../../domain/access-scope.ts'
 import type { Context, Services } from '../../graphql/context.ts'
 import { requestError } from '../../graphql/request-errors.ts'
-import type { Rates } from '../limits/rate-limits.ts'
-import { type Refused, slowedDown } from '../responses/error-response.ts'
-import type { Door } from './operation.ts'
+import type { RateLimits } from '../limits/rate-limits.ts'
+import { type ErrorResponse, rateLimitedResponse } from '../responses/error-response.ts'
+import type { TransportRequest } from './operation.ts'
 
-export type Admit = (authorization: string | undefined, address: string) => Promise<Caller | Refused>
+export type Admit = (authorization: string | undefined, address: string) => Promise<Caller | ErrorResponse>
 
 /** Before anything of a body is read. */
 export const createAdmit =
-  (authenticate: Authenticate, rates: Pick<Rates, 'ofCaller'>, { turn, refused }: Services): Admit =>
+  (
+    authenticate: Authenticate,
+    rateLimits: Pick<RateLimits, 'consumeCaller'>,
+    { nextSlice, countRejection }: Services,
+  ): Admit =>
   async (authorization, address) => {
-    const caller = await authenticate.who(authorization, address)
+    const caller = await authenticate.authenticate(authorization, address)
     if (caller === null) return { status: 401, error: requestError('UNAUTHENTICATED') }
-    if ('slowed' in caller) return slowedDown(caller.slowed)
+    if ('retryAfterMs' in caller) return rateLimitedResponse(caller.retryAfterMs)
     const { appId } = caller.scope
-    const slowed = await rates.ofCaller(caller)
-    if (slowed !== null) {
-      refused(appId, 'RATE_LIMITED')
-      return slowedDown(slowed)
+    const retryAfterMs = await rateLimits.consumeCaller(caller)
+    if (retryAfterMs !== null) {
+      countRejection(appId, 'RATE_LIMITED')
+      return rateLimitedResponse(retryAfterMs)
     }
-    await turn(appId)
+    await nextSlice(appId)
     return caller
   }
 
@@ -35,30 +39,33 @@ export const createAdmit =
  * Before an operation begins: its body may have taken half a minute to come.
  * @throws request error UNAUTHENTICATED
  */
-export async function mustStand(authenticate: Authenticate, { caller }: Door): Promise<void> {
-  if (await authenticate.stands(caller)) return
+export async function assertCredentialStillValid(
+  authenticate: Authenticate,
+  { caller }: TransportRequest,
+): Promise<void> {
+  if (await authenticate.isStillValid(caller)) return
   const error = requestError('UNAUTHENTICATED')
   error.extensions.http = { status: 401 }
   throw error
 }
 
 /** A token without READ is for mutations alone, which judge for themselves. */
-export const usePermission = (): Plugin<Context> => {
-  const isBarred = ({ document, operationName, contextValue }: ExecutionArgs) =>
+export const useReadPermission = (): Plugin<Context> => {
+  const isReadForbidden = ({ document, operationName, contextValue }: ExecutionArgs) =>
     getOperationAST(document, operationName)?.operation !== 'mutation' &&
-    !may((contextValue as Context).access, 'READ')
+    !hasPermission((contextValue as Context).access, 'READ')
   // An answer: what is thrown in front of an operation would end a whole socket.
-  const refusal = ({ contextValue }: ExecutionArgs) => {
-    const { refused, scope } = contextValue as Context
-    refused(scope.appId, 'FORBIDDEN')
+  const forbiddenResult = ({ contextValue }: ExecutionArgs) => {
+    const { countRejection, scope } = contextValue as Context
+    countRejection(scope.appId, 'FORBIDDEN')
     return { errors: [requestError('FORBIDDEN')] }
   }
   return {
     onExecute({ args, setResultAndStopExecution }) {
-      if (isBarred(args)) setResultAndStopExecution(refusal(args))
+      if (isReadForbidden(args)) setResultAndStopExecution(forbiddenResult(args))
     },
     onSubscribe({ args, setResultAndStopExecution }) {
-      if (isBarred(args)) setResultAndStopExecution(refusal(args))
+      if (isReadForbidden(args)) setResultAndStopExecution(forbiddenResult(args))
     },
   }
 }

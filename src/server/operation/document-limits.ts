@@ -16,28 +16,29 @@ import type { Plugin } from 'graphql-yoga'
 import { badArgument, requestError } from '../../graphql/request-errors.ts'
 
 /** A tree takes some thirty times its text. */
-const MOST_CHARACTERS = 64 * 1024
+const MAX_QUERY_CHARACTERS = 64 * 1024
 /** Validation compares fields in pairs: the worst documents of so many take some 40 ms, of twice as many 100 (measured). */
-const MOST_TOKENS = 2000
+const MAX_TOKENS = 2000
 /** Brackets in one another. The parser's stack overflows at some 1,300. */
-const MOST_NESTED = 100
-const MOST_ALIASES = 100
-const MOST_DIRECTIVES = 100
+const MAX_BRACKET_DEPTH = 100
+const MAX_ALIASES = 100
+const MAX_DIRECTIVES = 100
 
-export const useDocumentBounds = (): Plugin => ({
+export const useDocumentLimits = (): Plugin => ({
   onParse({ params: { source }, parseFn, setParseFn }) {
     const text = typeof source === 'string' ? source : source.body
     // Not for what is known already.
-    setParseFn((given, options) => {
+    setParseFn((parsedSource, options) => {
       try {
-        if (text.length > MOST_CHARACTERS) throw badArgument('query', `at most ${MOST_CHARACTERS} characters`)
-        bound(new Lexer(new Source(text)))
-        const document = parseFn(given, options)
-        boundNodes(document)
+        if (text.length > MAX_QUERY_CHARACTERS)
+          throw badArgument('query', `at most ${MAX_QUERY_CHARACTERS} characters`)
+        assertTokenLimits(new Lexer(new Source(text)))
+        const document = parseFn(parsedSource, options)
+        assertNodeLimits(document)
         return document
       } catch (error) {
         // It is kept as it is, whichever door it came through.
-        if (error instanceof GraphQLError) asFault(error)
+        if (error instanceof GraphQLError) markAsParseError(error)
         throw error
       }
     })
@@ -45,24 +46,25 @@ export const useDocumentBounds = (): Plugin => ({
 })
 
 /** Of the request: so says its status, to whoever asks to be told by it. */
-function asFault({ extensions }: GraphQLError): void {
+function markAsParseError({ extensions }: GraphQLError): void {
   extensions.code ??= 'GRAPHQL_PARSE_FAILED'
   extensions.http ??= { spec: true, status: 400 }
 }
 
-export const tooComplex = (what: string, count: number | string, most: number): GraphQLError =>
-  requestError('QUERY_TOO_COMPLEX', `${what}: ${count}, and at most ${most} are allowed.`)
+export const queryTooComplex = (what: string, count: number | string, max: number): GraphQLError =>
+  requestError('QUERY_TOO_COMPLEX', `${what}: ${count}, and at most ${max} are allowed.`)
 
 /** @throws request error QUERY_TOO_COMPLEX */
-function bound(lexer: Lexer): void {
-  let nested = 0
+function assertTokenLimits(lexer: Lexer): void {
+  let depth = 0
   for (let tokens = 1; ; tokens++) {
     const { kind } = lexer.advance()
     if (kind === TokenKind.EOF) return
-    if (tokens > MOST_TOKENS) throw tooComplex('Tokens', `over ${MOST_TOKENS}`, MOST_TOKENS)
-    if (OPENING.has(kind)) nested++
-    if (CLOSING.has(kind)) nested--
-    if (nested > MOST_NESTED) throw tooComplex('Levels of brackets', `over ${MOST_NESTED}`, MOST_NESTED)
+    if (tokens > MAX_TOKENS) throw queryTooComplex('Tokens', `over ${MAX_TOKENS}`, MAX_TOKENS)
+    if (OPENING.has(kind)) depth++
+    if (CLOSING.has(kind)) depth--
+    if (depth > MAX_BRACKET_DEPTH)
+      throw queryTooComplex('Levels of brackets', `over ${MAX_BRACKET_DEPTH}`, MAX_BRACKET_DEPTH)
   }
 }
 
@@ -70,7 +72,7 @@ const OPENING: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_L, TokenKind.BR
 const CLOSING: ReadonlySet<TokenKind> = new Set([TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R])
 
 /** @throws request error QUERY_TOO_COMPLEX */
-function boundNodes(document: DocumentNode): void {
+function assertNodeLimits(document: DocumentNode): void {
   let aliases = 0
   let directives = 0
   visit(document, {
@@ -79,12 +81,12 @@ function boundNodes(document: DocumentNode): void {
     },
     Directive: () => void directives++,
   })
-  if (aliases > MOST_ALIASES) throw tooComplex('Aliases', aliases, MOST_ALIASES)
-  if (directives > MOST_DIRECTIVES) throw tooComplex('Directives', directives, MOST_DIRECTIVES)
+  if (aliases > MAX_ALIASES) throw queryTooComplex('Aliases', aliases, MAX_ALIASES)
+  if (directives > MAX_DIRECTIVES) throw queryTooComplex('Directives', directives, MAX_DIRECTIVES)
 }
 
 /** Where the schema may not be read from here, no fault of a document teaches it either. */
-export const useSecrecy = (allowIntrospection: boolean): Plugin =>
+export const useHiddenSchema = (allowIntrospection: boolean): Plugin =>
   allowIntrospection
     ? {}
     : {
@@ -94,18 +96,22 @@ export const useSecrecy = (allowIntrospection: boolean): Plugin =>
         },
       }
 
-const HINT = ' Did you mean '
+const HINT_START = ' Did you mean '
 
 /** Graphql-js puts it last, behind whatever it repeats of what was sent. */
 export function withoutHint(error: GraphQLError): GraphQLError {
   const { message, nodes, source, positions, path, originalError, extensions } = error
-  const rest = {
+  const location = {
     nodes: nodes ?? null,
     source: source ?? null,
     positions: positions ?? null,
     path: path ?? null,
   }
-  const at = message.lastIndexOf(HINT)
-  if (at < 0 || !message.endsWith('?')) return error
-  return new GraphQLError(message.slice(0, at), { ...rest, originalError: originalError ?? null, extensions })
+  const hintIndex = message.lastIndexOf(HINT_START)
+  if (hintIndex < 0 || !message.endsWith('?')) return error
+  return new GraphQLError(message.slice(0, hintIndex), {
+    ...location,
+    originalError: originalError ?? null,
+    extensions,
+  })
 }

@@ -14,82 +14,83 @@ import { createYoga, type Plugin } from 'graphql-yoga'
 import { LRUCache } from 'lru-cache'
 import type { Authenticate } from '../../auth/authenticate.ts'
 import { type Context, createContext, type Services } from '../../graphql/context.ts'
-import { type ErrorLog, mask } from '../../graphql/error-mask.ts'
+import { type ErrorLog, maskError } from '../../graphql/error-mask.ts'
 import { schema } from '../../graphql/schema.ts'
-import type { Broadcast } from '../../subscriptions/fan-out.ts'
-import type { Rates } from '../limits/rate-limits.ts'
-import { mustStand, usePermission } from './admission.ts'
-import { useDocumentBounds, useSecrecy } from './document-limits.ts'
-import { useFeedHead } from './feed-cursor-plugin.ts'
-import { useForms } from './multipart-plugin.ts'
+import type { FanOut } from '../../subscriptions/fan-out.ts'
+import type { RateLimits } from '../limits/rate-limits.ts'
+import { assertCredentialStillValid, useReadPermission } from './admission.ts'
+import { useDocumentLimits, useHiddenSchema } from './document-limits.ts'
+import { useFeedCursor } from './feed-cursor-plugin.ts'
+import { useMultipart } from './multipart-plugin.ts'
 import {
-  type Asked,
-  type Door,
   GRAPHQL_PATH,
-  type Operation,
-  type Read,
-  type Unreadable,
+  type InvalidOperation,
+  type OperationRequest,
+  type PreparedOperation,
+  type PrepareOperation,
+  type TransportRequest,
 } from './operation.ts'
-import { type CostOptions, useCost } from './query-cost.ts'
-import { useEventStream, useOnePath, useReadableRequest } from './yoga-plugins.ts'
+import { type CostOptions, useQueryCost } from './query-cost.ts'
+import { useBadRequestErrors, useEventStream, useSharedExecutor } from './yoga-plugins.ts'
 
 export interface Executor {
-  read: Read
+  prepare: PrepareOperation
   /** What is rare comes in through yoga's own HTTP, and its operations through here. */
   yoga: Yoga
 }
 
 export interface ExecutorOptions {
   services: Services
-  broadcast: Broadcast
+  fanOut: FanOut
   authenticate: Authenticate
-  rates: Pick<Rates, 'ofUpload'>
-  mostBytes: number
-  limits: Pick<CostOptions, 'mostCost' | 'deepest'>
+  rateLimits: Pick<RateLimits, 'consumeUpload'>
+  maxMessageBytes: number
+  limits: Pick<CostOptions, 'maxQueryCost' | 'maxQueryDepth'>
   allowIntrospection: boolean
   log: ErrorLog
 }
 
-export type Yoga = ReturnType<typeof createYoga<Door, Context>>
+export type Yoga = ReturnType<typeof createYoga<TransportRequest, Context>>
 
-const CACHED_CHARACTERS = 1024 * 1024
+const DOCUMENT_CACHE_CHARACTERS = 1024 * 1024
 /** What a parsed document takes beside its text counts as so much of it, or tens of thousands of small ones would fit. */
-const OVERHEAD = 1024
+const DOCUMENT_OVERHEAD_CHARACTERS = 1024
 
 export function createExecutor(options: ExecutorOptions): Executor {
-  const { services, broadcast, authenticate, rates, mostBytes, limits, allowIntrospection, log } = options
+  const { services, fanOut, authenticate, rateLimits, maxMessageBytes, limits, allowIntrospection, log } =
+    options
 
   /** By their text, bounded by its length: yoga's own counts entries, and a few large ones fill the heap. */
   const documentCache = new LRUCache<string, DocumentNode>({
-    maxSize: CACHED_CHARACTERS,
-    sizeCalculation: (_, text) => text.length + OVERHEAD,
+    maxSize: DOCUMENT_CACHE_CHARACTERS,
+    sizeCalculation: (_, text) => text.length + DOCUMENT_OVERHEAD_CHARACTERS,
   })
-  const valid = new WeakSet<DocumentNode>()
+  const validDocuments = new WeakSet<DocumentNode>()
 
-  const yoga: Yoga = createYoga<Door, Context>({
+  const yoga: Yoga = createYoga<TransportRequest, Context>({
     schema,
     graphqlEndpoint: GRAPHQL_PATH,
-    context: async asked => {
-      await mustStand(authenticate, asked)
-      return createContext(services, asked.caller)
+    context: async transportRequest => {
+      await assertCredentialStillValid(authenticate, transportRequest)
+      return createContext(services, transportRequest.caller)
     },
     plugins: [
-      useForms(rates, services),
-      useReadableRequest(),
-      useOnePath(read),
-      useDocumentBounds(),
-      usePermission(),
-      useSecrecy(allowIntrospection),
-      useCost({ ...limits, hints: allowIntrospection }),
-      useFeedHead(),
-      useBroadcast(broadcast),
+      useMultipart(rateLimits, services),
+      useBadRequestErrors(),
+      useSharedExecutor(prepare),
+      useDocumentLimits(),
+      useReadPermission(),
+      useHiddenSchema(allowIntrospection),
+      useQueryCost({ ...limits, allowHints: allowIntrospection }),
+      useFeedCursor(),
+      useFanOut(fanOut),
       useEventStream(),
     ],
-    parserAndValidationCache: { documentCache, errorCache: NOTHING_KEPT },
-    maskedErrors: { maskError: error => mask(error, log) },
+    parserAndValidationCache: { documentCache, errorCache: NO_ERROR_CACHE },
+    maskedErrors: { maskError: error => maskError(error, log) },
     cors: false,
     batching: false,
-    maxRequestBodySize: mostBytes,
+    maxRequestBodySize: maxMessageBytes,
     // Forms have a way of their own.
     multipart: false,
     graphiql: false,
@@ -97,78 +98,79 @@ export function createExecutor(options: ExecutorOptions): Executor {
     logging: false,
   })
 
-  async function read(asked: Asked): Promise<Operation | Unreadable> {
-    const { params } = asked
-    const { schema, parse, validate, contextFactory, execute, subscribe } = yoga.getEnveloped(asked)
+  async function prepare(operationRequest: OperationRequest): Promise<PreparedOperation | InvalidOperation> {
+    const { params } = operationRequest
+    const { schema, parse, validate, contextFactory, execute, subscribe } =
+      yoga.getEnveloped(operationRequest)
     try {
-      const known = documentCache.get(params.query ?? '')
+      const cached = documentCache.get(params.query ?? '')
       // Yoga's own rules look at the request itself each time.
-      const isValid = known !== undefined && valid.has(known) && !asked.request
-      const document: DocumentNode = isValid ? known : parse(params.query)
+      const isValid = cached !== undefined && validDocuments.has(cached) && !operationRequest.request
+      const document: DocumentNode = isValid ? cached : parse(params.query)
       const kind = getOperationAST(document, params.operationName)?.operation
-      if (kind === undefined) return { errors: [noOperation()] }
+      if (kind === undefined) return { errors: [noOperationError()] }
       if (!isValid) {
         const errors = validate(schema, document)
         if (errors.length > 0) {
           documentCache.delete(params.query ?? '')
           return { errors }
         }
-        valid.add(document)
+        validDocuments.add(document)
       }
-      const isElsewhere = kind === 'subscription' && !asked.sink
+      const isPreparedOnly = kind === 'subscription' && !operationRequest.sink
       const args: ExecutionArgs = {
         schema,
         document,
-        contextValue: isElsewhere ? null : await contextFactory(),
+        contextValue: isPreparedOnly ? null : await contextFactory(),
         variableValues: params.variables,
         operationName: params.operationName,
       }
       return {
         document,
         kind,
-        run: () => run(asked, kind, kind === 'subscription' ? subscribe : execute, args),
+        run: () => run(operationRequest, kind, kind === 'subscription' ? subscribe : execute, args),
       }
     } catch (error) {
-      return { errors: [mask(error, log)] }
+      return { errors: [maskError(error, log)] }
     }
   }
 
   async function run(
-    asked: Asked,
-    kind: Operation['kind'],
-    go: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>,
+    operationRequest: OperationRequest,
+    kind: PreparedOperation['kind'],
+    executeOrSubscribe: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>,
     args: ExecutionArgs,
   ) {
     // Nobody would read it; what a mutation does counts all the same.
-    if (kind === 'query' && asked.isGone()) return NOTHING
+    if (kind === 'query' && operationRequest.isClientGone()) return EMPTY_RESULT
     try {
-      const answer = await go(args)
-      return asked.subscription ?? answer
+      const result = await executeOrSubscribe(args)
+      return operationRequest.subscription ?? result
     } catch (error) {
-      return { errors: [mask(error, log)] }
+      return { errors: [maskError(error, log)] }
     }
   }
 
-  return { read, yoga }
+  return { prepare, yoga }
 }
 
-const NOTHING: ExecutionResult = { data: null }
+const EMPTY_RESULT: ExecutionResult = { data: null }
 
 /** An error keeps its stack, and that the whole request: 66 KB of a document of five characters. */
-const NOTHING_KEPT = { get: () => undefined, set() {} }
+const NO_ERROR_CACHE = { get: () => undefined, set() {} }
 
 /** In yoga's words. */
-const noOperation = (): GraphQLError =>
+const noOperationError = (): GraphQLError =>
   new GraphQLError('Could not determine what operation to execute.', {
     extensions: { code: 'OPERATION_RESOLUTION_FAILURE', http: { status: 400 } },
   })
 
 /** Subscriptions of every door meet here, and go back to it past what wraps each of their values: they have none. */
-const useBroadcast = (broadcast: Broadcast): Plugin<Context & Door> => ({
+const useFanOut = (fanOut: FanOut): Plugin<Context & TransportRequest> => ({
   onSubscribe: ({ setSubscribeFn }) =>
     setSubscribeFn(async args => {
-      const answer = await broadcast.subscribe(args)
-      if ('next' in answer) args.contextValue.subscription = answer
-      return answer
+      const result = await fanOut.subscribe(args)
+      if ('next' in result) args.contextValue.subscription = result
+      return result
     }),
 })

@@ -5,19 +5,19 @@ import { BREAK, type DocumentNode, visit } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
 import type { Context } from '../../graphql/context.ts'
 
-export const useFeedHead = (): Plugin<Context> => {
-  const known = new WeakMap<DocumentNode, boolean>()
+export const useFeedCursor = (): Plugin<Context> => {
+  const selectsCursorByDocument = new WeakMap<DocumentNode, boolean>()
 
   return {
     async onExecute({ args: { document, contextValue } }) {
-      const asks = known.get(document) ?? mentions(document, 'feedCursor')
-      known.set(document, asks)
-      if (asks) contextValue.head = (await contextValue.store.eventBounds()).head
+      const selectsCursor = selectsCursorByDocument.get(document) ?? selectsField(document, 'feedCursor')
+      selectsCursorByDocument.set(document, selectsCursor)
+      if (selectsCursor) contextValue.headSeq = (await contextValue.store.eventRange()).head
     },
   }
 }
 
-function mentions(document: DocumentNode, field: string): boolean {
+function selectsField(document: DocumentNode, field: string): boolean {
   let found = false
   visit(document, {
     Field({ name }) {

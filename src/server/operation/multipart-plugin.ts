@@ -9,82 +9,85 @@ import type { Plugin } from 'graphql-yoga'
 import { mayUpload } from '../../domain/access-scope.ts'
 import type { Context, Services } from '../../graphql/context.ts'
 import { badArgument } from '../../graphql/request-errors.ts'
-import type { Rates } from '../limits/rate-limits.ts'
-import { type Refused, slowedDown } from '../responses/error-response.ts'
-import { placeFile, readForm } from '../uploads/multipart-parser.ts'
-import { type Berths, createBerths } from '../uploads/upload-slots.ts'
-import type { Door, Filed } from './operation.ts'
+import type { RateLimits } from '../limits/rate-limits.ts'
+import { type ErrorResponse, rateLimitedResponse } from '../responses/error-response.ts'
+import { insertFile, parseMultipart } from '../uploads/multipart-parser.ts'
+import { createUploadSlots, type UploadSlots } from '../uploads/upload-slots.ts'
+import type { TransportRequest, UploadedFile } from './operation.ts'
 
-const UPLOAD = 'uploadImage'
+const UPLOAD_FIELD = 'uploadImage'
 /** Whoever finds no berth so long is told to come again. */
-const PATIENCE_MS = 30_000
+const SLOT_TIMEOUT_MS = 30_000
 
-export const isForm = (method: string | undefined, contentType: string | null | undefined): boolean =>
+export const isMultipart = (method: string | undefined, contentType: string | null | undefined): boolean =>
   method === 'POST' && /^multipart\/form-data\s*(;|$)/i.test(contentType ?? '')
 
 /** Behind whatever says who asks, and before whatever reads. */
-export function useForms(
-  rates: Pick<Rates, 'ofUpload'>,
-  { refused }: Pick<Services, 'refused'>,
-  berths: Berths = createBerths(),
-): Plugin<Context & Door, Door> {
+export function useMultipart(
+  rateLimits: Pick<RateLimits, 'consumeUpload'>,
+  { countRejection }: Pick<Services, 'countRejection'>,
+  uploadSlots: UploadSlots = createUploadSlots(),
+): Plugin<Context & TransportRequest, TransportRequest> {
   return {
     async onRequest({ request, serverContext, setRequest, endResponse, fetchAPI }) {
       const { headers } = request
       const caller = serverContext?.caller
-      if (!caller || !isForm(request.method, headers.get('content-type'))) return
+      if (!caller || !isMultipart(request.method, headers.get('content-type'))) return
       const { appId } = caller.scope
-      const refuse = ({ status, error, headers = {} }: Refused) =>
+      const respondWithError = ({ status, error, headers = {} }: ErrorResponse) =>
         endResponse(fetchAPI.Response.json({ errors: [error] }, { status, headers }))
-      const slowed = await rates.ofUpload(caller)
-      if (slowed !== null) {
-        refused(appId, 'RATE_LIMITED')
-        return refuse(slowedDown(slowed))
+      const retryAfterMs = await rateLimits.consumeUpload(caller)
+      if (retryAfterMs !== null) {
+        countRejection(appId, 'RATE_LIMITED')
+        return respondWithError(rateLimitedResponse(retryAfterMs))
       }
 
       // Of one who may not, no file is read: uploadImage itself says so.
-      const isWanted = mayUpload(caller)
-      const patience = AbortSignal.any([request.signal, AbortSignal.timeout(PATIENCE_MS)])
-      const leave = isWanted ? await berths.take(appId, patience).catch(() => null) : () => {}
-      if (leave === null) {
-        refused(appId, 'RATE_LIMITED')
-        return refuse(slowedDown(PATIENCE_MS))
+      const isUploadAllowed = mayUpload(caller)
+      const slotSignal = AbortSignal.any([request.signal, AbortSignal.timeout(SLOT_TIMEOUT_MS)])
+      const release = isUploadAllowed
+        ? await uploadSlots.acquire(appId, slotSignal).catch(() => null)
+        : () => {}
+      if (release === null) {
+        countRejection(appId, 'RATE_LIMITED')
+        return respondWithError(rateLimitedResponse(SLOT_TIMEOUT_MS))
       }
-      const form = await readForm(request, fetchAPI, isWanted).catch(error => {
-        leave()
+      const form = await parseMultipart(request, fetchAPI, isUploadAllowed).catch(error => {
+        release()
         throw error
       })
-      if ('fault' in form) {
-        leave()
-        const error = form.status === 413 ? tooLarge() : badArgument('body', form.fault)
-        return refuse({ status: form.status, error })
+      if ('expected' in form) {
+        release()
+        const error = form.status === 413 ? bodyTooLargeError() : badArgument('body', form.expected)
+        return respondWithError({ status: form.status, error })
       }
       const { path, file } = form
-      Object.assign(serverContext, { filed: { path, file, leave } satisfies Filed })
-      setRequest(asJson(request, form.operations, fetchAPI.Request))
+      Object.assign(serverContext, { uploadedFile: { path, file, release } satisfies UploadedFile })
+      setRequest(toJsonRequest(request, form.operations, fetchAPI.Request))
     },
 
     onParams({ params, context, setResult }) {
-      const { filed } = context as Partial<Door>
-      if (filed && !placeFile(params, filed)) setResult({ errors: [unplaced()] })
+      const { uploadedFile } = context as Partial<TransportRequest>
+      if (uploadedFile && !insertFile(params, uploadedFile)) setResult({ errors: [invalidMapError()] })
     },
 
     onExecute({ args, setResultAndStopExecution }) {
-      if ((args.contextValue as Door).filed && !isUploadAlone(args))
-        setResultAndStopExecution({ errors: [notForForms()] })
+      if ((args.contextValue as TransportRequest).uploadedFile && !isUploadAlone(args))
+        setResultAndStopExecution({ errors: [multipartNotAllowedError()] })
     },
 
     onSubscribe({ args, setResultAndStopExecution }) {
-      if ((args.contextValue as Door).filed) setResultAndStopExecution({ errors: [notForForms()] })
+      if ((args.contextValue as TransportRequest).uploadedFile)
+        setResultAndStopExecution({ errors: [multipartNotAllowedError()] })
     },
 
     onResponse({ serverContext }) {
-      serverContext?.filed?.leave()
+      serverContext?.uploadedFile?.release()
     },
   }
 }
 
-function asJson(request: Request, body: string, Request: typeof globalThis.Request): Request {
+function toJsonRequest(request: Request, body: string, Request: typeof globalThis.Request): Request {
   const headers = new Headers(request.headers)
   headers.delete('content-length')
   headers.delete('transfer-encoding')
@@ -94,12 +97,12 @@ function asJson(request: Request, body: string, Request: typeof globalThis.Reque
 
 function isUploadAlone({ document, operationName }: ExecutionArgs): boolean {
   const operation = getOperationAST(document, operationName)
-  const [only, ...others] = operation?.selectionSet.selections ?? []
+  const [selection, ...others] = operation?.selectionSet.selections ?? []
   return (
     operation?.operation === 'mutation' &&
     others.length === 0 &&
-    only?.kind === Kind.FIELD &&
-    only.name.value === UPLOAD
+    selection?.kind === Kind.FIELD &&
+    selection.name.value === UPLOAD_FIELD
   )
 }
 
@@ -108,7 +111,8 @@ const withStatus = (error: GraphQLError, status: number): GraphQLError => {
   return error
 }
 
-const unplaced = () => withStatus(badArgument('map', 'the path of a null in variables'), 400)
-const notForForms = () => withStatus(badArgument('body', `JSON; a form is for ${UPLOAD} alone`), 400)
-const tooLarge = () =>
+const invalidMapError = () => withStatus(badArgument('map', 'the path of a null in variables'), 400)
+const multipartNotAllowedError = () =>
+  withStatus(badArgument('body', `JSON; a form is for ${UPLOAD_FIELD} alone`), 400)
+const bodyTooLargeError = () =>
   new GraphQLError('Request body too large', { extensions: { code: 'REQUEST_ENTITY_TOO_LARGE' } })

@@ -28,90 +28,90 @@ import {
 import type { Plugin } from 'graphql-yoga'
 import type { Context } from '../../graphql/context.ts'
 import { badArgument } from '../../graphql/request-errors.ts'
-import { tooComplex, withoutHint } from './document-limits.ts'
+import { queryTooComplex, withoutHint } from './document-limits.ts'
 
 export interface CostOptions {
-  mostCost: number
-  deepest: number
+  maxQueryCost: number
+  maxQueryDepth: number
   /** Whether faults of variables may hint at the schema. */
-  hints: boolean
+  allowHints: boolean
 }
 
 /** Of variables, in lists and objects of any depth: so many are coerced in some 10 ms (measured). */
-const MOST_VALUES = 10_000
+const MAX_VARIABLE_VALUES = 10_000
 /** As graphql-js itself has it. */
-const MOST_FAULTS = 50
+const MAX_VARIABLE_ERRORS = 50
 /** Of reading the schema, each list of it taken for ten: GraphiQL's own query is at 52,000. */
-const MOST_INTROSPECTION = 60_000
-const MOST_ALIASES_OF_INTROSPECTION = 10
+const MAX_INTROSPECTION_COST = 60_000
+const MAX_INTROSPECTION_ALIASES = 10
 
-interface Cost {
+interface OperationCost {
   cost: number
   depth: number
   introspection: number
 }
 
-export function useCost({ mostCost, deepest, hints }: CostOptions): Plugin {
+export function useQueryCost({ maxQueryCost, maxQueryDepth, allowHints }: CostOptions): Plugin {
   /** Of those that cost the same whatever their variables are. */
-  const known = new WeakMap<OperationDefinitionNode, Cost>()
-  const varies = createVaries()
+  const fixedCosts = new WeakMap<OperationDefinitionNode, OperationCost>()
+  const dependsOnVariables = createVariableDependence()
 
-  function judge({ schema, document, operationName, variableValues }: ExecutionArgs): GraphQLError[] {
+  function checkLimits({ schema, document, operationName, variableValues }: ExecutionArgs): GraphQLError[] {
     const operation = getOperationAST(document, operationName)
     // The executor says so.
     if (!operation) return []
-    const fault = faultOf(variableValues ?? {})
-    if (fault) return [fault]
+    const variablesError = checkVariables(variableValues ?? {})
+    if (variablesError) return [variablesError]
     const definitions = operation.variableDefinitions ?? []
     const { coerced, errors } = getVariableValues(schema, definitions, variableValues ?? {}, {
-      maxErrors: MOST_FAULTS,
+      maxErrors: MAX_VARIABLE_ERRORS,
     })
-    if (!coerced) return (errors ?? []).map(error => (hints ? error : withoutHint(error)))
-    const cost = known.get(operation) ?? costOf(schema, document, operation, variableValues ?? {})
-    if (!known.has(operation) && !varies(schema, document)) known.set(operation, cost)
-    if (cost.depth > deepest) return [tooComplex('Levels of fields', cost.depth, deepest)]
-    if (cost.cost > mostCost) return [tooComplex('Cost', cost.cost, mostCost)]
-    if (cost.introspection > MOST_INTROSPECTION)
-      return [tooComplex('Cost of introspection', cost.introspection, MOST_INTROSPECTION)]
+    if (!coerced) return (errors ?? []).map(error => (allowHints ? error : withoutHint(error)))
+    const cost = fixedCosts.get(operation) ?? computeCost(schema, document, operation, variableValues ?? {})
+    if (!fixedCosts.has(operation) && !dependsOnVariables(schema, document)) fixedCosts.set(operation, cost)
+    if (cost.depth > maxQueryDepth) return [queryTooComplex('Levels of fields', cost.depth, maxQueryDepth)]
+    if (cost.cost > maxQueryCost) return [queryTooComplex('Cost', cost.cost, maxQueryCost)]
+    if (cost.introspection > MAX_INTROSPECTION_COST)
+      return [queryTooComplex('Cost of introspection', cost.introspection, MAX_INTROSPECTION_COST)]
     return []
   }
 
-  function refuse(args: ExecutionArgs, stop: (result: { errors: GraphQLError[] }) => void): void {
-    const errors = judge(args)
+  function rejectIfOverLimit(args: ExecutionArgs, stop: (result: { errors: GraphQLError[] }) => void): void {
+    const errors = checkLimits(args)
     if (errors.length === 0) return
-    const { refused, scope } = args.contextValue as Context
+    const { countRejection, scope } = args.contextValue as Context
     if (errors.some(({ extensions }) => extensions.code === 'QUERY_TOO_COMPLEX'))
-      refused(scope.appId, 'QUERY_TOO_COMPLEX')
+      countRejection(scope.appId, 'QUERY_TOO_COMPLEX')
     // Where the client asked to be told so by the status.
     for (const { extensions } of errors) extensions.http = { status: 400, spec: true }
     stop({ errors })
   }
 
   return {
-    onExecute: ({ args, setResultAndStopExecution }) => refuse(args, setResultAndStopExecution),
-    onSubscribe: ({ args, setResultAndStopExecution }) => refuse(args, setResultAndStopExecution),
+    onExecute: ({ args, setResultAndStopExecution }) => rejectIfOverLimit(args, setResultAndStopExecution),
+    onSubscribe: ({ args, setResultAndStopExecution }) => rejectIfOverLimit(args, setResultAndStopExecution),
   }
 }
 
 /** Whether a variable stands where it may change a cost: in the arguments of a field that counts by them. */
-function createVaries(): (schema: GraphQLSchema, document: DocumentNode) => boolean {
-  const known = new WeakMap<DocumentNode, boolean>()
+function createVariableDependence(): (schema: GraphQLSchema, document: DocumentNode) => boolean {
+  const cache = new WeakMap<DocumentNode, boolean>()
 
   return (schema, document) => {
-    let found = known.get(document)
+    let found = cache.get(document)
     if (found !== undefined) return found
     found = false
     const types = new TypeInfo(schema)
-    const counts = () => typeof types.getFieldDef()?.extensions.complexity === 'function'
+    const hasComputedCost = () => typeof types.getFieldDef()?.extensions.complexity === 'function'
     visit(
       document,
       visitWithTypeInfo(types, {
         Argument(node) {
-          if (counts() && mentionsVariable(node)) found = true
+          if (hasComputedCost() && mentionsVariable(node)) found = true
         },
       }),
     )
-    known.set(document, found)
+    cache.set(document, found)
     return found
   }
 }
@@ -127,62 +127,64 @@ function mentionsVariable(node: ArgumentNode): boolean {
   return found
 }
 
-function costOf(
+function computeCost(
   schema: GraphQLSchema,
   document: DocumentNode,
   operation: OperationDefinitionNode,
   variables: Record<string, unknown>,
-): Cost {
+): OperationCost {
   const fragments = document.definitions.filter(({ kind }) => kind === Kind.FRAGMENT_DEFINITION)
-  const measure = (asked: OperationDefinitionNode, of: GraphQLSchema) =>
+  const measure = (definition: OperationDefinitionNode, targetSchema: GraphQLSchema) =>
     complexityFromQuery(
-      { kind: Kind.DOCUMENT, definitions: [asked, ...fragments] },
-      { schema: of, variables },
+      { kind: Kind.DOCUMENT, definitions: [definition, ...fragments] },
+      { schema: targetSchema, variables },
     )
 
   const { complexity, depth } = measure(operation, schema)
-  const { fields, aliases } = introspectionIn(document)
+  const { fields, aliases } = findIntrospection(document)
   if (fields.length === 0) return { cost: complexity, depth, introspection: 0 }
-  if (aliases > MOST_ALIASES_OF_INTROSPECTION)
+  if (aliases > MAX_INTROSPECTION_ALIASES)
     return { cost: complexity, depth, introspection: Number.POSITIVE_INFINITY }
-  const each = fields.map(({ selectionSet, as }) => measure(queryOf(selectionSet), as).complexity)
-  return { cost: complexity, depth, introspection: each.reduce((sum, one) => sum + one, 0) }
+  const introspectionCosts = fields.map(
+    ({ selectionSet, metaSchema }) => measure(toQuery(selectionSet), metaSchema).complexity,
+  )
+  return { cost: complexity, depth, introspection: introspectionCosts.reduce((sum, cost) => sum + cost, 0) }
 }
 
-const queryOf = (selectionSet: SelectionSetNode): OperationDefinitionNode => ({
+const toQuery = (selectionSet: SelectionSetNode): OperationDefinitionNode => ({
   kind: Kind.OPERATION_DEFINITION,
   operation: OperationTypeNode.QUERY,
   selectionSet,
 })
 
 /** The plugin takes `__schema` and `__type` for leaves: what is below them is measured as if it were a query. */
-function introspectionIn(document: DocumentNode) {
-  const fields: { selectionSet: SelectionSetNode; as: GraphQLSchema }[] = []
+function findIntrospection(document: DocumentNode) {
+  const fields: { selectionSet: SelectionSetNode; metaSchema: GraphQLSchema }[] = []
   let aliases = 0
   visit(document, {
     Field({ name, alias, selectionSet }) {
       if (alias) aliases++
-      const as = META[name.value]
-      if (as && selectionSet) fields.push({ selectionSet, as })
+      const metaSchema = META_SCHEMAS[name.value]
+      if (metaSchema && selectionSet) fields.push({ selectionSet, metaSchema })
     },
   })
   return { fields, aliases }
 }
 
-const META: Readonly<Record<string, GraphQLSchema>> = {
+const META_SCHEMAS: Readonly<Record<string, GraphQLSchema>> = {
   [SchemaMetaFieldDef.name]: new GraphQLSchema({ query: __Schema }),
   [TypeMetaFieldDef.name]: new GraphQLSchema({ query: __Type }),
 }
 
 /** Of variables as they came, whether or not anybody has declared them. */
-function faultOf(variables: object): GraphQLError | null {
-  const open = [variables]
+function checkVariables(variables: object): GraphQLError | null {
+  const containers = [variables]
   let count = 0
-  for (const each of open) {
-    const values: unknown[] = Array.isArray(each) ? each : Object.values(each)
+  for (const container of containers) {
+    const values: unknown[] = Array.isArray(container) ? container : Object.values(container)
     count += values.length
-    if (count > MOST_VALUES) return badArgument('variables', `at most ${MOST_VALUES} values`)
-    for (const value of values) if (typeof value === 'object' && value !== null) open.push(value)
+    if (count > MAX_VARIABLE_VALUES) return badArgument('variables', `at most ${MAX_VARIABLE_VALUES} values`)
+    for (const value of values) if (typeof value === 'object' && value !== null) containers.push(value)
   }
   return null
 }

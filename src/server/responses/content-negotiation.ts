@@ -8,8 +8,11 @@ import type { IncomingMessage } from 'node:http'
  * Which of these a header with qualities (Accept, Accept-Encoding) names as its best, the first of equals; wildcards
  * name none.
  */
-export function preferred(header: string | string[] | undefined, names: readonly string[]): string | null {
-  const named = String(header ?? '')
+export function negotiate(
+  header: string | string[] | undefined,
+  supported: readonly string[],
+): string | null {
+  const accepted = String(header ?? '')
     .toLowerCase()
     .split(',')
     .map(entry => {
@@ -17,16 +20,16 @@ export function preferred(header: string | string[] | undefined, names: readonly
       const quality = parameters.find(parameter => parameter.startsWith('q='))
       return { name, quality: quality === undefined ? 1 : Number(quality.slice(2)) }
     })
-    .filter(({ name, quality }) => names.includes(name) && quality > 0)
-  const best = Math.max(...named.map(({ quality }) => quality))
-  return named.find(({ quality }) => quality === best)?.name ?? null
+    .filter(({ name, quality }) => supported.includes(name) && quality > 0)
+  const bestQuality = Math.max(...accepted.map(({ quality }) => quality))
+  return accepted.find(({ quality }) => quality === bestQuality)?.name ?? null
 }
 
-export const etagOf = (body: string | Buffer): string =>
+export const computeEtag = (body: string | Buffer): string =>
   `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
 
 /** By If-None-Match, compared weakly as RFC 9110 says. */
-export const isKnown = ({ headers }: Pick<IncomingMessage, 'headers'>, etag: string): boolean =>
+export const isNotModified = ({ headers }: Pick<IncomingMessage, 'headers'>, etag: string): boolean =>
   (headers['if-none-match'] ?? '')
     .split(',')
-    .some(one => ['*', etag].includes(one.trim().replace(/^W\//, '')))
+    .some(candidate => ['*', etag].includes(candidate.trim().replace(/^W\//, '')))

@@ -5,27 +5,30 @@ import type { ServerResponse } from 'node:http'
 import type { GraphQLError } from 'graphql'
 import { requestError } from '../../graphql/request-errors.ts'
 
-export interface Refused {
+export interface ErrorResponse {
   status: number
   error: GraphQLError
   headers?: Record<string, string>
 }
 
-export function rateLimited(retryAfterMs: number): GraphQLError {
+export function rateLimitedError(retryAfterMs: number): GraphQLError {
   const error = requestError('RATE_LIMITED')
   error.extensions.retryAfterMs = retryAfterMs
   return error
 }
 
-export const slowedDown = (ms: number): Refused => ({
+export const rateLimitedResponse = (retryAfterMs: number): ErrorResponse => ({
   status: 429,
-  error: rateLimited(ms),
-  headers: { 'retry-after': retryAfter(ms) },
+  error: rateLimitedError(retryAfterMs),
+  headers: { 'retry-after': retryAfterHeader(retryAfterMs) },
 })
 
-export const retryAfter = (ms: number): string => `${Math.ceil(ms / 1000)}`
+export const retryAfterHeader = (retryAfterMs: number): string => `${Math.ceil(retryAfterMs / 1000)}`
 
-export const answerRefused = (response: ServerResponse, { status, error, headers }: Refused): void =>
+export const sendErrorResponse = (
+  response: ServerResponse,
+  { status, error, headers }: ErrorResponse,
+): void =>
   void response
     .writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers })
     .end(JSON.stringify({ errors: [error] }))

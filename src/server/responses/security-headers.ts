@@ -5,7 +5,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-const HEADERS = {
+const SECURITY_HEADERS = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
@@ -16,17 +16,29 @@ const HEADERS = {
 const YEAR_SECONDS = 365 * 24 * 60 * 60
 
 /** @param publicUrl a browser is told to stay with https where that is what it came by */
-export function createHeaders(publicUrl: string | null): (response: ServerResponse) => void {
-  const https = publicUrl?.startsWith('https:')
-  const all = { ...HEADERS, ...(https && { 'strict-transport-security': `max-age=${YEAR_SECONDS}` }) }
+export function createSecurityHeaders(publicUrl: string | null): (response: ServerResponse) => void {
+  const isHttps = publicUrl?.startsWith('https:')
+  const headers = {
+    ...SECURITY_HEADERS,
+    ...(isHttps && { 'strict-transport-security': `max-age=${YEAR_SECONDS}` }),
+  }
   return response => {
-    for (const [name, value] of Object.entries(all)) response.setHeader(name, value)
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
   }
 }
 
 /** An upgrade has no response of Node's. */
-export function refuseUpgrade(socket: Duplex, status: string, more: Record<string, string> = {}): void {
-  const headers = Object.entries({ ...HEADERS, ...more, connection: 'close', 'content-length': '0' })
+export function rejectUpgrade(
+  socket: Duplex,
+  status: string,
+  extraHeaders: Record<string, string> = {},
+): void {
+  const headers = Object.entries({
+    ...SECURITY_HEADERS,
+    ...extraHeaders,
+    connection: 'close',
+    'content-length': '0',
+  })
   const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(`HTTP/1.1 ${status}\r\n${lines.join('')}\r\n`, () => socket.destroy())
 }

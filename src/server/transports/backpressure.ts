@@ -6,24 +6,24 @@
  */
 import type { Writable } from 'node:stream'
 
-const BUDGET_BYTES = 256 * 1024
+const MAX_BUFFERED_BYTES = 256 * 1024
 
-export class Outlet {
+export class BackpressuredWriter {
   readonly #stream: Writable
-  #drained: Promise<void> | null = null
+  #draining: Promise<void> | null = null
 
   constructor(stream: Writable) {
     this.#stream = stream
   }
 
   isFull(): boolean {
-    return this.#stream.writableLength > BUDGET_BYTES && !this.#stream.destroyed
+    return this.#stream.writableLength > MAX_BUFFERED_BYTES && !this.#stream.destroyed
   }
 
-  drained(): Promise<void> {
-    if (!this.isFull()) return ROOM
-    this.#drained ??= this.#drain()
-    return this.#drained
+  whenDrained(): Promise<void> {
+    if (!this.isFull()) return RESOLVED
+    this.#draining ??= this.#drain()
+    return this.#draining
   }
 
   /** In one write, as far as the system goes. */
@@ -37,14 +37,14 @@ export class Outlet {
   #drain(): Promise<void> {
     const stream = this.#stream
     return new Promise(resolve => {
-      const done = () => {
-        stream.off('drain', done).off('close', done)
-        this.#drained = null
+      const onDrained = () => {
+        stream.off('drain', onDrained).off('close', onDrained)
+        this.#draining = null
         resolve()
       }
-      stream.on('drain', done).on('close', done)
+      stream.on('drain', onDrained).on('close', onDrained)
     })
   }
 }
 
-const ROOM = Promise.resolve()
+const RESOLVED = Promise.resolve()

@@ -8,98 +8,102 @@ import type { Authenticate, Caller } from '../../auth/authenticate.ts'
 import type { AppId } from '../../domain/prediction.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 
-export type Ending = 'revoked' | 'restart'
+export type EndReason = 'revoked' | 'restart'
 
-export interface Connection {
+export interface ClientConnection {
   caller: Caller
-  end(why: Ending): void
+  end(reason: EndReason): void
 }
 
-export interface Connections {
+export interface ConnectionRegistry {
   /** Why not, or null: it is in, and counts until `leave`. */
-  admit(connection: Connection): 'too many' | 'stopping' | null
-  leave(connection: Connection): void
+  admit(connection: ClientConnection): 'too many' | 'stopping' | null
+  remove(connection: ClientConnection): void
   /** Admits nobody more and ends each, one after the other, over at most `ms`. */
-  drain(ms: number): Promise<void>
+  drain(maxMs: number): Promise<void>
   close(): void
 }
 
-export interface ConnectionsOptions {
+export interface ConnectionRegistryOptions {
   authenticate: Authenticate
   log: ErrorLog
-  mostPerApp: number
-  refused(app: AppId, code: 'TOO_MANY_CONNECTIONS'): void
+  maxConnectionsPerApp: number
+  countRejection(app: AppId, code: 'TOO_MANY_CONNECTIONS'): void
 }
 
-const CHECK_MS = 2000
+const CHECK_INTERVAL_MS = 2000
 /** Of an app's: one browser must leave the others theirs. */
-const MOST_PER_TOKEN = 50
+const MAX_CONNECTIONS_PER_TOKEN = 50
 /** A few are ended quicker than many: so far apart no gateway behind this one is stormed. */
-const APART_MS = 10
+const MAX_DRAIN_SPACING_MS = 10
 
-export function createConnections(options: ConnectionsOptions): Connections {
-  const { authenticate, log, mostPerApp, refused } = options
-  const byApp = new Map<string, Set<Connection>>()
+export function createConnectionRegistry(options: ConnectionRegistryOptions): ConnectionRegistry {
+  const { authenticate, log, maxConnectionsPerApp, countRejection } = options
+  const byApp = new Map<string, Set<ClientConnection>>()
   const byToken = new Map<string, number>()
-  let stopping = false
-  let checking = false
+  let isStopping = false
+  let isChecking = false
 
-  const countToken = ({ grant, hash }: Caller, by: 1 | -1) => {
-    const count = (byToken.get(hash) ?? 0) + by
+  const countToken = ({ grant, hash }: Caller, delta: 1 | -1) => {
+    const count = (byToken.get(hash) ?? 0) + delta
     if (grant !== null && count > 0) byToken.set(hash, count)
     else byToken.delete(hash)
   }
 
-  const all = () => [...byApp.values()].flatMap(some => [...some])
+  const allConnections = () => [...byApp.values()].flatMap(connections => [...connections])
 
-  async function check(): Promise<void> {
-    if (checking) return
-    checking = true
+  async function endRevoked(): Promise<void> {
+    if (isChecking) return
+    isChecking = true
     try {
-      const byCaller = Map.groupBy(all(), ({ caller }) => caller)
-      for (const [caller, same] of byCaller)
-        if (!(await authenticate.stands(caller))) for (const connection of same) connection.end('revoked')
+      const byCaller = Map.groupBy(allConnections(), ({ caller }) => caller)
+      for (const [caller, connections] of byCaller)
+        if (!(await authenticate.isStillValid(caller)))
+          for (const connection of connections) connection.end('revoked')
     } catch (error) {
       log.error({ err: error }, 'the keys of open connections could not be looked up')
     } finally {
-      checking = false
+      isChecking = false
     }
   }
 
-  const timer = setInterval(check, CHECK_MS)
+  const timer = setInterval(endRevoked, CHECK_INTERVAL_MS)
   timer.unref()
 
   return {
     admit(connection) {
-      if (stopping) return 'stopping'
+      if (isStopping) return 'stopping'
       const { caller } = connection
       const { appId } = caller.scope
-      const some = byApp.get(appId) ?? new Set()
-      if (some.size >= mostPerApp || (byToken.get(caller.hash) ?? 0) >= MOST_PER_TOKEN) {
-        refused(appId, 'TOO_MANY_CONNECTIONS')
+      const appConnections = byApp.get(appId) ?? new Set()
+      if (
+        appConnections.size >= maxConnectionsPerApp ||
+        (byToken.get(caller.hash) ?? 0) >= MAX_CONNECTIONS_PER_TOKEN
+      ) {
+        countRejection(appId, 'TOO_MANY_CONNECTIONS')
         return 'too many'
       }
-      byApp.set(appId, some.add(connection))
+      byApp.set(appId, appConnections.add(connection))
       countToken(caller, 1)
       return null
     },
 
-    leave(connection) {
+    remove(connection) {
       const { caller } = connection
       const { appId } = caller.scope
-      const some = byApp.get(appId)
-      if (some?.delete(connection)) countToken(caller, -1)
-      if (some?.size === 0) byApp.delete(appId)
+      const appConnections = byApp.get(appId)
+      if (appConnections?.delete(connection)) countToken(caller, -1)
+      if (appConnections?.size === 0) byApp.delete(appId)
     },
 
-    async drain(ms) {
-      stopping = true
-      const connections = all()
-      const apart = Math.min(APART_MS, ms / connections.length)
-      const begun = performance.now()
+    async drain(maxMs) {
+      isStopping = true
+      const connections = allConnections()
+      const spacingMs = Math.min(MAX_DRAIN_SPACING_MS, maxMs / connections.length)
+      const startedAt = performance.now()
       for (const [i, connection] of connections.entries()) {
-        const ahead = begun + i * apart - performance.now()
-        if (ahead > 0) await setTimeout(ahead)
+        const waitMs = startedAt + i * spacingMs - performance.now()
+        if (waitMs > 0) await setTimeout(waitMs)
         connection.end('restart')
       }
     },

@@ -9,107 +9,107 @@ import type { Caller } from '../../auth/authenticate.ts'
 import type { RequestErrorCode } from '../../domain/errors.ts'
 import { requestError } from '../../graphql/request-errors.ts'
 import type { Payload } from '../../subscriptions/shared-operation.ts'
-import type { Sink, Subscriber } from '../../subscriptions/subscription-group.ts'
-import { answerRefused, type Refused } from '../responses/error-response.ts'
-import { Outlet } from './backpressure.ts'
-import type { Connection, Connections } from './connection-registry.ts'
-import type { Heartbeat } from './keep-alive.ts'
+import type { PayloadSink, Subscriber } from '../../subscriptions/subscription-group.ts'
+import { type ErrorResponse, sendErrorResponse } from '../responses/error-response.ts'
+import { BackpressuredWriter } from './backpressure.ts'
+import type { ClientConnection, ConnectionRegistry } from './connection-registry.ts'
+import type { KeepAlive } from './keep-alive.ts'
 
 export interface EventStream {
-  sink: Sink
+  sink: PayloadSink
   /** Everything from the head on, to the end. */
-  answer(head: Record<string, string>, caller: Caller, subscription: Subscriber): Promise<void>
+  respond(headers: Record<string, string>, caller: Caller, subscription: Subscriber): Promise<void>
 }
 
 export interface EventStreamOptions {
-  connections: Connections
-  heartbeat: Heartbeat
+  connectionRegistry: ConnectionRegistry
+  keepAlive: KeepAlive
 }
 
 /** After a stop a client comes back after so long, ms: each after another time. */
 const RETRY_MS = [500, 3000] as const
 /** What a slow peer has not read by then it does not get. */
-const GOODBYE_MS = 2000
+const CLOSE_TIMEOUT_MS = 2000
 const COMMENT = ':\n\n'
 const COMPLETE = 'event: complete\ndata:\n\n'
 
 export function createEventStream(
   request: IncomingMessage,
   response: ServerResponse,
-  { connections, heartbeat }: EventStreamOptions,
+  { connectionRegistry, keepAlive }: EventStreamOptions,
 ): EventStream {
-  const outlet = new Outlet(response)
+  const writer = new BackpressuredWriter(response)
 
   return {
     sink: {
-      isFull: () => outlet.isFull(),
-      drained: () => outlet.drained(),
+      isFull: () => writer.isFull(),
+      whenDrained: () => writer.whenDrained(),
       send(payloads) {
         if (response.writableEnded || response.destroyed) return false
-        outlet.write(payloads.flatMap(eventOf))
+        writer.write(payloads.flatMap(encodeEvent))
         return true
       },
     },
 
-    async answer(head, caller, subscription) {
-      const connection: Connection = {
+    async respond(headers, caller, subscription) {
+      const connection: ClientConnection = {
         caller,
-        end(why) {
-          response.end(why === 'restart' ? `retry: ${retryAfter()}\n\n` : '')
-          setTimeout(() => response.destroy(), GOODBYE_MS).unref()
+        end(reason) {
+          response.end(reason === 'restart' ? `retry: ${retryDelayMs()}\n\n` : '')
+          setTimeout(() => response.destroy(), CLOSE_TIMEOUT_MS).unref()
         },
       }
-      const refusal = connections.admit(connection)
-      if (refusal !== null) return answerRefused(response, REFUSALS[refusal])
+      const rejection = connectionRegistry.admit(connection)
+      if (rejection !== null) return sendErrorResponse(response, ADMISSION_ERRORS[rejection])
 
       // A peer that is gone without a word is found out by the kernel.
       request.socket.setKeepAlive(true, 12_000)
-      const pulsing = {
+      const keepAliveTarget = {
         socket: request.socket,
-        answers: false,
-        ping: () => void (outlet.isFull() || response.writableEnded || response.write(COMMENT)),
+        respondsToPing: false,
+        ping: () => void (writer.isFull() || response.writableEnded || response.write(COMMENT)),
       }
-      heartbeat.watch(pulsing)
+      keepAlive.watch(keepAliveTarget)
       const { socket } = request
-      const leave = () => {
-        socket.off('close', leave)
-        heartbeat.unwatch(pulsing)
-        connections.leave(connection)
+      const onClose = () => {
+        socket.off('close', onClose)
+        keepAlive.unwatch(keepAliveTarget)
+        connectionRegistry.remove(connection)
         subscription.end()
       }
-      if (response.destroyed) return leave()
+      if (response.destroyed) return onClose()
       // One that waits behind another on the same connection never hears that it closed.
-      socket.once('close', leave)
-      response.once('close', leave)
+      socket.once('close', onClose)
+      response.once('close', onClose)
       response.on('error', () => response.destroy())
       // Some clients wait for a first byte.
-      response.writeHead(200, head).write(COMMENT)
-      const end = await subscription.next().then(
+      response.writeHead(200, headers).write(COMMENT)
+      const finalEvents = await subscription.next().then(
         () => COMPLETE,
         (error: GraphQLError) => `event: next\ndata: ${JSON.stringify({ errors: [error] })}\n\n${COMPLETE}`,
       )
-      if (!response.writableEnded) response.end(end)
+      if (!response.writableEnded) response.end(finalEvents)
     },
   }
 }
 
-const DATA = Buffer.from('event: next\ndata: ')
-const END = Buffer.from('\n\n')
+const EVENT_PREFIX = Buffer.from('event: next\ndata: ')
+const EVENT_END = Buffer.from('\n\n')
 
-function eventOf({ tail, cursor }: Payload): Buffer[] {
+function encodeEvent({ json, cursor }: Payload): Buffer[] {
   // Without the brace that is there for a WebSocket's message.
-  const event = [DATA, tail.subarray(0, -1), END]
+  const event = [EVENT_PREFIX, json.subarray(0, -1), EVENT_END]
   return cursor === null ? event : [Buffer.from(`id: ${cursor}\n`), ...event]
 }
 
-const retryAfter = () => Math.round(RETRY_MS[0] + Math.random() * (RETRY_MS[1] - RETRY_MS[0]))
+const retryDelayMs = () => Math.round(RETRY_MS[0] + Math.random() * (RETRY_MS[1] - RETRY_MS[0]))
 
-const refused = (status: number, code: RequestErrorCode): Refused => ({
+const errorResponse = (status: number, code: RequestErrorCode): ErrorResponse => ({
   status,
   error: requestError(code),
   headers: { 'retry-after': '1' },
 })
-const REFUSALS = {
-  'too many': refused(429, 'TOO_MANY_CONNECTIONS'),
-  stopping: refused(503, 'STOPPING'),
+const ADMISSION_ERRORS = {
+  'too many': errorResponse(429, 'TOO_MANY_CONNECTIONS'),
+  stopping: errorResponse(503, 'STOPPING'),
 }

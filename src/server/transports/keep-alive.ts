@@ -4,80 +4,93 @@
  */
 import type { Socket } from 'node:net'
 
-export interface Pulsing {
+export interface KeepAliveTarget {
   readonly socket: Socket
   ping(): void
   /** Whether it answers a ping. */
-  readonly answers: boolean
+  readonly respondsToPing: boolean
 }
 
-export interface Heartbeat {
-  watch(peer: Pulsing): void
-  unwatch(peer: Pulsing): void
+export interface KeepAlive {
+  watch(target: KeepAliveTarget): void
+  unwatch(target: KeepAliveTarget): void
   close(): void
 }
 
 /** Graphql-ws's own default, and below what proxies cut a silent connection after. */
 const INTERVAL_MS = 12_000
-const MOST_MISSED = 2
+const MAX_MISSED_PINGS = 2
 /** Peers between two looks at other work. */
-const GRAIN = 100
+const TARGETS_PER_PASS = 100
 
 /** As of the last look. */
-interface Pulse extends Waiting {
-  received: number
-  missed: number
+interface LivenessSample extends WriteBacklog {
+  bytesReceived: number
+  missedPings: number
 }
 
-interface Waiting {
+interface WriteBacklog {
   /** Bytes whose write is over. */
-  over: number
+  flushedBytes: number
   /** Bytes of the write under way that the kernel has not taken yet. */
-  queued: number
+  kernelPendingBytes: number
   /** Bytes in all. */
-  length: number
+  bufferedBytes: number
 }
 
-export function createHeartbeat(intervalMs = INTERVAL_MS): Heartbeat {
-  const pulses = new Map<Pulsing, Pulse>()
-  let beating = false
+export function createKeepAlive(intervalMs = INTERVAL_MS): KeepAlive {
+  const samples = new Map<KeepAliveTarget, LivenessSample>()
+  let isChecking = false
 
-  async function beat(): Promise<void> {
-    if (beating) return
-    beating = true
+  async function checkAll(): Promise<void> {
+    if (isChecking) return
+    isChecking = true
     let count = 0
-    for (const [peer, pulse] of pulses) {
-      if (++count % GRAIN === 0) await new Promise(setImmediate)
-      look(peer, pulse)
+    for (const [target, sample] of samples) {
+      if (++count % TARGETS_PER_PASS === 0) await new Promise(setImmediate)
+      check(target, sample)
     }
-    beating = false
+    isChecking = false
   }
 
-  function look(peer: Pulsing, pulse: Pulse): void {
-    const { socket } = peer
-    const now = waitingFor(socket)
-    const took = pulse.length > 0 && (now.over > pulse.over || now.queued < pulse.queued)
-    const owes = peer.answers || now.length > 0
-    const lives = socket.bytesRead > pulse.received || took || !owes
-    Object.assign(pulse, now, { received: socket.bytesRead, missed: lives ? 0 : pulse.missed + 1 })
-    if (pulse.missed < MOST_MISSED) peer.ping()
+  function check(target: KeepAliveTarget, sample: LivenessSample): void {
+    const { socket } = target
+    const backlog = measureBacklog(socket)
+    const hasWritten =
+      sample.bufferedBytes > 0 &&
+      (backlog.flushedBytes > sample.flushedBytes || backlog.kernelPendingBytes < sample.kernelPendingBytes)
+    const isActivityExpected = target.respondsToPing || backlog.bufferedBytes > 0
+    const isAlive = socket.bytesRead > sample.bytesReceived || hasWritten || !isActivityExpected
+    Object.assign(sample, backlog, {
+      bytesReceived: socket.bytesRead,
+      missedPings: isAlive ? 0 : sample.missedPings + 1,
+    })
+    if (sample.missedPings < MAX_MISSED_PINGS) target.ping()
     else socket.destroy()
   }
 
-  const timer = setInterval(beat, intervalMs)
+  const timer = setInterval(checkAll, intervalMs)
   timer.unref()
 
   return {
-    watch: peer =>
-      void pulses.set(peer, { received: peer.socket.bytesRead, missed: 0, ...waitingFor(peer.socket) }),
-    unwatch: peer => void pulses.delete(peer),
+    watch: target =>
+      void samples.set(target, {
+        bytesReceived: target.socket.bytesRead,
+        missedPings: 0,
+        ...measureBacklog(target.socket),
+      }),
+    unwatch: target => void samples.delete(target),
     close: () => clearInterval(timer),
   }
 }
 
 /** Node itself knows whole writes only, and the last one may take a slow peer minutes: its handle knows bytes. */
-function waitingFor(socket: Socket): Waiting {
-  const { bytesWritten, writableLength: length } = socket
+function measureBacklog(socket: Socket): WriteBacklog {
+  const { bytesWritten, writableLength: bufferedBytes } = socket
   const { _handle: handle } = socket as Socket & { _handle?: { writeQueueSize: number } | null }
-  return { over: bytesWritten - length, queued: handle?.writeQueueSize ?? 0, length }
+  return {
+    flushedBytes: bytesWritten - bufferedBytes,
+    kernelPendingBytes: handle?.writeQueueSize ?? 0,
+    bufferedBytes,
+  }
 }

@@ -11,14 +11,14 @@ import { WebSocket } from 'ws'
 import type { Caller } from '../../auth/authenticate.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import type { Payload } from '../../subscriptions/shared-operation.ts'
-import type { Sink } from '../../subscriptions/subscription-group.ts'
-import { Outlet } from './backpressure.ts'
-import type { Connection, Ending } from './connection-registry.ts'
-import type { Pulsing } from './keep-alive.ts'
-import { framesOf } from './websocket-frames.ts'
+import type { PayloadSink } from '../../subscriptions/subscription-group.ts'
+import { BackpressuredWriter } from './backpressure.ts'
+import type { ClientConnection, EndReason } from './connection-registry.ts'
+import type { KeepAliveTarget } from './keep-alive.ts'
+import { encodeFrames } from './websocket-frames.ts'
 
 /** By what a graphql-ws client makes of them. It stops at 4401; the others bring it back, after 4403 to a 4401. */
-export const CLOSES = {
+export const CLOSE_CODES = {
   unauthorized: [4401, 'Unauthorized'],
   revoked: [4403, 'Forbidden'],
   restart: [1012, 'Service restart'],
@@ -29,60 +29,61 @@ export const CLOSES = {
   fault: [4500, 'Internal server error'],
 } as const satisfies Record<string, [code: number, reason: string]>
 
-const REST = Promise.resolve()
-const nextPass = () => new Promise(setImmediate)
+const RESOLVED = Promise.resolve()
+const nextLoopPass = () => new Promise(setImmediate)
 
 /** The same for every peer. */
-export interface Manners {
-  operationsPerSecond: number
+export interface WebSocketConnectionOptions {
+  maxOperationsPerSecond: number
   log: ErrorLog
 }
 
 /** Each operation is begun and completed, and there are pings. */
-const messagesPerSecond = ({ operationsPerSecond }: Manners): number => 100 + 2 * operationsPerSecond
+const maxMessagesPerSecond = ({ maxOperationsPerSecond }: WebSocketConnectionOptions): number =>
+  100 + 2 * maxOperationsPerSecond
 
-export class Peer implements ProtocolSocket, Connection, Pulsing {
+export class WebSocketConnection implements ProtocolSocket, ClientConnection, KeepAliveTarget {
   readonly client: WebSocket
   readonly socket: Socket
-  readonly outlet: Outlet
-  readonly answers = true
+  readonly writer: BackpressuredWriter
+  readonly respondsToPing = true
   /** The client's. */
   readonly address: string
   /** Once its key is known. */
   caller!: Caller
-  admitted = false
-  readonly #manners: Manners
+  isAdmitted = false
+  readonly #options: WebSocketConnectionOptions
   /** Operations it may still begin, and messages of any kind it is still heard with, as of `filledAt`. */
-  #tokens: number
-  #patience: number
-  #filledAt = performance.now()
-  #lastTurn: Promise<unknown> = REST
+  #operationTokens: number
+  #messageTokens: number
+  #refilledAt = performance.now()
+  #lastOperation: Promise<unknown> = RESOLVED
   /** Until it is trusted. */
-  #watch: ((chunk: Buffer) => void) | null = null
+  #countUnauthenticatedBytes: ((chunk: Buffer) => void) | null = null
 
-  constructor(client: WebSocket, socket: Socket, address: string, manners: Manners) {
+  constructor(client: WebSocket, socket: Socket, address: string, options: WebSocketConnectionOptions) {
     this.client = client
     this.socket = socket
     this.address = address
-    this.outlet = new Outlet(socket)
-    this.#manners = manners
-    this.#tokens = manners.operationsPerSecond
-    this.#patience = messagesPerSecond(manners)
+    this.writer = new BackpressuredWriter(socket)
+    this.#options = options
+    this.#operationTokens = options.maxOperationsPerSecond
+    this.#messageTokens = maxMessagesPerSecond(options)
   }
 
   /** Cuts it if it sends more than so many bytes before it is trusted. */
-  distrust(bytes: number): void {
-    let left = bytes
-    this.#watch = ({ length }) => {
+  limitUnauthenticatedBytes(maxBytes: number): void {
+    let left = maxBytes
+    this.#countUnauthenticatedBytes = ({ length }) => {
       left -= length
       if (left < 0) this.socket.destroy()
     }
-    this.socket.on('data', this.#watch)
+    this.socket.on('data', this.#countUnauthenticatedBytes)
   }
 
-  trust(): void {
-    if (this.#watch !== null) this.socket.off('data', this.#watch)
-    this.#watch = null
+  liftUnauthenticatedLimit(): void {
+    if (this.#countUnauthenticatedBytes !== null) this.socket.off('data', this.#countUnauthenticatedBytes)
+    this.#countUnauthenticatedBytes = null
   }
 
   get protocol(): string {
@@ -96,22 +97,22 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
   /** At once: while graphql-ws waited for a write it would still hold an id that its client has given up. */
   send(text: string): void {
     if (this.isOpen) this.client.send(text)
-    this.#listen()
+    this.#pauseIfOverLimit()
   }
 
   pong(data: Buffer): void {
     if (this.isOpen) this.client.pong(data)
-    this.heard()
+    this.consumeMessage()
   }
 
   ping(): void {
     if (this.isOpen) this.client.ping()
   }
 
-  onMessage(hear: (text: string) => Promise<void>): void {
+  onMessage(handle: (text: string) => Promise<void>): void {
     this.client.on('message', data => {
-      hear(String(data)).catch(error => this.#fail(error))
-      this.heard()
+      handle(String(data)).catch(error => this.#onMessageError(error))
+      this.consumeMessage()
     })
   }
 
@@ -120,95 +121,98 @@ export class Peer implements ProtocolSocket, Connection, Pulsing {
     this.client.close(code, Buffer.byteLength(reason) > 123 ? '' : reason)
   }
 
-  end(why: Ending): void {
-    this.closeFor(why)
+  end(reason: EndReason): void {
+    this.closeFor(reason)
   }
 
-  closeFor(why: keyof typeof CLOSES): void {
-    const [code, reason] = CLOSES[why]
+  closeFor(cause: keyof typeof CLOSE_CODES): void {
+    const [code, reason] = CLOSE_CODES[cause]
     this.client.close(code, reason)
   }
 
   /** One answer at a time, and none while others wait to be read: a few large ones would fill the process. */
-  inTurn<Answer>(work: () => Promise<Answer>): Promise<Answer | null> {
-    const answer = this.#lastTurn.then(async () => {
-      await this.outlet.drained()
+  runSerially<Result>(work: () => Promise<Result>): Promise<Result | null> {
+    const result = this.#lastOperation.then(async () => {
+      await this.writer.whenDrained()
       return this.isOpen ? work() : null
     })
     // Behind whatever sends it.
-    this.#lastTurn = answer.then(nextPass, nextPass)
-    return answer
+    this.#lastOperation = result.then(nextLoopPass, nextLoopPass)
+    return result
   }
 
   /** A second's worth at once, then so many a second. */
-  mayBegin(): boolean {
-    this.#fill()
-    if (this.#tokens < 1) return false
-    this.#tokens--
+  tryConsumeOperation(): boolean {
+    this.#refillTokens()
+    if (this.#operationTokens < 1) return false
+    this.#operationTokens--
     return true
   }
 
   /** A message, whatever it is. */
-  heard(): void {
-    this.#fill()
-    this.#patience--
-    this.#listen()
+  consumeMessage(): void {
+    this.#refillTokens()
+    this.#messageTokens--
+    this.#pauseIfOverLimit()
   }
 
-  #fill(): void {
-    const { operationsPerSecond } = this.#manners
-    const most = messagesPerSecond(this.#manners)
+  #refillTokens(): void {
+    const { maxOperationsPerSecond } = this.#options
+    const messagesPerSecond = maxMessagesPerSecond(this.#options)
     const now = performance.now()
-    const seconds = (now - this.#filledAt) / 1000
-    this.#tokens = Math.min(operationsPerSecond, this.#tokens + seconds * operationsPerSecond)
-    this.#patience = Math.min(most, this.#patience + seconds * most)
-    this.#filledAt = now
+    const seconds = (now - this.#refilledAt) / 1000
+    this.#operationTokens = Math.min(
+      maxOperationsPerSecond,
+      this.#operationTokens + seconds * maxOperationsPerSecond,
+    )
+    this.#messageTokens = Math.min(messagesPerSecond, this.#messageTokens + seconds * messagesPerSecond)
+    this.#refilledAt = now
   }
 
-  #fail(error: Error): void {
-    const isTheirs = /^Unexpected message/.test(error.message)
-    if (!isTheirs) this.#manners.log.error({ err: error }, 'unexpected error in a WebSocket message')
-    this.closeFor(isTheirs ? 'bad message' : 'fault')
+  #onMessageError(error: Error): void {
+    const isClientError = /^Unexpected message/.test(error.message)
+    if (!isClientError) this.#options.log.error({ err: error }, 'unexpected error in a WebSocket message')
+    this.closeFor(isClientError ? 'bad message' : 'fault')
   }
 
   /** Whoever does not read what it is told, or says too much, is not heard for a while. */
-  #listen(): void {
-    if (this.client.isPaused || (!this.outlet.isFull() && this.#patience >= 0)) return
+  #pauseIfOverLimit(): void {
+    if (this.client.isPaused || (!this.writer.isFull() && this.#messageTokens >= 0)) return
     this.client.pause()
-    Promise.all([this.outlet.drained(), this.#rested()]).then(() => this.client.resume())
+    Promise.all([this.writer.whenDrained(), this.#waitForMessageToken()]).then(() => this.client.resume())
   }
 
   /** What was read already is heard meanwhile, and counts. */
-  async #rested(): Promise<void> {
-    for (; this.#patience < 0; this.#fill()) {
-      const ms = (-this.#patience / messagesPerSecond(this.#manners)) * 1000
+  async #waitForMessageToken(): Promise<void> {
+    for (; this.#messageTokens < 0; this.#refillTokens()) {
+      const ms = (-this.#messageTokens / maxMessagesPerSecond(this.#options)) * 1000
       await setTimeout(ms, undefined, { ref: false })
     }
   }
 }
 
 /** One of a peer's subscriptions. */
-export class PeerSink implements Sink {
-  readonly #peer: Peer
+export class WebSocketSink implements PayloadSink {
+  readonly #connection: WebSocketConnection
   /** ASCII, so that its length is its bytes. */
   readonly #envelope: string
 
-  constructor(peer: Peer, id: string) {
-    this.#peer = peer
+  constructor(connection: WebSocketConnection, id: string) {
+    this.#connection = connection
     this.#envelope = `{"id":${asciiJson(id)},"type":"next","payload":`
   }
 
   isFull(): boolean {
-    return this.#peer.outlet.isFull()
+    return this.#connection.writer.isFull()
   }
 
-  drained(): Promise<void> {
-    return this.#peer.outlet.drained()
+  whenDrained(): Promise<void> {
+    return this.#connection.writer.whenDrained()
   }
 
   send(payloads: readonly Payload[]): boolean {
-    if (!this.#peer.isOpen) return false
-    this.#peer.outlet.write(framesOf(this.#envelope, payloads))
+    if (!this.#connection.isOpen) return false
+    this.#connection.writer.write(encodeFrames(this.#envelope, payloads))
     return true
   }
 }

@@ -3,55 +3,56 @@
  * A server's frames are not masked, and these are never compressed (RFC 6455, 5.2).
  */
 const FIN_TEXT = 0x81
-const SHORT = 125
-const MEDIUM = 0xffff
+const MAX_7_BIT_LENGTH = 125
+const MAX_16_BIT_LENGTH = 0xffff
 
 /** A tail that is longer is not copied: thousands may have the one buffer waiting. */
-const LARGE = 16 * 1024
+const MAX_COPIED_BYTES = 16 * 1024
 
 /**
  * One frame for each tail, as pieces for one write; but for large tails it is one piece.
  * @param envelope ASCII. As a string it takes a fifth of a buffer's memory.
  */
-export function framesOf(envelope: string, payloads: readonly { tail: Buffer }[]): Buffer[] {
-  const before = envelope.length
-  const isCopied = ({ tail }: { tail: Buffer }) => tail.length <= LARGE
+export function encodeFrames(envelope: string, payloads: readonly { json: Buffer }[]): Buffer[] {
+  const envelopeBytes = envelope.length
+  const isCopied = ({ json }: { json: Buffer }) => json.length <= MAX_COPIED_BYTES
   let size = 0
   for (const payload of payloads) {
-    const { length } = payload.tail
-    size += headSize(before + length) + before + (isCopied(payload) ? length : 0)
+    const { length } = payload.json
+    size += headerBytes(envelopeBytes + length) + envelopeBytes + (isCopied(payload) ? length : 0)
   }
   const bytes = Buffer.allocUnsafe(size)
   const pieces: Buffer[] = []
-  let begun = 0
-  let at = 0
+  let pieceStart = 0
+  let offset = 0
   for (const payload of payloads) {
-    const { tail } = payload
-    at = writeHead(bytes, at, before + tail.length)
-    at += bytes.write(envelope, at, 'latin1')
-    if (isCopied(payload)) at += tail.copy(bytes, at)
+    const { json } = payload
+    offset = writeFrameHeader(bytes, offset, envelopeBytes + json.length)
+    offset += bytes.write(envelope, offset, 'latin1')
+    if (isCopied(payload)) offset += json.copy(bytes, offset)
     else {
-      pieces.push(bytes.subarray(begun, at), tail)
-      begun = at
+      pieces.push(bytes.subarray(pieceStart, offset), json)
+      pieceStart = offset
     }
   }
-  if (begun < at) pieces.push(bytes.subarray(begun, at))
+  if (pieceStart < offset) pieces.push(bytes.subarray(pieceStart, offset))
   return pieces
 }
 
-const headSize = (length: number): number => (length <= SHORT ? 2 : length <= MEDIUM ? 4 : 10)
+const headerBytes = (length: number): number =>
+  length <= MAX_7_BIT_LENGTH ? 2 : length <= MAX_16_BIT_LENGTH ? 4 : 10
 
-function writeHead(bytes: Buffer, at: number, length: number): number {
-  bytes[at] = FIN_TEXT
-  if (length <= SHORT) {
-    bytes[at + 1] = length
-    return at + 2
+function writeFrameHeader(bytes: Buffer, offset: number, length: number): number {
+  bytes[offset] = FIN_TEXT
+  if (length <= MAX_7_BIT_LENGTH) {
+    bytes[offset + 1] = length
+    return offset + 2
   }
-  if (length <= MEDIUM) {
-    bytes[at + 1] = 126
-    return bytes.writeUInt16BE(length, at + 2)
+  if (length <= MAX_16_BIT_LENGTH) {
+    bytes[offset + 1] = 126
+    return bytes.writeUInt16BE(length, offset + 2)
   }
-  bytes[at + 1] = 127
-  bytes.writeUInt16BE(0, at + 2)
-  return bytes.writeUIntBE(length, at + 4, 6)
+  bytes[offset + 1] = 127
+  bytes.writeUInt16BE(0, offset + 2)
+  return bytes.writeUIntBE(length, offset + 4, 6)
 }

@@ -17,115 +17,121 @@ import type { Services } from '../../graphql/context.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import { badArgument, requestError } from '../../graphql/request-errors.ts'
 import { schema } from '../../graphql/schema.ts'
-import type { Rates } from '../limits/rate-limits.ts'
-import type { Asked, Operation, Read } from '../operation/operation.ts'
-import { rateLimited } from '../responses/error-response.ts'
-import { refuseUpgrade } from '../responses/security-headers.ts'
-import type { Connections } from './connection-registry.ts'
-import type { Heartbeat } from './keep-alive.ts'
-import { CLOSES, Peer, PeerSink } from './websocket-connection.ts'
-import { stopAtFaults } from './ws-receiver-patch.ts'
+import type { RateLimits } from '../limits/rate-limits.ts'
+import type { OperationRequest, PreparedOperation, PrepareOperation } from '../operation/operation.ts'
+import { rateLimitedError } from '../responses/error-response.ts'
+import { rejectUpgrade } from '../responses/security-headers.ts'
+import type { ConnectionRegistry } from './connection-registry.ts'
+import type { KeepAlive } from './keep-alive.ts'
+import { CLOSE_CODES, WebSocketConnection, WebSocketSink } from './websocket-connection.ts'
+import { patchWsReceiver } from './ws-receiver-patch.ts'
 
 export interface WebSockets {
   /** @param address the client's */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string): void
   /** Refuses whoever comes, from here on. */
-  refuse(): void
+  stopAccepting(): void
   /** Closes what is left; a socket that does not answer within `graceMs` is cut. */
   close(graceMs: number): Promise<void>
 }
 
 export interface WebSocketOptions {
-  read: Read
+  prepare: PrepareOperation
   authenticate: Authenticate
-  connections: Connections
-  heartbeat: Heartbeat
-  rates: Pick<Rates, 'ofCaller'>
-  caps: Caps
-  refused: Services['refused']
-  turn: Services['turn']
+  connectionRegistry: ConnectionRegistry
+  keepAlive: KeepAlive
+  rateLimits: Pick<RateLimits, 'consumeCaller'>
+  limits: WebSocketLimits
+  countRejection: Services['countRejection']
+  nextSlice: Services['nextSlice']
   log: ErrorLog & { debug(fields: object, message: string): void }
 }
 
-export interface Caps {
-  messageBytes: number
-  subscriptions: number
-  operationsPerSecond: number
+export interface WebSocketLimits {
+  maxMessageBytes: number
+  maxSubscriptionsPerConnection: number
+  maxOperationsPerSecond: number
   /** For `connection_init` to come, ms. */
-  initMs?: number | undefined
+  initTimeoutMs?: number | undefined
 }
 
 /** It stands before everything that is told. */
-const LONGEST_ID = 1000
+const MAX_ID_CHARACTERS = 1000
 /** A peer has so long to answer its close frame. */
-const GOODBYE_MS = 2000
-const INIT_MS = 3000
+const CLOSE_TIMEOUT_MS = 2000
+const INIT_TIMEOUT_MS = 3000
 /** Before its key is known: room for a token, and none to fill the memory. */
-const MOST_BYTES_OF_A_STRANGER = 16 * 1024
+const MAX_UNAUTHENTICATED_BYTES = 16 * 1024
 
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { read, authenticate, connections, heartbeat, rates, caps, log, turn } = options
+  const { prepare, authenticate, connectionRegistry, keepAlive, rateLimits, limits, log, nextSlice } = options
   const serverOptions: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     handleProtocols,
-    maxPayload: caps.messageBytes,
+    maxPayload: limits.maxMessageBytes,
     perMessageDeflate: false,
-    closeTimeout: GOODBYE_MS,
+    closeTimeout: CLOSE_TIMEOUT_MS,
     // The peer sends them: they count as bytes like any other.
     autoPong: false,
     // With them, an id completed and used again in one packet is completed twice.
     allowSynchronousEvents: false,
   }
-  stopAtFaults()
+  patchWsReceiver()
   const server = new WebSocketServer(serverOptions)
-  const manners = { operationsPerSecond: caps.operationsPerSecond, log }
-  let refusing = false
+  const connectionOptions = { maxOperationsPerSecond: limits.maxOperationsPerSecond, log }
+  let isStopping = false
 
-  const protocol = makeServer<{ authorization?: unknown }, Peer>({
-    connectionInitWaitTimeout: caps.initMs ?? INIT_MS,
+  const protocol = makeServer<{ authorization?: unknown }, WebSocketConnection>({
+    connectionInitWaitTimeout: limits.initTimeoutMs ?? INIT_TIMEOUT_MS,
 
     async onConnect(context) {
-      const { connectionParams, extra: peer } = context
+      const { connectionParams, extra: connection } = context
       // The key is nothing to keep in memory.
       Object.assign(context, { connectionParams: undefined })
-      const refusal = await admit(peer, connectionParams?.authorization)
-      if (refusal !== null) peer.closeFor(refusal)
-      return refusal === null
+      const rejection = await admit(connection, connectionParams?.authorization)
+      if (rejection !== null) connection.closeFor(rejection)
+      return rejection === null
     },
 
-    async onSubscribe({ extra: peer, subscriptions }, id, params) {
-      const { appId } = peer.caller.scope
-      if (!peer.mayBegin()) return [refused(appId, 'TOO_MANY_OPERATIONS')]
-      if (id.length > LONGEST_ID) return [badArgument('id', `at most ${LONGEST_ID} characters`)]
-      if (Object.keys(subscriptions).length > caps.subscriptions)
-        return [refused(appId, 'TOO_MANY_SUBSCRIPTIONS')]
-      const slowed = await rates.ofCaller(peer.caller)
-      if (slowed !== null) {
-        refused(appId, 'RATE_LIMITED')
-        return [rateLimited(slowed)]
+    async onSubscribe({ extra: connection, subscriptions }, id, params) {
+      const { appId } = connection.caller.scope
+      if (!connection.tryConsumeOperation()) return [reject(appId, 'TOO_MANY_OPERATIONS')]
+      if (id.length > MAX_ID_CHARACTERS) return [badArgument('id', `at most ${MAX_ID_CHARACTERS} characters`)]
+      if (Object.keys(subscriptions).length > limits.maxSubscriptionsPerConnection)
+        return [reject(appId, 'TOO_MANY_SUBSCRIPTIONS')]
+      const retryAfterMs = await rateLimits.consumeCaller(connection.caller)
+      if (retryAfterMs !== null) {
+        reject(appId, 'RATE_LIMITED')
+        return [rateLimitedError(retryAfterMs)]
       }
-      await turn(appId)
-      const asked: Asked = {
-        ...{ caller: peer.caller, address: peer.address },
-        isGone: () => !peer.isOpen,
-        sink: new PeerSink(peer, id),
+      await nextSlice(appId)
+      const operationRequest: OperationRequest = {
+        ...{ caller: connection.caller, address: connection.address },
+        isClientGone: () => !connection.isOpen,
+        sink: new WebSocketSink(connection, id),
         params: { ...params },
       }
-      const operation = await read(asked)
+      const operation = await prepare(operationRequest)
       const { operationName } = params
       Object.assign(params, { query: '', variables: undefined })
       if ('errors' in operation) return operation.errors
       const { document } = operation
-      return { schema, document, operationName, rootValue: { operation, peer }, contextValue: null }
+      return {
+        schema,
+        document,
+        operationName,
+        rootValue: { operation, connection },
+        contextValue: null,
+      }
     },
 
     async execute({ rootValue }) {
-      const { operation, peer } = rootValue as Running
-      return (await peer.inTurn(operation.run)) ?? GONE
+      const { operation, connection } = rootValue as RunningOperation
+      return (await connection.runSerially(operation.run)) ?? EMPTY_RESULT
     },
 
     subscribe(args) {
-      const { operation } = args.rootValue as Running
+      const { operation } = args.rootValue as RunningOperation
       Object.assign(args, { rootValue: null })
       return operation.run()
     },
@@ -135,81 +141,84 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     onError: (_context, _id, _params, errors) => errors.map(withoutStatus),
   })
 
-  function refused(app: AppId, code: RequestErrorCode): GraphQLError {
-    options.refused(app, code)
+  function reject(app: AppId, code: RequestErrorCode): GraphQLError {
+    options.countRejection(app, code)
     return requestError(code)
   }
 
-  async function admit(peer: Peer, authorization: unknown): Promise<keyof typeof CLOSES | null> {
+  async function admit(
+    connection: WebSocketConnection,
+    authorization: unknown,
+  ): Promise<keyof typeof CLOSE_CODES | null> {
     try {
-      const caller = await authenticate.who(authorization, peer.address)
+      const caller = await authenticate.authenticate(authorization, connection.address)
       if (caller === null) return 'unauthorized'
-      if ('slowed' in caller || (await rates.ofCaller(caller)) !== null) return 'try again'
-      peer.caller = caller
+      if ('retryAfterMs' in caller || (await rateLimits.consumeCaller(caller)) !== null) return 'try again'
+      connection.caller = caller
     } catch (error) {
       log.error({ err: error }, 'a key could not be looked up')
       return 'try again'
     }
     // It may have gone meanwhile, and would never leave again.
-    if (!peer.isOpen) return 'restart'
-    const refusal = connections.admit(peer)
-    peer.admitted = refusal === null
-    peer.trust()
-    return refusal
+    if (!connection.isOpen) return 'restart'
+    const rejection = connectionRegistry.admit(connection)
+    connection.isAdmitted = rejection === null
+    connection.liftUnauthenticatedLimit()
+    return rejection
   }
 
   function open(client: WebSocket, socket: Socket, address: string): void {
-    const peer = new Peer(client, socket, address, manners)
-    peer.distrust(MOST_BYTES_OF_A_STRANGER)
-    const closed = protocol.opened(peer, peer)
-    heartbeat.watch(peer)
-    client.on('ping', data => peer.pong(data))
-    client.on('pong', () => peer.heard())
-    client.on('error', broken)
+    const connection = new WebSocketConnection(client, socket, address, connectionOptions)
+    connection.limitUnauthenticatedBytes(MAX_UNAUTHENTICATED_BYTES)
+    const onClosed = protocol.opened(connection, connection)
+    keepAlive.watch(connection)
+    client.on('ping', data => connection.pong(data))
+    client.on('pong', () => connection.consumeMessage())
+    client.on('error', logProtocolError)
     client.once('close', (code, reason) => {
-      heartbeat.unwatch(peer)
-      if (peer.admitted) connections.leave(peer)
-      closed(code, String(reason))?.catch(error =>
+      keepAlive.unwatch(connection)
+      if (connection.isAdmitted) connectionRegistry.remove(connection)
+      onClosed(code, String(reason))?.catch(error =>
         log.error({ err: error }, 'unexpected error in the close of a WebSocket'),
       )
     })
   }
 
   /** ws has closed it by then, with the right code. */
-  const broken = (error: Error) => log.debug({ err: error }, 'a WebSocket broke the protocol')
+  const logProtocolError = (error: Error) => log.debug({ err: error }, 'a WebSocket broke the protocol')
 
   return {
     upgrade(request, socket, head, address) {
-      if (refusing) return refuseUpgrade(socket, '503 Service Unavailable', { 'retry-after': '1' })
+      if (isStopping) return rejectUpgrade(socket, '503 Service Unavailable', { 'retry-after': '1' })
       server.handleUpgrade(request, socket, head, client => open(client, request.socket, address))
     },
 
-    refuse() {
-      refusing = true
+    stopAccepting() {
+      isStopping = true
     },
 
     async close(graceMs) {
-      refusing = true
-      const gone = [...server.clients].map(
+      isStopping = true
+      const closed = [...server.clients].map(
         client =>
           new Promise<void>(resolve => {
-            const cut = setTimeout(() => client.terminate(), graceMs)
+            const terminateTimer = setTimeout(() => client.terminate(), graceMs)
             client.once('close', () => {
-              clearTimeout(cut)
+              clearTimeout(terminateTimer)
               resolve()
             })
-            client.close(...CLOSES.restart)
+            client.close(...CLOSE_CODES.restart)
           }),
       )
-      await Promise.all(gone)
+      await Promise.all(closed)
       server.close()
     },
   }
 }
 
-interface Running {
-  operation: Operation
-  peer: Peer
+interface RunningOperation {
+  operation: PreparedOperation
+  connection: WebSocketConnection
 }
 
 /** It is for HTTP alone. */
@@ -220,4 +229,4 @@ function withoutStatus(error: GraphQLError): GraphQLFormattedError {
 }
 
 /** Nobody reads it. */
-const GONE = { data: null }
+const EMPTY_RESULT = { data: null }

@@ -6,21 +6,21 @@
 import type { Writable } from 'node:stream'
 import * as ws from 'ws'
 
-interface Receiver extends Writable {
+interface WsReceiver extends Writable {
   /** It has met a fault. */
   _errored: boolean
   /** Set here. */
-  stopsAtFaults?: true
+  stopsAfterError?: true
 }
 
 /** Of every receiver there is and will be; a second time changes nothing. */
-export function stopAtFaults(): void {
-  const { prototype } = (ws as unknown as { Receiver: { prototype: Receiver } }).Receiver
-  if (prototype.stopsAtFaults) return
-  const { _write: read } = prototype
-  prototype.stopsAtFaults = true
+export function patchWsReceiver(): void {
+  const { prototype } = (ws as unknown as { Receiver: { prototype: WsReceiver } }).Receiver
+  if (prototype.stopsAfterError) return
+  const { _write: originalWrite } = prototype
+  prototype.stopsAfterError = true
   prototype._write = function (packet, encoding, done) {
     if (this._errored) done()
-    else read.call(this, packet, encoding, done)
+    else originalWrite.call(this, packet, encoding, done)
   }
 }

@@ -6,71 +6,75 @@
 import { once } from 'node:events'
 import type { AppId } from '../../domain/prediction.ts'
 
-export interface Berths {
+export interface UploadSlots {
   /** Answers with what gives it back, a second time to no effect. Rejects once `signal` aborts. */
-  take(app: AppId, signal: AbortSignal): Promise<() => void>
+  acquire(app: AppId, signal: AbortSignal): Promise<() => void>
 }
 
-export interface BerthsOptions {
+export interface UploadSlotsOptions {
   /** At once, of all. */
-  most: number
+  total: number
   /** Of them an app's own. */
-  share: number
+  perApp: number
   /** Of them for apps that have none. */
-  kept: number
+  reserved: number
 }
 
 /** 25 MB each at the most. */
-const BERTHS: BerthsOptions = { most: 8, share: 2, kept: 4 }
+const DEFAULT_SLOTS: UploadSlotsOptions = { total: 8, perApp: 2, reserved: 4 }
 
-export function createBerths({ most, share, kept }: BerthsOptions = BERTHS): Berths {
-  const inHand = new Map<AppId, number>()
-  const waiting = new Set<{ app: AppId; enter: () => void }>()
-  let taken = 0
+export function createUploadSlots({
+  total,
+  perApp,
+  reserved,
+}: UploadSlotsOptions = DEFAULT_SLOTS): UploadSlots {
+  const heldByApp = new Map<AppId, number>()
+  const waiters = new Set<{ app: AppId; grant: () => void }>()
+  let takenSlots = 0
 
-  const isFree = (app: AppId): boolean => {
-    const own = inHand.get(app) ?? 0
-    return own === 0 ? taken < most : own < share && taken < most - kept
+  const hasFreeSlot = (app: AppId): boolean => {
+    const held = heldByApp.get(app) ?? 0
+    return held === 0 ? takenSlots < total : held < perApp && takenSlots < total - reserved
   }
 
-  function enter(app: AppId): () => void {
-    taken++
-    inHand.set(app, (inHand.get(app) ?? 0) + 1)
-    let isIn = true
+  function takeSlot(app: AppId): () => void {
+    takenSlots++
+    heldByApp.set(app, (heldByApp.get(app) ?? 0) + 1)
+    let isHeld = true
     return () => {
-      if (!isIn) return
-      isIn = false
-      taken--
-      const left = inHand.get(app)! - 1
-      if (left > 0) inHand.set(app, left)
-      else inHand.delete(app)
-      for (const one of waiting) if (isFree(one.app)) one.enter()
+      if (!isHeld) return
+      isHeld = false
+      takenSlots--
+      const left = heldByApp.get(app)! - 1
+      if (left > 0) heldByApp.set(app, left)
+      else heldByApp.delete(app)
+      for (const waiter of waiters) if (hasFreeSlot(waiter.app)) waiter.grant()
     }
   }
 
   return {
-    async take(app, signal) {
+    async acquire(app, signal) {
       signal.throwIfAborted()
       // Nobody of the same app overtakes.
-      const isFirst = ![...waiting].some(one => one.app === app)
-      if (isFirst && isFree(app)) return enter(app)
-      const settled = new AbortController()
+      const isFirst = ![...waiters].some(other => other.app === app)
+      if (isFirst && hasFreeSlot(app)) return takeSlot(app)
+      const done = new AbortController()
       const { promise, resolve } = Promise.withResolvers<() => void>()
-      const place = {
+      const waiter = {
         app,
-        enter: () => {
-          waiting.delete(place)
-          resolve(enter(app))
+        grant: () => {
+          waiters.delete(waiter)
+          resolve(takeSlot(app))
         },
       }
-      waiting.add(place)
+      waiters.add(waiter)
       try {
-        const gone = once(signal, 'abort', { signal: settled.signal })
-        const left = gone.then(() => signal.throwIfAborted() as never)
-        return await Promise.race([promise, left])
+        const aborted = once(signal, 'abort', { signal: done.signal })
+        const rejected = aborted.then(() => signal.throwIfAborted() as never)
+        return await Promise.race([promise, rejected])
       } finally {
-        waiting.delete(place)
-        settled.abort()
+        waiters.delete(waiter)
+        done.abort()
       }
     },
   }

@@ -10,11 +10,15 @@ import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
-import { etagOf, isKnown, preferred } from '../responses/content-negotiation.ts'
-import { strip } from './strip-types.ts'
+import { computeEtag, isNotModified, negotiate } from '../responses/content-negotiation.ts'
+import { stripTypes } from './strip-types.ts'
 
 /** Answers, where the path is one of its own; false where it is somebody else's. */
-export type Pages = (request: IncomingMessage, response: ServerResponse, path: string) => Promise<boolean>
+export type DashboardAssets = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+) => Promise<boolean>
 
 /** By what a script calls it: the package, and the file in it that a browser can run. */
 const LIBRARIES: Record<string, [name: string, file: string]> = {
@@ -25,10 +29,10 @@ const LIBRARIES: Record<string, [name: string, file: string]> = {
   'graphql-ws': ['graphql-ws', 'dist/client.js'],
   uplot: ['uplot', 'dist/uPlot.esm.js'],
 }
-const SOURCES = fileURLToPath(new URL('../..', import.meta.url))
-const PAGE = join(SOURCES, 'dashboard', 'index.html')
+const SOURCE_ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const INDEX_HTML = join(SOURCE_ROOT, 'dashboard', 'index.html')
 
-const TYPES: Record<string, string> = {
+const CONTENT_TYPES: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
@@ -44,7 +48,7 @@ const IMPORT_MAP = JSON.stringify({
 })
 
 /** Images and videos are wherever apps have them; everything else is the gateway's own. */
-const POLICY = [
+const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   `script-src 'self' 'sha256-${createHash('sha256').update(IMPORT_MAP).digest('base64')}'`,
   "style-src 'self'",
@@ -56,54 +60,54 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-const zip = promisify(gzip)
+const gzipAsync = promisify(gzip)
 
-export function createPages(): Pages {
+export function createDashboardAssets(): DashboardAssets {
   return async (request, response, path) => {
-    const file = fileAt(path)
+    const file = resolveFile(path)
     if (file === null) return false
-    const body = await bodyOf(file).catch(ifMissing)
+    const body = await readAsset(file).catch(nullIfMissing)
     if (body === null) return false
-    const etag = etagOf(body)
+    const etag = computeEtag(body)
     // Kept, and asked for again each time: a page is never of two versions.
     response.setHeader('cache-control', 'no-cache')
     response.setHeader('etag', etag)
     response.setHeader('vary', 'Accept-Encoding')
-    if (file === PAGE) response.setHeader('content-security-policy', POLICY)
-    if (isKnown(request, etag)) {
+    if (file === INDEX_HTML) response.setHeader('content-security-policy', CONTENT_SECURITY_POLICY)
+    if (isNotModified(request, etag)) {
       response.writeHead(304).end()
       return true
     }
-    response.setHeader('content-type', TYPES[extname(file)]!)
-    const isZipped = preferred(request.headers['accept-encoding'], ['gzip']) !== null
-    const sent = isZipped ? await zip(body) : Buffer.from(body)
-    if (isZipped) response.setHeader('content-encoding', 'gzip')
-    response.writeHead(200, { 'content-length': sent.length }).end(sent)
+    response.setHeader('content-type', CONTENT_TYPES[extname(file)]!)
+    const acceptsGzip = negotiate(request.headers['accept-encoding'], ['gzip']) !== null
+    const encoded = acceptsGzip ? await gzipAsync(body) : Buffer.from(body)
+    if (acceptsGzip) response.setHeader('content-encoding', 'gzip')
+    response.writeHead(200, { 'content-length': encoded.length }).end(encoded)
     return true
   }
 }
 
-function fileAt(path: string): string | null {
-  if (path === '/') return PAGE
-  const own = /^\/assets\/(dashboard\/[\w-]+\.(?:ts|css|svg)|client\/[\w-]+\.ts)$/.exec(path)?.[1]
-  if (own !== undefined) return join(SOURCES, own)
+function resolveFile(path: string): string | null {
+  if (path === '/') return INDEX_HTML
+  const ownFile = /^\/assets\/(dashboard\/[\w-]+\.(?:ts|css|svg)|client\/[\w-]+\.ts)$/.exec(path)?.[1]
+  if (ownFile !== undefined) return join(SOURCE_ROOT, ownFile)
   const [, name = '', file = ''] =
     /^\/assets\/lib\/([\w-]+)\/((?:[\w-]+\/)*[\w.-]+\.(?:js|mjs|css))$/.exec(path) ?? []
-  const home = PACKAGES.has(name) ? findPackageJSON(name, import.meta.url) : undefined
-  return home === undefined ? null : join(dirname(home), file)
+  const packageJson = PACKAGES.has(name) ? findPackageJSON(name, import.meta.url) : undefined
+  return packageJson === undefined ? null : join(dirname(packageJson), file)
 }
 
-function ifMissing(error: NodeJS.ErrnoException): null {
+function nullIfMissing(error: NodeJS.ErrnoException): null {
   if (error.code === 'ENOENT') return null
   throw error
 }
 
 const PACKAGES = new Set(Object.values(LIBRARIES).map(([name]) => name))
 
-async function bodyOf(file: string): Promise<string> {
+async function readAsset(file: string): Promise<string> {
   const text = await readFile(file, 'utf8')
-  if (file.endsWith('.ts')) return strip(text)
-  return file === PAGE
+  if (file.endsWith('.ts')) return stripTypes(text)
+  return file === INDEX_HTML
     ? text.replace('<!-- libraries -->', `<script type="importmap">${IMPORT_MAP}</script>`)
     : text
 }

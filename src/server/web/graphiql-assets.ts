@@ -5,52 +5,52 @@
 import { fork } from 'node:child_process'
 
 /** Compressed (gzip), by file name. */
-export type Pack = Record<string, Uint8Array>
+export type CompressedAssets = Record<string, Uint8Array>
 
-export interface Held {
-  open(): Promise<Pack>
+export interface GraphiqlAssets {
+  load(): Promise<CompressedAssets>
   /** Waits for whoever is packing. */
   close(): Promise<void>
 }
 
-const HELD_MS = 60_000
+const ASSET_TTL_MS = 60_000
 /** It takes a third of a second. */
-const PATIENCE_MS = 20_000
+const PACK_TIMEOUT_MS = 20_000
 
-export function createHeld(heldMs = HELD_MS): Held {
-  let pack: Promise<Pack> | null = null
-  let letGo: NodeJS.Timeout | undefined
+export function createGraphiqlAssets(assetTtlMs = ASSET_TTL_MS): GraphiqlAssets {
+  let assets: Promise<CompressedAssets> | null = null
+  let evictTimer: NodeJS.Timeout | undefined
 
   return {
-    open() {
-      clearTimeout(letGo)
-      letGo = setTimeout(() => {
-        pack = null
-      }, heldMs).unref()
-      pack ??= packed().catch(error => {
-        pack = null
+    load() {
+      clearTimeout(evictTimer)
+      evictTimer = setTimeout(() => {
+        assets = null
+      }, assetTtlMs).unref()
+      assets ??= packInChildProcess().catch(error => {
+        assets = null
         throw error
       })
-      return pack
+      return assets
     },
 
     async close() {
-      clearTimeout(letGo)
-      await pack?.catch(() => {})
-      pack = null
+      clearTimeout(evictTimer)
+      await assets?.catch(() => {})
+      assets = null
     },
   }
 }
 
-const packed = () =>
-  new Promise<Pack>((resolve, reject) => {
+const packInChildProcess = () =>
+  new Promise<CompressedAssets>((resolve, reject) => {
     const child = fork(new URL('graphiql-pack.ts', import.meta.url), {
       // It needs no secret of ours.
       env: {},
       serialization: 'advanced',
-      timeout: PATIENCE_MS,
+      timeout: PACK_TIMEOUT_MS,
     })
-    child.on('message', message => resolve(message as Pack))
+    child.on('message', message => resolve(message as CompressedAssets))
     child.on('error', reject)
     // Not its exit: that may be told before the last of what it sent. Why it failed stands on stderr.
     child.on('disconnect', () => reject(new Error('GraphiQL was not packed')))

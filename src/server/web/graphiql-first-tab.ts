@@ -3,22 +3,22 @@
  */
 
 /** No such host, so whoever plays it with a real account learns that at no cost. */
-const NO_IMAGE = 'https://images.example/first-frame.jpg'
-const WITH_ACCOUNT = `
+const UNREACHABLE_IMAGE = 'https://images.example/first-frame.jpg'
+const REAL_ACCOUNT_HINT = `
 # A real account: put an image of yours below.
 # A video costs what { models } says.
 `
 
-export interface Tab {
+export interface GraphiqlTab {
   query: string
   variables: { input: { image: { url: string }; [field: string]: unknown } }
 }
 
 /** @param sampleImage null with a real account */
-export const firstTab = (sampleImage: string | null): Tab => ({
+export const createFirstTab = (sampleImage: string | null): GraphiqlTab => ({
   query: `# Play and choose Submit,
 # then play and choose Watch.
-${sampleImage === null ? WITH_ACCOUNT : ''}
+${sampleImage === null ? REAL_ACCOUNT_HINT : ''}
 mutation Submit($input: SubmitVideoInput!) {
   submitVideo(input: $input) {
     ... on SubmitVideoPayload {
@@ -57,7 +57,7 @@ subscription Watch($after: String) {
     // With the defaults too: GraphiQL underlines an input that lacks them.
     input: {
       model: 'WAN_2_2_I2V_PLUS_1080P',
-      image: { url: sampleImage ?? NO_IMAGE },
+      image: { url: sampleImage ?? UNREACHABLE_IMAGE },
       prompt: 'dusk over the hills, a slow pan to the left',
       duration: 5,
       enablePromptExpansion: false,

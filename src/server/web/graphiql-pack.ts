@@ -10,9 +10,9 @@ import {
   js,
   jsonWorker,
 } from '@graphql-yoga/render-graphiql/graphiql'
-import type { Pack } from './graphiql-assets.ts'
+import type { CompressedAssets } from './graphiql-assets.ts'
 
-const pack: Pack = {
+const assets: CompressedAssets = {
   'graphiql.js': gzipSync(js),
   'graphiql.css': gzipSync(css),
   // By the names that the editor has for them.
@@ -21,4 +21,4 @@ const pack: Pack = {
   'json.js': gzipSync(jsonWorker),
 }
 
-process.send?.(pack, () => process.disconnect())
+process.send?.(assets, () => process.disconnect())

@@ -1,21 +1,21 @@
 /**
  * The page: a bar of ours, the field for the key, and GraphiQL below. It tells nothing of any app.
  */
-import type { Tab } from './graphiql-first-tab.ts'
+import type { GraphiqlTab } from './graphiql-first-tab.ts'
 
 /** What the page's script reads out of it. */
-export interface Settings {
+export interface GraphiqlSettings {
   endpoint: string
   /** Where the parts are, with a slash at its end. */
   parts: string
   introspection: boolean
-  tab: Tab
+  tab: GraphiqlTab
 }
 
 const NOTICE =
   '<p id="notice">This gateway keeps its schema to itself: no completion, and no docs here. <code>ALLOW_INTROSPECTION=1</code> switches them on; the schema is in <code>schema.graphql</code>.</p>'
 
-export const renderPage = (settings: Settings): string => `<!doctype html>
+export const renderGraphiqlPage = (settings: GraphiqlSettings): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">

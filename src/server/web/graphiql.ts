@@ -8,40 +8,45 @@ import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import graphiql from '@graphql-yoga/render-graphiql/package.json' with { type: 'json' }
 import { GRAPHQL_PATH } from '../operation/operation.ts'
-import { etagOf, isKnown, preferred } from '../responses/content-negotiation.ts'
-import { createHeld } from './graphiql-assets.ts'
-import { firstTab } from './graphiql-first-tab.ts'
-import { renderPage } from './graphiql-page.ts'
+import { computeEtag, isNotModified, negotiate } from '../responses/content-negotiation.ts'
+import { createGraphiqlAssets } from './graphiql-assets.ts'
+import { createFirstTab } from './graphiql-first-tab.ts'
+import { renderGraphiqlPage } from './graphiql-page.ts'
 
 export interface Graphiql {
   /** A browser that goes to a page, and no client of the API. */
-  isWanted(request: IncomingMessage): boolean
-  page(request: IncomingMessage, response: ServerResponse): void
-  part(request: IncomingMessage, response: ServerResponse, path: string): Promise<void>
+  isPageRequest(request: IncomingMessage): boolean
+  sendPage(request: IncomingMessage, response: ServerResponse): void
+  sendAsset(request: IncomingMessage, response: ServerResponse, path: string): Promise<void>
   close(): Promise<void>
 }
 
 export interface GraphiqlOptions {
-  introspection: boolean
+  allowIntrospection: boolean
   /** Of the simulator. */
   sampleImage: string | null
   /** How long the parts are held after they were last asked for; a minute. */
-  heldMs?: number | undefined
+  assetTtlMs?: number | undefined
 }
 
-export const GRAPHIQL_PARTS = '/assets/graphiql/'
+export const GRAPHIQL_ASSETS_PATH = '/assets/graphiql/'
 /** A version of the package is published once: what is at its address never changes. */
-const PARTS = `${GRAPHIQL_PARTS}${graphiql.version}/`
-const FOR_GOOD = 'public, max-age=31536000, immutable'
-const PART_ETAG = `"${graphiql.version}"`
-const PART_NAME = /^(graphiql|editorWorkerService|graphql|json)\.(js|css)$/
-const TYPES = { js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8' }
+const VERSIONED_ASSETS_PATH = `${GRAPHIQL_ASSETS_PATH}${graphiql.version}/`
+const CACHE_FOREVER = 'public, max-age=31536000, immutable'
+const ASSET_ETAG = `"${graphiql.version}"`
+const ASSET_NAME = /^(graphiql|editorWorkerService|graphql|json)\.(js|css)$/
+const CONTENT_TYPES = { js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8' }
 
-const PAGE = 'text/html'
-const API = ['application/json', 'application/graphql-response+json', 'text/event-stream', 'multipart/mixed']
+const HTML_TYPE = 'text/html'
+const API_TYPES = [
+  'application/json',
+  'application/graphql-response+json',
+  'text/event-stream',
+  'multipart/mixed',
+]
 
 /** Monaco writes styles of its own, and has its icons in a font within its style. */
-const POLICY = [
+const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "worker-src 'self'",
@@ -54,44 +59,58 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-export function createGraphiql({ introspection, sampleImage, heldMs }: GraphiqlOptions): Graphiql {
-  const held = createHeld(heldMs)
-  const html = renderPage({ endpoint: GRAPHQL_PATH, parts: PARTS, introspection, tab: firstTab(sampleImage) })
-  const htmlEtag = etagOf(html)
+export function createGraphiql({ allowIntrospection, sampleImage, assetTtlMs }: GraphiqlOptions): Graphiql {
+  const assets = createGraphiqlAssets(assetTtlMs)
+  const html = renderGraphiqlPage({
+    endpoint: GRAPHQL_PATH,
+    parts: VERSIONED_ASSETS_PATH,
+    introspection: allowIntrospection,
+    tab: createFirstTab(sampleImage),
+  })
+  const htmlEtag = computeEtag(html)
 
   return {
-    isWanted: ({ method, headers }) =>
-      (method === 'GET' || method === 'HEAD') && preferred(headers.accept, [PAGE, ...API]) === PAGE,
+    isPageRequest: ({ method, headers }) =>
+      (method === 'GET' || method === 'HEAD') &&
+      negotiate(headers.accept, [HTML_TYPE, ...API_TYPES]) === HTML_TYPE,
 
-    page(request, response) {
+    sendPage(request, response) {
       response.appendHeader('vary', 'Accept')
-      const headers = { 'cache-control': 'no-cache', etag: htmlEtag, 'content-security-policy': POLICY }
-      if (isKnown(request, htmlEtag)) return void response.writeHead(304, headers).end()
+      const headers = {
+        'cache-control': 'no-cache',
+        etag: htmlEtag,
+        'content-security-policy': CONTENT_SECURITY_POLICY,
+      }
+      if (isNotModified(request, htmlEtag)) return void response.writeHead(304, headers).end()
       const length = Buffer.byteLength(html)
       response
-        .writeHead(200, { ...headers, 'content-type': `${PAGE}; charset=utf-8`, 'content-length': length })
+        .writeHead(200, {
+          ...headers,
+          'content-type': `${HTML_TYPE}; charset=utf-8`,
+          'content-length': length,
+        })
         .end(html)
     },
 
-    async part(request, response, path) {
-      const name = path.startsWith(PARTS) ? path.slice(PARTS.length) : ''
-      const [, , kind] = PART_NAME.exec(name) ?? []
-      const headers = { 'cache-control': FOR_GOOD, etag: PART_ETAG, vary: 'Accept-Encoding' }
-      if (kind !== undefined && isKnown(request, PART_ETAG))
+    async sendAsset(request, response, path) {
+      const name = path.startsWith(VERSIONED_ASSETS_PATH) ? path.slice(VERSIONED_ASSETS_PATH.length) : ''
+      const [, , extension] = ASSET_NAME.exec(name) ?? []
+      const headers = { 'cache-control': CACHE_FOREVER, etag: ASSET_ETAG, vary: 'Accept-Encoding' }
+      if (extension !== undefined && isNotModified(request, ASSET_ETAG))
         return void response.writeHead(304, headers).end()
-      const packed = kind === undefined ? undefined : (await held.open())[name]
-      if (packed === undefined) return void response.writeHead(404).end()
-      const isZipped = preferred(request.headers['accept-encoding'], ['gzip']) !== null
+      const compressed = extension === undefined ? undefined : (await assets.load())[name]
+      if (compressed === undefined) return void response.writeHead(404).end()
+      const acceptsGzip = negotiate(request.headers['accept-encoding'], ['gzip']) !== null
       response.writeHead(200, {
         ...headers,
-        'content-type': TYPES[kind as keyof typeof TYPES],
-        ...(isZipped && { 'content-encoding': 'gzip', 'content-length': packed.length }),
+        'content-type': CONTENT_TYPES[extension as keyof typeof CONTENT_TYPES],
+        ...(acceptsGzip && { 'content-encoding': 'gzip', 'content-length': compressed.length }),
       })
-      if (isZipped || request.method === 'HEAD') return void response.end(packed)
+      if (acceptsGzip || request.method === 'HEAD') return void response.end(compressed)
       // As it is taken: five megabytes for each who asks and doesn't read would fill the memory.
-      await pipeline(Readable.from([packed]), createGunzip(), response).catch(() => response.destroy())
+      await pipeline(Readable.from([compressed]), createGunzip(), response).catch(() => response.destroy())
     },
 
-    close: held.close,
+    close: assets.close,
   }
 }

@@ -3,7 +3,7 @@
  */
 import { stripTypeScriptTypes } from 'node:module'
 
-export function strip(source: string): string {
+export function stripTypes(source: string): string {
   const { emitWarning } = process
   // Node calls this experimental, on stderr, at the first call; nobody who opens a page has to know.
   process.emitWarning = () => {}

@@ -3,100 +3,108 @@
  * Invariant: a submit is measured under the write lock that it is written under, from the rows themselves, so that no
  * number of concurrent ones gets past a limit.
  */
-import { excessOf, type Limits, monthOf, type Use } from '../../domain/app-limits.ts'
+import { type AppLimits, checkLimits, startOfUtcMonth, type UsageReader } from '../../domain/app-limits.ts'
 import type { AppId } from '../../domain/prediction.ts'
-import type { Apps, Bounds, Creation, Usage } from '../store.ts'
+import type { AppStore, AppUsage, CreateResult, TokenLimits } from '../store.ts'
 import type { Db } from './connection.ts'
 import { type SQL, sql } from './drizzle.ts'
-import { prepare, valuesOf } from './prepare.ts'
-import { BEGUN, IN_FLIGHT, IN_SPACE, SOUGHT, spending, WAITING } from './schema.ts'
-import { scoped, VISIBLE } from './visibility.ts'
+import { jsonValues, prepare } from './prepare.ts'
+import { appMonthlySpend, HAS_RESTRICTION, IN_FLIGHT, SUBMIT_STARTED, UNRESOLVED, WAITING } from './schema.ts'
+import { scopeParameters, VISIBLE } from './visibility.ts'
 
-type Refusal = Extract<Creation, { kind: 'refused' }>['refusal']
+type Violation = Extract<CreateResult, { kind: 'refused' }>['violation']
 
 /** One ahead of the clock was made before the clock was put back. */
-const AHEAD_MS = 60_000
+const MAX_CLOCK_SKEW_MS = 60_000
 /** From the beginning of any month into the next. */
-const LONGEST_MONTH_MS = 31 * 24 * 60 * 60 * 1000
+const MAX_MONTH_MS = 31 * 24 * 60 * 60 * 1000
 
-export function createUsage(db: Db, spending: Pick<Spending, 'of'>): Apps['usage'] {
+export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn'>): AppStore['usage'] {
   /** The planner would take the index of all rows that the app ever had. */
-  const mineOf = (where: SQL, index: SQL) =>
+  const countVisible = (where: SQL, index: SQL) =>
     sql`(select count(*) from predictions indexed by ${index} where ${where} and ${VISIBLE})`
-  const counts = prepare<Omit<Usage, 'spent'>>(
+  const selectJobCounts = prepare<Omit<AppUsage, 'spent'>>(
     db,
     sql`
-    select ${mineOf(BEGUN, sql`predictions_begun`)} + ${mineOf(IN_FLIGHT, sql`predictions_in_flight`)}
-        + ${mineOf(sql`${SOUGHT} and status = 'QUEUED' and following = 'late'`, sql`predictions_sought`)} as inFlight,
-      ${mineOf(WAITING, sql`predictions_waiting`)} as queued`,
+    select ${countVisible(SUBMIT_STARTED, sql`predictions_submit_started`)} + ${countVisible(IN_FLIGHT, sql`predictions_in_flight`)}
+        + ${countVisible(sql`${UNRESOLVED} and status = 'QUEUED' and tracking = 'expired'`, sql`predictions_unresolved`)} as inFlight,
+      ${countVisible(WAITING, sql`predictions_waiting`)} as queued`,
   )
   // Rows ahead of the month may be there: the clock was put back.
-  const ofMonth = sql`created_at >= @month and created_at < @next`
-  const cost = prepare<number>(
+  const isInMonth = sql`created_at >= @monthStart and created_at < @monthEnd`
+  const sumCost = prepare<number>(
     db,
     sql`
     select coalesce(sum(cost), 0) from predictions where id in (
-      select prediction_id from tagged
-        where app_id = @appId and tag in ${valuesOf('@onlyTags')} and ${ofMonth}
-      union all select id from predictions indexed by predictions_by_space
-        where app_id = @appId and space = @only and ${IN_SPACE} and ${ofMonth}
-      union all select value from json_each(@onlyIds)
-    ) and +app_id = @appId and ${ofMonth}`,
+      select prediction_id from prediction_tags
+        where app_id = @appId and tag in ${jsonValues('@visibleTags')} and ${isInMonth}
+      union all select id from predictions indexed by predictions_by_restriction
+        where app_id = @appId and restriction_key = @restrictionKey and ${HAS_RESTRICTION} and ${isInMonth}
+      union all select value from json_each(@visibleIds)
+    ) and +app_id = @appId and ${isInMonth}`,
   ).pluck()
 
   return async (scope, now) => {
-    const month = monthOf(now)
+    const month = startOfUtcMonth(now)
     return {
-      ...counts.get(scoped(scope))!,
+      ...selectJobCounts.get(scopeParameters(scope))!,
       spent:
-        scope.only === null
-          ? spending.of(scope.appId, now)
-          : cost.get({
-              ...scoped(scope),
-              month,
-              next: monthOf(month + LONGEST_MONTH_MS),
+        scope.restriction === null
+          ? monthlySpend.spentIn(scope.appId, now)
+          : sumCost.get({
+              ...scopeParameters(scope),
+              monthStart: month,
+              monthEnd: startOfUtcMonth(month + MAX_MONTH_MS),
             })!,
     }
   }
 }
 
 /** Why one more would be too much, or null. Asked under the write lock. */
-export function createRefusals(db: Db, spending: Spending) {
-  const limitsOf = prepare<Limits>(
+export function createLimitChecks(db: Db, monthlySpend: MonthlySpend) {
+  const selectLimits = prepare<AppLimits>(
     db,
     sql`
     select max_in_flight as maxInFlight, max_queued as maxQueued, submits_per_minute as submitsPerMinute,
       monthly_budget as monthlyBudget, weight
     from apps where id = @appId`,
   )
-  const madeBy = prepare<number>(db, sql`select count(*) from predictions where token = @token`).pluck()
-  const queued = prepare<number>(
+  const countByToken = prepare<number>(
+    db,
+    sql`select count(*) from predictions where token_id = @tokenId`,
+  ).pluck()
+  const countQueued = prepare<number>(
     db,
     sql`select count(*) from predictions where app_id = @appId and ${WAITING}`,
   ).pluck()
-  const submitAfter = prepare<number>(
+  const selectSubmitAfter = prepare<number>(
     db,
     sql`
     select created_at from predictions
     where app_id = @appId and created_at > @moment and created_at <= @latest
-    order by created_at desc limit 1 offset @n`,
+    order by created_at desc limit 1 offset @skip`,
   ).pluck()
 
-  const useOf = (appId: AppId, now: number): Use => ({
-    queued: () => queued.get({ appId })!,
-    spent: () => spending.of(appId, now),
-    submitAfter: (moment, n) => submitAfter.get({ appId, moment, n, latest: now + AHEAD_MS }) ?? null,
+  const usageReader = (appId: AppId, now: number): UsageReader => ({
+    queued: () => countQueued.get({ appId })!,
+    spent: () => monthlySpend.spentIn(appId, now),
+    submitTimeAfter: (moment, n) =>
+      selectSubmitAfter.get({ appId, moment, skip: n, latest: now + MAX_CLOCK_SKEW_MS }) ?? null,
   })
 
   return (
-    { appId, token, cost }: { appId: AppId; token: string | null; cost: number },
-    bounds: Bounds | undefined,
+    { appId, tokenId, cost }: { appId: AppId; tokenId: string | null; cost: number },
+    tokenLimits: TokenLimits | undefined,
     now: number,
-  ): Refusal | null => {
-    if (bounds !== undefined && token !== null && madeBy.get({ token })! >= bounds.maxSubmits)
+  ): Violation | null => {
+    if (
+      tokenLimits !== undefined &&
+      tokenId !== null &&
+      countByToken.get({ tokenId })! >= tokenLimits.maxSubmits
+    )
       return { code: 'FORBIDDEN' }
-    const limits = limitsOf.get({ appId })
-    return limits === undefined ? null : excessOf(limits, useOf(appId, now), cost, now)
+    const limits = selectLimits.get({ appId })
+    return limits === undefined ? null : checkLimits(limits, usageReader(appId, now), cost, now)
   }
 }
 
@@ -104,35 +112,35 @@ export function createRefusals(db: Db, spending: Spending) {
  * Invariant: an app's spending of a month is the sum of the costs of its predictions created in it: a change of a cost
  * changes it in the same transaction.
  */
-export interface Spending {
-  /** @param by micro-USD; less than 0 where it is given back */
-  add(appId: string, createdAt: number, by: number): void
+export interface MonthlySpend {
+  /** @param amount micro-USD; less than 0 where it is given back */
+  add(appId: string, createdAt: number, amount: number): void
   /** In the UTC month of `moment`. */
-  of(appId: string, moment: number): number
+  spentIn(appId: string, moment: number): number
 }
 
-export function createSpending(db: Db): Spending {
-  const add = db
-    .insert(spending)
+export function createMonthlySpend(db: Db): MonthlySpend {
+  const upsertSpend = db
+    .insert(appMonthlySpend)
     .values({
       appId: sql.placeholder('appId'),
       month: sql.placeholder('month'),
-      spent: sql.placeholder('by'),
+      spent: sql.placeholder('amount'),
     })
     .onConflictDoUpdate({
-      target: [spending.appId, spending.month],
-      set: { spent: sql`${spending.spent} + excluded.spent` },
+      target: [appMonthlySpend.appId, appMonthlySpend.month],
+      set: { spent: sql`${appMonthlySpend.spent} + excluded.spent` },
     })
     .prepare()
-  const of = prepare<number>(
+  const selectSpent = prepare<number>(
     db,
-    sql`select spent from spending where app_id = @appId and month = @month`,
+    sql`select spent from app_monthly_spend where app_id = @appId and month = @month`,
   ).pluck()
 
   return {
-    add(appId, createdAt, by) {
-      if (by !== 0) add.run({ appId, month: monthOf(createdAt), by })
+    add(appId, createdAt, amount) {
+      if (amount !== 0) upsertSpend.run({ appId, month: startOfUtcMonth(createdAt), amount })
     },
-    of: (appId, moment) => of.get({ appId, month: monthOf(moment) }) ?? 0,
+    spentIn: (appId, moment) => selectSpent.get({ appId, month: startOfUtcMonth(moment) }) ?? 0,
   }
 }

@@ -4,10 +4,10 @@
  */
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../domain/prediction.ts'
-import type { App, Apps } from '../store.ts'
+import type { App, AppStore } from '../store.ts'
 import type { Db, Tx } from './connection.ts'
 import { and, asc, count, eq, gt, isNull, lt, or, sql } from './drizzle.ts'
-import { apps, keys } from './schema.ts'
+import { apiKeys, apps } from './schema.ts'
 
 const toApp = (row: typeof apps.$inferSelect): App => {
   const { maxInFlight, maxQueued, submitsPerMinute, monthlyBudget, weight } = row
@@ -15,13 +15,17 @@ const toApp = (row: typeof apps.$inferSelect): App => {
   return { id: row.id as AppId, name: row.name, limits }
 }
 
-const VISIBLE = { prefix: keys.prefix, createdAt: keys.createdAt, expiresAt: keys.expiresAt }
+const KEY_INFO_COLUMNS = {
+  prefix: apiKeys.prefix,
+  createdAt: apiKeys.createdAt,
+  expiresAt: apiKeys.expiresAt,
+}
 
-export function createApps(db: Db): Omit<Apps, 'usage'> {
+export function createAppStore(db: Db): Omit<AppStore, 'usage'> {
   const byPrefix = db
     .select()
-    .from(keys)
-    .where(eq(keys.prefix, sql.placeholder('prefix')))
+    .from(apiKeys)
+    .where(eq(apiKeys.prefix, sql.placeholder('prefix')))
     .prepare()
 
   const byId = db
@@ -30,17 +34,17 @@ export function createApps(db: Db): Omit<Apps, 'usage'> {
     .where(eq(apps.id, sql.placeholder('id')))
     .prepare()
 
-  const keysOf = (from: Db | Tx, appId: AppId) =>
+  const selectKeys = (from: Db | Tx, appId: AppId) =>
     from
-      .select(VISIBLE)
-      .from(keys)
-      .where(eq(keys.appId, appId))
-      .orderBy(asc(keys.createdAt), asc(keys.prefix))
+      .select(KEY_INFO_COLUMNS)
+      .from(apiKeys)
+      .where(eq(apiKeys.appId, appId))
+      .orderBy(asc(apiKeys.createdAt), asc(apiKeys.prefix))
       .all()
 
   return {
     async createApp(name, now, { limits = {}, key } = {}) {
-      const made = db.transaction(
+      const created = db.transaction(
         tx => {
           const row = tx
             .insert(apps)
@@ -49,22 +53,22 @@ export function createApps(db: Db): Omit<Apps, 'usage'> {
             .returning()
             .get()
           if (row !== undefined && key !== undefined)
-            tx.insert(keys)
+            tx.insert(apiKeys)
               .values({ ...key, appId: row.id, createdAt: now })
               .run()
           return row
         },
         { behavior: 'immediate' },
       )
-      return made ? toApp(made) : null
+      return created ? toApp(created) : null
     },
 
-    async app(id) {
+    async getApp(id) {
       const row = byId.get({ id })
       return row ? toApp(row) : null
     },
 
-    async appNamed(name) {
+    async findAppByName(name) {
       const row = db.select().from(apps).where(eq(apps.name, name)).get()
       return row ? toApp(row) : null
     },
@@ -84,11 +88,11 @@ export function createApps(db: Db): Omit<Apps, 'usage'> {
       return row ? toApp(row) : null
     },
 
-    keysOf: async appId => keysOf(db, appId),
+    listKeys: async appId => selectKeys(db, appId),
 
     addKey: async (appId, key, now) =>
       void db
-        .insert(keys)
+        .insert(apiKeys)
         .values({ ...key, appId, createdAt: now })
         .run(),
 
@@ -97,32 +101,43 @@ export function createApps(db: Db): Omit<Apps, 'usage'> {
       return row ? { ...row, appId: row.appId as AppId } : null
     },
 
-    rotateKeys: async (appId, key, until, now) =>
+    rotateKeys: async (appId, key, oldKeysExpireAt, now) =>
       db.transaction(
         tx => {
-          const good = keysOf(tx, appId).filter(({ expiresAt }) => expiresAt === null || expiresAt > now)
-          tx.update(keys)
-            .set({ expiresAt: until })
-            .where(and(eq(keys.appId, appId), or(isNull(keys.expiresAt), gt(keys.expiresAt, until))))
+          const validKeys = selectKeys(tx, appId).filter(
+            ({ expiresAt }) => expiresAt === null || expiresAt > now,
+          )
+          tx.update(apiKeys)
+            .set({ expiresAt: oldKeysExpireAt })
+            .where(
+              and(
+                eq(apiKeys.appId, appId),
+                or(isNull(apiKeys.expiresAt), gt(apiKeys.expiresAt, oldKeysExpireAt)),
+              ),
+            )
             .run()
-          tx.insert(keys)
+          tx.insert(apiKeys)
             .values({ ...key, appId, createdAt: now })
             .run()
-          return good.map(each => ({ ...each, expiresAt: Math.min(each.expiresAt ?? until, until) }))
+          return validKeys.map(validKey => ({
+            ...validKey,
+            expiresAt: Math.min(validKey.expiresAt ?? oldKeysExpireAt, oldKeysExpireAt),
+          }))
         },
         { behavior: 'immediate' },
       ),
 
-    revokeKey: async prefix => db.delete(keys).where(eq(keys.prefix, prefix)).run().changes > 0,
+    revokeKey: async prefix => db.delete(apiKeys).where(eq(apiKeys.prefix, prefix)).run().changes > 0,
 
-    revokeKeys: async appId =>
+    revokeAllKeys: async appId =>
       db
-        .delete(keys)
-        .where(eq(keys.appId, appId))
-        .returning({ prefix: keys.prefix })
+        .delete(apiKeys)
+        .where(eq(apiKeys.appId, appId))
+        .returning({ prefix: apiKeys.prefix })
         .all()
         .map(({ prefix }) => prefix),
 
-    pruneKeys: async before => db.delete(keys).where(lt(keys.expiresAt, before)).run().changes,
+    pruneKeys: async expiredBefore =>
+      db.delete(apiKeys).where(lt(apiKeys.expiresAt, expiredBefore)).run().changes,
   }
 }

@@ -21,11 +21,11 @@ export const {
   gt,
   gte,
   inArray,
+  isNotNull,
   isNull,
   lt,
   lte,
   ne,
-  notInArray,
   or,
   sql,
 } = require('drizzle-orm') as typeof import('drizzle-orm')

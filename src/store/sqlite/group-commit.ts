@@ -6,54 +6,54 @@
  */
 import type { Db } from './connection.ts'
 
-export interface Group {
+export interface GroupCommit {
   /**
-   * @param act may run twice, if another one throws; what it wrote the first time is gone by then
-   * @param isNews whether the bell rings for it, once it is on disk
+   * @param action may run twice, if another one throws; what it wrote the first time is gone by then
+   * @param shouldNotify whether the bell rings for it, once it is on disk
    */
-  write<Answer>(act: () => Answer, isNews: (answer: Answer) => boolean): Promise<Answer>
+  write<Result>(action: () => Result, shouldNotify: (result: Result) => boolean): Promise<Result>
   /** Whatever still waits is written before this returns. */
   flush(): void
 }
 
 /** Takes some 3 ms, in which nothing else is done. */
-const MOST = 64
+const MAX_WRITES_PER_COMMIT = 64
 
 interface Write {
   /** Answers how to tell what came of it, which answers whether that is news. */
   run(): () => boolean
   /** The same, and what throws is taken back and told. */
-  runApart(): () => boolean
+  runInSavepoint(): () => boolean
   fail(error: unknown): void
 }
 
-export function createGroup({ $client }: Db, ring: () => void): Group {
-  const waiting: Write[] = []
-  const together = $client.transaction((writes: readonly Write[], run: (write: Write) => () => boolean) =>
+export function createGroupCommit({ $client }: Db, notify: () => void): GroupCommit {
+  const pending: Write[] = []
+  const runTogether = $client.transaction((writes: readonly Write[], run: (write: Write) => () => boolean) =>
     writes.map(run),
   )
   /** In the transaction of all, a savepoint of its own. */
-  const apart = $client.transaction((act: () => unknown) => act())
+  const inSavepoint = $client.transaction((action: () => unknown) => action())
 
   function commit(): void {
-    const writes = waiting.splice(0, MOST)
+    const writes = pending.splice(0, MAX_WRITES_PER_COMMIT)
     if (writes.length === 0) return
-    if (waiting.length > 0) setImmediate(commit)
-    let tell: (() => boolean)[]
+    if (pending.length > 0) setImmediate(commit)
+    let settlers: (() => boolean)[]
     try {
-      tell = written(writes)
+      settlers = runAll(writes)
     } catch (error) {
       for (const { fail } of writes) fail(error)
       return
     }
-    if (tell.map(each => each()).includes(true)) ring()
+    if (settlers.map(settle => settle()).includes(true)) notify()
   }
 
   /** Savepoints are a fifth of a write: they are made where one has thrown, and never after a commit that failed. */
-  function written(writes: readonly Write[]): (() => boolean)[] {
+  function runAll(writes: readonly Write[]): (() => boolean)[] {
     let hasThrown = false
     try {
-      return together.immediate(writes, write => {
+      return runTogether.immediate(writes, write => {
         try {
           return write.run()
         } catch (error) {
@@ -63,21 +63,21 @@ export function createGroup({ $client }: Db, ring: () => void): Group {
       })
     } catch (error) {
       if (!hasThrown) throw error
-      return together.immediate(writes, write => write.runApart())
+      return runTogether.immediate(writes, write => write.runInSavepoint())
     }
   }
 
   return {
-    write: <Answer>(act: () => Answer, isNews: (answer: Answer) => boolean) =>
-      new Promise<Answer>((resolve, reject) => {
-        const told = (answer: Answer) => () => {
-          resolve(answer)
-          return isNews(answer)
+    write: <Result>(action: () => Result, shouldNotify: (result: Result) => boolean) =>
+      new Promise<Result>((resolve, reject) => {
+        const settleWith = (result: Result) => () => {
+          resolve(result)
+          return shouldNotify(result)
         }
-        const run = () => told(act())
-        const runApart = () => {
+        const run = () => settleWith(action())
+        const runInSavepoint = () => {
           try {
-            return told(apart(act) as Answer)
+            return settleWith(inSavepoint(action) as Result)
           } catch (error) {
             // SQLite gives up the whole transaction where it can't write.
             if (!$client.inTransaction) throw error
@@ -88,11 +88,11 @@ export function createGroup({ $client }: Db, ring: () => void): Group {
           }
         }
         // What else has come in this turn is read before it.
-        if (waiting.push({ run, runApart, fail: reject }) === 1) setImmediate(commit)
+        if (pending.push({ run, runInSavepoint, fail: reject }) === 1) setImmediate(commit)
       }),
 
     flush() {
-      while (waiting.length > 0) commit()
+      while (pending.length > 0) commit()
     },
   }
 }

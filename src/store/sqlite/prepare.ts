@@ -15,8 +15,8 @@ const dialect = new SQLiteSyncDialect({ casing: 'snake_case' })
  */
 const planOnce = (text: string): string => text.replace(/@\w+/g, 'coalesce($&, null)')
 
-export const prepare = <Row>({ $client }: Pick<Db, '$client'>, words: SQL): Statement<[object?], Row> =>
-  $client.prepare<[object?], Row>(planOnce(dialect.sqlToQuery(words.inlineParams()).sql))
+export const prepare = <Row>({ $client }: Pick<Db, '$client'>, query: SQL): Statement<[object?], Row> =>
+  $client.prepare<[object?], Row>(planOnce(dialect.sqlToQuery(query.inlineParams()).sql))
 
 /** Of a JSON list that was given by that name. */
-export const valuesOf = (name: `@${string}`): SQL => sql`(select value from json_each(${sql.raw(name)}))`
+export const jsonValues = (name: `@${string}`): SQL => sql`(select value from json_each(${sql.raw(name)}))`

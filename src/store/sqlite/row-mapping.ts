@@ -1,57 +1,57 @@
 /**
  * A row as it lies in the table ↔ the noun.
  */
-import type { AppId, Job, Prediction, Standing } from '../../domain/prediction.ts'
+import type { AppId, Job, Prediction, PredictionState } from '../../domain/prediction.ts'
 import { type Column, getTableColumns, type SQL, sql } from './drizzle.ts'
 import { predictions } from './schema.ts'
 
-export type Row = typeof predictions.$inferSelect
+export type PredictionRow = typeof predictions.$inferSelect
 
 const {
   idempotencyKey,
   fingerprint,
   submission,
-  following,
+  tracking,
   fence,
-  attempts,
+  submitAttempts,
   dueAt,
-  imageSeenAt,
-  imageTries,
-  handedUrl,
-  begunAt,
-  runningAt,
-  emptySince,
-  ...said
+  imageVerifiedAt,
+  imageCheckFailures,
+  upstreamImageUrl,
+  submitStartedAt,
+  lastSeenRunningAt,
+  completedWithoutOutputSince,
+  ...publicColumns
 } = getTableColumns(predictions)
 
 /** What a prediction is read from: half of a row's columns. */
-export type Said = Pick<Row, keyof typeof said>
+export type PublicRow = Pick<PredictionRow, keyof typeof publicColumns>
 
 /** As bare SQLite hands it out: JSON is text, and a truth is a number. */
-export type Raw<Of extends Said = Said> = Omit<
-  Of,
+export type SqliteRow<Decoded extends PublicRow = PublicRow> = Omit<
+  Decoded,
   'tags' | 'metadata' | 'outputs' | 'enablePromptExpansion'
 > & { tags: string; metadata: string | null; outputs: string; enablePromptExpansion: number }
 
-const named = (columns: Record<string, Column>): SQL =>
+const selectList = (columns: Record<string, Column>): SQL =>
   sql.join(
     Object.entries(columns).map(([name, column]) => sql`${column} as ${sql.identifier(name)}`),
     sql`, `,
   )
 
-export const SAID = named(said)
-export const WHOLE = named(getTableColumns(predictions))
+export const PUBLIC_COLUMNS = selectList(publicColumns)
+export const ALL_COLUMNS = selectList(getTableColumns(predictions))
 
-export const decoded = <Of extends Said>(raw: Raw<Of>): Of =>
+export const decodeJsonColumns = <Decoded extends PublicRow>(raw: SqliteRow<Decoded>): Decoded =>
   Object.assign(raw, {
     tags: JSON.parse(raw.tags),
     metadata: raw.metadata === null ? null : JSON.parse(raw.metadata),
     outputs: JSON.parse(raw.outputs),
     enablePromptExpansion: raw.enablePromptExpansion === 1,
-  }) as unknown as Of
+  }) as unknown as Decoded
 
 /** The prediction in a row, or as `standing` says it stood at some event. */
-export const toPrediction = (row: Said, standing: Standing = row): Prediction => ({
+export const toPrediction = (row: PublicRow, state: PredictionState = row): Prediction => ({
   id: row.id,
   appId: row.appId as AppId,
   model: row.model,
@@ -67,36 +67,36 @@ export const toPrediction = (row: Said, standing: Standing = row): Prediction =>
   metadata: row.metadata,
   retryOf: row.retryOf,
   uploadId: row.uploadId,
-  space: row.space,
-  token: row.token,
+  restrictionKey: row.restrictionKey,
+  tokenId: row.tokenId,
   createdAt: row.createdAt,
-  ...toStanding(standing),
+  ...toPredictionState(state),
 })
 
-export const toStanding = (from: Standing): Standing => ({
-  status: from.status,
-  outputs: from.outputs,
-  error: from.error,
-  cost: from.cost,
-  upstreamId: from.upstreamId,
-  submittedAt: from.submittedAt,
-  startedAt: from.startedAt,
-  finishedAt: from.finishedAt,
-  updatedAt: from.updatedAt,
-  inferenceMs: from.inferenceMs,
+export const toPredictionState = (state: PredictionState): PredictionState => ({
+  status: state.status,
+  outputs: state.outputs,
+  error: state.error,
+  cost: state.cost,
+  upstreamId: state.upstreamId,
+  submittedAt: state.submittedAt,
+  startedAt: state.startedAt,
+  finishedAt: state.finishedAt,
+  updatedAt: state.updatedAt,
+  inferenceMs: state.inferenceMs,
 })
 
-export const toJob = (row: Row): Job => ({
+export const toJob = (row: PredictionRow): Job => ({
   ...toPrediction(row),
   submission: row.submission,
-  following: row.following,
+  tracking: row.tracking,
   fence: row.fence,
-  attempts: row.attempts,
+  submitAttempts: row.submitAttempts,
   dueAt: row.dueAt,
-  imageSeenAt: row.imageSeenAt,
-  imageTries: row.imageTries,
-  handedUrl: row.handedUrl,
-  begunAt: row.begunAt,
-  runningAt: row.runningAt,
-  emptySince: row.emptySince,
+  imageVerifiedAt: row.imageVerifiedAt,
+  imageCheckFailures: row.imageCheckFailures,
+  upstreamImageUrl: row.upstreamImageUrl,
+  submitStartedAt: row.submitStartedAt,
+  lastSeenRunningAt: row.lastSeenRunningAt,
+  completedWithoutOutputSince: row.completedWithoutOutputSince,
 })

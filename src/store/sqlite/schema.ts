@@ -2,18 +2,18 @@
  * The tables. `npm run migrations` writes what changed here into migrations/; the two never drift apart (a test).
  * Moments are milliseconds since 1970, money is micro-USD.
  */
-import { PREDICTION_ERRORS } from '../../domain/errors.ts'
+import { PREDICTION_ERROR_CODES } from '../../domain/errors.ts'
 import { IMAGE_TYPES } from '../../domain/image-format.ts'
 import { VIDEO_MODELS } from '../../domain/models.ts'
 import {
   EVENT_TYPES,
-  FOLLOWINGS,
   type Output,
+  type PredictionState,
   STATUSES,
-  type Standing,
   SUBMISSIONS,
+  TRACKINGS,
 } from '../../domain/prediction.ts'
-import { PAUSES } from '../../domain/submit-circuit.ts'
+import { CIRCUIT_REASONS } from '../../domain/submit-circuit.ts'
 import { blob, index, integer, primaryKey, real, sql, sqliteTable, text, uniqueIndex } from './drizzle.ts'
 
 /**
@@ -21,24 +21,24 @@ import { blob, index, integer, primaryKey, real, sql, sqliteTable, text, uniqueI
  * its condition word for word.
  */
 export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
-export const BEGUN = sql.raw(`"submission" = 'begun'`)
+export const SUBMIT_STARTED = sql.raw(`"submission" = 'begun'`)
 /** Each takes one of the account's places. */
-export const IN_FLIGHT = sql.raw(`"following" = 'closely'`)
+export const IN_FLIGHT = sql.raw(`"tracking" = 'active'`)
 /** Looked at: what is in flight, and what was given up and is not yet forgotten. */
-export const FOLLOWED = sql.raw(`"submission" = 'accepted' and "following" is not null`)
+export const TRACKED = sql.raw(`"submission" = 'accepted' and "tracking" is not null`)
 /** Looked for: its POST may have been taken. */
-export const SOUGHT = sql.raw(`"submission" = 'unknown' and "following" is not null`)
+export const UNRESOLVED = sql.raw(`"submission" = 'unknown' and "tracking" is not null`)
 /** Its app was told how it ended, be it that nobody knows. */
-export const TOLD = sql.raw(`"status" <> 'QUEUED'`)
+export const ENDED = sql.raw(`"status" <> 'QUEUED'`)
 /** Whose POST has, or had, no answer: each may be any job that nobody here knows. */
 export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
 export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
-export const BY_TOKEN = sql.raw(`"token" is not null`)
+export const HAS_TOKEN = sql.raw(`"token_id" is not null`)
 /** Submitted with a token that is limited to some predictions: what it sees beside its tags is found so. */
-export const IN_SPACE = sql.raw(`"space" <> ''`)
-export const OF_UPLOAD = sql.raw(`"upload_id" is not null`)
+export const HAS_RESTRICTION = sql.raw(`"restriction_key" <> ''`)
+export const HAS_UPLOAD = sql.raw(`"upload_id" is not null`)
 /** An image whose bytes are still being written, or already being taken away. */
-export const PARTIAL = sql.raw(`"is_whole" = 0`)
+export const INCOMPLETE = sql.raw(`"is_complete" = 0`)
 
 /** Facts about the database itself: its epoch, the key of its cursors, the upstream it belongs to. */
 export const meta = sqliteTable('meta', {
@@ -56,16 +56,16 @@ export const apps = sqliteTable('apps', {
   weight: integer().notNull().default(1),
   createdAt: integer().notNull(),
   /** Time its jobs had the account's places, ms, by its weight: the lower, the sooner it is its turn. order.ts keeps it. */
-  turn: real().notNull().default(0),
+  virtualTime: real().notNull().default(0),
   /** When its queue last was empty and began. */
-  queuedSince: integer().notNull().default(0),
+  backlogStartedAt: integer().notNull().default(0),
   /** None of its queue has had, and given back, a place. */
-  isNew: integer({ mode: 'boolean' }).notNull().default(false),
+  isNewlyActive: integer({ mode: 'boolean' }).notNull().default(false),
 })
 
 /** Keys: the visible prefix finds the row, the hash of the whole key decides. */
-export const keys = sqliteTable(
-  'keys',
+export const apiKeys = sqliteTable(
+  'api_keys',
   {
     prefix: text().primaryKey(),
     appId: text()
@@ -75,7 +75,7 @@ export const keys = sqliteTable(
     createdAt: integer().notNull(),
     expiresAt: integer(),
   },
-  table => [index('keys_by_app').on(table.appId)],
+  table => [index('api_keys_by_app').on(table.appId)],
 )
 
 export const predictions = sqliteTable(
@@ -96,15 +96,15 @@ export const predictions = sqliteTable(
     tags: text({ mode: 'json' }).$type<string[]>().notNull(),
     metadata: text({ mode: 'json' }).$type<unknown>(),
     retryOf: text(),
-    space: text().notNull().default(''),
-    token: text(),
+    restrictionKey: text().notNull().default(''),
+    tokenId: text(),
     idempotencyKey: text(),
     fingerprint: text(),
     createdAt: integer().notNull(),
 
     status: text({ enum: STATUSES }).notNull(),
     outputs: text({ mode: 'json' }).$type<Output[]>().notNull(),
-    error: text({ enum: PREDICTION_ERRORS }),
+    error: text({ enum: PREDICTION_ERROR_CODES }),
     cost: integer().notNull(),
     upstreamId: text(),
     submittedAt: integer(),
@@ -114,35 +114,37 @@ export const predictions = sqliteTable(
     inferenceMs: integer(),
 
     submission: text({ enum: SUBMISSIONS }).notNull().default('none'),
-    following: text({ enum: FOLLOWINGS }),
+    tracking: text({ enum: TRACKINGS }),
     fence: integer().notNull().default(0),
-    attempts: integer().notNull().default(0),
+    submitAttempts: integer().notNull().default(0),
     dueAt: integer().notNull(),
-    imageSeenAt: integer(),
-    imageTries: integer().notNull().default(0),
-    handedUrl: text(),
-    begunAt: integer(),
-    runningAt: integer(),
-    emptySince: integer(),
+    imageVerifiedAt: integer(),
+    imageCheckFailures: integer().notNull().default(0),
+    upstreamImageUrl: text(),
+    submitStartedAt: integer(),
+    lastSeenRunningAt: integer(),
+    completedWithoutOutputSince: integer(),
   },
   table => [
-    uniqueIndex('predictions_by_idempotency_key').on(table.appId, table.space, table.idempotencyKey),
+    uniqueIndex('predictions_by_idempotency_key').on(table.appId, table.restrictionKey, table.idempotencyKey),
     uniqueIndex('predictions_by_upstream_id').on(table.upstreamId),
     index('predictions_by_app').on(table.appId, table.createdAt, table.id),
     index('predictions_by_status').on(table.appId, table.status, table.createdAt, table.id),
-    index('predictions_by_space').on(table.appId, table.space, table.createdAt, table.id).where(IN_SPACE),
-    index('predictions_by_token').on(table.token).where(BY_TOKEN),
-    index('predictions_by_upload').on(table.uploadId).where(OF_UPLOAD),
+    index('predictions_by_restriction')
+      .on(table.appId, table.restrictionKey, table.createdAt, table.id)
+      .where(HAS_RESTRICTION),
+    index('predictions_by_token').on(table.tokenId).where(HAS_TOKEN),
+    index('predictions_by_upload').on(table.uploadId).where(HAS_UPLOAD),
     index('predictions_waiting')
-      .on(table.appId, sql`"image_tries" > 0`, table.createdAt, table.id)
+      .on(table.appId, sql`"image_check_failures" > 0`, table.createdAt, table.id)
       .where(WAITING),
-    index('predictions_begun').on(table.dueAt).where(BEGUN),
-    index('predictions_seen').on(table.imageSeenAt).where(WAITING),
+    index('predictions_submit_started').on(table.dueAt).where(SUBMIT_STARTED),
+    index('predictions_image_verified').on(table.imageVerifiedAt).where(WAITING),
     index('predictions_in_flight').on(table.appId).where(IN_FLIGHT),
     index('predictions_overdue').on(table.submittedAt).where(IN_FLIGHT),
-    index('predictions_followed').on(table.dueAt).where(FOLLOWED),
-    index('predictions_sought').on(TOLD, table.dueAt).where(SOUGHT),
-    index('predictions_unanswered').on(table.model, table.begunAt).where(UNANSWERED),
+    index('predictions_tracked').on(table.dueAt).where(TRACKED),
+    index('predictions_unresolved').on(ENDED, table.dueAt).where(UNRESOLVED),
+    index('predictions_unanswered').on(table.model, table.submitStartedAt).where(UNANSWERED),
     index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
   ],
 )
@@ -151,8 +153,8 @@ export const predictions = sqliteTable(
  * Each tag of each prediction, in the order of the list: to find a tag in the rows themselves is to read all that an app ever
  * had. Its migration says WITHOUT ROWID, for which Drizzle has no word: each would else be written twice.
  */
-export const tagged = sqliteTable(
-  'tagged',
+export const predictionTags = sqliteTable(
+  'prediction_tags',
   {
     appId: text().notNull(),
     tag: text().notNull(),
@@ -163,8 +165,8 @@ export const tagged = sqliteTable(
 )
 
 /** What an app's predictions of a UTC month cost, kept as their costs change: a sum over its rows would grow with it. */
-export const spending = sqliteTable(
-  'spending',
+export const appMonthlySpend = sqliteTable(
+  'app_monthly_spend',
   {
     appId: text()
       .notNull()
@@ -177,16 +179,16 @@ export const spending = sqliteTable(
 )
 
 /** Every POST of the last hour, so that the account's submits a minute are counted from rows. */
-export const posts = sqliteTable(
-  'posts',
+export const submitAttempts = sqliteTable(
+  'submit_attempts',
   {
     predictionId: text().notNull(),
     attempt: integer().notNull(),
-    begunAt: integer().notNull(),
+    submitStartedAt: integer().notNull(),
   },
   table => [
     primaryKey({ columns: [table.predictionId, table.attempt] }),
-    index('posts_by_moment').on(table.begunAt),
+    index('submit_attempts_by_time').on(table.submitStartedAt),
   ],
 )
 
@@ -203,7 +205,7 @@ export const events = sqliteTable(
     previousStatus: text({ enum: STATUSES }),
     occurredAt: integer().notNull(),
     /** What can change of a prediction, as it was right after the event; the rest is read from its row. */
-    standing: text({ mode: 'json' }).$type<Standing>().notNull(),
+    state: text({ mode: 'json' }).$type<PredictionState>().notNull(),
   },
   table => [
     index('events_by_app').on(table.appId, table.seq),
@@ -212,19 +214,19 @@ export const events = sqliteTable(
 )
 
 /** One row while submits are held back; `version` tells one pause from the next. */
-export const pause = sqliteTable('pause', {
+export const submitCircuit = sqliteTable('submit_circuit', {
   version: integer().primaryKey({ autoIncrement: true }),
-  reason: text({ enum: PAUSES }).notNull(),
+  reason: text({ enum: CIRCUIT_REASONS }).notNull(),
   since: integer().notNull(),
   until: integer().notNull(),
-  trial: integer({ mode: 'boolean' }).notNull(),
-  trialOf: text(),
+  halfOpen: integer({ mode: 'boolean' }).notNull(),
+  probePredictionId: text(),
   failures: integer().notNull(),
 })
 
 /** One row while the account is asked for less than it may have. */
-export const pace = sqliteTable('pace', {
-  only: integer().primaryKey(),
+export const concurrencyLimit = sqliteTable('concurrency_limit', {
+  singleton: integer().primaryKey(),
   concurrency: integer().notNull(),
   ceiling: integer().notNull(),
   accepted: integer().notNull(),
@@ -239,18 +241,18 @@ export const uploads = sqliteTable(
     appId: text()
       .notNull()
       .references(() => apps.id),
-    space: text().notNull(),
+    restrictionKey: text().notNull(),
     /** Of its image, below. */
     hash: text().notNull(),
     /** The part of its URL that nobody can guess. */
-    address: text().notNull().unique(),
+    previewToken: text().notNull().unique('uploads_by_preview_token'),
     createdAt: integer().notNull(),
     expiresAt: integer().notNull(),
   },
   table => [
-    uniqueIndex('uploads_by_space').on(table.appId, table.space, table.hash),
+    uniqueIndex('uploads_by_restriction').on(table.appId, table.restrictionKey, table.hash),
     index('uploads_by_image').on(table.appId, table.hash),
-    index('uploads_by_end').on(table.expiresAt),
+    index('uploads_by_expiry').on(table.expiresAt),
   ],
 )
 
@@ -267,27 +269,28 @@ export const images = sqliteTable(
     width: integer().notNull(),
     height: integer().notNull(),
     bytes: integer().notNull(),
-    isWhole: integer({ mode: 'boolean' }).notNull(),
-    /** Since when its bytes are being written; 0 where they are to go. */
-    begunAt: integer().notNull(),
+    isComplete: integer({ mode: 'boolean' }).notNull(),
+    writeStartedAt: integer().notNull(),
+    /** When its last upload was deleted: its bytes are being deleted. */
+    deleteRequestedAt: integer(),
     /** Where upstream has it, and until when it surely has. */
-    handedUrl: text(),
-    handedUntil: integer(),
+    upstreamUrl: text(),
+    upstreamUrlExpiresAt: integer(),
   },
   table => [
     primaryKey({ columns: [table.appId, table.hash] }),
-    index('images_partial').on(table.begunAt).where(PARTIAL),
+    index('images_incomplete').on(table.deleteRequestedAt, table.writeStartedAt).where(INCOMPLETE),
   ],
 )
 
 /** Its bytes, in parts: 25 MB in one row would be read whole for any byte of them, and deleted in one go. */
-export const parts = sqliteTable(
-  'parts',
+export const imageChunks = sqliteTable(
+  'image_chunks',
   {
     appId: text().notNull(),
     hash: text().notNull(),
-    part: integer().notNull(),
+    chunkIndex: integer().notNull(),
     data: blob({ mode: 'buffer' }).notNull(),
   },
-  table => [primaryKey({ columns: [table.appId, table.hash, table.part] })],
+  table => [primaryKey({ columns: [table.appId, table.hash, table.chunkIndex] })],
 )

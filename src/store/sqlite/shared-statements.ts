@@ -1,19 +1,19 @@
 /**
  * What both sides of the queue use, made once a connection: each of these prepares statements.
  */
-import { createSpending, type Spending } from './app-usage.ts'
+import { createMonthlySpend, type MonthlySpend } from './app-usage.ts'
 import type { Db } from './connection.ts'
-import { createOrder, type Order } from './queue/fair-order.ts'
-import { createPace, type Paces } from './queue/submit-circuit.ts'
+import { createFairOrder, type FairOrder } from './queue/fair-order.ts'
+import { createSubmitThrottle, type SubmitThrottle } from './queue/submit-throttle.ts'
 
 export interface SharedStatements {
-  order: Order
-  paces: Paces
-  spending: Spending
+  fairOrder: FairOrder
+  submitThrottle: SubmitThrottle
+  monthlySpend: MonthlySpend
 }
 
 export const createSharedStatements = (db: Db): SharedStatements => ({
-  order: createOrder(db),
-  paces: createPace(db),
-  spending: createSpending(db),
+  fairOrder: createFairOrder(db),
+  submitThrottle: createSubmitThrottle(db),
+  monthlySpend: createMonthlySpend(db),
 })

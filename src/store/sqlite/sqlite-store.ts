@@ -2,52 +2,52 @@
  * The Store over one SQLite file.
  */
 import { randomBytes } from 'node:crypto'
-import type { Facts, Store } from '../store.ts'
-import { createUsage } from './app-usage.ts'
-import { createApps } from './apps.ts'
-import { type Db, inSentences, openDatabase } from './connection.ts'
+import type { DatabaseIdentity, Store } from '../store.ts'
+import { createAppUsage } from './app-usage.ts'
+import { createAppStore } from './apps.ts'
+import { type Db, openDatabase, withStartupErrors } from './connection.ts'
 import { and, eq, gt, sql } from './drizzle.ts'
-import { createEvents } from './events.ts'
-import { createGroup } from './group-commit.ts'
-import { createPredictions } from './predictions/write.ts'
-import { createQueue } from './queue/queue.ts'
-import { BEGUN, IN_FLIGHT, meta, predictions, WAITING } from './schema.ts'
+import { createEventStore } from './events.ts'
+import { createGroupCommit } from './group-commit.ts'
+import { createPredictionStore } from './predictions/write.ts'
+import { createQueueStore } from './queue/queue.ts'
+import { IN_FLIGHT, meta, predictions, SUBMIT_STARTED, WAITING } from './schema.ts'
 import { createSharedStatements } from './shared-statements.ts'
-import { createUploads } from './uploads.ts'
+import { createUploadStore } from './uploads.ts'
 
-export interface SqliteOptions {
+export interface SqliteStoreOptions {
   /**
    * No other process may open it so until this one closes it or dies. So whoever held a lease on a row is gone: what was
    * begun is due for the reconciler at once, what upstream works on for a look, and what waits for one at its image.
    */
-  alone?: boolean
+  exclusive?: boolean
   /** How long a lock of another process is waited for; everything here stands still meanwhile. Default 100 ms. */
-  patienceMs?: number
+  lockTimeoutMs?: number
 }
 
 /**
  * @param file a path, or `:memory:`
- * @param ring called after every commit that wrote an event or put a row where a worker may want it
- * @throws StartError where the file can't be used
+ * @param notify called after every commit that wrote an event or put a row where a worker may want it
+ * @throws StartupError where the file can't be used
  */
-export function openSqlite(file: string, ring: () => void, options: SqliteOptions = {}): Store {
-  const { alone = false } = options
-  const { db, close } = openDatabase(file, { ...options, alone })
+export function openSqliteStore(file: string, notify: () => void, options: SqliteStoreOptions = {}): Store {
+  const { exclusive = false } = options
+  const { db, close } = openDatabase(file, { ...options, exclusive })
   try {
-    if (alone) inSentences(file, () => takeOver(db))
-    const group = createGroup(db, ring)
+    if (exclusive) withStartupErrors(file, () => expireAllLeases(db))
+    const groupCommit = createGroupCommit(db, notify)
     const shared = createSharedStatements(db)
     return {
-      ...createFacts(db, file),
-      ...createPredictions(db, group, shared),
-      ...createQueue(db, ring, shared),
-      ...createEvents(db),
-      ...createApps(db),
-      ...createUploads(db),
-      usage: createUsage(db, shared.spending),
+      ...createDatabaseIdentity(db, file),
+      ...createPredictionStore(db, groupCommit, shared),
+      ...createQueueStore(db, notify, shared),
+      ...createEventStore(db),
+      ...createAppStore(db),
+      ...createUploadStore(db),
+      usage: createAppUsage(db, shared.monthlySpend),
       ping: async () => void db.get(sql`select 1`),
       async close() {
-        group.flush()
+        groupCommit.flush()
         close()
       },
     }
@@ -58,32 +58,32 @@ export function openSqlite(file: string, ring: () => void, options: SqliteOption
 }
 
 /** Each by its index: one statement for all three reads every row that ever was, and keeps 16 MB of them in mind. */
-function takeOver(db: Db): void {
+function expireAllLeases(db: Db): void {
   db.transaction(tx => {
-    for (const where of [BEGUN, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))])
+    for (const where of [SUBMIT_STARTED, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))])
       tx.update(predictions).set({ dueAt: 0 }).where(where).run()
   })
 }
 
-function createFacts(db: Db, file: string): Facts {
-  const read = (name: string) => db.select().from(meta).where(eq(meta.name, name)).get()?.value
-  const fact = (name: string, first: () => string): string =>
-    inSentences(file, () => {
-      const known = read(name)
-      if (known !== undefined) return known
-      db.insert(meta).values({ name, value: first() }).onConflictDoNothing().run()
-      return read(name)!
+function createDatabaseIdentity(db: Db, file: string): DatabaseIdentity {
+  const readMeta = (name: string) => db.select().from(meta).where(eq(meta.name, name)).get()?.value
+  const readOrCreate = (name: string, initialValue: () => string): string =>
+    withStartupErrors(file, () => {
+      const existing = readMeta(name)
+      if (existing !== undefined) return existing
+      db.insert(meta).values({ name, value: initialValue() }).onConflictDoNothing().run()
+      return readMeta(name)!
     })
-  const random = (name: string, bytes: number) =>
+  const randomSecret = (name: string, bytes: number) =>
     Buffer.from(
-      fact(name, () => randomBytes(bytes).toString('hex')),
+      readOrCreate(name, () => randomBytes(bytes).toString('hex')),
       'hex',
     )
   return {
-    epoch: random('epoch', 8),
-    cursorKey: random('cursor_key', 16),
-    webhookKey: random('webhook_key', 32),
-    tokenKey: random('token_key', 32),
-    bindUpstream: async upstream => fact('upstream', () => upstream),
+    epoch: randomSecret('epoch', 8),
+    cursorKey: randomSecret('cursor_key', 16),
+    webhookKey: randomSecret('webhook_key', 32),
+    tokenKey: randomSecret('token_key', 32),
+    bindUpstream: async upstream => readOrCreate('upstream', () => upstream),
   }
 }

@@ -6,166 +6,192 @@
  */
 import { setImmediate } from 'node:timers/promises'
 import { v7 as uuidv7 } from 'uuid'
-import { spaceOf } from '../../domain/access-scope.ts'
+import { restrictionKeyOf } from '../../domain/access-scope.ts'
 import type { AppId } from '../../domain/prediction.ts'
-import { type Image, newAddress, UPLOAD_LIFE_MS, type Upload } from '../../domain/upload.ts'
-import type { Keeping, Uploads } from '../store.ts'
+import {
+  createPreviewToken,
+  UPLOAD_RETENTION_MS,
+  type Upload,
+  type UploadedImage,
+} from '../../domain/upload.ts'
+import type { UploadResult, UploadStore } from '../store.ts'
 import type { Db, Tx } from './connection.ts'
-import { and, asc, eq, inArray, lte, ne, type SQL, sql } from './drizzle.ts'
-import { prepare, valuesOf } from './prepare.ts'
-import { images, OF_UPLOAD, PARTIAL, parts, uploads } from './schema.ts'
+import { and, asc, eq, inArray, isNotNull, lte, ne, or, type SQL, sql } from './drizzle.ts'
+import { jsonValues, prepare } from './prepare.ts'
+import { HAS_UPLOAD, INCOMPLETE, imageChunks, images, uploads } from './schema.ts'
 
 /** Read while somebody waits, so little; and not so little that an image is hundreds of rows. */
-const PART_BYTES = 256 * 1024
+const CHUNK_BYTES = 256 * 1024
 /** An image counts for no less: a row has its price, too. */
-const LEAST_COUNTED = 64 * 1024
+const MIN_COUNTED_BYTES = 64 * 1024
 /** Bytes of an upload that was cut off by a crash are let go of after so long. */
-const ABANDONED_MS = 60 * 60 * 1000
+const ABANDONED_AFTER_MS = 60 * 60 * 1000
 /** A pruning step takes so many uploads, or so many parts: some 3 ms. */
-const STEP_UPLOADS = 100
-const STEP_PARTS = 4
+const MAX_UPLOADS_PER_STEP = 100
+const MAX_CHUNKS_PER_STEP = 4
 /** Until what has expired was pruned. */
-const PRUNED_MS = 30_000
+const PRUNE_DELAY_MS = 30_000
 
-export function createUploads(db: Db): Uploads {
-  const partOf = db
-    .select({ data: parts.data })
-    .from(parts)
+export function createUploadStore(db: Db): UploadStore {
+  const selectChunk = db
+    .select({ data: imageChunks.data })
+    .from(imageChunks)
     .where(
       and(
-        eq(parts.appId, sql.placeholder('appId')),
-        eq(parts.hash, sql.placeholder('hash')),
-        eq(parts.part, sql.placeholder('part')),
+        eq(imageChunks.appId, sql.placeholder('appId')),
+        eq(imageChunks.hash, sql.placeholder('hash')),
+        eq(imageChunks.chunkIndex, sql.placeholder('index')),
       ),
     )
     .prepare()
-  const found = (which: SQL) =>
+  const selectUploads = (condition: SQL) =>
     prepare<Upload>(
       db,
       sql`
-      select uploads.id, uploads.space, uploads.address, uploads.expires_at as expiresAt, images.app_id as appId,
+      select uploads.id, uploads.restriction_key as restrictionKey,
+        uploads.preview_token as previewToken, uploads.expires_at as expiresAt, images.app_id as appId,
         images.hash, images.content_type as contentType, images.width, images.height, images.bytes
       from uploads join images on images.app_id = uploads.app_id and images.hash = uploads.hash
-      where ${which}`,
+      where ${condition}`,
     )
-  const byId = found(sql`
-    uploads.id in ${valuesOf('@ids')} and uploads.expires_at > @now
-      and uploads.app_id = @appId and (@space is null or uploads.space = @space)`)
-  const byAddress = found(sql`uploads.address = @address`)
+  const byId = selectUploads(sql`
+    uploads.id in ${jsonValues('@ids')} and uploads.expires_at > @now
+      and uploads.app_id = @appId and (@restrictionKey is null or uploads.restriction_key = @restrictionKey)`)
+  const byPreviewToken = selectUploads(sql`uploads.preview_token = @previewToken`)
 
   /** Its bytes may be written: they are counted from now on. */
-  function reserve(tx: Tx, image: Image, most: number, now: number): Keeping | null {
-    const retryAfterMs = excessOf(tx, image, most, now)
+  function reserve(
+    tx: Tx,
+    image: UploadedImage,
+    maxUploadBytesPerApp: number,
+    now: number,
+  ): UploadResult | null {
+    const retryAfterMs = msUntilItFits(tx, image, maxUploadBytesPerApp, now)
     if (retryAfterMs !== null) return { kind: 'refused', retryAfterMs }
     tx.insert(images)
-      .values({ ...image, isWhole: false, begunAt: now })
-      .onConflictDoUpdate({ target: [images.appId, images.hash], set: { begunAt: now } })
+      .values({ ...image, isComplete: false, writeStartedAt: now })
+      .onConflictDoUpdate({
+        target: [images.appId, images.hash],
+        set: { writeStartedAt: now, deleteRequestedAt: null },
+      })
       .run()
     return null
   }
 
-  function record(tx: Tx, image: Image, space: string, now: number): Keeping {
-    const expiresAt = now + UPLOAD_LIFE_MS
+  function upsertUpload(tx: Tx, image: UploadedImage, restrictionKey: string, now: number): UploadResult {
+    const expiresAt = now + UPLOAD_RETENTION_MS
     const { appId, hash } = image
     const row = tx
       .insert(uploads)
-      .values({ id: uuidv7(), appId, space, hash, address: newAddress(), createdAt: now, expiresAt })
-      .onConflictDoUpdate({ target: [uploads.appId, uploads.space, uploads.hash], set: { expiresAt } })
+      .values({
+        id: uuidv7(),
+        appId,
+        restrictionKey,
+        hash,
+        previewToken: createPreviewToken(),
+        createdAt: now,
+        expiresAt,
+      })
+      .onConflictDoUpdate({
+        target: [uploads.appId, uploads.restrictionKey, uploads.hash],
+        set: { expiresAt },
+      })
       .returning()
       .get()
     return { kind: 'kept', upload: toUpload(row, image) }
   }
 
-  function letGo(tx: Tx, now: number): boolean {
-    const isNeeded = sql`exists (select 1 from predictions where upload_id = uploads.id and ${OF_UPLOAD} and status in ('QUEUED', 'CREATED', 'PROCESSING'))`
+  function deleteExpiredUploads(tx: Tx, now: number): boolean {
+    const isNeeded = sql`exists (select 1 from predictions where upload_id = uploads.id and ${HAS_UPLOAD} and status in ('QUEUED', 'CREATED', 'PROCESSING'))`
     const expired = tx
       .select({ id: uploads.id })
       .from(uploads)
       .where(and(lte(uploads.expiresAt, now), sql`not ${isNeeded}`))
-      .limit(STEP_UPLOADS)
-    const gone = tx.delete(uploads).where(inArray(uploads.id, expired)).returning().all()
-    for (const { appId, hash } of gone)
+      .limit(MAX_UPLOADS_PER_STEP)
+    const deleted = tx.delete(uploads).where(inArray(uploads.id, expired)).returning().all()
+    for (const { appId, hash } of deleted)
       if (
         tx
           .select()
           .from(uploads)
-          .where(isOf(uploads, appId, hash))
+          .where(isImage(uploads, appId, hash))
           .limit(1)
           .get() === undefined
       )
         tx.update(images)
-          .set({ isWhole: false, begunAt: 0 })
-          .where(isOf(images, appId, hash))
+          .set({ isComplete: false, deleteRequestedAt: now })
+          .where(isImage(images, appId, hash))
           .run()
-    return gone.length > 0
+    return deleted.length > 0
   }
 
-  function takeAway(tx: Tx, now: number): boolean {
+  function deleteIncompleteImage(tx: Tx, now: number): boolean {
     const image = tx
       .select()
       .from(images)
-      .where(and(PARTIAL, lte(images.begunAt, now - ABANDONED_MS)))
+      .where(and(INCOMPLETE, isToBeDeleted(now)))
       .limit(1)
       .get()
     if (image === undefined) return false
     const { appId, hash } = image
-    const some = tx
-      .select({ part: parts.part })
-      .from(parts)
-      .where(isOf(parts, appId, hash))
-      .limit(STEP_PARTS)
+    const chunks = tx
+      .select({ chunkIndex: imageChunks.chunkIndex })
+      .from(imageChunks)
+      .where(isImage(imageChunks, appId, hash))
+      .limit(MAX_CHUNKS_PER_STEP)
       .all()
-    const numbers = some.map(({ part }) => part)
-    tx.delete(parts)
-      .where(and(isOf(parts, appId, hash), inArray(parts.part, numbers)))
+    const chunkIndexes = chunks.map(({ chunkIndex }) => chunkIndex)
+    tx.delete(imageChunks)
+      .where(and(isImage(imageChunks, appId, hash), inArray(imageChunks.chunkIndex, chunkIndexes)))
       .run()
-    if (some.length < STEP_PARTS)
+    if (chunks.length < MAX_CHUNKS_PER_STEP)
       tx.delete(images)
-        .where(isOf(images, appId, hash))
+        .where(isImage(images, appId, hash))
         .run()
     return true
   }
 
   return {
-    async keepUpload({ image, space, data }, most, now) {
+    async saveUpload({ image, restrictionKey, data }, maxUploadBytesPerApp, now) {
       const { appId, hash } = image
-      const known = db.transaction(
+      const result = db.transaction(
         tx => {
-          const whole = and(isOf(images, appId, hash), eq(images.isWhole, true))
-          if (tx.select().from(images).where(whole).get() !== undefined) return record(tx, image, space, now)
-          return reserve(tx, image, most, now)
+          const isCompleteImage = and(isImage(images, appId, hash), eq(images.isComplete, true))
+          if (tx.select().from(images).where(isCompleteImage).get() !== undefined)
+            return upsertUpload(tx, image, restrictionKey, now)
+          return reserve(tx, image, maxUploadBytesPerApp, now)
         },
         { behavior: 'immediate' },
       )
-      if (known !== null) return known
-      for (let part = 0; part * PART_BYTES < data.length; part++) {
-        const piece = data.subarray(part * PART_BYTES, (part + 1) * PART_BYTES)
-        db.insert(parts).values({ appId, hash, part, data: piece }).onConflictDoNothing().run()
+      if (result !== null) return result
+      for (let chunkIndex = 0; chunkIndex * CHUNK_BYTES < data.length; chunkIndex++) {
+        const chunk = data.subarray(chunkIndex * CHUNK_BYTES, (chunkIndex + 1) * CHUNK_BYTES)
+        db.insert(imageChunks).values({ appId, hash, chunkIndex, data: chunk }).onConflictDoNothing().run()
         await setImmediate()
       }
       return db.transaction(
         tx => {
           tx.update(images)
-            .set({ isWhole: true })
-            .where(isOf(images, appId, hash))
+            .set({ isComplete: true, deleteRequestedAt: null })
+            .where(isImage(images, appId, hash))
             .run()
-          return record(tx, image, space, now)
+          return upsertUpload(tx, image, restrictionKey, now)
         },
         { behavior: 'immediate' },
       )
     },
 
-    async uploads(scope, ids, now) {
-      const { appId, only } = scope
-      const space = only && spaceOf(scope)
-      const rows = byId.all({ appId, space, ids: JSON.stringify(ids), now })
+    async getUploads(scope, ids, now) {
+      const { appId, restriction } = scope
+      const restrictionKey = restriction && restrictionKeyOf(scope)
+      const rows = byId.all({ appId, restrictionKey, ids: JSON.stringify(ids), now })
       const found = new Map(rows.map(upload => [upload.id, upload]))
       return ids.map(id => found.get(id) ?? null)
     },
 
-    uploadAt: async address => byAddress.get({ address }) ?? null,
+    uploadByPreviewToken: async previewToken => byPreviewToken.get({ previewToken }) ?? null,
 
-    async imageOf(uploadId, now) {
+    async imageByUploadId(uploadId, now) {
       const row = db
         .select({ image: images })
         .from(uploads)
@@ -173,35 +199,44 @@ export function createUploads(db: Db): Uploads {
         .where(eq(uploads.id, uploadId))
         .get()
       if (row === undefined) return null
-      const { handedUrl, handedUntil } = row.image
-      return { ...toImage(row.image), handedUrl: (handedUntil ?? 0) > now ? handedUrl : null }
+      const { upstreamUrl, upstreamUrlExpiresAt } = row.image
+      return { ...toImage(row.image), upstreamUrl: (upstreamUrlExpiresAt ?? 0) > now ? upstreamUrl : null }
     },
 
-    imagePart: async ({ appId, hash }, part) => partOf.get({ appId, hash, part })?.data ?? null,
+    imageChunk: async ({ appId, hash }, index) => selectChunk.get({ appId, hash, index })?.data ?? null,
 
-    async handed({ appId, hash }, handedUrl, handedUntil) {
+    async setUpstreamUrl({ appId, hash }, upstreamUrl, upstreamUrlExpiresAt) {
       db.update(images)
-        .set({ handedUrl, handedUntil })
-        .where(isOf(images, appId, hash))
+        .set({ upstreamUrl, upstreamUrlExpiresAt })
+        .where(isImage(images, appId, hash))
         .run()
     },
 
     pruneUploads: async now =>
-      db.transaction(tx => letGo(tx, now) || takeAway(tx, now), { behavior: 'immediate' }),
+      db.transaction(tx => deleteExpiredUploads(tx, now) || deleteIncompleteImage(tx, now), {
+        behavior: 'immediate',
+      }),
   }
 }
 
 /** When it would fit, ms from now; null: it does now. */
-function excessOf(tx: Tx, { appId, hash, bytes }: Image, most: number, now: number): number | null {
-  const counted = (size: number) => Math.max(size, LEAST_COUNTED)
+function msUntilItFits(
+  tx: Tx,
+  { appId, hash, bytes }: UploadedImage,
+  maxUploadBytesPerApp: number,
+  now: number,
+): number | null {
+  const countedBytes = (size: number) => Math.max(size, MIN_COUNTED_BYTES)
   const used = tx
-    .select({ sum: sql<number>`coalesce(sum(max(${images.bytes}, ${LEAST_COUNTED})), 0)` })
+    .select({ sum: sql<number>`coalesce(sum(max(${images.bytes}, ${MIN_COUNTED_BYTES})), 0)` })
     .from(images)
     .where(and(eq(images.appId, appId), ne(images.hash, hash)))
     .get()!.sum
-  let over = used + counted(bytes) - most
-  if (over <= 0) return null
-  const end = sql<number>`coalesce(max(${uploads.expiresAt}), ${images.begunAt} + ${ABANDONED_MS})`
+  let excessBytes = used + countedBytes(bytes) - maxUploadBytesPerApp
+  if (excessBytes <= 0) return null
+  const end = sql<number>`coalesce(
+    max(${uploads.expiresAt}), ${images.deleteRequestedAt}, ${images.writeStartedAt} + ${ABANDONED_AFTER_MS}
+  )`
   const ends = tx
     .select({ size: images.bytes, end })
     .from(images)
@@ -210,22 +245,26 @@ function excessOf(tx: Tx, { appId, hash, bytes }: Image, most: number, now: numb
     .groupBy(images.hash)
     .orderBy(asc(end))
     .all()
-  let last = now
+  let lastExpiresAt = now
   for (const { size, end } of ends) {
-    if (over <= 0) break
-    over -= counted(size)
-    last = end
+    if (excessBytes <= 0) break
+    excessBytes -= countedBytes(size)
+    lastExpiresAt = end
   }
-  return Math.max(last - now, 0) + PRUNED_MS
+  return Math.max(lastExpiresAt - now, 0) + PRUNE_DELAY_MS
 }
 
-const isOf = (
-  table: typeof images | typeof uploads | typeof parts,
+/** Deletion was requested, or the write was cut off by a crash. */
+const isToBeDeleted = (now: number): SQL | undefined =>
+  or(isNotNull(images.deleteRequestedAt), lte(images.writeStartedAt, now - ABANDONED_AFTER_MS))
+
+const isImage = (
+  table: typeof images | typeof uploads | typeof imageChunks,
   appId: string,
   hash: string,
 ): SQL | undefined => and(eq(table.appId, appId), eq(table.hash, hash))
 
-const toImage = (row: typeof images.$inferSelect): Image => ({
+const toImage = (row: typeof images.$inferSelect): UploadedImage => ({
   appId: row.appId as AppId,
   hash: row.hash,
   contentType: row.contentType,
@@ -234,10 +273,13 @@ const toImage = (row: typeof images.$inferSelect): Image => ({
   bytes: row.bytes,
 })
 
-const toUpload = (row: typeof uploads.$inferSelect, image: Image | typeof images.$inferSelect): Upload => ({
+const toUpload = (
+  row: typeof uploads.$inferSelect,
+  image: UploadedImage | typeof images.$inferSelect,
+): Upload => ({
   ...toImage(image as typeof images.$inferSelect),
   id: row.id,
-  space: row.space,
-  address: row.address,
+  restrictionKey: row.restrictionKey,
+  previewToken: row.previewToken,
   expiresAt: row.expiresAt,
 })

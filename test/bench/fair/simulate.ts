@@ -4,106 +4,126 @@
  */
 
 import type { AppId, Job } from '../../../src/domain/prediction.ts'
-import { imageSeen } from '../../../src/domain/transitions.ts'
-import { claimSubmits, shared, times, waiting } from '../../support/fair.ts'
-import { create, draft, T } from '../../support/store.ts'
-import { chancesOf } from '../polling/simulate.ts'
-import type { Case, Guest } from './cases.ts'
+import { imageVerified } from '../../../src/domain/transitions.ts'
+import { claimSubmits, openTestDatabase, queuedRow, times } from '../../support/database.ts'
+import { createPrediction, draft, T } from '../../support/store.ts'
+import { seededRandom } from '../polling/simulate.ts'
+import type { FairnessCase, SimulatedApp } from './cases.ts'
 
-export interface Outcome {
+export interface FairnessOutcome {
   /** Time in places of each app, in the case's order. */
-  had: number[]
+  slotMs: number[]
   /** The longest that an app had jobs waiting and none in a place, ms. */
-  longestWithout: number
+  maxWithoutSlotMs: number
   /** Places that were given to others while a job waited that came alone: the most. */
-  mostBefore: number
+  maxOvertakes: number
 }
 
-interface Seat extends Guest {
+interface AppState extends SimulatedApp {
   id: AppId
-  n: number
-  waiting: number
-  had: number
+  activeJobs: number
+  waitingJobs: number
+  slotMs: number
   /** Since when it waits and has no place. */
-  without: number | null
-  comesAt: number
+  withoutSlotSince: number | null
+  nextArrivalAt: number
   /** Places given to others since its only job came. */
-  before: number
+  overtakes: number
 }
 
-export async function simulate({ places, apps, jobs, backlog }: Case): Promise<Outcome> {
-  using rows = shared()
-  const random = chancesOf(7)
-  const seats = apps.map((guest): Seat => {
-    const id = rows.app({ weight: guest.weight })
-    const start = { n: 0, waiting: 0, had: 0, without: null, comesAt: T, before: 0 }
-    return { ...guest, id, ...start }
+export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase): Promise<FairnessOutcome> {
+  using rows = openTestDatabase()
+  const random = seededRandom(7)
+  const appStates = apps.map((app): AppState => {
+    const id = rows.addApp({ weight: app.weight })
+    const start = {
+      activeJobs: 0,
+      waitingJobs: 0,
+      slotMs: 0,
+      withoutSlotSince: null,
+      nextArrivalAt: T,
+      overtakes: 0,
+    }
+    return { ...app, id, ...start }
   })
-  const seatOf = new Map(seats.map(seat => [seat.id, seat]))
-  const running: { job: Job; seat: Seat; from: number; until: number }[] = []
-  let [now, begun, made, longestWithout, mostBefore] = [T, 0, 0, 0, 0]
+  const stateOf = new Map(appStates.map(appState => [appState.id, appState]))
+  const running: { job: Job; appState: AppState; startedAt: number; endsAt: number }[] = []
+  let [now, startedJobs, createdJobs, maxWithoutSlotMs, maxOvertakes] = [T, 0, 0, 0, 0]
 
   /** The images that may be needed have been seen. */
-  function fill(seat: Seat): void {
-    const count = backlog - seat.waiting
-    rows.add(times(count, i => waiting(seat.id, T - 1e9 + made++, i < jobs ? {} : UNSEEN)))
-    seat.waiting = backlog
+  function fillBacklog(appState: AppState): void {
+    const count = backlog - appState.waitingJobs
+    rows.insertRows(
+      times(count, i =>
+        queuedRow(appState.id, T - 1e9 + createdJobs++, i < totalJobs ? {} : IMAGE_UNCHECKED),
+      ),
+    )
+    appState.waitingJobs = backlog
   }
 
-  async function come(seat: Seat): Promise<void> {
-    for (let i = 0; i < seat.comes!.jobs; i++) {
-      const { prediction } = await create(rows.store, draft(seat.id), null, now)
-      await rows.store.change(prediction.id, imageSeen(now), now)
+  async function addArrivals(appState: AppState): Promise<void> {
+    for (let i = 0; i < appState.arrivals!.jobs; i++) {
+      const { prediction } = await createPrediction(rows.store, draft(appState.id), null, now)
+      await rows.store.change(prediction.id, imageVerified(now), now)
     }
-    seat.waiting += seat.comes!.jobs
-    seat.comesAt = now + seat.comes!.everyMs * (0.5 + random())
-    seat.before = 0
+    appState.waitingJobs += appState.arrivals!.jobs
+    appState.nextArrivalAt = now + appState.arrivals!.everyMs * (0.5 + random())
+    appState.overtakes = 0
   }
 
-  async function give(): Promise<void> {
-    for (const job of await claimSubmits(rows.store, now, places, { concurrency: places })) {
-      const seat = seatOf.get(job.appId)!
-      seat.n++
-      seat.waiting--
-      begun++
-      if (seat.comes?.jobs === 1) mostBefore = Math.max(mostBefore, seat.before)
-      for (const other of seats) if (other !== seat && other.waiting > 0) other.before++
-      running.push({ job, seat, from: now, until: now + seat.job(random) })
+  async function claimJobs(): Promise<void> {
+    for (const job of await claimSubmits(rows.store, now, slots, { upstreamConcurrency: slots })) {
+      const appState = stateOf.get(job.appId)!
+      appState.activeJobs++
+      appState.waitingJobs--
+      startedJobs++
+      if (appState.arrivals?.jobs === 1) maxOvertakes = Math.max(maxOvertakes, appState.overtakes)
+      for (const other of appStates) if (other !== appState && other.waitingJobs > 0) other.overtakes++
+      running.push({ job, appState, startedAt: now, endsAt: now + appState.drawJobMs(random) })
     }
   }
 
-  const end = async ({ job }: { job: Job }) =>
+  const complete = async ({ job }: { job: Job }) =>
     rows.store.change(
       job.id,
-      () => ({ status: 'COMPLETED', submission: 'accepted', following: null, finishedAt: now }),
+      () => ({ status: 'COMPLETED', submission: 'accepted', tracking: null, finishedAt: now }),
       now,
     )
 
   for (;;) {
-    for (const seat of seats) {
-      if (seat.comes === undefined && seat.waiting <= backlog / 2) fill(seat)
-      if (seat.comes && seat.waiting + seat.n === 0 && seat.comesAt <= now) await come(seat)
+    for (const appState of appStates) {
+      if (appState.arrivals === undefined && appState.waitingJobs <= backlog / 2) fillBacklog(appState)
+      if (
+        appState.arrivals &&
+        appState.waitingJobs + appState.activeJobs === 0 &&
+        appState.nextArrivalAt <= now
+      )
+        await addArrivals(appState)
     }
-    for (const seat of seats) if (seat.waiting > 0 && seat.n === 0) seat.without ??= now
-    await give()
-    for (const seat of seats) {
-      if (seat.without === null || (seat.waiting > 0 && seat.n === 0)) continue
-      longestWithout = Math.max(longestWithout, now - seat.without)
-      seat.without = null
+    for (const appState of appStates)
+      if (appState.waitingJobs > 0 && appState.activeJobs === 0) appState.withoutSlotSince ??= now
+    await claimJobs()
+    for (const appState of appStates) {
+      if (appState.withoutSlotSince === null || (appState.waitingJobs > 0 && appState.activeJobs === 0))
+        continue
+      maxWithoutSlotMs = Math.max(maxWithoutSlotMs, now - appState.withoutSlotSince)
+      appState.withoutSlotSince = null
     }
-    if (begun >= jobs) break
-    running.sort((a, b) => a.until - b.until)
-    const comes = seats.filter(seat => seat.comes && seat.waiting + seat.n === 0).map(seat => seat.comesAt)
-    now = Math.min(running[0]?.until ?? Infinity, ...comes.filter(at => at > now))
-    while (running[0] && running[0].until <= now) {
-      const ended = running.shift()!
-      ended.seat.had += ended.until - ended.from
-      ended.seat.n--
-      await end(ended)
+    if (startedJobs >= totalJobs) break
+    running.sort((a, b) => a.endsAt - b.endsAt)
+    const arrivalTimes = appStates
+      .filter(appState => appState.arrivals && appState.waitingJobs + appState.activeJobs === 0)
+      .map(seat => seat.nextArrivalAt)
+    now = Math.min(running[0]?.endsAt ?? Infinity, ...arrivalTimes.filter(at => at > now))
+    while (running[0] && running[0].endsAt <= now) {
+      const endedJob = running.shift()!
+      endedJob.appState.slotMs += endedJob.endsAt - endedJob.startedAt
+      endedJob.appState.activeJobs--
+      await complete(endedJob)
     }
   }
-  for (const { seat, from } of running) seat.had += now - from
-  return { had: seats.map(({ had }) => had), longestWithout, mostBefore }
+  for (const { appState, startedAt } of running) appState.slotMs += now - startedAt
+  return { slotMs: appStates.map(({ slotMs }) => slotMs), maxWithoutSlotMs, maxOvertakes }
 }
 
-const UNSEEN = { imageSeenAt: null }
+const IMAGE_UNCHECKED = { imageVerifiedAt: null }

@@ -1,16 +1,16 @@
 /**
  * How fairly places were shared, in words and against the targets.
  */
-import { figure } from '../table.ts'
-import { CASES, type Case, MEAN_MS } from './cases.ts'
-import { type Outcome, simulate } from './simulate.ts'
+import { formatNumber } from '../table.ts'
+import { CASES, type FairnessCase, MEAN_JOB_MS } from './cases.ts'
+import { type FairnessOutcome, simulate } from './simulate.ts'
 
-const LEAST_JAIN = 0.99
-const MOST_OFF = 0.05
+const MIN_JAIN_INDEX = 0.99
+const MAX_DEVIATION = 0.05
 
 export async function fairTable(): Promise<string> {
   const rows = []
-  for (const one of CASES) rows.push(rowOf(one, await simulate(one)))
+  for (const fairnessCase of CASES) rows.push(formatRow(fairnessCase, await simulate(fairnessCase)))
   const head = [
     'apps by weight',
     'places',
@@ -22,37 +22,42 @@ export async function fairTable(): Promise<string> {
   return `${[head, head.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n')}
 
 Simulated time, jobs of two minutes ± a third unless it says otherwise; shares are of time in the account's places, of the apps that always have more to do.
-Jain's index is of those of one weight, target ≥ ${LEAST_JAIN}; shares within ${MOST_OFF * 100} %. Longest without a place: an app had jobs waiting and none in flight, in jobs of mean length.`
+Jain's index is of those of one weight, target ≥ ${MIN_JAIN_INDEX}; shares within ${MAX_DEVIATION * 100} %. Longest without a place: an app had jobs waiting and none in flight, in jobs of mean length.`
 }
 
-function rowOf({ name, places, apps }: Case, { had, longestWithout, mostBefore }: Outcome): string[] {
-  const steady = apps.flatMap(({ weight, comes }, i) => (comes ? [] : [{ weight, had: had[i]! }]))
-  const sums = (of: (one: { weight: number; had: number }) => number) =>
-    steady.reduce((sum, one) => sum + of(one), 0)
-  const off = steady.map(one =>
-    Math.abs(one.had / one.weight / (sums(({ had }) => had) / sums(({ weight }) => weight)) - 1),
+function formatRow(
+  { name, slots, apps }: FairnessCase,
+  { slotMs, maxWithoutSlotMs, maxOvertakes }: FairnessOutcome,
+): string[] {
+  const steadyApps = apps.flatMap(({ weight, arrivals }, i) =>
+    arrivals ? [] : [{ weight, slotMs: slotMs[i]! }],
   )
-  const equals = Object.values(Object.groupBy(steady, ({ weight }) => weight)).filter(
+  const sumOf = (pick: (app: { weight: number; slotMs: number }) => number) =>
+    steadyApps.reduce((sum, app) => sum + pick(app), 0)
+  const deviations = steadyApps.map(app =>
+    Math.abs(app.slotMs / app.weight / (sumOf(({ slotMs }) => slotMs) / sumOf(({ weight }) => weight)) - 1),
+  )
+  const equalWeightGroups = Object.values(Object.groupBy(steadyApps, ({ weight }) => weight)).filter(
     group => group!.length > 1,
   )
-  const jain = Math.min(...equals.map(group => jainOf(group!.map(({ had }) => had))))
+  const minJain = Math.min(...equalWeightGroups.map(group => jainIndex(group!.map(({ slotMs }) => slotMs))))
   return [
     name,
-    String(places),
-    equals.length > 0 ? `${jain.toFixed(4)} ${verdict(jain >= LEAST_JAIN)}` : '',
-    steady.length > 1
-      ? `${(100 * Math.max(...off)).toFixed(1)} % ${verdict(Math.max(...off) <= MOST_OFF)}`
+    String(slots),
+    equalWeightGroups.length > 0 ? `${minJain.toFixed(4)} ${formatVerdict(minJain >= MIN_JAIN_INDEX)}` : '',
+    steadyApps.length > 1
+      ? `${(100 * Math.max(...deviations)).toFixed(1)} % ${formatVerdict(Math.max(...deviations) <= MAX_DEVIATION)}`
       : '',
-    `${figure(longestWithout / MEAN_MS, 1)} jobs`,
-    apps.some(({ comes }) => comes?.jobs === 1)
-      ? `${mostBefore}, target ≤ ${places} ${verdict(mostBefore <= places)}`
+    `${formatNumber(maxWithoutSlotMs / MEAN_JOB_MS, 1)} jobs`,
+    apps.some(({ arrivals }) => arrivals?.jobs === 1)
+      ? `${maxOvertakes}, target ≤ ${slots} ${formatVerdict(maxOvertakes <= slots)}`
       : '',
   ]
 }
 
 /** 1: all have the same; 1/n: one has it all. */
-const jainOf = (values: readonly number[]): number =>
+const jainIndex = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) ** 2 /
   (values.length * values.reduce((sum, value) => sum + value ** 2, 0))
 
-const verdict = (isMet: boolean) => (isMet ? 'met' : 'missed')
+const formatVerdict = (isMet: boolean) => (isMet ? 'met' : 'missed')

@@ -6,28 +6,32 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
-import { DOCUMENT } from '../event.ts'
-import type { Log } from './log.ts'
+import { FEED_DOCUMENT } from '../event.ts'
+import type { DeliveryLog } from './delivery-log.ts'
 
-export interface Target {
+export interface ServerAddress {
   url: string
   authorization: string
 }
 
-export interface Client {
+export interface FeedClient {
   /** Events that came. */
   readonly received: number
   /** The feed said that nothing is missed; its cursor. */
   caughtUp: Promise<string>
   /** Reads nothing more, and answers no ping. */
   stall(): void
-  wake(): void
+  resume(): void
   readonly isOpen: boolean
   close(): Promise<void>
 }
 
 /** Resolves once the subscription is asked for. */
-export async function connect(target: Target, log: Log, after: string | null): Promise<Client> {
+export async function connect(
+  target: ServerAddress,
+  log: DeliveryLog,
+  after: string | null,
+): Promise<FeedClient> {
   const id = randomUUID()
   const prefix = Buffer.from(`{"id":"${id}","type":"next","payload":`)
   const socket = new WebSocket(target.url, 'graphql-transport-ws', {
@@ -38,9 +42,9 @@ export async function connect(target: Target, log: Log, after: string | null): P
   const caughtUp = Promise.withResolvers<string>()
   let last: number | null = null
   let received = 0
-  let mayEnd = false
+  let mayClose = false
 
-  function hear(text: string): void {
+  function handleControl(text: string): void {
     const message = JSON.parse(text)
     if (message.type === 'connection_ack') acknowledged.resolve()
     else if (message.type === 'ping') socket.send('{"type":"pong"}')
@@ -49,24 +53,24 @@ export async function connect(target: Target, log: Log, after: string | null): P
 
   socket.on('message', (frame: Buffer) => {
     if (frame.length < prefix.length || frame.compare(prefix, 0, prefix.length, 0, prefix.length) !== 0)
-      return hear(String(frame))
-    const heard = log.hear(frame, prefix.length, last === null ? null : last + 1)
-    if (typeof heard === 'string') return caughtUp.resolve(heard)
-    last = heard
+      return handleControl(String(frame))
+    const result = log.record(frame, prefix.length, last === null ? null : last + 1)
+    if (typeof result === 'string') return caughtUp.resolve(result)
+    last = result
     received++
   })
   socket.on('error', error => {
-    if (!mayEnd) throw error
+    if (!mayClose) throw error
   })
   socket.on('close', (code, reason) => {
-    if (!mayEnd) throw new Error(`the server closed a socket: ${code} ${reason}`)
+    if (!mayClose) throw new Error(`the server closed a socket: ${code} ${reason}`)
   })
 
   await once(socket, 'open')
   const payload = { authorization: target.authorization }
   socket.send(JSON.stringify({ type: 'connection_init', payload }))
   await acknowledged.promise
-  const request = { query: DOCUMENT, variables: { after } }
+  const request = { query: FEED_DOCUMENT, variables: { after } }
   socket.send(JSON.stringify({ id, type: 'subscribe', payload: request }))
 
   return {
@@ -75,15 +79,15 @@ export async function connect(target: Target, log: Log, after: string | null): P
     },
     caughtUp: caughtUp.promise,
     stall() {
-      mayEnd = true
+      mayClose = true
       socket.pause()
     },
-    wake: () => socket.resume(),
+    resume: () => socket.resume(),
     get isOpen() {
       return socket.readyState === WebSocket.OPEN
     },
     async close() {
-      mayEnd = true
+      mayClose = true
       if (socket.readyState === WebSocket.CLOSED) return
       const closed = once(socket, 'close')
       socket.close()

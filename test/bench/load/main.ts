@@ -3,42 +3,42 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { microseconds } from '../clock.ts'
-import { answer } from '../remote.ts'
-import { type Client, connect, type Target } from './client.ts'
-import { type Arrival, createLog } from './log.ts'
+import { serveCommands } from '../process-rpc.ts'
+import { connect, type FeedClient, type ServerAddress } from './client.ts'
+import { type Arrival, createDeliveryLog } from './delivery-log.ts'
 
 /** Handshakes at once: less than a listener's backlog. */
-const AT_ONCE = 100
+const CONCURRENT_HANDSHAKES = 100
 /** Whoever was ended while it slept learns it in this time. */
-const AWAKE_MS = 1000
+const RESUME_SETTLE_MS = 1000
 
-let live: Client[] = []
-let stalled: Client[] = []
-const waiting = new Map<number, () => void>()
-const log = createLog(
-  () => live.length,
-  number => waiting.get(number)?.(),
+let activeClients: FeedClient[] = []
+let stalledClients: FeedClient[] = []
+const waiters = new Map<number, () => void>()
+const log = createDeliveryLog(
+  () => activeClients.length,
+  number => waiters.get(number)?.(),
 )
 
 const commands = {
   /** So many more. */
-  async open(target: Target, count: number) {
+  async open(target: ServerAddress, count: number) {
     let left = count
-    const some = async () => {
-      while (left-- > 0) live.push(await connect(target, log, null))
+    const connectLoop = async () => {
+      while (left-- > 0) activeClients.push(await connect(target, log, null))
     }
-    await Promise.all(Array.from({ length: AT_ONCE }, some))
+    await Promise.all(Array.from({ length: CONCURRENT_HANDSHAKES }, connectLoop))
   },
 
   /** Once everybody has that event; null if that takes longer. */
-  async delivered(number: number, patienceMs: number): Promise<Arrival | null> {
+  async delivered(number: number, timeoutMs: number): Promise<Arrival | null> {
     if (log.arrival(number) === null) {
       const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, patienceMs)
-      waiting.set(number, resolve)
+      const timer = setTimeout(resolve, timeoutMs)
+      waiters.set(number, resolve)
       await promise
       clearTimeout(timer)
-      waiting.delete(number)
+      waiters.delete(number)
     }
     return log.arrival(number)
   },
@@ -47,34 +47,34 @@ const commands = {
 
   /** Closes all but so many. */
   async keep(count: number) {
-    await Promise.all(live.slice(count).map(client => client.close()))
-    live = live.slice(0, count)
+    await Promise.all(activeClients.slice(count).map(client => client.close()))
+    activeClients = activeClients.slice(0, count)
   },
 
   /** Everybody stops reading. */
   stall() {
-    for (const client of live) client.stall()
-    stalled = live
-    live = []
+    for (const client of activeClients) client.stall()
+    stalledClients = activeClients
+    activeClients = []
   },
 
   /** They read again; answers how many the server had not ended. What they read now is held to the same order. */
   async wake() {
-    for (const client of stalled) client.wake()
-    await pause(AWAKE_MS)
-    return stalled.filter(client => client.isOpen).length
+    for (const client of stalledClients) client.resume()
+    await pause(RESUME_SETTLE_MS)
+    return stalledClients.filter(client => client.isOpen).length
   },
 
   /** One more client, from that cursor until the feed has caught up. */
-  async replay(target: Target, after: string | null) {
+  async replay(target: ServerAddress, after: string | null) {
     const client = await connect(target, log, after)
-    const begun = microseconds()
+    const startedAt = microseconds()
     const cursor = await client.caughtUp
-    const took = microseconds() - begun
+    const elapsed = microseconds() - startedAt
     await client.close()
-    return { cursor, received: client.received, microseconds: took }
+    return { cursor, received: client.received, microseconds: elapsed }
   },
 }
 
 export type LoadCommands = typeof commands
-answer(commands)
+serveCommands(commands)

@@ -2,83 +2,104 @@
  * Jobs arrive one after another in simulated time; looks find them ended, and what looks found makes the next curve.
  * Invariant: the schedule is told nothing of the truth but the spans its own looks have found.
  */
-import type { Span } from '../../../src/store/store.ts'
-import { type Curve, curveOf } from '../../../src/workers/completion-curve.ts'
-import { nextLook, type PollLimits } from '../../../src/workers/poll-schedule.ts'
+import type { DurationRange } from '../../../src/store/store.ts'
+import { type CompletionCurve, fitCompletionCurve } from '../../../src/workers/completion-curve.ts'
+import { nextPollAge, type PollLimits } from '../../../src/workers/poll-schedule.ts'
 import type { Distribution } from './distributions.ts'
 
-export interface Run {
+export interface SimulationRun {
   jobs: number
   /** What the job of this number is drawn from. */
-  truth(job: number): Distribution
+  distributionOf(job: number): Distribution
   expectedMs: number
   limits: PollLimits
   /** From one job to the next. */
-  everyMs: number
+  arrivalIntervalMs: number
   /** Spans a curve is made of; 0 never learns. */
-  newest: number
+  sampleSize: number
   random: () => number
 }
 
-export interface Found {
-  tookMs: number
-  looks: number
+export interface JobResult {
+  durationMs: number
+  polls: number
   delayMs: number
 }
 
-interface Flight {
+interface InFlightJob {
   job: number
   sentAt: number
-  tookMs: number
+  durationMs: number
   phase: number
-  looks: number
+  polls: number
   /** Age at the last look, and the time of the next. */
-  seenAt: number
-  lookAt: number
+  lastPolledAge: number
+  nextPollAt: number
 }
 
 /** By the jobs' numbers. */
-export function simulate({ jobs, truth, expectedMs, limits, everyMs, newest, random }: Run): Found[] {
-  const found: Found[] = Array.from({ length: jobs })
-  const spans: Span[] = []
-  const flying = new Set<Flight>()
-  let curve: Curve = curveOf(spans, expectedMs)
+export function simulate({
+  jobs,
+  distributionOf,
+  expectedMs,
+  limits,
+  arrivalIntervalMs,
+  sampleSize,
+  random,
+}: SimulationRun): JobResult[] {
+  const results: JobResult[] = Array.from({ length: jobs })
+  const spans: DurationRange[] = []
+  const inFlightJobs = new Set<InFlightJob>()
+  let curve: CompletionCurve = fitCompletionCurve(spans, expectedMs)
 
   function send(job: number): void {
-    const sentAt = job * everyMs
+    const sentAt = job * arrivalIntervalMs
     const phase = random()
-    const lookAt = sentAt + nextLook(curve, 0, phase, limits, false)
-    flying.add({ job, sentAt, tookMs: truth(job).quantile(random()), phase, looks: 0, seenAt: 0, lookAt })
+    const nextPollAt = sentAt + nextPollAge(curve, 0, phase, limits, false)
+    inFlightJobs.add({
+      job,
+      sentAt,
+      durationMs: distributionOf(job).quantile(random()),
+      phase,
+      polls: 0,
+      lastPolledAge: 0,
+      nextPollAt,
+    })
   }
 
-  function look(flight: Flight): void {
-    const age = flight.lookAt - flight.sentAt
-    flight.looks++
-    if (age < flight.tookMs) {
-      flight.seenAt = age
-      flight.lookAt = flight.sentAt + nextLook(curve, age, flight.phase, limits, false)
+  function poll(inFlightJob: InFlightJob): void {
+    const age = inFlightJob.nextPollAt - inFlightJob.sentAt
+    inFlightJob.polls++
+    if (age < inFlightJob.durationMs) {
+      inFlightJob.lastPolledAge = age
+      inFlightJob.nextPollAt = inFlightJob.sentAt + nextPollAge(curve, age, inFlightJob.phase, limits, false)
       return
     }
-    flying.delete(flight)
-    found[flight.job] = { tookMs: flight.tookMs, looks: flight.looks, delayMs: age - flight.tookMs }
-    if (newest === 0) return
-    spans.unshift({ from: flight.seenAt, to: age })
-    if (spans.length > newest) spans.pop()
-    curve = curveOf(spans, expectedMs)
+    inFlightJobs.delete(inFlightJob)
+    results[inFlightJob.job] = {
+      durationMs: inFlightJob.durationMs,
+      polls: inFlightJob.polls,
+      delayMs: age - inFlightJob.durationMs,
+    }
+    if (sampleSize === 0) return
+    spans.unshift({ from: inFlightJob.lastPolledAge, to: age })
+    if (spans.length > sampleSize) spans.pop()
+    curve = fitCompletionCurve(spans, expectedMs)
   }
 
   let sent = 0
-  while (sent < jobs || flying.size > 0) {
-    let next: Flight | undefined
-    for (const flight of flying) if (next === undefined || flight.lookAt < next.lookAt) next = flight
-    if (sent < jobs && (next === undefined || sent * everyMs <= next.lookAt)) send(sent++)
-    else if (next !== undefined) look(next)
+  while (sent < jobs || inFlightJobs.size > 0) {
+    let next: InFlightJob | undefined
+    for (const inFlightJob of inFlightJobs)
+      if (next === undefined || inFlightJob.nextPollAt < next.nextPollAt) next = inFlightJob
+    if (sent < jobs && (next === undefined || sent * arrivalIntervalMs <= next.nextPollAt)) send(sent++)
+    else if (next !== undefined) poll(next)
   }
-  return found
+  return results
 }
 
 /** A run's chances, the same for the same seed (mulberry32). */
-export function chancesOf(seed: number): () => number {
+export function seededRandom(seed: number): () => number {
   let state = seed
   return () => {
     state = (state + 0x6d2b79f5) | 0
@@ -89,7 +110,7 @@ export function chancesOf(seed: number): () => number {
 }
 
 /** Evenly spread pairs (the R2 sequence): a mean over some thousand jobs is then exact to three digits. */
-export function evenly(): () => number {
+export function lowDiscrepancy(): () => number {
   let i = 0
   return () => {
     const share = i % 2 === 0 ? 0.7548776662466927 : 0.5698402909980532

@@ -7,37 +7,37 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { v7 as uuidv7 } from 'uuid'
-import { MICRO_USD } from '../../../src/domain/models.ts'
+import { MICROS_PER_USD } from '../../../src/domain/models.ts'
 import { decodeIdOf, encodeId } from '../../../src/graphql/global-id.ts'
-import { type Contender, FILE } from './contender.ts'
-import type { Operation } from './questions.ts'
-import { cursorOf, openRows, type Row } from './rows.ts'
+import { type BenchServer, FILE } from './bench-server.ts'
+import type { OperationName } from './operations.ts'
+import { encodeCursor, openRows, type Row } from './rows.ts'
 
 const AUTHORIZATION = 'Bearer bench'
 
-interface Question {
-  operationName: Operation
+interface RequestBody {
+  operationName: OperationName
   variables: { id: string; first: number; after: string | null; input: object }
 }
 
-export async function start(folder: string): Promise<Contender> {
+export async function start(folder: string): Promise<BenchServer> {
   const rows = openRows(join(folder, FILE))
-  const kept = new Map<string, object>()
+  const submitted = new Map<string, object>()
 
-  const answers: Record<Operation, (given: Question['variables']) => object> = {
+  const resolvers: Record<OperationName, (variables: RequestBody['variables']) => object> = {
     Read({ id }) {
       const row = rows.get(decodeIdOf('Prediction', id))
-      return { prediction: row && told(row) }
+      return { prediction: row && toNode(row) }
     },
     Page({ first, after }) {
-      const found = rows.page(first, after)
-      const edges = found.slice(0, first).map(row => ({ cursor: cursorOf(row), node: told(row) }))
-      const pageInfo = { hasNextPage: found.length > first, endCursor: edges.at(-1)?.cursor ?? null }
+      const rowsOnPage = rows.page(first, after)
+      const edges = rowsOnPage.slice(0, first).map(row => ({ cursor: encodeCursor(row), node: toNode(row) }))
+      const pageInfo = { hasNextPage: rowsOnPage.length > first, endCursor: edges.at(-1)?.cursor ?? null }
       return { predictions: { edges, pageInfo } }
     },
     Submit({ input }) {
       const id = uuidv7()
-      kept.set(id, { ...input, id, status: 'QUEUED', createdAt: Date.now() })
+      submitted.set(id, { ...input, id, status: 'QUEUED', createdAt: Date.now() })
       return { submitVideo: { prediction: { id: encodeId('Prediction', id), status: 'QUEUED' } } }
     },
   }
@@ -47,8 +47,8 @@ export async function start(folder: string): Promise<Contender> {
     request.on('data', chunk => chunks.push(chunk))
     request.on('end', () => {
       if (request.headers.authorization !== AUTHORIZATION) return response.writeHead(401).end()
-      const { operationName, variables }: Question = JSON.parse(Buffer.concat(chunks).toString())
-      const body = Buffer.from(JSON.stringify({ data: answers[operationName](variables) }))
+      const { operationName, variables }: RequestBody = JSON.parse(Buffer.concat(chunks).toString())
+      const body = Buffer.from(JSON.stringify({ data: resolvers[operationName](variables) }))
       response
         .writeHead(200, {
           'content-type': 'application/json; charset=utf-8',
@@ -58,16 +58,16 @@ export async function start(folder: string): Promise<Contender> {
     })
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  return { port: (server.address() as AddressInfo).port, authorization: AUTHORIZATION, image: '' }
+  return { port: (server.address() as AddressInfo).port, authorization: AUTHORIZATION, imageUrl: '' }
 }
 
-const told = ({ id, status, model, createdAt, updatedAt, tags, cost, outputs }: Row) => ({
+const toNode = ({ id, status, model, createdAt, updatedAt, tags, cost, outputs }: Row) => ({
   id: encodeId('Prediction', id),
   status,
   model,
   createdAt: new Date(createdAt).toISOString(),
   updatedAt: new Date(updatedAt).toISOString(),
   tags,
-  cost: { amount: cost / MICRO_USD, currency: 'USD' },
+  cost: { amount: cost / MICROS_PER_USD, currency: 'USD' },
   outputs: outputs.map(({ url }) => ({ url })),
 })

@@ -8,70 +8,71 @@ import { connect as connectSocket } from 'node:net'
 
 export interface Connection {
   /** One at a time. Answers with the response's body. */
-  ask(request: string): Promise<Buffer>
+  send(request: string): Promise<Buffer>
   close(): void
 }
 
 const HEAD_END = '\r\n\r\n'
-const NOTHING = Buffer.alloc(0)
+const EMPTY = Buffer.alloc(0)
 
 export async function connect(port: number): Promise<Connection> {
   const socket = connectSocket(port, '127.0.0.1')
   socket.setNoDelay()
-  let came = NOTHING
+  let received = EMPTY
   let resolve: ((body: Buffer) => void) | null = null
-  let mayEnd = false
+  let mayClose = false
 
   socket.on('data', chunk => {
-    came = came.length === 0 ? chunk : Buffer.concat([came, chunk])
-    const body = bodyOf(came)
+    received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
+    const body = parseBody(received)
     if (body === null) return
-    came = NOTHING
-    const answered = resolve!
+    received = EMPTY
+    const finish = resolve!
     resolve = null
-    answered(body)
+    finish(body)
   })
   socket.on('close', () => {
-    if (!mayEnd) throw new Error('the server closed a connection')
+    if (!mayClose) throw new Error('the server closed a connection')
   })
   await once(socket, 'connect')
 
   return {
-    ask(request) {
+    send(request) {
       socket.write(request)
       return new Promise(answered => {
         resolve = answered
       })
     },
     close() {
-      mayEnd = true
+      mayClose = true
       socket.destroy()
     },
   }
 }
 
 /** Null: not all of it is here. */
-function bodyOf(response: Buffer): Buffer | null {
+function parseBody(response: Buffer): Buffer | null {
   const end = response.indexOf(HEAD_END)
   if (end === -1) return null
   const head = response.toString('latin1', 0, end)
   const from = end + HEAD_END.length
   const [, length] = /\r\ncontent-length: *(\d+)/i.exec(head) ?? []
-  const body = length === undefined ? unchunked(response, from) : whole(response, from, Number(length))
+  const body =
+    length === undefined ? decodeChunked(response, from) : readExactly(response, from, Number(length))
   if (body !== null && !head.startsWith('HTTP/1.1 200 ')) throw new Error(`${head}\n${body}`)
   return body
 }
 
-const whole = (response: Buffer, from: number, length: number): Buffer | null =>
+const readExactly = (response: Buffer, from: number, length: number): Buffer | null =>
   response.length < from + length ? null : response.subarray(from, from + length)
 
-function unchunked(response: Buffer, from: number): Buffer | null {
+function decodeChunked(response: Buffer, from: number): Buffer | null {
   const chunks: Buffer[] = []
   for (let at = from; ; ) {
     const line = response.indexOf('\r\n', at)
     if (line === -1) return null
     const length = Number.parseInt(response.toString('latin1', at, line), 16)
-    const chunk = whole(response, line + 2, length + 2)
+    const chunk = readExactly(response, line + 2, length + 2)
     if (chunk === null) return null
     if (length === 0) return Buffer.concat(chunks)
     chunks.push(chunk.subarray(0, length))

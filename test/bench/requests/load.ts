@@ -3,26 +3,26 @@
  * Invariant: every answer is looked at, and holds what its question wants.
  */
 import { microseconds } from '../clock.ts'
-import { answer } from '../remote.ts'
+import { serveCommands } from '../process-rpc.ts'
+import type { BenchServer } from './bench-server.ts'
 import { type Connection, connect } from './connection.ts'
-import type { Contender } from './contender.ts'
-import { ask, type Question } from './questions.ts'
+import { type BenchOperation, prepareRequest } from './operations.ts'
 
 /** Of requests that are asked again and again: so many are made beforehand. */
-const MADE = 1000
+const PREPARED_REQUESTS = 1000
 
 interface Request {
   text: string
-  proof: string
+  expectedText: string
 }
 
 let connections: Connection[] = []
-let next: () => Request
+let nextRequest: () => Request
 /** By anybody: no two servers get the same submit either. */
-let submits = 1
+let submitNumber = 1
 
-function requestOf(target: Contender, question: Question, n: number): Request {
-  const { body, proof } = ask(question, n)
+function createRequest(target: BenchServer, operation: BenchOperation, n: number): Request {
+  const { body, expectedText } = prepareRequest(operation, n)
   const head = [
     'POST /graphql HTTP/1.1',
     `host: 127.0.0.1:${target.port}`,
@@ -31,45 +31,45 @@ function requestOf(target: Contender, question: Question, n: number): Request {
     'content-type: application/json',
     `content-length: ${Buffer.byteLength(body)}`,
   ]
-  return { text: `${head.join('\r\n')}\r\n\r\n${body}`, proof }
+  return { text: `${head.join('\r\n')}\r\n\r\n${body}`, expectedText }
 }
 
-function requestsOf(target: Contender, question: Question): () => Request {
-  if (question.name === 'Submit') return () => requestOf(target, question, submits++)
-  const made = Array.from({ length: MADE }, (_, n) => requestOf(target, question, n))
+function requestSource(target: BenchServer, operation: BenchOperation): () => Request {
+  if (operation.name === 'Submit') return () => createRequest(target, operation, submitNumber++)
+  const prepared = Array.from({ length: PREPARED_REQUESTS }, (_, n) => createRequest(target, operation, n))
   let n = 0
-  return () => made[n++ % MADE]!
+  return () => prepared[n++ % PREPARED_REQUESTS]!
 }
 
-async function heard(connection: Connection): Promise<Buffer> {
-  const { text, proof } = next()
-  const body = await connection.ask(text)
-  if (!body.includes(proof)) throw new Error(`${text}\n\n${body}`)
+async function sendNext(connection: Connection): Promise<Buffer> {
+  const { text, expectedText } = nextRequest()
+  const body = await connection.send(text)
+  if (!body.includes(expectedText)) throw new Error(`${text}\n\n${body}`)
   return body
 }
 
 const commands = {
-  async open(target: Contender, question: Question, inFlight: number) {
-    next = requestsOf(target, question)
+  async open(target: BenchServer, operation: BenchOperation, inFlight: number) {
+    nextRequest = requestSource(target, operation)
     connections = await Promise.all(Array.from({ length: inFlight }, () => connect(target.port)))
   },
 
   /** For so long. */
   async run(ms: number) {
-    const begun = microseconds()
-    const until = begun + ms * 1000
+    const startedAt = microseconds()
+    const deadline = startedAt + ms * 1000
     let answers = 0
-    const keepAsking = async (connection: Connection) => {
-      for (; microseconds() < until; answers++) await heard(connection)
+    const sendUntilDeadline = async (connection: Connection) => {
+      for (; microseconds() < deadline; answers++) await sendNext(connection)
     }
-    await Promise.all(connections.map(keepAsking))
-    return { answers, microseconds: microseconds() - begun }
+    await Promise.all(connections.map(sendUntilDeadline))
+    return { answers, microseconds: microseconds() - startedAt }
   },
 
   /** The next answers, one after the other. */
   async answers(count: number) {
     const bodies: string[] = []
-    while (bodies.length < count) bodies.push(String(await heard(connections[0]!)))
+    while (bodies.length < count) bodies.push(String(await sendNext(connections[0]!)))
     return bodies
   },
 
@@ -80,4 +80,4 @@ const commands = {
 }
 
 export type LoadCommands = typeof commands
-answer(commands)
+serveCommands(commands)

@@ -4,6 +4,6 @@
  */
 import { measureRequests } from './measure.ts'
 import { requestSizes } from './sizes.ts'
-import { requestsTableOf } from './table.ts'
+import { formatRequestsTable } from './table.ts'
 
-console.log(requestsTableOf(await measureRequests(requestSizes(process.argv.includes('--quick')))))
+console.log(formatRequestsTable(await measureRequests(requestSizes(process.argv.includes('--quick')))))

@@ -7,18 +7,18 @@ import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodeId } from '../../../src/graphql/global-id.ts'
-import { type Remote, start } from '../remote.ts'
+import { type RemoteProcess, startProcess } from '../process-rpc.ts'
 import { createResults, NAMES, type Results } from '../results.ts'
-import { FILE } from './contender.ts'
+import { FILE } from './bench-server.ts'
 import type { LoadCommands } from './load.ts'
 import type { RequestMetric } from './metrics.ts'
-import { createParty, type Party } from './party.ts'
-import type { Question } from './questions.ts'
-import { cursorOf } from './rows.ts'
+import type { BenchOperation } from './operations.ts'
+import { encodeCursor } from './rows.ts'
 import { seed } from './seed.ts'
+import { type ServerUnderTest, startServerUnderTest } from './server-under-test.ts'
 
 export interface RequestSizes {
-  turns: number
+  rounds: number
   sliceMs: number
   /** Of each server, for each question. */
   warmUpMs: number
@@ -36,98 +36,116 @@ export interface PageCost {
 }
 
 export interface Requests {
-  sideBySide: Results<RequestMetric>
+  comparison: Results<RequestMetric>
   pages: PageCost[]
 }
 
-export const IN_FLIGHT = 32
+export const CONCURRENT_REQUESTS = 32
 /** Answers. */
-const COMPARED = 20
+const COMPARED_RESPONSES = 20
 /** Predictions that are read, and places in the list that are read from. */
-const SPREAD = { ids: 1000, places: 50 }
+const SAMPLE_COUNTS = { ids: 1000, cursors: 50 }
 
 export async function measureRequests(sizes: RequestSizes): Promise<Requests> {
-  await using load = start<LoadCommands>('requests/load.ts')
+  await using load = startProcess<LoadCommands>('requests/load.ts')
   const folder = await mkdtemp(join(tmpdir(), 'rushes-requests-'))
   try {
-    const sideBySide = await compareThree(folder, load, sizes)
-    return { sideBySide, pages: await measurePages(folder, load, sizes) }
+    const comparison = await compareServers(folder, load, sizes)
+    return { comparison, pages: await measurePages(folder, load, sizes) }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function compareThree(folder: string, load: Remote<LoadCommands>, sizes: RequestSizes) {
+async function compareServers(folder: string, load: RemoteProcess<LoadCommands>, sizes: RequestSizes) {
   const results = createResults<RequestMetric>()
   const list = await seed(join(folder, FILE), sizes.rows)
-  await using three = new AsyncDisposableStack()
-  const all: Party[] = []
+  await using stack = new AsyncDisposableStack()
+  const servers: ServerUnderTest[] = []
   for (const name of NAMES) {
-    const own = join(folder, name)
-    await mkdir(own)
-    await copyFile(join(folder, FILE), join(own, FILE))
-    all.push(three.use(await createParty(name, own, load)))
+    const serverFolder = join(folder, name)
+    await mkdir(serverFolder)
+    await copyFile(join(folder, FILE), join(serverFolder, FILE))
+    servers.push(stack.use(await startServerUnderTest(name, serverFolder, load)))
   }
 
-  async function play(question: Question, inFlight: number, cpu: RequestMetric, rate: RequestMetric) {
-    await compare(all, question)
-    for (const { work } of all) await work(question, inFlight, sizes.warmUpMs)
-    for (let turn = 0; turn < sizes.turns; turn++)
-      for (const { name, work } of rotated(all, turn)) {
-        const cost = await work(question, inFlight, sizes.sliceMs)
+  async function measureOperation(
+    operation: BenchOperation,
+    inFlight: number,
+    cpu: RequestMetric,
+    rate: RequestMetric,
+  ) {
+    await assertSameAnswers(servers, operation)
+    for (const { measure } of servers) await measure(operation, inFlight, sizes.warmUpMs)
+    for (let round = 0; round < sizes.rounds; round++)
+      for (const { name, measure } of rotated(servers, round)) {
+        const cost = await measure(operation, inFlight, sizes.sliceMs)
         results.add(cpu, name, cost.cpu)
         results.add(rate, name, cost.rate)
       }
   }
 
-  const ids = spread(list, SPREAD.ids).map(({ id }) => encodeId('Prediction', id))
-  await play({ name: 'Read', ids }, IN_FLIGHT, 'readCpu', 'readRate')
-  const places = spread(list, SPREAD.places).map(cursorOf)
-  await play({ name: 'Page', places }, IN_FLIGHT, 'pageCpu', 'pageRate')
+  const ids = sampleEvenly(list, SAMPLE_COUNTS.ids).map(({ id }) => encodeId('Prediction', id))
+  await measureOperation({ name: 'Read', ids }, CONCURRENT_REQUESTS, 'readCpu', 'readRate')
+  const cursors = sampleEvenly(list, SAMPLE_COUNTS.cursors).map(encodeCursor)
+  await measureOperation({ name: 'Page', cursors }, CONCURRENT_REQUESTS, 'pageCpu', 'pageRate')
   // The last: from here on each has rows of its own.
-  const submit: Question = { name: 'Submit', image: all.find(({ name }) => name === 'ours')!.target.image }
-  await play(submit, IN_FLIGHT, 'submitCpu', 'submitRate')
-  await play(submit, 1, 'aloneCpu', 'aloneRate')
+  const submit: BenchOperation = {
+    name: 'Submit',
+    imageUrl: servers.find(({ name }) => name === 'ours')!.target.imageUrl,
+  }
+  await measureOperation(submit, CONCURRENT_REQUESTS, 'submitCpu', 'submitRate')
+  await measureOperation(submit, 1, 'aloneCpu', 'aloneRate')
   return results
 }
 
-async function measurePages(folder: string, load: Remote<LoadCommands>, sizes: RequestSizes) {
+async function measurePages(folder: string, load: RemoteProcess<LoadCommands>, sizes: RequestSizes) {
   await using servers = new AsyncDisposableStack()
-  const all: (PageCost & { party: Party; questions: Record<'first' | 'middle', Question> })[] = []
+  const databases: (PageCost & {
+    server: ServerUnderTest
+    operations: Record<'first' | 'middle', BenchOperation>
+  })[] = []
   for (const rows of sizes.pageRows) {
-    const own = join(folder, `${rows}`)
-    await mkdir(own)
-    const list = await seed(join(own, FILE), rows)
-    const party = servers.use(await createParty('ours', own, load))
-    const questions = {
-      first: { name: 'Page', places: [null] },
-      middle: { name: 'Page', places: [cursorOf(list[rows >> 1]!)] },
+    const serverFolder = join(folder, `${rows}`)
+    await mkdir(serverFolder)
+    const list = await seed(join(serverFolder, FILE), rows)
+    const server = servers.use(await startServerUnderTest('ours', serverFolder, load))
+    const operations = {
+      first: { name: 'Page', cursors: [null] },
+      middle: { name: 'Page', cursors: [encodeCursor(list[rows >> 1]!)] },
     } as const
-    for (const question of Object.values(questions)) await party.work(question, IN_FLIGHT, sizes.warmUpMs)
-    all.push({ rows, first: [], middle: [], party, questions })
+    for (const operation of Object.values(operations))
+      await server.measure(operation, CONCURRENT_REQUESTS, sizes.warmUpMs)
+    databases.push({ rows, first: [], middle: [], server, operations })
   }
-  for (let turn = 0; turn < sizes.turns; turn++)
-    for (const where of ['first', 'middle'] as const)
-      for (const { [where]: samples, party, questions } of rotated(all, turn))
-        samples.push((await party.work(questions[where], IN_FLIGHT, sizes.sliceMs)).cpu)
-  return all.map(({ rows, first, middle }) => ({ rows, first, middle }))
+  for (let round = 0; round < sizes.rounds; round++)
+    for (const position of ['first', 'middle'] as const)
+      for (const { [position]: samples, server, operations } of rotated(databases, round))
+        samples.push((await server.measure(operations[position], CONCURRENT_REQUESTS, sizes.sliceMs)).cpu)
+  return databases.map(({ rows, first, middle }) => ({ rows, first, middle }))
 }
 
-async function compare(all: readonly Party[], question: Question): Promise<void> {
-  const given: string[] = []
-  for (const { answers } of all) {
-    const bodies = await answers(question, COMPARED)
+async function assertSameAnswers(
+  servers: readonly ServerUnderTest[],
+  operation: BenchOperation,
+): Promise<void> {
+  const answersByServer: string[] = []
+  for (const { answers } of servers) {
+    const bodies = await answers(operation, COMPARED_RESPONSES)
     // What is submitted gets an id of its own.
-    given.push(
-      question.name === 'Submit' ? bodies.join('\n').replaceAll(/"id":"\w+"/g, '"id":""') : bodies.join('\n'),
+    answersByServer.push(
+      operation.name === 'Submit'
+        ? bodies.join('\n').replaceAll(/"id":"\w+"/g, '"id":""')
+        : bodies.join('\n'),
     )
   }
-  if (new Set(given).size > 1) throw new Error(`${question.name}: not the same bytes:\n${given.join('\n\n')}`)
+  if (new Set(answersByServer).size > 1)
+    throw new Error(`${operation.name}: not the same bytes:\n${answersByServer.join('\n\n')}`)
 }
 
-const rotated = <Item>(all: readonly Item[], by: number): Item[] =>
-  all.map((_, i) => all[(i + by) % all.length]!)
+const rotated = <Item>(items: readonly Item[], by: number): Item[] =>
+  items.map((_, i) => items[(i + by) % items.length]!)
 
 /** But for the last tenth, behind which no page is full. */
-const spread = <Item>(list: readonly Item[], count: number): Item[] =>
+const sampleEvenly = <Item>(list: readonly Item[], count: number): Item[] =>
   Array.from({ length: count }, (_, i) => list[Math.floor((i / count) * list.length * 0.9)]!)

@@ -2,18 +2,18 @@
  * What is measured of requests to the three, and what is aimed at.
  */
 import type { Metric } from '../results.ts'
-import { PAGE } from './questions.ts'
+import { PAGE_SIZE } from './operations.ts'
 
 const CPU = { unit: 'µs', digits: 0 }
 const RATE = { unit: '/s', digits: 0 }
 
 export const REQUEST_METRICS = {
-  readCpu: { label: 'server CPU a read by id', ...CPU, most: { stock: 1 / 3 } },
-  readRate: { label: 'reads by id a second', ...RATE, least: { stock: 3 } },
-  pageCpu: { label: `server CPU a page of ${PAGE}`, ...CPU },
-  pageRate: { label: `pages of ${PAGE} a second`, ...RATE },
-  submitCpu: { label: 'server CPU a submit', ...CPU, most: { stock: 1 / 0.8 } },
-  submitRate: { label: 'submits a second', ...RATE, least: { stock: 0.8 } },
+  readCpu: { label: 'server CPU a read by id', ...CPU, max: { stock: 1 / 3 } },
+  readRate: { label: 'reads by id a second', ...RATE, min: { stock: 3 } },
+  pageCpu: { label: `server CPU a page of ${PAGE_SIZE}`, ...CPU },
+  pageRate: { label: `pages of ${PAGE_SIZE} a second`, ...RATE },
+  submitCpu: { label: 'server CPU a submit', ...CPU, max: { stock: 1 / 0.8 } },
+  submitRate: { label: 'submits a second', ...RATE, min: { stock: 0.8 } },
   aloneCpu: { label: 'server CPU a submit, one at a time', ...CPU },
   aloneRate: { label: 'submits a second, one at a time', ...RATE },
 } satisfies Record<string, Metric>

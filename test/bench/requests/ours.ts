@@ -7,13 +7,13 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { loadConfig } from '../../../src/config/config.ts'
 import { createGateway } from '../../../src/gateway/gateway.ts'
-import { APP, type Contender, FILE } from './contender.ts'
-import { ask } from './questions.ts'
+import { APP, type BenchServer, FILE } from './bench-server.ts'
+import { prepareRequest } from './operations.ts'
 
 const NO_CREDIT = { status: 402, body: '{"code":402,"message":"insufficient credits","data":null}' }
 const HOUR = 60 * 60 * 1000
 
-export async function start(folder: string): Promise<Contender> {
+export async function start(folder: string): Promise<BenchServer> {
   const config = loadConfig({
     PORT: '0',
     DATABASE_URL: `file:${join(folder, FILE)}`,
@@ -24,16 +24,16 @@ export async function start(folder: string): Promise<Contender> {
   const silent = () => {}
   const log = { debug: silent, info: silent, warn: silent, error: silent }
   const gateway = await createGateway(config, log, { simulator: { fault: () => NO_CREDIT } })
-  const { sampleImage: image } = gateway.simulator!
+  const { sampleImage: imageUrl } = gateway.simulator!
 
   const other = await gateway.issueKey('other', HOUR)
   await fetch(gateway.endpoint, {
     method: 'POST',
     headers: { authorization: `Bearer ${other}`, 'content-type': 'application/json' },
-    body: ask({ name: 'Submit', image }, 0).body,
+    body: prepareRequest({ name: 'Submit', imageUrl }, 0).body,
   })
-  while ((await gateway.store.paused()) === null) await pause(5)
+  while ((await gateway.store.submitCircuit()) === null) await pause(5)
 
   const authorization = `Bearer ${await gateway.issueKey(APP, HOUR)}`
-  return { port: Number(new URL(gateway.url).port), authorization, image }
+  return { port: Number(new URL(gateway.url).port), authorization, imageUrl }
 }

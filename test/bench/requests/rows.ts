@@ -2,7 +2,7 @@
  * The gateway's rows, read with nothing between: prepared statements of better-sqlite3, the columns that are asked for.
  */
 import Database from 'better-sqlite3'
-import { APP } from './contender.ts'
+import { APP } from './bench-server.ts'
 
 export interface Row {
   id: string
@@ -22,7 +22,7 @@ export interface Rows {
   page(first: number, after: string | null): Row[]
 }
 
-type Lying = Omit<Row, 'tags' | 'outputs'> & { tags: string; outputs: string }
+type StoredRow = Omit<Row, 'tags' | 'outputs'> & { tags: string; outputs: string }
 
 const COLUMNS = 'id, status, model, created_at as createdAt, updated_at as updatedAt, tags, cost, outputs'
 const ORDER = 'order by created_at desc, id desc limit ?'
@@ -31,26 +31,30 @@ export function openRows(file: string): Rows {
   const db = new Database(file)
   const app = db.prepare('select id from apps where name = ?').pluck().get(APP)
   const select = (rest: string) =>
-    db.prepare<unknown[], Lying>(`select ${COLUMNS} from predictions where app_id = ? ${rest}`)
+    db.prepare<unknown[], StoredRow>(`select ${COLUMNS} from predictions where app_id = ? ${rest}`)
   const byId = select('and id = ?')
   const first = select(ORDER)
-  const behind = select(`and (created_at, id) < (?, ?) ${ORDER}`)
+  const afterCursor = select(`and (created_at, id) < (?, ?) ${ORDER}`)
 
   return {
     get(id) {
       const row = byId.get(app, id)
-      return row === undefined ? null : read(row)
+      return row === undefined ? null : decodeRow(row)
     },
     page(count, after) {
-      if (after === null) return first.all(app, count + 1).map(read)
-      const [moment, id] = Buffer.from(after, 'base64url').toString().split(':')
-      return behind.all(app, Number.parseInt(moment!, 36), id, count + 1).map(read)
+      if (after === null) return first.all(app, count + 1).map(decodeRow)
+      const [createdAt, id] = Buffer.from(after, 'base64url').toString().split(':')
+      return afterCursor.all(app, Number.parseInt(createdAt!, 36), id, count + 1).map(decodeRow)
     },
   }
 }
 
 /** As the gateway has it, so that answers are of the same bytes. */
-export const cursorOf = ({ createdAt, id }: Pick<Row, 'createdAt' | 'id'>): string =>
+export const encodeCursor = ({ createdAt, id }: Pick<Row, 'createdAt' | 'id'>): string =>
   Buffer.from(`${createdAt.toString(36)}:${id}`).toString('base64url')
 
-const read = (row: Lying): Row => ({ ...row, tags: JSON.parse(row.tags), outputs: JSON.parse(row.outputs) })
+const decodeRow = (row: StoredRow): Row => ({
+  ...row,
+  tags: JSON.parse(row.tags),
+  outputs: JSON.parse(row.outputs),
+})

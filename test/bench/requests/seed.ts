@@ -7,21 +7,21 @@ import { v7 as uuidv7 } from 'uuid'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { sql } from '../../../src/store/sqlite/drizzle.ts'
 import { predictions } from '../../../src/store/sqlite/schema.ts'
-import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
-import type { Place } from '../../../src/store/store.ts'
-import { APP } from './contender.ts'
+import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
+import type { ListPosition } from '../../../src/store/store.ts'
+import { APP } from './bench-server.ts'
 
 const SECOND = 1000
-const TOOK_MS = 150_000
+const JOB_DURATION_MS = 150_000
 
 /** Newest first. */
-export async function seed(file: string, rows: number): Promise<Place[]> {
-  const store = openSqlite(file, () => {})
+export async function seed(file: string, rows: number): Promise<ListPosition[]> {
+  const store = openSqliteStore(file, () => {})
   const { id: appId } = (await store.createApp(APP, Date.now()))!
   await store.close()
 
-  const { db, close } = openDatabase(file, { alone: false })
-  const given = sql.placeholder
+  const { db, close } = openDatabase(file, { exclusive: false })
+  const placeholder = sql.placeholder
   const insert = db
     .insert(predictions)
     .values({
@@ -36,24 +36,24 @@ export async function seed(file: string, rows: number): Promise<Place[]> {
       cost: 800_000,
       submission: 'accepted',
       fence: 2,
-      attempts: 1,
-      inferenceMs: TOOK_MS,
-      id: given('id'),
-      prompt: given('prompt'),
-      createdAt: given('createdAt'),
-      submittedAt: given('createdAt'),
-      startedAt: given('createdAt'),
-      begunAt: given('createdAt'),
-      imageSeenAt: given('createdAt'),
-      outputs: given('outputs'),
-      upstreamId: given('upstreamId'),
-      finishedAt: given('finishedAt'),
-      updatedAt: given('finishedAt'),
-      dueAt: given('finishedAt'),
+      submitAttempts: 1,
+      inferenceMs: JOB_DURATION_MS,
+      id: placeholder('id'),
+      prompt: placeholder('prompt'),
+      createdAt: placeholder('createdAt'),
+      submittedAt: placeholder('createdAt'),
+      startedAt: placeholder('createdAt'),
+      submitStartedAt: placeholder('createdAt'),
+      imageVerifiedAt: placeholder('createdAt'),
+      outputs: placeholder('outputs'),
+      upstreamId: placeholder('upstreamId'),
+      finishedAt: placeholder('finishedAt'),
+      updatedAt: placeholder('finishedAt'),
+      dueAt: placeholder('finishedAt'),
     })
     .prepare()
-  const newest = Date.now() - TOOK_MS
-  const places: Place[] = []
+  const newest = Date.now() - JOB_DURATION_MS
+  const positions: ListPosition[] = []
   db.transaction(() => {
     for (let i = 0; i < rows; i++) {
       const createdAt = newest - i * SECOND
@@ -64,15 +64,19 @@ export async function seed(file: string, rows: number): Promise<Place[]> {
         createdAt,
         upstreamId: `seed-${id}`,
         outputs: [
-          { url: `https://videos.example/${id}.mp4`, hasNsfwContent: false, expiresAt: createdAt + TOOK_MS },
+          {
+            url: `https://videos.example/${id}.mp4`,
+            hasNsfwContent: false,
+            expiresAt: createdAt + JOB_DURATION_MS,
+          },
         ],
-        finishedAt: createdAt + TOOK_MS,
+        finishedAt: createdAt + JOB_DURATION_MS,
       })
-      places.push({ id, createdAt })
+      positions.push({ id, createdAt })
     }
-    db.run(sql`insert into tagged select app_id, value, created_at, predictions.id
+    db.run(sql`insert into prediction_tags select app_id, value, created_at, predictions.id
       from predictions, json_each(tags)`)
   })
   close()
-  return places
+  return positions
 }

@@ -1,19 +1,19 @@
 /**
  * The process of one server, named on the command line beside the folder of its database. It alone knows what it costs.
  */
-import { answer } from '../remote.ts'
-import type { Name } from '../server/main.ts'
-import type { Contender } from './contender.ts'
+import { serveCommands } from '../process-rpc.ts'
+import type { ServerName } from '../server/main.ts'
+import type { BenchServer } from './bench-server.ts'
 
 /** Imported one by one: no server carries the code of another. */
-const CONTENDERS = {
+const SERVERS = {
   bare: () => import('./bare.ts'),
   stock: () => import('./stock.ts'),
   ours: () => import('./ours.ts'),
-} satisfies Record<Name, unknown>
+} satisfies Record<ServerName, unknown>
 
 const [, , name, folder = ''] = process.argv
-const starting: Promise<Contender> = CONTENDERS[name as Name]().then(({ start }) => start(folder))
+const starting: Promise<BenchServer> = SERVERS[name as ServerName]().then(({ start }) => start(folder))
 
 const commands = {
   address: () => starting,
@@ -26,4 +26,4 @@ const commands = {
 }
 
 export type ServerCommands = typeof commands
-answer(commands)
+serveCommands(commands)

@@ -10,10 +10,10 @@ import { join } from 'node:path'
 import { GraphQLScalarType } from 'graphql'
 import { createSchema, createYoga } from 'graphql-yoga'
 import { v7 as uuidv7 } from 'uuid'
-import { MICRO_USD } from '../../../src/domain/models.ts'
+import { MICROS_PER_USD } from '../../../src/domain/models.ts'
 import { decodeIdOf, encodeId } from '../../../src/graphql/global-id.ts'
-import { type Contender, FILE } from './contender.ts'
-import { cursorOf, openRows, type Row } from './rows.ts'
+import { type BenchServer, FILE } from './bench-server.ts'
+import { encodeCursor, openRows, type Row } from './rows.ts'
 
 const typeDefs = `
   scalar DateTime
@@ -54,15 +54,15 @@ const typeDefs = `
   type Mutation { submitVideo(input: SubmitVideoInput!): SubmitVideoResult! }
 `
 
-interface Submission {
+interface SubmitInput {
   model: string
   prompt: string
   tags?: string[] | null
 }
 
-export async function start(folder: string): Promise<Contender> {
+export async function start(folder: string): Promise<BenchServer> {
   const rows = openRows(join(folder, FILE))
-  const kept = new Map<string, Row & Submission>()
+  const submitted = new Map<string, Row & SubmitInput>()
 
   const yoga = createYoga({
     schema: createSchema({
@@ -75,26 +75,29 @@ export async function start(folder: string): Promise<Contender> {
         Query: {
           prediction: (_root, { id }: { id: string }) => rows.get(decodeIdOf('Prediction', id)),
           predictions(_root, { first, after }: { first: number; after: string | null }) {
-            const found = rows.page(first, after)
-            const edges = found.slice(0, first).map(row => ({ cursor: cursorOf(row), node: row }))
-            const pageInfo = { hasNextPage: found.length > first, endCursor: edges.at(-1)?.cursor ?? null }
+            const rowsOnPage = rows.page(first, after)
+            const edges = rowsOnPage.slice(0, first).map(row => ({ cursor: encodeCursor(row), node: row }))
+            const pageInfo = {
+              hasNextPage: rowsOnPage.length > first,
+              endCursor: edges.at(-1)?.cursor ?? null,
+            }
             return { edges, pageInfo }
           },
         },
         Prediction: {
           id: ({ id }: Row) => encodeId('Prediction', id),
-          cost: ({ cost }: Row) => ({ amount: cost / MICRO_USD, currency: 'USD' }),
+          cost: ({ cost }: Row) => ({ amount: cost / MICROS_PER_USD, currency: 'USD' }),
         },
         Mutation: {
-          submitVideo(_root, { input }: { input: Submission }) {
+          submitVideo(_root, { input }: { input: SubmitInput }) {
             if (input.prompt.trim() === '')
               return { __typename: 'InvalidInputError', code: 'INVALID_INPUT', message: 'expected some text' }
             const now = Date.now()
             const id = uuidv7()
-            const moments = { createdAt: now, updatedAt: now }
-            const row = { ...input, id, status: 'QUEUED', ...moments, cost: 800_000, outputs: [] }
+            const timestamps = { createdAt: now, updatedAt: now }
+            const row = { ...input, id, status: 'QUEUED', ...timestamps, cost: 800_000, outputs: [] }
             const prediction = { ...row, tags: input.tags ?? [] }
-            kept.set(id, prediction)
+            submitted.set(id, prediction)
             return { __typename: 'SubmitVideoPayload', prediction }
           },
         },
@@ -103,5 +106,5 @@ export async function start(folder: string): Promise<Contender> {
   })
   const server = createServer(yoga)
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  return { port: (server.address() as AddressInfo).port, authorization: 'Bearer bench', image: '' }
+  return { port: (server.address() as AddressInfo).port, authorization: 'Bearer bench', imageUrl: '' }
 }

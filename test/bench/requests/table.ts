@@ -2,32 +2,37 @@
  * What was measured, in words, and against the targets.
  */
 import { median } from '../results.ts'
-import { aligned, comparisonOf, figure } from '../table.ts'
-import { IN_FLIGHT, type PageCost, type Requests } from './measure.ts'
+import { aligned, formatComparison, formatNumber } from '../table.ts'
+import { CONCURRENT_REQUESTS, type PageCost, type Requests } from './measure.ts'
 import { REQUEST_METRICS } from './metrics.ts'
-import { PAGE } from './questions.ts'
+import { PAGE_SIZE } from './operations.ts'
 
 /** Of the same, from the fewest predictions to the most: two runs of one size differ by as much. */
-const MOST_GROWTH = 1.15
+const MAX_GROWTH = 1.15
 
-export function requestsTableOf({ sideBySide, pages }: Requests): string {
-  return `${comparisonOf(sideBySide, REQUEST_METRICS, 'bare http')}
+export function formatRequestsTable({ comparison, pages }: Requests): string {
+  return `${formatComparison(comparison, REQUEST_METRICS, 'bare http')}
 
-${IN_FLIGHT} requests in flight where it says nothing else. All three read the same rows of SQLite and give the same bytes; a submit stays in memory with bare http and stock, here it is on disk. Medians; ratios are of samples taken one after the other, (least–greatest).
+${CONCURRENT_REQUESTS} requests in flight where it says nothing else. All three read the same rows of SQLite and give the same bytes; a submit stays in memory with bare http and stock, here it is on disk. Medians; ratios are of samples taken one after the other, (least–greatest).
 
-${pagesTableOf(pages)}`
+${formatPagesTable(pages)}`
 }
 
-function pagesTableOf(pages: readonly PageCost[]): string {
-  const row = (what: string, of: (page: PageCost) => number[]) => {
-    const fewest = of(pages[0]!)
-    const growth = median(of(pages.at(-1)!).map((cpu, turn) => cpu / fewest[turn]!))
-    const verdict = `${growth.toFixed(2)} target ≤ ${MOST_GROWTH} ${growth <= MOST_GROWTH ? 'met' : 'missed'}`
-    return [what, 'µs', ...pages.map(page => figure(median(of(page)))), verdict]
+function formatPagesTable(pages: readonly PageCost[]): string {
+  const row = (what: string, samplesOf: (page: PageCost) => number[]) => {
+    const fewest = samplesOf(pages[0]!)
+    const growth = median(samplesOf(pages.at(-1)!).map((cpu, round) => cpu / fewest[round]!))
+    const verdict = `${growth.toFixed(2)} target ≤ ${MAX_GROWTH} ${growth <= MAX_GROWTH ? 'met' : 'missed'}`
+    return [what, 'µs', ...pages.map(page => formatNumber(median(samplesOf(page)))), verdict]
   }
   return aligned(
     [
-      [`server CPU a page of ${PAGE}, by predictions`, '', ...pages.map(({ rows }) => figure(rows)), ''],
+      [
+        `server CPU a page of ${PAGE_SIZE}, by predictions`,
+        '',
+        ...pages.map(({ rows }) => formatNumber(rows)),
+        '',
+      ],
       row('the first page', ({ first }) => first),
       row('a page from the middle', ({ middle }) => middle),
     ],

@@ -6,17 +6,17 @@ import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { loadConfig } from '../../../src/config/config.ts'
 import type { AppId, Draft } from '../../../src/domain/prediction.ts'
 import { createGateway, type Gateway } from '../../../src/gateway/gateway.ts'
-import { answer } from '../remote.ts'
-import { createLateness } from './lateness.ts'
+import { serveCommands } from '../process-rpc.ts'
+import { createDelayMonitor } from './event-loop-delay.ts'
 import { seed } from './seed.ts'
 
 const [, , folder = '', origin = ''] = process.argv
 const file = join(folder, 'bench.db')
-const lateness = createLateness()
-let last = { at: performance.now(), cpu: process.cpuUsage() }
+const delayMonitor = createDelayMonitor()
+let lastLap = { at: performance.now(), cpu: process.cpuUsage() }
 let starting: Promise<{ gateway: Gateway; appId: AppId }> | undefined
 
-async function start(lookMs: number) {
+async function start(pollIntervalMs: number) {
   const config = loadConfig({
     PORT: '0',
     DATABASE_URL: `file:${file}`,
@@ -25,8 +25,8 @@ async function start(lookMs: number) {
     WAVESPEED_BASE_URL: origin,
     UPSTREAM_CONCURRENCY: '20000',
     UPSTREAM_SUBMITS_PER_MINUTE: '20000',
-    POLL_MIN_INTERVAL_MS: String(lookMs),
-    POLL_MAX_INTERVAL_MS: String(lookMs),
+    POLL_MIN_INTERVAL_MS: String(pollIntervalMs),
+    POLL_MAX_INTERVAL_MS: String(pollIntervalMs),
     ALLOW_PRIVATE_IMAGE_HOSTS: '1',
   })
   const silent = () => {}
@@ -38,14 +38,14 @@ async function start(lookMs: number) {
 
 const commands = {
   /** It looks at each job every `lookMs`. */
-  async start(lookMs: number) {
-    starting = start(lookMs)
+  async start(pollIntervalMs: number) {
+    starting = start(pollIntervalMs)
     await starting
   },
 
-  async seed(rows: number, inFlight: number, lookMs: number) {
+  async seed(rows: number, inFlight: number, pollIntervalMs: number) {
     const { appId } = await starting!
-    seed(file, draft(appId), rows, inFlight, lookMs)
+    seed(file, draft(appId), rows, inFlight, pollIntervalMs)
   },
 
   /** One by one, `gapMs` between two. */
@@ -57,20 +57,20 @@ const commands = {
     }
   },
 
-  tally: async () => (await starting!).gateway.store.tally(),
+  tally: async () => (await starting!).gateway.store.countByState(),
 
   /** Since it was last asked: time, and CPU of the whole process, in ms. */
   lap() {
     const at = performance.now()
     const cpu = process.cpuUsage()
-    const { user, system } = process.cpuUsage(last.cpu)
-    const ms = at - last.at
-    last = { at, cpu }
+    const { user, system } = process.cpuUsage(lastLap.cpu)
+    const ms = at - lastLap.at
+    lastLap = { at, cpu }
     return { ms, cpu: (user + system) / 1000 }
   },
 
   /** Of the event loop since it was last asked, p99, ms. */
-  late: () => lateness.take(),
+  late: () => delayMonitor.takeP99(),
 
   /** Bytes, without garbage. */
   async memory() {
@@ -98,10 +98,10 @@ const draft = (appId: AppId): Draft & { cost: number } => ({
   metadata: null,
   retryOf: null,
   uploadId: null,
-  space: '',
-  token: null,
+  restrictionKey: '',
+  tokenId: null,
   cost: 800_000,
 })
 
 export type GatewayCommands = typeof commands
-answer(commands)
+serveCommands(commands)

@@ -3,7 +3,7 @@
  */
 import { measureScale } from './measure.ts'
 import { scaleSizes } from './sizes.ts'
-import { scaleTableOf } from './table.ts'
+import { formatScaleTable } from './table.ts'
 
 const isQuick = process.argv.includes('--quick')
-console.log(scaleTableOf(await measureScale(scaleSizes(isQuick))))
+console.log(formatScaleTable(await measureScale(scaleSizes(isQuick))))

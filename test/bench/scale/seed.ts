@@ -4,81 +4,87 @@
  */
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
-import type { Draft, Standing } from '../../../src/domain/prediction.ts'
+import type { Draft, PredictionState } from '../../../src/domain/prediction.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
-import { events, posts, predictions } from '../../../src/store/sqlite/schema.ts'
+import { events, predictions, submitAttempts } from '../../../src/store/sqlite/schema.ts'
 
 /** What a job takes; as many a minute were sent. */
-const AGE_MS = 150_000
+const JOB_DURATION_MS = 150_000
 /** A statement has 32,766 parameters at most. */
-const CHUNK = 500
+const CHUNK_ROWS = 500
 
-/** @param lookMs their looks come evenly in it */
+/** @param pollIntervalMs their looks come evenly in it */
 export function seed(
   file: string,
   draft: Draft & { cost: number },
   rows: number,
   inFlight: number,
-  lookMs: number,
+  pollIntervalMs: number,
 ): void {
   const now = Date.now()
-  const { db, close } = openDatabase(file, { alone: false })
+  const { db, close } = openDatabase(file, { exclusive: false })
   db.transaction(tx => {
-    for (let i = 0; i < rows; i += CHUNK) {
-      const some = Array.from({ length: Math.min(CHUNK, rows - i) }, (_, j) =>
-        rowOf(draft, i + j < inFlight, now, lookMs),
+    for (let i = 0; i < rows; i += CHUNK_ROWS) {
+      const chunk = Array.from({ length: Math.min(CHUNK_ROWS, rows - i) }, (_, j) =>
+        createRow(draft, i + j < inFlight, now, pollIntervalMs),
       )
-      tx.insert(predictions).values(some).run()
+      tx.insert(predictions).values(chunk).run()
       tx.insert(events)
-        .values(some.flatMap(row => eventsOf(row)))
+        .values(chunk.flatMap(row => createEvents(row)))
         .run()
-      const sent = some.filter(({ following }) => following !== null)
+      const sent = chunk.filter(({ tracking }) => tracking !== null)
       if (sent.length > 0)
-        tx.insert(posts)
-          .values(sent.map(({ id, begunAt }) => ({ predictionId: id, attempt: 1, begunAt })))
+        tx.insert(submitAttempts)
+          .values(
+            sent.map(({ id, submitStartedAt }) => ({
+              predictionId: id,
+              attempt: 1,
+              submitStartedAt,
+            })),
+          )
           .run()
     }
   })
   close()
 }
 
-type Row = ReturnType<typeof rowOf>
+type Row = ReturnType<typeof createRow>
 
-function rowOf(
+function createRow(
   { input, ...draft }: Draft & { cost: number },
   isInFlight: boolean,
   now: number,
-  lookMs: number,
+  pollIntervalMs: number,
 ) {
-  const sentAt = now - randomInt(AGE_MS)
+  const sentAt = now - randomInt(JOB_DURATION_MS)
   const id = uuidv7()
   return {
     ...draft,
     ...input,
     id,
     createdAt: sentAt - 1000,
-    begunAt: sentAt,
+    submitStartedAt: sentAt,
     submittedAt: sentAt,
     upstreamId: `seed-${id}`,
-    attempts: 1,
+    submitAttempts: 1,
     fence: 2,
-    imageSeenAt: sentAt - 500,
+    imageVerifiedAt: sentAt - 500,
     submission: 'accepted' as const,
     outputs: [],
     startedAt: null,
     inferenceMs: null,
-    dueAt: now + randomInt(lookMs),
+    dueAt: now + randomInt(pollIntervalMs),
     ...(isInFlight
       ? ({
           status: 'CREATED',
-          following: 'closely',
+          tracking: 'active',
           error: null,
           finishedAt: null,
           updatedAt: sentAt,
         } as const)
       : ({
           status: 'FAILED',
-          following: null,
+          tracking: null,
           error: 'GENERATION_FAILED',
           finishedAt: now,
           updatedAt: now,
@@ -86,8 +92,8 @@ function rowOf(
   }
 }
 
-function eventsOf(row: Row) {
-  const standing: Standing = { ...row }
+function createEvents(row: Row) {
+  const state: PredictionState = { ...row }
   const {
     status,
     outputs,
@@ -99,8 +105,8 @@ function eventsOf(row: Row) {
     finishedAt,
     updatedAt,
     inferenceMs,
-  } = standing
-  const said = {
+  } = state
+  const publicState = {
     status,
     outputs,
     error,
@@ -112,7 +118,7 @@ function eventsOf(row: Row) {
     updatedAt,
     inferenceMs,
   }
-  const common = { appId: row.appId, predictionId: row.id, standing: said }
+  const common = { appId: row.appId, predictionId: row.id, state: publicState }
   return [
     { ...common, type: 'QUEUED' as const, previousStatus: null, occurredAt: row.createdAt },
     {

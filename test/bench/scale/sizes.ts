@@ -3,10 +3,10 @@
  */
 import type { ScaleSizes } from './measure.ts'
 
-const few = { jobs: 100, lookMs: 150 }
-const many = { jobs: 10_000, lookMs: 18_000 }
+const few = { jobs: 100, pollIntervalMs: 150 }
+const many = { jobs: 10_000, pollIntervalMs: 18_000 }
 
 export const scaleSizes = (isQuick: boolean): ScaleSizes =>
   isQuick
-    ? { few, many: { jobs: 2000, lookMs: 3600 }, holdMs: 3000, turns: 2 }
-    : { few, many, holdMs: 15_000, turns: 6 }
+    ? { few, many: { jobs: 2000, pollIntervalMs: 3600 }, steadyMs: 3000, rounds: 2 }
+    : { few, many, steadyMs: 15_000, rounds: 6 }

@@ -1,60 +1,60 @@
 /**
  * What was measured, in words, and against the targets.
  */
-import { figure } from '../table.ts'
-import { LOOKS, type Scale } from './measure.ts'
+import { formatNumber } from '../table.ts'
+import { POLLS_PER_JOB, type ScaleResult } from './measure.ts'
 
 const MIB = 1024 * 1024
-const MOST_COST = 1.3
-const MOST_LATE_MS = 50
+const MAX_COST_RATIO = 1.3
+const MAX_DELAY_MS = 50
 /** A job in flight that is held in memory takes more. Two runs of the same differ by some 300. */
-const MOST_BYTES = 1024
+const MAX_BYTES_PER_JOB = 1024
 
-export function scaleTableOf({ few, many }: { few: Scale; many: Scale }): string {
-  const cost = (what: string, value: (scale: Scale) => number, most?: number) => {
+export function formatScaleTable({ few, many }: { few: ScaleResult; many: ScaleResult }): string {
+  const costRow = (what: string, value: (scale: ScaleResult) => number, max?: number) => {
     const ratio = value(many) / value(few)
     return row(
       what,
       'ms of CPU',
       value,
       2,
-      `${ratio.toFixed(2)}${most ? ` target ≤ ${verdict(ratio, most)}` : ''}`,
+      `${ratio.toFixed(2)}${max ? ` target ≤ ${formatVerdict(ratio, max)}` : ''}`,
     )
   }
-  const late = (what: string, value: (scale: Scale) => number) =>
-    row(what, 'ms', value, 1, `target < ${verdict(value(many), MOST_LATE_MS)}`)
+  const delayRow = (what: string, value: (scale: ScaleResult) => number) =>
+    row(what, 'ms', value, 1, `target < ${formatVerdict(value(many), MAX_DELAY_MS)}`)
   const row = (
     what: string,
     unit: string,
-    value: (scale: Scale) => number,
+    value: (scale: ScaleResult) => number,
     digits: number,
-    verdict = (value(many) / value(few)).toFixed(2),
-  ) => [what, unit, figure(value(few), digits), figure(value(many), digits), verdict]
+    remark = (value(many) / value(few)).toFixed(2),
+  ) => [what, unit, formatNumber(value(few), digits), formatNumber(value(many), digits), remark]
 
-  const grown = (many.heap - few.heap) / (many.inFlight - few.inFlight)
+  const bytesPerJob = (many.heap - few.heap) / (many.inFlight - few.inFlight)
   return aligned([
-    ['jobs in flight', '', figure(few.inFlight), figure(many.inFlight), ''],
-    cost('to make a job, inspect its image and send it', ({ send }) => send),
-    cost('a look that brings nothing new', ({ look }) => look),
-    cost('to see it at work, and then ended', ({ end }) => end),
-    cost(`a job, of all that and ${LOOKS} looks`, ({ job }) => job, MOST_COST),
-    late('event loop, p99: nothing but looks', ({ holding }) => holding),
-    row('the same of a process that only waits', 'ms', ({ beside }) => beside.holding, 1, ''),
-    late('event loop, p99: jobs come and go', ({ moving }) => moving),
-    row('the same of a process that only waits', 'ms', ({ beside }) => beside.moving, 1, ''),
+    ['jobs in flight', '', formatNumber(few.inFlight), formatNumber(many.inFlight), ''],
+    costRow('to make a job, inspect its image and send it', ({ send }) => send),
+    costRow('a look that brings nothing new', ({ poll }) => poll),
+    costRow('to see it at work, and then ended', ({ end }) => end),
+    costRow(`a job, of all that and ${POLLS_PER_JOB} looks`, ({ job }) => job, MAX_COST_RATIO),
+    delayRow('event loop, p99: nothing but looks', ({ steadyDelay }) => steadyDelay),
+    row('the same of a process that only waits', 'ms', ({ referenceDelay }) => referenceDelay.steady, 1, ''),
+    delayRow('event loop, p99: jobs come and go', ({ busyDelay }) => busyDelay),
+    row('the same of a process that only waits', 'ms', ({ referenceDelay }) => referenceDelay.busy, 1, ''),
     row(
       'heap in use',
       'MiB',
       ({ heap }) => heap / MIB,
       1,
-      `${figure(grown)} bytes more a job, target ≤ ${verdict(grown, MOST_BYTES)}`,
+      `${formatNumber(bytesPerJob)} bytes more a job, target ≤ ${formatVerdict(bytesPerJob, MAX_BYTES_PER_JOB)}`,
     ),
     row('resident memory', 'MiB', ({ rss }) => rss / MIB, 0),
-    row('looks', 'a second', ({ looksPerSecond }) => looksPerSecond, 0, ''),
+    row('looks', 'a second', ({ pollsPerSecond }) => pollsPerSecond, 0, ''),
   ])
 }
 
-const verdict = (value: number, most: number) => `${most} ${value <= most ? 'met' : 'missed'}`
+const formatVerdict = (value: number, max: number) => `${max} ${value <= max ? 'met' : 'missed'}`
 
 function aligned(rows: readonly string[][]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))

@@ -5,19 +5,19 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { answer } from '../remote.ts'
+import { serveCommands } from '../process-rpc.ts'
 
-export type News = 'processing' | 'failed'
+export type ReportedStatus = 'processing' | 'failed'
 
 /** A PNG's first bytes, 64 × 64. */
 const IMAGE = Buffer.from('89504e470d0a1a0a0000000d4948445200000040000000400802000000', 'hex')
-const LOOK = /^\/api\/v3\/predictions\/([^/]+)\/result$/
+const RESULT_PATH = /^\/api\/v3\/predictions\/([^/]+)\/result$/
 
 let submits = 0
-let looks = 0
+let polls = 0
 /** What is left to tell, with so many looks between, the next at that look. */
-let news: { status: News; left: number; every: number; from: number } | null = null
-const atWork = new Set<string>()
+let pendingReport: { status: ReportedStatus; left: number; every: number; nextPoll: number } | null = null
+const processingIds = new Set<string>()
 const server = createServer(reply)
 const listening = once(server.listen(0, '127.0.0.1', 1024), 'listening')
 
@@ -25,46 +25,47 @@ async function reply(request: IncomingMessage, response: ServerResponse) {
   for await (const _ of request);
   const url = request.url ?? ''
   if (url.startsWith('/image')) return response.end(IMAGE)
-  const id = LOOK.exec(url)?.[1]
-  const data = id === undefined ? other(url) : { id, status: standing(id), outputs: [] }
+  const id = RESULT_PATH.exec(url)?.[1]
+  const data = id === undefined ? handleOther(url) : { id, status: nextStatus(id), outputs: [] }
   response.setHeader('content-type', 'application/json')
   response.end(JSON.stringify({ code: 200, message: 'success', data }))
 }
 
-function other(url: string) {
+function handleOther(url: string) {
   if (url.endsWith('/predictions')) return { items: [] }
   submits++
   return { id: `sent-${process.pid}-${submits}`, status: 'created', outputs: [] }
 }
 
-function standing(id: string): 'created' | News {
-  looks++
-  if (news === null || looks < news.from || !isDue(id, news)) return 'created'
-  const { status } = news
-  news.from = looks + news.every
-  if (--news.left === 0) news = null
-  if (status === 'processing') atWork.add(id)
-  else atWork.delete(id)
+function nextStatus(id: string): 'created' | ReportedStatus {
+  polls++
+  if (pendingReport === null || polls < pendingReport.nextPoll || !isDue(id, pendingReport)) return 'created'
+  const { status } = pendingReport
+  pendingReport.nextPoll = polls + pendingReport.every
+  if (--pendingReport.left === 0) pendingReport = null
+  if (status === 'processing') processingIds.add(id)
+  else processingIds.delete(id)
   return status
 }
 
 /** What is at work ends first; among 10,000 it would take long to come by. */
 const isDue = (
   id: string,
-  { status, from, every }: { status: News; from: number; every: number },
-): boolean => (status === 'processing' ? !atWork.has(id) : atWork.has(id) || looks >= from + every)
+  { status, nextPoll, every }: { status: ReportedStatus; nextPoll: number; every: number },
+): boolean =>
+  status === 'processing' ? !processingIds.has(id) : processingIds.has(id) || polls >= nextPoll + every
 
 const commands = {
   async address() {
     await listening
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   },
-  counts: () => ({ submits, looks, untold: news?.left ?? 0 }),
+  counts: () => ({ submits, looks: polls, unreported: pendingReport?.left ?? 0 }),
   /** So many of the jobs that are looked at next, whichever they are, are at work or have failed. */
-  tell(status: News, jobs: number, every: number) {
-    news = { status, left: jobs, every, from: looks + every }
+  tell(status: ReportedStatus, jobs: number, every: number) {
+    pendingReport = { status, left: jobs, every, nextPoll: polls + every }
   },
 }
 
 export type UpstreamCommands = typeof commands
-answer(commands)
+serveCommands(commands)

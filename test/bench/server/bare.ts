@@ -5,20 +5,20 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { eventOf } from '../event.ts'
-import type { Contender } from './contender.ts'
+import { createEvent } from '../event.ts'
+import type { BenchServer } from './bench-server.ts'
 
-export async function start(): Promise<Contender> {
+export async function start(): Promise<BenchServer> {
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: false })
-  const heads = new Map<WebSocket, string>()
+  const prefixes = new Map<WebSocket, string>()
 
   server.on('connection', socket => {
     socket.on('message', data => {
       const { type, id } = JSON.parse(String(data))
       if (type === 'connection_init') socket.send('{"type":"connection_ack"}')
-      if (type === 'subscribe') heads.set(socket, `{"id":"${id}","type":"next","payload":`)
+      if (type === 'subscribe') prefixes.set(socket, `{"id":"${id}","type":"next","payload":`)
     })
-    socket.on('close', () => heads.delete(socket))
+    socket.on('close', () => prefixes.delete(socket))
   })
   await once(server, 'listening')
 
@@ -27,8 +27,8 @@ export async function start(): Promise<Contender> {
     authorization: '',
     publish(numbers) {
       for (const number of numbers) {
-        const tail = `${JSON.stringify({ data: { predictionFeed: eventOf(number) } })}}`
-        for (const [socket, head] of heads) socket.send(head + tail)
+        const payload = `${JSON.stringify({ data: { predictionFeed: createEvent(number) } })}}`
+        for (const [socket, prefix] of prefixes) socket.send(prefix + payload)
       }
     },
   }

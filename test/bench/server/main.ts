@@ -3,18 +3,18 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { microseconds } from '../clock.ts'
-import { answer } from '../remote.ts'
-import type { Contender } from './contender.ts'
+import { serveCommands } from '../process-rpc.ts'
+import type { BenchServer } from './bench-server.ts'
 
 /** Imported one by one: no server carries the code of another. */
-const CONTENDERS = {
+const SERVERS = {
   bare: () => import('./bare.ts'),
   stock: () => import('./stock.ts'),
   ours: () => import('./ours.ts'),
 }
-export type Name = keyof typeof CONTENDERS
+export type ServerName = keyof typeof SERVERS
 
-const starting: Promise<Contender> = CONTENDERS[process.argv[2] as Name]().then(({ start }) => start())
+const starting: Promise<BenchServer> = SERVERS[process.argv[2] as ServerName]().then(({ start }) => start())
 let published = 0
 
 const commands = {
@@ -58,4 +58,4 @@ const commands = {
 }
 
 export type ServerCommands = typeof commands
-answer(commands)
+serveCommands(commands)

@@ -8,14 +8,14 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { loadConfig } from '../../../src/config/config.ts'
 import type { AppId, Draft } from '../../../src/domain/prediction.ts'
 import { createGateway } from '../../../src/gateway/gateway.ts'
-import { tagsOf } from '../event.ts'
-import type { Contender } from './contender.ts'
+import { numberTags } from '../event.ts'
+import type { BenchServer } from './bench-server.ts'
 
 const NO_CREDIT = { status: 402, body: '{"code":402,"message":"insufficient credits","data":null}' }
 const APP = 'bench'
 const HOUR = 60 * 60 * 1000
 
-export async function start(): Promise<Contender> {
+export async function start(): Promise<BenchServer> {
   const config = loadConfig({
     PORT: '0',
     DATABASE_URL: 'file::memory:',
@@ -33,17 +33,17 @@ export async function start(): Promise<Contender> {
   const { store } = gateway
 
   const authorization = `Bearer ${await gateway.issueKey(APP, HOUR)}`
-  const { id: appId } = (await store.appNamed(APP))!
-  const image = gateway.simulator!.sampleImage
-  const create = (number: number) => store.create(draft(appId, number, image), null, Date.now())
-  await create(0)
-  while ((await store.paused()) === null) await pause(5)
+  const { id: appId } = (await store.findAppByName(APP))!
+  const imageUrl = gateway.simulator!.sampleImage
+  const createPrediction = (number: number) => store.create(draft(appId, number, imageUrl), null, Date.now())
+  await createPrediction(0)
+  while ((await store.submitCircuit()) === null) await pause(5)
 
   return {
     url: gateway.endpoint.replace('http', 'ws'),
     authorization,
     async publish(numbers) {
-      await Promise.all(numbers.map(create))
+      await Promise.all(numbers.map(createPrediction))
     },
   }
 }
@@ -59,11 +59,11 @@ const draft = (appId: AppId, number: number, imageUrl: string): Draft & { cost: 
     enablePromptExpansion: false,
     seed: -1,
   },
-  tags: tagsOf(number),
+  tags: numberTags(number),
   metadata: null,
   retryOf: null,
   uploadId: null,
-  space: '',
-  token: null,
+  restrictionKey: '',
+  tokenId: null,
   cost: 800_000,
 })

@@ -8,8 +8,8 @@ import type { AddressInfo } from 'node:net'
 import { useServer } from 'graphql-ws/use/ws'
 import { createPubSub, createSchema, createYoga } from 'graphql-yoga'
 import { WebSocketServer } from 'ws'
-import { type Event, eventOf } from '../event.ts'
-import type { Contender } from './contender.ts'
+import { createEvent, type FeedEvent } from '../event.ts'
+import type { BenchServer } from './bench-server.ts'
 
 const typeDefs = `
   scalar DateTime
@@ -38,8 +38,8 @@ const typeDefs = `
   type Subscription { predictionFeed(after: String): PredictionFeedItem! }
 `
 
-export async function start(): Promise<Contender> {
-  const pubSub = createPubSub<{ predictionFeed: [event: Event] }>()
+export async function start(): Promise<BenchServer> {
+  const pubSub = createPubSub<{ predictionFeed: [event: FeedEvent] }>()
   const yoga = createYoga({
     schema: createSchema({
       typeDefs,
@@ -47,7 +47,7 @@ export async function start(): Promise<Contender> {
         Subscription: {
           predictionFeed: {
             subscribe: () => pubSub.subscribe('predictionFeed'),
-            resolve: (event: Event) => event,
+            resolve: (event: FeedEvent) => event,
           },
         },
       },
@@ -88,7 +88,7 @@ export async function start(): Promise<Contender> {
     url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}${yoga.graphqlEndpoint}`,
     authorization: '',
     publish(numbers) {
-      for (const number of numbers) pubSub.publish('predictionFeed', eventOf(number))
+      for (const number of numbers) pubSub.publish('predictionFeed', createEvent(number))
     },
   }
 }

@@ -4,7 +4,7 @@
  */
 import { measureStart } from './measure.ts'
 import { startSizes } from './sizes.ts'
-import { startTableOf } from './table.ts'
+import { formatStartTable } from './table.ts'
 
 const isQuick = process.argv.includes('--quick')
-console.log(startTableOf(await measureStart(startSizes(isQuick))))
+console.log(formatStartTable(await measureStart(startSizes(isQuick))))

@@ -11,8 +11,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { request } from 'undici'
-import { residentOf } from './resident.ts'
-import { EVENTS, seed } from './seed.ts'
+import { readResidentBytes } from './resident-memory.ts'
+import { EVENTS_PER_PREDICTION, seed } from './seed.ts'
 
 export interface StartSizes {
   predictions: number
@@ -22,23 +22,23 @@ export interface StartSizes {
   idleMs: number
 }
 
-export interface Started {
+export interface StartSamples {
   /** Of each start, ms. */
   ready: number[]
   /** Bytes, when idle. */
   resident: number
 }
 
-export interface Starts {
+export interface StartResults {
   predictions: number
   events: number
   /** A Node that ends at once, ms. */
   bare: number[]
-  empty: Started
-  many: Started
-  simulator: Started
+  empty: StartSamples
+  many: StartSamples
+  simulator: StartSamples
   /** With nothing compiled: npm's scripts were not run, or `node_modules` can't be written. */
-  first: Started
+  first: StartSamples
 }
 
 /** Nobody listens there. */
@@ -46,7 +46,7 @@ const UPSTREAM = 'http://127.0.0.1:9'
 const ACCOUNT = { WAVESPEED_API_KEY: 'bench', WAVESPEED_BASE_URL: UPSTREAM }
 const SCRIPT = fileURLToPath(new URL('../../../src/start.js', import.meta.url))
 
-export async function measureStart({ predictions, starts, idleMs }: StartSizes): Promise<Starts> {
+export async function measureStart({ predictions, starts, idleMs }: StartSizes): Promise<StartResults> {
   const folder = await mkdtemp(join(tmpdir(), 'rushes-start-'))
   let folders = 0
   const fresh = async () => {
@@ -55,21 +55,26 @@ export async function measureStart({ predictions, starts, idleMs }: StartSizes):
     return path
   }
   try {
-    const full = await fresh()
-    await seed(join(full, DATABASE), UPSTREAM, predictions)
-    const kept = await fresh()
+    const seededFolder = await fresh()
+    await seed(join(seededFolder, DATABASE), UPSTREAM, predictions)
+    const compileCache = await fresh()
     const kinds = {
-      empty: async (idle: number) => start(await fresh(), kept, ACCOUNT, idle),
-      many: async (idle: number) => start(full, kept, ACCOUNT, idle),
-      simulator: async (idle: number) => start(await fresh(), kept, {}, idle),
+      empty: async (idle: number) => start(await fresh(), compileCache, ACCOUNT, idle),
+      many: async (idle: number) => start(seededFolder, compileCache, ACCOUNT, idle),
+      simulator: async (idle: number) => start(await fresh(), compileCache, {}, idle),
       first: async (idle: number) => start(await fresh(), await fresh(), ACCOUNT, idle),
     }
     // What these keep is read by those that are measured.
     await kinds.empty(0)
     await kinds.simulator(0)
 
-    const measured = (): Started => ({ ready: [], resident: 0 })
-    const started = { empty: measured(), many: measured(), simulator: measured(), first: measured() }
+    const emptySamples = (): StartSamples => ({ ready: [], resident: 0 })
+    const started = {
+      empty: emptySamples(),
+      many: emptySamples(),
+      simulator: emptySamples(),
+      first: emptySamples(),
+    }
     const bare: number[] = []
     for (let i = 1; i <= starts; i++) {
       bare.push(await startBare())
@@ -79,7 +84,7 @@ export async function measureStart({ predictions, starts, idleMs }: StartSizes):
         started[kind].resident = resident
       }
     }
-    return { predictions, events: predictions * EVENTS, bare, ...started }
+    return { predictions, events: predictions * EVENTS_PER_PREDICTION, bare, ...started }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
@@ -87,33 +92,33 @@ export async function measureStart({ predictions, starts, idleMs }: StartSizes):
 
 const DATABASE = 'bench.db'
 
-/** @param kept where it keeps what it compiles */
-async function start(folder: string, kept: string, env: Record<string, string>, idleMs: number) {
-  const begun = performance.now()
+/** @param compileCache where it keeps what it compiles */
+async function start(folder: string, compileCache: string, env: Record<string, string>, idleMs: number) {
+  const startedAt = performance.now()
   const gateway = spawn(process.execPath, [SCRIPT], {
     env: {
       PORT: '0',
       DATABASE_URL: `file:${join(folder, DATABASE)}`,
       LOG_LEVEL: 'silent',
-      NODE_COMPILE_CACHE: kept,
+      NODE_COMPILE_CACHE: compileCache,
       ...env,
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const ended = once(gateway, 'exit')
   try {
-    const url = await healthOf(gateway.stdout)
+    const url = await readHealthUrl(gateway.stdout)
     while (!(await isReady(url))) await pause(1)
-    const ready = performance.now() - begun
+    const ready = performance.now() - startedAt
     await pause(idleMs)
-    return { ready, resident: await residentOf(gateway.pid!) }
+    return { ready, resident: await readResidentBytes(gateway.pid!) }
   } finally {
     gateway.kill('SIGTERM')
     await ended
   }
 }
 
-async function healthOf(out: NodeJS.ReadableStream): Promise<string> {
+async function readHealthUrl(out: NodeJS.ReadableStream): Promise<string> {
   for await (const line of createInterface(out)) {
     const url = /^ +Health +(\S+)/.exec(line)?.[1]
     if (url !== undefined) return url
@@ -128,7 +133,7 @@ async function isReady(url: string): Promise<boolean> {
 }
 
 async function startBare(): Promise<number> {
-  const begun = performance.now()
+  const startedAt = performance.now()
   await once(spawn(process.execPath, ['--eval', ''], { stdio: 'ignore' }), 'exit')
-  return performance.now() - begun
+  return performance.now() - startedAt
 }

@@ -4,56 +4,60 @@
  */
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
-import type { Standing } from '../../../src/domain/prediction.ts'
+import type { PredictionState } from '../../../src/domain/prediction.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { sql } from '../../../src/store/sqlite/drizzle.ts'
-import { toStanding } from '../../../src/store/sqlite/row-mapping.ts'
+import { toPredictionState } from '../../../src/store/sqlite/row-mapping.ts'
 import { events, predictions } from '../../../src/store/sqlite/schema.ts'
-import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
+import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 
 /** Of each prediction. */
-export const EVENTS = 4
+export const EVENTS_PER_PREDICTION = 4
 const APPS = 10
 /** Less than what events are kept for. */
 const AGE_MS = 6 * 24 * 60 * 60 * 1000
-const TAKES_MS = 150_000
+const MAX_JOB_DURATION_MS = 150_000
 /** One of so many fails. */
-const FAILING = 30
+const FAILS_EVERY = 30
 /** A statement has 32,766 parameters at most. */
-const CHUNK = 500
+const CHUNK_ROWS = 500
 
 /** @param upstream whom the database belongs to */
 export async function seed(file: string, upstream: string, rows: number): Promise<void> {
-  const store = openSqlite(file, () => {})
+  const store = openSqliteStore(file, () => {})
   await store.bindUpstream(upstream)
   const apps: string[] = []
   for (let i = 0; i < APPS; i++) apps.push((await store.createApp(`app-${i}`, Date.now()))!.id)
   await store.close()
 
-  const { db, close } = openDatabase(file, { alone: false })
+  const { db, close } = openDatabase(file, { exclusive: false })
   db.run(sql`pragma synchronous = off`)
   const begin = Date.now() - AGE_MS
   db.transaction(tx => {
-    for (let i = 0; i < rows; i += CHUNK) {
-      const some = Array.from({ length: Math.min(CHUNK, rows - i) }, (_, j) =>
-        rowOf(apps[randomInt(APPS)]!, begin + Math.floor(((i + j) / rows) * (AGE_MS - 2 * TAKES_MS)), i + j),
+    for (let i = 0; i < rows; i += CHUNK_ROWS) {
+      const chunk = Array.from({ length: Math.min(CHUNK_ROWS, rows - i) }, (_, j) =>
+        createRow(
+          apps[randomInt(APPS)]!,
+          begin + Math.floor(((i + j) / rows) * (AGE_MS - 2 * MAX_JOB_DURATION_MS)),
+          i + j,
+        ),
       )
-      tx.insert(predictions).values(some).run()
+      tx.insert(predictions).values(chunk).run()
       tx.insert(events)
-        .values(some.flatMap(row => eventsOf(row)))
+        .values(chunk.flatMap(row => createEvents(row)))
         .run()
     }
-    tx.run(sql`insert into tagged select app_id, value, created_at, predictions.id
+    tx.run(sql`insert into prediction_tags select app_id, value, created_at, predictions.id
       from predictions, json_each(tags)`)
   })
   close()
 }
 
-type Row = ReturnType<typeof rowOf>
+type Row = ReturnType<typeof createRow>
 
-function rowOf(appId: string, createdAt: number, number: number) {
-  const fails = number % FAILING === 0
-  const finishedAt = createdAt + TAKES_MS - randomInt(TAKES_MS / 2)
+function createRow(appId: string, createdAt: number, number: number) {
+  const fails = number % FAILS_EVERY === 0
+  const finishedAt = createdAt + MAX_JOB_DURATION_MS - randomInt(MAX_JOB_DURATION_MS / 2)
   const upstreamId = number.toString(16).padStart(32, '0')
   return {
     id: uuidv7({ msecs: createdAt }),
@@ -85,20 +89,20 @@ function rowOf(appId: string, createdAt: number, number: number) {
     updatedAt: finishedAt,
     inferenceMs: finishedAt - createdAt - 5000,
     submission: 'accepted' as const,
-    following: null,
+    tracking: null,
     fence: 2,
-    attempts: 1,
+    submitAttempts: 1,
     dueAt: finishedAt,
-    imageSeenAt: createdAt + 1000,
-    begunAt: createdAt + 1500,
-    runningAt: createdAt + 5000,
+    imageVerifiedAt: createdAt + 1000,
+    submitStartedAt: createdAt + 1500,
+    lastSeenRunningAt: createdAt + 5000,
   }
 }
 
-function eventsOf(row: Row) {
-  const told = (
-    previousStatus: Standing['status'] | null,
-    status: Standing['status'],
+function createEvents(row: Row) {
+  const createEvent = (
+    previousStatus: PredictionState['status'] | null,
+    status: PredictionState['status'],
     occurredAt: number,
   ): typeof events.$inferInsert => ({
     appId: row.appId,
@@ -106,12 +110,12 @@ function eventsOf(row: Row) {
     type: previousStatus === null ? 'QUEUED' : 'STATUS_CHANGED',
     previousStatus,
     occurredAt,
-    standing: { ...toStanding(row), status },
+    state: { ...toPredictionState(row), status },
   })
   return [
-    told(null, 'QUEUED', row.createdAt),
-    told('QUEUED', 'CREATED', row.submittedAt),
-    told('CREATED', 'PROCESSING', row.startedAt),
-    told('PROCESSING', row.status, row.finishedAt),
+    createEvent(null, 'QUEUED', row.createdAt),
+    createEvent('QUEUED', 'CREATED', row.submittedAt),
+    createEvent('CREATED', 'PROCESSING', row.startedAt),
+    createEvent('PROCESSING', row.status, row.finishedAt),
   ]
 }

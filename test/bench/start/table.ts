@@ -1,36 +1,36 @@
 /**
  * What was measured, in words, and against the targets.
  */
-import { figure } from '../table.ts'
-import type { Started, Starts } from './measure.ts'
+import { formatNumber } from '../table.ts'
+import type { StartResults, StartSamples } from './measure.ts'
 
 const MB = 1_000_000
-const READY_MS = 1000
-const RESIDENT_MB = 120
+const MAX_READY_MS = 1000
+const MAX_RESIDENT_MB = 120
 
-export function startTableOf({ predictions, events, bare, ...started }: Starts): string {
+export function formatStartTable({ predictions, events, bare, ...started }: StartResults): string {
   const reference = median(bare)
-  const row = (what: string, { ready, resident }: Started) => [
+  const row = (what: string, { ready, resident }: StartSamples) => [
     what,
-    figure(median(ready)),
-    figure(Math.max(...ready)),
-    figure(median(ready) / reference, 1),
-    figure(resident / MB),
-    verdict(median(ready) < READY_MS, resident / MB < RESIDENT_MB),
+    formatNumber(median(ready)),
+    formatNumber(Math.max(...ready)),
+    formatNumber(median(ready) / reference, 1),
+    formatNumber(resident / MB),
+    formatVerdict(median(ready) < MAX_READY_MS, resident / MB < MAX_RESIDENT_MB),
   ]
   const head = ['from the start of its process', 'ms to ready', 'longest', 'bare Node', 'MB when idle', '']
   return aligned([
     head,
     row('on an empty database', started.empty),
-    row(`on ${figure(predictions)} predictions, ${figure(events)} events`, started.many),
+    row(`on ${formatNumber(predictions)} predictions, ${formatNumber(events)} events`, started.many),
     row('on the simulator, empty', started.simulator),
     row('with nothing compiled beforehand, empty', started.first),
-    ['Node that does nothing', figure(reference), figure(Math.max(...bare)), '1.0', '', ''],
+    ['Node that does nothing', formatNumber(reference), formatNumber(Math.max(...bare)), '1.0', '', ''],
   ])
 }
 
-const verdict = (isSoon: boolean, isSmall: boolean) =>
-  `target < ${figure(READY_MS)} ms ${isSoon ? 'met' : 'missed'}, < ${RESIDENT_MB} MB ${isSmall ? 'met' : 'missed'}`
+const formatVerdict = (isSoon: boolean, isSmall: boolean) =>
+  `target < ${formatNumber(MAX_READY_MS)} ms ${isSoon ? 'met' : 'missed'}, < ${MAX_RESIDENT_MB} MB ${isSmall ? 'met' : 'missed'}`
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
 

@@ -3,38 +3,55 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
-import { createRandom, newSeed } from '../../../src/simulator/seeded-random.ts'
+import { createSeededRandom, newSeed } from '../../../src/simulator/seeded-random.ts'
 import { until } from '../../support/until.ts'
-import { runChaos } from './chaos.ts'
-import { createDiary, type Told } from './diary.ts'
-import { watchOverSse } from './over-sse.ts'
+import { findMismatch } from './compare-history.ts'
+import { runConnectionsCampaign } from './connections-campaign.ts'
+import { createDeliveryHistory, type DeliveredEvent } from './delivery-history.ts'
 import { SHORT } from './plan.ts'
-import { verdict } from './verdict.ts'
+import { connectOverSse } from './sse-feed-client.ts'
 
 /** `npm run chaos -- --short --seed N` draws the chances of a failure again. */
 test('cut, torn, stalled and killed at random, every client is told the whole log, in order, once', async () => {
-  console.log(await runChaos(SHORT, newSeed()))
+  console.log(await runConnectionsCampaign(SHORT, newSeed()))
 }, 180_000)
 
 const LOG = ['a', 'b', 'c'].flatMap(id => ['QUEUED', 'COMPLETED'].map(status => ({ id, status })))
-const told = (...places: number[]): Told[] => places.map(i => ({ ...LOG[i]!, cursor: `${i}` }))
-const WHOLE = [0, 1, 2, 3, 4, 5]
+const receivedEvents = (...indices: number[]): DeliveredEvent[] =>
+  indices.map(i => ({ ...LOG[i]!, cursor: `${i}` }))
+const ALL_EVENTS = [0, 1, 2, 3, 4, 5]
 
 test('the verdict on the whole log, in order, once, is none', () => {
-  expect(verdict('me', told(...WHOLE), LOG)).toBeNull()
+  expect(findMismatch('me', receivedEvents(...ALL_EVENTS), LOG)).toBeNull()
 })
 
 test.each([
-  ['an event that was left out', told(0, 2, 3, 4, 5), /^me, at event 2 of 6: MISSING; .*COMPLETED of a$/],
-  ['an end that never came', told(0, 1, 2, 3, 4), /at event 6 of 6: MISSING; told nothing/],
-  ['an event told twice', told(0, 1, 1, 2, 3, 4, 5), /at event 3 of 6: DOUBLED/],
-  ['a replay that begins too early', told(0, 1, 2, 1, 2, 3, 4, 5), /at event 4 of 6: DOUBLED/],
-  ['one event too many at the end', told(...WHOLE, 5), /at event 7 of 6: DOUBLED; .*the log says nothing/],
-  ['two events that changed places', told(0, 2, 1, 3, 4, 5), /at event 2 of 6: OUT OF ORDER/],
-  ["another's event", [...told(0, 1), { id: 'x', status: 'QUEUED', cursor: 'x' }], /event 3 .*NOT ITS OWN/],
-  ['one cursor for two events', told(...WHOLE).map(event => ({ ...event, cursor: '0' })), /event 2 .*CURSOR/],
+  [
+    'an event that was left out',
+    receivedEvents(0, 2, 3, 4, 5),
+    /^me, at event 2 of 6: MISSING; .*COMPLETED of a$/,
+  ],
+  ['an end that never came', receivedEvents(0, 1, 2, 3, 4), /at event 6 of 6: MISSING; told nothing/],
+  ['an event told twice', receivedEvents(0, 1, 1, 2, 3, 4, 5), /at event 3 of 6: DOUBLED/],
+  ['a replay that begins too early', receivedEvents(0, 1, 2, 1, 2, 3, 4, 5), /at event 4 of 6: DOUBLED/],
+  [
+    'one event too many at the end',
+    receivedEvents(...ALL_EVENTS, 5),
+    /at event 7 of 6: DOUBLED; .*the log says nothing/,
+  ],
+  ['two events that changed places', receivedEvents(0, 2, 1, 3, 4, 5), /at event 2 of 6: OUT OF ORDER/],
+  [
+    "another's event",
+    [...receivedEvents(0, 1), { id: 'x', status: 'QUEUED', cursor: 'x' }],
+    /event 3 .*NOT ITS OWN/,
+  ],
+  [
+    'one cursor for two events',
+    receivedEvents(...ALL_EVENTS).map(event => ({ ...event, cursor: '0' })),
+    /event 2 .*CURSOR/,
+  ],
 ])('the verdict finds %s', (_, sequence, breach) => {
-  expect(verdict('me', sequence, LOG)).toMatch(breach)
+  expect(findMismatch('me', sequence, LOG)).toMatch(breach)
 })
 
 test.each([
@@ -45,34 +62,36 @@ test.each([
   ],
   ['an error', { data: null, errors: [{ message: 'no' }] }, /no/],
 ])('%s is wrong, whenever it comes', (_, result, wrong) => {
-  const diary = createDiary('me')
-  diary.take(result)
-  expect(diary.wrong).toMatch(wrong)
+  const diary = createDeliveryHistory('me')
+  diary.record(result)
+  expect(diary.breach).toMatch(wrong)
 })
 
 test('an SSE reader resumes with `after`, and once it was given an id with Last-Event-ID and its first body', async () => {
-  const asked: { after: unknown; id: unknown }[] = []
+  const requests: { after: unknown; id: unknown }[] = []
   const server = createServer(async (request, response) => {
     const { variables } = (await json(request)) as { variables: { after: unknown } }
-    const place = asked.push({ after: variables.after, id: request.headers['last-event-id'] })
-    const item = { data: { predictionFeed: { __typename: 'FeedCaughtUp', cursor: `c${place}` } } }
+    const requestNumber = requests.push({ after: variables.after, id: request.headers['last-event-id'] })
+    const item = { data: { predictionFeed: { __typename: 'FeedCaughtUp', cursor: `c${requestNumber}` } } }
     response.writeHead(200, { 'content-type': 'text/event-stream' })
-    response.write(`${place < 3 ? '' : `id: c${place}\n`}event: next\ndata: ${JSON.stringify(item)}\n\n`)
+    response.write(
+      `${requestNumber < 3 ? '' : `id: c${requestNumber}\n`}event: next\ndata: ${JSON.stringify(item)}\n\n`,
+    )
     response.write('id: torn\nevent: next\ndata: {"da', () => request.socket.destroy())
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  const watcher = watchOverSse({
+  const watcher = connectOverSse({
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     key: 'k',
     document: '',
     variables: { after: 'c0', filter: {} },
-    diary: createDiary('me'),
-    random: createRandom(1),
+    history: createDeliveryHistory('me'),
+    random: createSeededRandom(1),
   })
-  await until(() => asked.length >= 5)
+  await until(() => requests.length >= 5)
   await watcher.close()
   server.close()
-  expect(asked.slice(0, 5)).toEqual([
+  expect(requests.slice(0, 5)).toEqual([
     { after: 'c0', id: undefined },
     { after: 'c1', id: undefined },
     { after: 'c2', id: undefined },
@@ -83,7 +102,7 @@ test('an SSE reader resumes with `after`, and once it was given an id with Last-
 
 test('a seed draws the same again, and whoever draws from a fork shifts nobody else', () => {
   const draw = (forked: number) => {
-    const random = createRandom(7)
+    const random = createSeededRandom(7)
     const fork = random.fork('other')
     for (let i = 0; i < forked; i++) fork.between(0, 9)
     return Array.from({ length: 20 }, () => random.between(1, 1000))

@@ -1,51 +1,52 @@
 /**
  * How much chaos: a short form for `npm test`, a long one for `npm run chaos`.
  */
-import type { Transport } from './crowd.ts'
+import type { Transport } from './subscriber-pool.ts'
 
 export interface Plan {
-  early: readonly Transport[]
+  initialTransports: readonly Transport[]
   /** They join while it storms, behind the first cursor of the app's first client. */
-  late: readonly Transport[]
+  lateTransports: readonly Transport[]
   /** Before each of them. */
-  lateMs: readonly [number, number]
+  lateJoinDelayMs: readonly [number, number]
   /** How many break the network at once. */
-  hands: number
-  stallMs: readonly [number, number]
+  concurrentFaults: number
+  pauseMs: readonly [number, number]
   /** In an order drawn from the seed. */
   restarts: Readonly<Record<'SIGKILL' | 'SIGTERM', number>>
   /** From a start to the next end. */
-  aliveMs: readonly [number, number]
+  uptimeMs: readonly [number, number]
   /** It storms until clients came back so many times, and all restarts are done. */
-  reconnects: number
+  minReconnects: number
   /** A storm that takes longer ends, and fails the run. */
-  mostMs: number
+  maxDurationMs: number
 }
 
-export const restartsOf = ({ restarts }: Plan): number => restarts.SIGKILL + restarts.SIGTERM
+export const totalRestarts = ({ restarts }: Plan): number => restarts.SIGKILL + restarts.SIGTERM
 
-const times = (count: number, over: Transport): Transport[] => Array.from({ length: count }, () => over)
+const repeat = (count: number, transport: Transport): Transport[] =>
+  Array.from({ length: count }, () => transport)
 
 export const SHORT: Plan = {
-  early: [...times(6, 'WebSocket'), ...times(2, 'SSE'), 'WebSocket', 'SSE'],
-  late: ['WebSocket', 'SSE'],
-  lateMs: [200, 2000],
-  hands: 10,
-  stallMs: [50, 1500],
+  initialTransports: [...repeat(6, 'WebSocket'), ...repeat(2, 'SSE'), 'WebSocket', 'SSE'],
+  lateTransports: ['WebSocket', 'SSE'],
+  lateJoinDelayMs: [200, 2000],
+  concurrentFaults: 10,
+  pauseMs: [50, 1500],
   restarts: { SIGKILL: 2, SIGTERM: 1 },
-  aliveMs: [200, 800],
-  reconnects: 30,
-  mostMs: 60_000,
+  uptimeMs: [200, 800],
+  minReconnects: 30,
+  maxDurationMs: 60_000,
 }
 
 export const LONG: Plan = {
-  early: [...times(12, 'WebSocket'), ...times(4, 'SSE'), 'WebSocket', 'SSE'],
-  late: [...times(4, 'WebSocket'), ...times(2, 'SSE')],
-  lateMs: [500, 15_000],
-  hands: 20,
-  stallMs: [50, 8000],
+  initialTransports: [...repeat(12, 'WebSocket'), ...repeat(4, 'SSE'), 'WebSocket', 'SSE'],
+  lateTransports: [...repeat(4, 'WebSocket'), ...repeat(2, 'SSE')],
+  lateJoinDelayMs: [500, 15_000],
+  concurrentFaults: 20,
+  pauseMs: [50, 8000],
   restarts: { SIGKILL: 15, SIGTERM: 5 },
-  aliveMs: [500, 5000],
-  reconnects: 1050,
-  mostMs: 170_000,
+  uptimeMs: [500, 5000],
+  minReconnects: 1050,
+  maxDurationMs: 170_000,
 }

@@ -5,8 +5,8 @@
  */
 import { parseArgs } from 'node:util'
 import { newSeed } from '../../../src/simulator/seeded-random.ts'
-import { openArena } from './arena.ts'
-import { FUZZ, fuzz, type Target } from './fuzz.ts'
+import { FUZZ_TARGETS, type FuzzTarget, fuzz } from './fuzz-campaign.ts'
+import { openFuzzScenario } from './scenario.ts'
 
 const { values } = parseArgs({
   options: { seed: { type: 'string' }, runs: { type: 'string' }, only: { type: 'string', default: '' } },
@@ -15,12 +15,12 @@ const [seed, runs] = [values.seed ?? newSeed(), values.runs ?? 5000].map(Number)
 
 console.log(`fuzz: seed ${seed}`)
 try {
-  for (const target of Object.keys(FUZZ) as Target[]) {
+  for (const target of Object.keys(FUZZ_TARGETS) as FuzzTarget[]) {
     if (!target.toLowerCase().includes(values.only.toLowerCase())) continue
-    await using arena = await openArena()
-    const began = Date.now()
-    const thrown = await fuzz(arena, target, { seed, runs, ms: Number.POSITIVE_INFINITY })
-    console.log(`${target}: ${thrown} thrown · ${((Date.now() - began) / 1000).toFixed(1)} s`)
+    await using scenario = await openFuzzScenario()
+    const startedAt = Date.now()
+    const inputCount = await fuzz(scenario, target, { seed, runs, ms: Number.POSITIVE_INFINITY })
+    console.log(`${target}: ${inputCount} thrown · ${((Date.now() - startedAt) / 1000).toFixed(1)} s`)
   }
 } catch (error) {
   console.error((error as Error).message)

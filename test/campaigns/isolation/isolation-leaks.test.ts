@@ -11,8 +11,8 @@ import type { Prediction } from '../../../src/domain/prediction.ts'
 import type { Context } from '../../../src/graphql/context.ts'
 import { decodeIdOf } from '../../../src/graphql/global-id.ts'
 import { schema } from '../../../src/graphql/schema.ts'
-import { openScene } from './scene.ts'
-import { walk } from './walk.ts'
+import { checkIsolation } from './check-isolation.ts'
+import { openIsolationScenario } from './scenario.ts'
 
 type Resolver = GraphQLFieldResolver<unknown, Context>
 
@@ -29,27 +29,27 @@ vi.mock(import('../../../src/graphql/schema.ts'), async original => {
     `),
   )
   const resolvers: Record<string, Resolver> = {
-    'Query.peek': (_, { id }, { store }) => anyones(store, decodeIdOf('Prediction', id)),
+    'Query.peek': (_, { id }, { store }) => findInAnyApp(store, decodeIdOf('Prediction', id)),
     // Nothing of it is told, but that there is one.
     'Query.exists': async (_, { ids }, { store, scope }) => {
       for (const id of ids ?? []) {
-        const prediction = await anyones(store, decodeIdOf('Prediction', id))
+        const prediction = await findInAnyApp(store, decodeIdOf('Prediction', id))
         if (prediction && prediction.appId !== scope.appId) throw new GraphQLError('This is not yours.')
       }
       return 'no'
     },
     'Query.sized': async (_, { in: of }, { store }) =>
-      (await anyones(store, decodeIdOf('Prediction', of?.of ?? ''))) ? 'found' : 'none ',
+      (await findInAnyApp(store, decodeIdOf('Prediction', of?.of ?? ''))) ? 'found' : 'none ',
     'Query.neighbours': async (_, __, { store }) =>
-      (await store.logAfter(0, 1)).events.map(({ prediction }) => prediction.id),
+      (await store.allEventsAfter(0, 1)).events.map(({ prediction }) => prediction.id),
     'Mutation.touch': async (_, { id }, { store, now }) => {
       await store.change(decodeIdOf('Prediction', id), () => ({ dueAt: now() + 1 }), now())
       return true
     },
     'Prediction.newest': (_, { after }, { cursorsOf, store }) =>
       store
-        .logAfter(0, 1)
-        .then(({ events }) => (cursorsOf(events[0]!.prediction.appId).open(after ?? '') ? 'old' : 'new')),
+        .allEventsAfter(0, 1)
+        .then(({ events }) => (cursorsOf(events[0]!.prediction.appId).decode(after ?? '') ? 'old' : 'new')),
   }
   for (const [name, resolve] of Object.entries(resolvers)) {
     const [type, field] = name.split('.') as [string, string]
@@ -59,7 +59,7 @@ vi.mock(import('../../../src/graphql/schema.ts'), async original => {
 })
 
 /** Of whichever app it is. */
-async function anyones(store: Context['store'], id: string): Promise<Prediction | null> {
+async function findInAnyApp(store: Context['store'], id: string): Promise<Prediction | null> {
   let seen: Prediction | null = null
   await store.change(
     id,
@@ -84,8 +84,8 @@ test.each([
     /it differs from what never was/,
   ],
 ])('the walk finds a field that gives away %s', async (_, only, finding) => {
-  await using scene = await openScene()
-  const { found, places } = await walk(schema, scene, only)
-  expect(places).toBe(1)
-  expect(found.some(fault => finding.test(fault))).toBe(true)
+  await using scene = await openIsolationScenario()
+  const { breaches, probeCount: positions } = await checkIsolation(schema, scene, only)
+  expect(positions).toBe(1)
+  expect(breaches.some(fault => finding.test(fault))).toBe(true)
 })

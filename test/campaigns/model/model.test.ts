@@ -7,76 +7,97 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Job } from '../../../src/domain/prediction.ts'
-import { answered } from '../../../src/domain/transitions.ts'
-import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
-import { add, COMPLETED, jobOf, newApp, SECOND, seen, submits, T } from '../../support/store.ts'
-import { askToCancel } from './app.ts'
+import { submitAnswered } from '../../../src/domain/transitions.ts'
+import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
+import {
+  addPrediction,
+  COMPLETED,
+  claimReadySubmits,
+  jobOf,
+  newApp,
+  pollSucceededAt,
+  SECOND,
+  T,
+} from '../../support/store.ts'
+import { requestCancel } from './cancel-actions.ts'
+import { type ExplorationOptions, exploreStates } from './explore-states.ts'
 import type { Bounds } from './model.ts'
-import { type Walk, walk } from './walk.ts'
-import { createWorld } from './world.ts'
+import { createStateMachine } from './state-machine.ts'
 
 test("another app's job is not there to be canceled", async () => {
-  const store = openSqlite(':memory:', () => {})
-  const { id } = await add(store, await newApp(store))
+  const store = openSqliteStore(':memory:', () => {})
+  const { id } = await addPrediction(store, await newApp(store))
   const before = await jobOf(store, id)
-  expect(await askToCancel(store, await newApp(store), id, T)).toEqual({ code: 'NOT_FOUND' })
+  expect(await requestCancel(store, await newApp(store), id, T)).toEqual({ code: 'NOT_FOUND' })
   expect(await jobOf(store, id)).toEqual(before)
   await store.close()
 })
 
 test('a job whose POST has no answer is claimed for a search alone, whatever else waits', async () => {
-  const store = openSqlite(':memory:', () => {})
+  const store = openSqliteStore(':memory:', () => {})
   const app = await newApp(store)
-  const { id } = await add(store, app)
-  const [{ fence } = {} as Job] = await submits(store, T)
-  await store.change(id, answered({ kind: 'unknown' }, T, T), T, fence)
-  await store.resume((await store.paused())!.version)
-  const other = await add(store, app)
+  const { id } = await addPrediction(store, app)
+  const [{ fence } = {} as Job] = await claimReadySubmits(store, T)
+  await store.change(id, submitAnswered({ kind: 'unknown' }, T, T), T, fence)
+  await store.halfOpenCircuit((await store.submitCircuit())!.version)
+  const other = await addPrediction(store, app)
   const at = T + SECOND
-  expect((await submits(store, at, { limit: 9 })).map(job => job.id)).toEqual([other.id])
+  expect((await claimReadySubmits(store, at, { limit: 9 })).map(job => job.id)).toEqual([other.id])
   const claim = { now: at, leaseUntil: at, limit: 9 }
   expect(await store.claimPolls(claim)).toEqual([])
-  expect((await store.claimSought(claim)).map(job => job.id)).toEqual([id])
+  expect((await store.claimUnresolvedSubmits(claim)).map(job => job.id)).toEqual([id])
   await store.close()
 })
 
 test('a canceled job that was sent keeps its place until upstream says that it ended', async () => {
-  const store = openSqlite(':memory:', () => {})
+  const store = openSqliteStore(':memory:', () => {})
   const app = await newApp(store)
-  const ids = [(await add(store, app)).id, (await add(store, app)).id]
-  const claim = () => submits(store, T + SECOND, { concurrency: 1 })
+  const ids = [(await addPrediction(store, app)).id, (await addPrediction(store, app)).id]
+  const claim = () => claimReadySubmits(store, T + SECOND, { upstreamConcurrency: 1 })
   const [first] = await claim()
-  const cancel = () => askToCancel(store, app, first!.id, T)
+  const cancel = () => requestCancel(store, app, first!.id, T)
   expect(await cancel()).toMatchObject({ mayStillBeCharged: true })
   expect(await claim()).toEqual([])
-  await store.change(first!.id, answered({ kind: 'accepted', upstreamId: 'up' }, T, T), T, first!.fence)
+  await store.change(first!.id, submitAnswered({ kind: 'accepted', upstreamId: 'up' }, T, T), T, first!.fence)
   expect(await cancel()).toMatchObject({ code: 'ALREADY_FINISHED' })
   expect(await claim()).toEqual([])
-  await store.change(first!.id, seen(COMPLETED, T, T), T)
-  expect(await jobOf(store, first!.id)).toMatchObject({ status: 'CANCELED', outputs: [], following: null })
+  await store.change(first!.id, pollSucceededAt(COMPLETED, T, T), T)
+  expect(await jobOf(store, first!.id)).toMatchObject({ status: 'CANCELED', outputs: [], tracking: null })
   expect((await claim()).map(({ id }) => id)).toEqual(ids.filter(id => id !== first!.id))
   await store.close()
 })
 
-const NEVER: Bounds = { cancels: 0, claims: 0, images: 0, looks: 0, searches: 0, webhooks: 0, disasters: 0 }
+const NO_STEPS: Bounds = {
+  cancels: 0,
+  claims: 0,
+  images: 0,
+  polls: 0,
+  searches: 0,
+  webhooks: 0,
+  disasters: 0,
+}
 
 describe('every interleaving of a cancel', () => {
   /** And what the app may be told, from first to last. */
-  test.each<[string, Walk, string[]]>([
+  test.each<[string, ExplorationOptions, string[]]>([
     [
       'with the look at its image',
-      { bounds: { ...NEVER, cancels: 2, images: 2, claims: 1 }, answers: ['accepted'], ends: ['completed'] },
+      {
+        bounds: { ...NO_STEPS, cancels: 2, images: 2, claims: 1 },
+        answers: ['accepted'],
+        ends: ['completed'],
+      },
       ['CANCELED', 'CANCELED free', 'CREATED, CANCELED', 'INVALID_INPUT free'],
     ],
     [
       'with each answer to its POST',
-      { bounds: { ...NEVER, cancels: 2, claims: 1, webhooks: 1 }, ends: ['completed'] },
+      { bounds: { ...NO_STEPS, cancels: 2, claims: 1, webhooks: 1 }, ends: ['completed'] },
       ['CANCELED', 'CANCELED free', 'CANCELED, CANCELED free', 'CREATED, CANCELED', 'INVALID_INPUT free'],
     ],
     [
       'with looks and webhooks',
       {
-        bounds: { ...NEVER, cancels: 1, claims: 1, looks: 2, webhooks: 1 },
+        bounds: { ...NO_STEPS, cancels: 1, claims: 1, polls: 2, webhooks: 1 },
         answers: ['accepted'],
         ends: ['completed', 'failed', 'empty'],
       },
@@ -92,7 +113,7 @@ describe('every interleaving of a cancel', () => {
     [
       'with a SIGKILL, and whoever takes over',
       {
-        bounds: { ...NEVER, cancels: 1, claims: 1, searches: 1, disasters: 1 },
+        bounds: { ...NO_STEPS, cancels: 1, claims: 1, searches: 1, disasters: 1 },
         answers: ['accepted', 'account'],
         ends: ['completed'],
         disasters: ['SIGKILL', 'taken for dead'],
@@ -102,7 +123,7 @@ describe('every interleaving of a cancel', () => {
     [
       'with a SIGKILL, searches and a webhook',
       {
-        bounds: { ...NEVER, cancels: 1, claims: 1, searches: 2, webhooks: 1, disasters: 1 },
+        bounds: { ...NO_STEPS, cancels: 1, claims: 1, searches: 2, webhooks: 1, disasters: 1 },
         answers: ['lost'],
         ends: ['completed'],
         disasters: ['SIGKILL'],
@@ -112,7 +133,7 @@ describe('every interleaving of a cancel', () => {
     [
       'with a deadline, looks and a webhook',
       {
-        bounds: { ...NEVER, cancels: 1, claims: 1, looks: 1, webhooks: 1, disasters: 1 },
+        bounds: { ...NO_STEPS, cancels: 1, claims: 1, polls: 1, webhooks: 1, disasters: 1 },
         answers: ['accepted'],
         ends: ['completed'],
         disasters: ['past the deadline'],
@@ -125,8 +146,8 @@ describe('every interleaving of a cancel', () => {
         'CREATED, TIMED_OUT, COMPLETED',
       ],
     ],
-  ])('%s ends in what is true', async (_, options, told) => {
-    expect([...(await walk(options))].sort()).toEqual(told.map(then => `QUEUED, ${then}`))
+  ])('%s ends in what is true', async (_, options, expected) => {
+    expect([...(await exploreStates(options))].sort()).toEqual(expected.map(then => `QUEUED, ${then}`))
   })
 })
 
@@ -138,9 +159,9 @@ const plan = fc.record({
   images: fc.constantFrom(0, 10),
   picks: fc.array(fc.nat(4000), { minLength: 10, maxLength: 60, size: 'max' }),
 })
-const PLENTY: Omit<Bounds, 'cancels' | 'images'> = {
+const MANY_STEPS: Omit<Bounds, 'cancels' | 'images'> = {
   claims: 10,
-  looks: 20,
+  polls: 20,
   searches: 10,
   webhooks: 2,
   disasters: 4,
@@ -149,22 +170,23 @@ const PLENTY: Omit<Bounds, 'cancels' | 'images'> = {
 test('cancels of several jobs, among all that goes on beside and goes wrong, end in what is true', async () => {
   await fc.assert(
     fc.asyncProperty(plan, async ({ picks, cancels, images, ...options }) => {
-      const store = openSqlite(':memory:', () => {})
+      const store = openSqliteStore(':memory:', () => {})
       const names: string[] = []
       try {
-        const world = await createWorld(store, {
+        const world = await createStateMachine(store, {
           ...options,
-          bounds: { ...PLENTY, cancels, images },
+          bounds: { ...MANY_STEPS, cancels, images },
           from: T,
         })
         for (const pick of picks) {
-          const { ahead, aside } = await world.steps()
+          const { workerSteps, disturbances } = await world.enabledSteps()
           // Most go on, else hardly a job would come far.
-          const steps = pick % 8 > 0 && ahead.length > 0 ? ahead : [...aside, ...ahead]
+          const steps =
+            pick % 8 > 0 && workerSteps.length > 0 ? workerSteps : [...disturbances, ...workerSteps]
           const step = steps[(pick >> 3) % steps.length]
           if (step === undefined) break
           names.push(step[0])
-          await world.take(step)
+          await world.execute(step)
         }
         await world.settle()
       } catch (error) {

@@ -7,34 +7,34 @@
 import type { Job, Observation, Status } from '../../../src/domain/prediction.ts'
 import { COMPLETED, HOUR, MINUTE, PRICE, SECOND } from '../../support/store.ts'
 
-export const LEASE = MINUTE
-export const DEADLINE = HOUR
-export const DAY = 24 * HOUR
-export const SUBMIT_TIMEOUT = 10 * SECOND
-export const IMAGE_FRESH = 5 * MINUTE
+export const LEASE_MS = MINUTE
+export const DEADLINE_MS = HOUR
+export const DAY_MS = 24 * HOUR
+export const SUBMIT_TIMEOUT_MS = 10 * SECOND
+export const IMAGE_FRESH_MS = 5 * MINUTE
 
 /** A job as upstream has it: paid for, unless it failed. */
-export interface Run {
+export interface UpstreamJob {
   id: string
-  of: Row
-  at: number
+  row: ModelRow
+  submittedAt: number
   isProcessing: boolean
-  end: Observation | null
-  webhooks: number
+  outcome: Observation | null
+  webhooksSent: number
 }
 
 /** What is true of a prediction, whatever the store says. */
-export interface Row {
+export interface ModelRow {
   id: string
   name: string
   /** Claimed for a POST, and answered with a refusal that the store took. */
   claims: number
   refusals: number
-  sent: string[]
+  postAnswers: string[]
   /** How it was seen to stand, one after the other. */
-  stood: string[]
+  observedStates: string[]
   /** Whether it takes one of the account's places, by what the store has been told. */
-  isPlaced: boolean
+  occupiesSlot: boolean
   canceled: null | 'free' | 'may still be charged'
   cancels: number
 }
@@ -42,7 +42,7 @@ export interface Row {
 export type Step = readonly [name: string, run: () => Promise<void>]
 
 /** Somebody in the middle of a job, and how it may go on. */
-export interface Hand {
+export interface PendingTask {
   name: string
   job: Job | null
   /** False: its process was taken for dead. It may still write. */
@@ -55,19 +55,19 @@ export interface Bounds {
   cancels: number
   claims: number
   images: number
-  looks: number
+  polls: number
   searches: number
   webhooks: number
   disasters: number
 }
 
-export interface Options {
+export interface ModelOptions {
   rows: number
   concurrency: number | null
   bounds: Bounds
   from: number
   /** What upstream may answer a POST with; the worst first. */
-  answers?: readonly Answer[]
+  answers?: readonly SubmitAnswer[]
   ends?: readonly End[]
   disasters?: readonly Disaster[]
 }
@@ -76,12 +76,18 @@ export interface Options {
 export const DISASTERS = ['SIGKILL', 'taken for dead', 'a long sleep', 'past the deadline'] as const
 export type Disaster = (typeof DISASTERS)[number]
 
-export const REFUSALS = ['unsent', 'account', 'throttled'] as const
-export type Refused = (typeof REFUSALS)[number]
-export type Answer = 'accepted' | 'lost' | 'vanished' | 'rejected' | Refused
-export const ANSWERS: readonly Answer[] = ['accepted', 'lost', 'vanished', 'rejected', ...REFUSALS]
-export const isRefused = (answer: string): answer is Refused =>
-  (REFUSALS as readonly string[]).includes(answer)
+export const REFUSED_ANSWERS = ['unsent', 'account', 'throttled'] as const
+export type RefusedAnswer = (typeof REFUSED_ANSWERS)[number]
+export type SubmitAnswer = 'accepted' | 'lost' | 'vanished' | 'rejected' | RefusedAnswer
+export const SUBMIT_ANSWERS: readonly SubmitAnswer[] = [
+  'accepted',
+  'lost',
+  'vanished',
+  'rejected',
+  ...REFUSED_ANSWERS,
+]
+export const isRefusedAnswer = (answer: string): answer is RefusedAnswer =>
+  (REFUSED_ANSWERS as readonly string[]).includes(answer)
 
 export const ENDS = {
   completed: COMPLETED,
@@ -94,7 +100,7 @@ export type End = keyof typeof ENDS
 export const END_NAMES = Object.keys(ENDS) as End[]
 
 /** How a prediction must end whose job ended so, and what it costs then. */
-export const TRUTHS: Record<End, readonly [Status, Job['error'], number]> = {
+export const EXPECTED_ENDS: Record<End, readonly [Status, Job['error'], number]> = {
   completed: ['COMPLETED', null, PRICE],
   failed: ['FAILED', 'GENERATION_FAILED', 0],
   'timed out': ['FAILED', 'TIMED_OUT', PRICE],
@@ -103,5 +109,5 @@ export const TRUTHS: Record<End, readonly [Status, Job['error'], number]> = {
 }
 
 /** How a row stands, in a word or two. */
-export const standingOf = ({ status, error, cost }: Pick<Job, 'status' | 'error' | 'cost'>): string =>
+export const describeState = ({ status, error, cost }: Pick<Job, 'status' | 'error' | 'cost'>): string =>
   `${error ?? status}${cost === 0 ? ' free' : ''}`

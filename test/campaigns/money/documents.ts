@@ -26,7 +26,7 @@ export const RETRY = `mutation ($input: RetryPredictionInput!) {
   }
 }`
 
-export const ENDED = `{
+export const ENDED_PREDICTIONS = `{
   predictions(first: 50, filter: { statuses: [FAILED, CANCELED] }) { edges { node { id input { prompt } } } }
 }`
 

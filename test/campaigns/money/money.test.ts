@@ -1,21 +1,21 @@
 import { describe, expect, test } from 'vitest'
 import { newSeed } from '../../../src/simulator/seeded-random.ts'
-import type { Case, LedgerJob, Row } from './case.ts'
-import { givenUp, indiscretions } from './log.ts'
-import { markerOf, newMarker } from './marker.ts'
-import { foretold } from './oracle.ts'
+import type { Evidence, PredictionRow, UpstreamJob } from './evidence.ts'
+import { expectedOutcome } from './expected-outcome.ts'
+import { findLogBreaches, findTimedOutSubmits } from './log-check.ts'
+import { runMoneyCampaign } from './money-campaign.ts'
+import { findBreaches } from './money-oracle.ts'
 import { SHORT } from './plan.ts'
-import { runTorture } from './torture.ts'
-import { stayed } from './unknown.ts'
-import { verdict } from './verdict.ts'
+import { createMarker, findMarker } from './prompt-marker.ts'
+import { countUnresolved } from './unknown-submits.ts'
 
 /** `npm run torture -- --short --seed N` draws the chances of a failure again. */
 test('killed and lied to at random, no job is lost, none is charged twice, and every end is true', async () => {
-  console.log(await runTorture(SHORT, newSeed()))
+  console.log(await runMoneyCampaign(SHORT, newSeed()))
 }, 180_000)
 
 /** A prediction that was promised, sent at 1000 and completed; with what `change` says of it otherwise. */
-function row(id: string, change: Partial<Row> = {}): Row {
+function row(id: string, change: Partial<PredictionRow> = {}): PredictionRow {
   return {
     id,
     app: 'one',
@@ -26,11 +26,11 @@ function row(id: string, change: Partial<Row> = {}): Row {
     upstreamId: `u-${id}`,
     outputs: [`http://x/files/u-${id}.mp4`],
     retryOf: null,
-    begunAt: 1000,
+    submitStartedAt: 1000,
     ...change,
   }
 }
-const job = (id: string, change: Partial<LedgerJob> = {}): LedgerJob => ({
+const job = (id: string, change: Partial<UpstreamJob> = {}): UpstreamJob => ({
   id: `u-${id}`,
   marker: `m-${id}`,
   end: 'completed',
@@ -39,9 +39,9 @@ const job = (id: string, change: Partial<LedgerJob> = {}): LedgerJob => ({
   ...change,
 })
 const ended = (status: string, error: string | null = null) => ({ status, error, outputs: [] })
-const nameless = { upstreamId: null, submission: 'unknown' }
-const UNKNOWN = { ...ended('FAILED', 'SUBMISSION_UNKNOWN'), ...nameless }
-const CANCELED = { ...ended('CANCELED'), ...nameless }
+const withoutUpstreamId = { upstreamId: null, submission: 'unknown' }
+const UNKNOWN = { ...ended('FAILED', 'SUBMISSION_UNKNOWN'), ...withoutUpstreamId }
+const CANCELED = { ...ended('CANCELED'), ...withoutUpstreamId }
 
 /** One of every kind, all as it should be; `a` was retried as `r`. */
 const ROWS = [
@@ -65,12 +65,12 @@ const JOBS = [
   job('h', { hasOutput: false }),
 ]
 
-function make(change: Partial<Case> = {}): Case {
+function make(change: Partial<Evidence> = {}): Evidence {
   const post = (marker: string, kind: string | null) => ({ marker, at: 1000, kind })
   return {
     rows: ROWS,
     jobs: JOBS,
-    promises: ROWS.map(({ id, app, marker, retryOf }) => ({
+    requests: ROWS.map(({ id, app, marker, retryOf }) => ({
       app,
       key: `k-${id}`,
       marker,
@@ -84,27 +84,27 @@ function make(change: Partial<Case> = {}): Case {
       { app: 'one', id: 'b', status: 'COMPLETED', mayStillBeCharged: null },
     ],
     posts: [post('m-d', '5xx after'), post('m-b', '429'), post('m-b', 'nulls')],
-    heard: new Set(['u-a', 'u-b']),
-    givenUp: new Set(),
-    kills: [1200],
+    webhookAcceptedJobs: new Set(['u-a', 'u-b']),
+    timedOutSubmits: new Set(),
+    killTimes: [1200],
     ...change,
   }
 }
-const withRow = (id: string, change: Partial<Row>): Partial<Case> => ({
+const withRow = (id: string, change: Partial<PredictionRow>): Partial<Evidence> => ({
   rows: ROWS.map(row => (row.id === id ? { ...row, ...change } : row)),
 })
 const without = (id: string) => ROWS.filter(row => row.id !== id)
-const promises = (change: (promises: Case['promises']) => Case['promises']) => ({
-  promises: change(make().promises),
+const promises = (change: (promises: Evidence['requests']) => Evidence['requests']) => ({
+  requests: change(make().requests),
 })
 
 describe('the verdict', () => {
   test('on rows that say what the ledger says is none', () => {
-    expect(verdict(make())).toEqual([])
-    expect(stayed(make())).toEqual({ unknown: 2, charged: 1 })
+    expect(findBreaches(make())).toEqual([])
+    expect(countUnresolved(make())).toEqual({ unknown: 2, charged: 1 })
   })
 
-  test.each<[what: string, change: Partial<Case>, breach: RegExp]>([
+  test.each<[what: string, change: Partial<Evidence>, breach: RegExp]>([
     ['a job that is not on disk', { rows: without('b') }, /^LOST: m-b, promised to one as b/],
     ["a job under another app's name", withRow('b', { app: 'other' }), /^LOST: m-b/],
     ["a job with another's prompt", withRow('b', { marker: 'm-a' }), /^LOST: m-b/],
@@ -198,43 +198,47 @@ describe('the verdict', () => {
       withRow('c', { status: 'COMPLETED', outputs: ['u-c.mp4'] }),
       /^TAKEN BACK: m-c/,
     ],
-    ['a webhook that was taken in vain', { heard: new Set(['u-d']) }, /^DEAF: .* u-d, a job of m-d/],
-    ['an unknown without a fault or a kill', { kills: [] }, /^UNKNOWN WITHOUT CAUSE: m-e/],
+    [
+      'a webhook that was taken in vain',
+      { webhookAcceptedJobs: new Set(['u-d']) },
+      /^DEAF: .* u-d, a job of m-d/,
+    ],
+    ['an unknown without a fault or a kill', { killTimes: [] }, /^UNKNOWN WITHOUT CAUSE: m-e/],
     [
       'an unknown that was begun after the kill',
-      withRow('e', { begunAt: 1300 }),
+      withRow('e', { submitStartedAt: 1300 }),
       /^UNKNOWN WITHOUT CAUSE: m-e/,
     ],
     [
       'an unknown whose POST was answered long before the kill',
-      { kills: [9000], posts: [{ marker: 'm-e', at: 1100, kind: 'nulls' }, ...make().posts] },
+      { killTimes: [9000], posts: [{ marker: 'm-e', at: 1100, kind: 'nulls' }, ...make().posts] },
       /^UNKNOWN WITHOUT CAUSE: m-e/,
     ],
   ])('finds %s', (_, change, breach) => {
     expect(
-      verdict(make(change)).find(found => breach.test(found)),
-      verdict(make(change)).join('\n'),
+      findBreaches(make(change)).find(found => breach.test(found)),
+      findBreaches(make(change)).join('\n'),
     ).toBeDefined()
   })
 
-  test.each<[what: string, change: Partial<Case>]>([
+  test.each<[what: string, change: Partial<Evidence>]>([
     ['an unknown row that was settled after all', withRow('d', row('d'))],
     [
       'a canceled row that is named its job later',
       withRow('g', { upstreamId: 'u-g', submission: 'accepted' }),
     ],
-    ['an unknown that the gateway waited for in vain', { kills: [], givenUp: new Set(['e']) }],
+    ['an unknown that the gateway waited for in vain', { killTimes: [], timedOutSubmits: new Set(['e']) }],
     ['a retry that was refused', promises(all => [...all, { ...all[1]!, key: 'k-x', ids: [] }])],
     [
       'a cancel that came just before a restart and is told as finished',
       { cancels: make().cancels.map(one => (one.id === 'g' ? { ...one, mayStillBeCharged: null } : one)) },
     ],
   ])('lets %s pass', (_, change) => {
-    expect(verdict(make(change))).toEqual([])
+    expect(findBreaches(make(change))).toEqual([])
   })
 })
 
-test.each<[Partial<LedgerJob>, string]>([
+test.each<[Partial<UpstreamJob>, string]>([
   [{}, 'COMPLETED'],
   [{ hasOutput: false }, 'FAILED NO_OUTPUT'],
   [{ end: 'cancelled' }, 'CANCELED'],
@@ -243,12 +247,12 @@ test.each<[Partial<LedgerJob>, string]>([
   [{ end: 'failed', code: 1402 }, 'FAILED IMAGE_UNREACHABLE'],
   [{ end: 'failed', code: 1407 }, 'FAILED GENERATION_FAILED'],
   [{ end: 'failed', code: 5004 }, 'FAILED TIMED_OUT'],
-])('a job that ended as %j is told as %s', (end, standing) => {
-  expect(foretold(job('a', end))).toBe(standing)
+])('a job that ended as %j is told as %s', (end, reported) => {
+  expect(expectedOutcome(job('a', end))).toBe(reported)
 })
 
 test('a marker is found in its prompt', () => {
-  expect(markerOf(`a ${newMarker('one', 12)} sim:seconds=0.3`)).toBe(newMarker('one', 12))
+  expect(findMarker(`a ${createMarker('one', 12)} sim:seconds=0.3`)).toBe(createMarker('one', 12))
 })
 
 const LINE = '{"level":30,"msg":"submitted"}\n'
@@ -260,7 +264,7 @@ test.each([
   ['an error', `${LINE}{"level":50,"msg":"unexpected error in a worker job"}\n`, [/^LOGGED AN ERROR/]],
   ['what is no line of the log', `Error: x\n${LINE}`, [/^SAID PAST THE LOG: Error/]],
 ])('of a log with %s the breaches are told', (_, log, breaches) => {
-  expect(indiscretions(log, ['heron'])).toEqual(breaches.map(breach => expect.stringMatching(breach)))
+  expect(findLogBreaches(log, ['heron'])).toEqual(breaches.map(breach => expect.stringMatching(breach)))
 })
 
 test('of a log the POSTs that were given up are told', () => {
@@ -270,5 +274,5 @@ test('of a log the POSTs that were given up are told', () => {
     line({ prediction: 'b', outcome: 'unknown', ms: 20 }),
     line({ prediction: 'c', outcome: 'throttled', ms: 2000 }),
   ]
-  expect(givenUp(log.join(''), 1500)).toEqual(['a'])
+  expect(findTimedOutSubmits(log.join(''), 1500)).toEqual(['a'])
 })

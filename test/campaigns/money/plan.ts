@@ -4,80 +4,80 @@
 export interface Plan {
   models: readonly ('WAN_2_2_I2V_PLUS_1080P' | 'WAN_2_2_I2V_PLUS_480P')[]
   /** Of each model, before the storm. */
-  lessons: number
+  warmUpJobs: number
   /** Each of the two apps submits at least so many. */
-  jobs: number
+  minJobsPerApp: number
   /** Submits of an app at once, and the rest between two of a line. */
-  lines: number
-  restMs: readonly [number, number]
+  concurrentSubmits: number
+  submitIntervalMs: readonly [number, number]
   /** While so many are not sent, the apps hold back. */
-  backlog: number
+  maxUnsent: number
   /** Of the jobs so many are canceled, so long after they were accepted. */
-  cancels: number
-  cancelMs: readonly [number, number]
+  cancelRatio: number
+  cancelDelayMs: readonly [number, number]
   /** Of each app. */
-  retries: number
+  retriesPerApp: number
   /** Seconds a job takes upstream, in tenths. */
-  tenths: readonly [number, number]
+  durationTenths: readonly [number, number]
   /** SIGKILLs at random moments, and in the middle of a call. */
-  kills: number
-  aimed: number
+  randomKills: number
+  targetedKills: number
   /** From a start to the next kill. */
-  aliveMs: readonly [number, number]
+  uptimeMs: readonly [number, number]
   /** How many calls go wrong. */
-  faults: Readonly<Record<'submits' | 'reads' | 'webhooks', number>>
+  faultRates: Readonly<Record<'submits' | 'reads' | 'webhooks', number>>
   submitTimeoutMs: number
   readTimeoutMs: number
   /** A POST of unknown outcome is looked for so long before its row fails. */
-  unknownMs: number
+  submitUnknownAfterMs: number
   /** It storms until so many submits have met a fault and all kills are done, */
-  wrongs: number
+  minFaultySubmits: number
   /** but, the kills apart, no longer than this. */
-  mostMs: number
+  maxFaultPhaseMs: number
   /** Once the apps are done, faults go on until all is sent, but no longer than this. */
-  lastingMs: number
+  maxDrainMs: number
   /** Once the faults have stopped, all must have ended within it. */
-  settleMs: number
+  settleTimeoutMs: number
 }
 
 export const SHORT: Plan = {
   models: ['WAN_2_2_I2V_PLUS_480P'],
-  lessons: 60,
-  jobs: 75,
-  lines: 6,
-  restMs: [50, 800],
-  backlog: 60,
-  cancels: 0.15,
-  cancelMs: [0, 1500],
-  retries: 6,
-  tenths: [0, 8],
-  kills: 1,
-  aimed: 2,
-  aliveMs: [200, 1000],
-  faults: { submits: 0.25, reads: 0.1, webhooks: 0.4 },
+  warmUpJobs: 60,
+  minJobsPerApp: 75,
+  concurrentSubmits: 6,
+  submitIntervalMs: [50, 800],
+  maxUnsent: 60,
+  cancelRatio: 0.15,
+  cancelDelayMs: [0, 1500],
+  retriesPerApp: 6,
+  durationTenths: [0, 8],
+  randomKills: 1,
+  targetedKills: 2,
+  uptimeMs: [200, 1000],
+  faultRates: { submits: 0.25, reads: 0.1, webhooks: 0.4 },
   submitTimeoutMs: 1200,
   readTimeoutMs: 800,
-  unknownMs: 3000,
-  wrongs: 25,
-  mostMs: 6000,
-  lastingMs: 2000,
-  settleMs: 120_000,
+  submitUnknownAfterMs: 3000,
+  minFaultySubmits: 25,
+  maxFaultPhaseMs: 6000,
+  maxDrainMs: 2000,
+  settleTimeoutMs: 120_000,
 }
 
 export const LONG: Plan = {
   ...SHORT,
   models: ['WAN_2_2_I2V_PLUS_1080P', 'WAN_2_2_I2V_PLUS_480P'],
-  lessons: 120,
-  jobs: 200,
-  backlog: 150,
-  retries: 40,
-  tenths: [0, 40],
-  kills: 10,
-  aimed: 12,
-  aliveMs: [500, 6000],
-  faults: { submits: 0.3, reads: 0.15, webhooks: 0.4 },
-  unknownMs: 8000,
-  wrongs: 300,
-  mostMs: 110_000,
-  lastingMs: 15_000,
+  warmUpJobs: 120,
+  minJobsPerApp: 200,
+  maxUnsent: 150,
+  retriesPerApp: 40,
+  durationTenths: [0, 40],
+  randomKills: 10,
+  targetedKills: 12,
+  uptimeMs: [500, 6000],
+  faultRates: { submits: 0.3, reads: 0.15, webhooks: 0.4 },
+  submitUnknownAfterMs: 8000,
+  minFaultySubmits: 300,
+  maxFaultPhaseMs: 110_000,
+  maxDrainMs: 15_000,
 }

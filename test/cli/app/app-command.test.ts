@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { command } from '../../../src/cli/app/command.ts'
-import { dollars, duration, moment } from '../../../src/cli/app/flag-values.ts'
-import { inDollars } from '../../../src/cli/app/format.ts'
-import { StartError } from '../../../src/domain/errors.ts'
+import { runCommand } from '../../../src/cli/app/command.ts'
+import { parseDate, parseDollars, parseDuration } from '../../../src/cli/app/flag-values.ts'
+import { formatDollars } from '../../../src/cli/app/format.ts'
+import { StartupError } from '../../../src/domain/errors.ts'
 import { type Harness, startGateway, submit, take } from '../../support/gateway.ts'
 import { emptyFolder, run } from '../../support/process.ts'
 import { until } from '../../support/until.ts'
@@ -18,32 +18,32 @@ const DAY = 24 * HOUR
 const SECRET = /rsh_[\w-]{40}/
 
 /** A folder, and the command in this process on the database in it. */
-async function desk() {
+async function commandFixture() {
   const folder = await emptyFolder()
   const file = join(folder.path, 'rushes.db')
   let now = NOW
-  const type = (...args: string[]) => command(args, { DATABASE_URL: `file:${file}` }, now, 50)
+  const command = (...args: string[]) => runCommand(args, { DATABASE_URL: `file:${file}` }, now, 50)
   return {
     folder: folder.path,
     file,
-    type,
+    execute: command,
     /** For a machine. */
     // biome-ignore lint/suspicious/noExplicitAny: each verb has an answer of its own
-    ask: async (...args: string[]): Promise<any> => JSON.parse(await type(...args, '--json')),
+    ask: async (...args: string[]): Promise<any> => JSON.parse(await command(...args, '--json')),
     /** The sentence it is refused with. */
-    async fault(...args: string[]): Promise<string> {
-      const outcome = await type(...args).catch((error: unknown) => error)
-      expect(outcome).toBeInstanceOf(StartError)
-      return (outcome as StartError).message
+    async failure(...args: string[]): Promise<string> {
+      const outcome = await command(...args).catch((error: unknown) => error)
+      expect(outcome).toBeInstanceOf(StartupError)
+      return (outcome as StartupError).message
     },
-    pass: (ms: number) => {
+    advanceClock: (ms: number) => {
       now += ms
     },
     [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
   }
 }
 
-const everything = (file: string): string => {
+const databaseDump = (file: string): string => {
   const db = new Database(file, { readonly: true })
   const tables = db.prepare("select name from sqlite_master where type = 'table'").pluck().all()
   const rows = tables.map(table => db.prepare(`select * from "${table}"`).all())
@@ -57,7 +57,7 @@ describe('npm run app', () => {
     const shown: string[] = []
     const type = async (...args: string[]) => {
       await using app = run('cli/app/main.ts', folder.path, {}, args)
-      expect((await app.ended()).code).toBe(0)
+      expect((await app.untilEnded()).code).toBe(0)
       expect(app.err).toBe('')
       shown.push(app.out)
       return app.out
@@ -76,14 +76,14 @@ describe('npm run app', () => {
     )
     for (const key of [first, rotated.key]) {
       expect(shown.filter(out => out.includes(key))).toHaveLength(1)
-      expect(everything(join(folder.path, 'data/rushes.db'))).not.toContain(key.slice(12))
+      expect(databaseDump(join(folder.path, 'data/rushes.db'))).not.toContain(key.slice(12))
     }
   })
 
   test('refuses with a sentence on stderr, nothing on stdout, and 1, for a machine too', async () => {
     await using folder = await emptyFolder()
     await using app = run('cli/app/main.ts', folder.path, {}, ['list', '--json'])
-    expect((await app.ended()).code).toBe(1)
+    expect((await app.untilEnded()).code).toBe(1)
     expect([app.out, app.err]).toEqual([
       '',
       'app: DATABASE_URL: there is no database data/rushes.db. Name the gateway\'s, or make one with "create".\n',
@@ -95,13 +95,13 @@ describe('npm run app', () => {
     await using folder = await emptyFolder()
     const atOnce = async (...args: string[]) => {
       const runs = Array.from({ length: 3 }, () => run('cli/app/main.ts', folder.path, {}, args))
-      const codes = await Promise.all(runs.map(async each => (await each.ended()).code))
+      const codes = await Promise.all(runs.map(async each => (await each.untilEnded()).code))
       for (const each of runs) expect(each.err).toMatch(/^(app: there is an app named "web" already\.\n)?$/)
       return codes.filter(code => code === 0).length
     }
     expect(await atOnce('create', 'web')).toBe(1)
     expect(await atOnce('rotate', 'web')).toBe(3)
-    const listed = await command(
+    const listed = await runCommand(
       ['list', '--json'],
       { DATABASE_URL: `file:${folder.path}/data/rushes.db` },
       NOW,
@@ -111,27 +111,35 @@ describe('npm run app', () => {
   })
 
   test('says all it can within 80 columns', async () => {
-    await using d = await desk()
+    await using d = await commandFixture()
     const name = 'n'.repeat(20)
-    await d.type('create', 'm'.repeat(64))
-    const most = ['--max-in-flight', '--max-queued', '--submits-per-minute'].flatMap(flag => [
+    await d.execute('create', 'm'.repeat(64))
+    const limitFlags = ['--max-in-flight', '--max-queued', '--submits-per-minute'].flatMap(flag => [
       flag,
       '1000000',
     ])
-    await d.type('create', name, ...most, '--monthly-budget-usd', '999999.999999', '--expires', '9999-12-31')
-    const help = await d.type('--help')
-    const set = await d.type('set', name, '--weight', '1000')
-    const list = await d.type('list')
-    const rotated = await d.type('rotate', name)
+    await d.execute(
+      'create',
+      name,
+      ...limitFlags,
+      '--monthly-budget-usd',
+      '999999.999999',
+      '--expires',
+      '9999-12-31',
+    )
+    const help = await d.execute('--help')
+    const set = await d.execute('set', name, '--weight', '1000')
+    const list = await d.execute('list')
+    const rotated = await d.execute('rotate', name)
     for (const text of [help, set, list, rotated])
       for (const line of text.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80)
     expect(list).toContain('of $999999.999999')
     for (const args of [['-h'], ['create', '--help'], ['--weigth', '-h']])
-      expect(await d.type(...args)).toBe(help)
+      expect(await d.execute(...args)).toBe(help)
   })
 
   test('set changes what is given and no other; none takes a limit away', async () => {
-    await using d = await desk()
+    await using d = await commandFixture()
     const { limits } = await d.ask('create', 'web', '--monthly-budget-usd', '12.5', '--max-queued', '9')
     expect(limits).toEqual({
       maxInFlight: null,
@@ -147,54 +155,54 @@ describe('npm run app', () => {
   })
 
   test('rotate ends earlier keys after the grace, none later than it would have ended anyway', async () => {
-    await using d = await desk()
-    await d.type('create', 'web', '--expires', '2026-05-17T12:00Z')
+    await using d = await commandFixture()
+    await d.execute('create', 'web', '--expires', '2026-05-17T12:00Z')
     const ends = async (...args: string[]) =>
       (await d.ask('rotate', 'web', ...args)).earlierKeys.map((key: { expiresAt: string }) => key.expiresAt)
     expect(await ends()).toEqual(['2026-05-17T12:00:00.000Z'])
     expect(await ends('--grace', '30m')).toEqual(['2026-05-17T11:00:00.000Z', '2026-05-17T11:00:00.000Z'])
-    d.pass(HOUR)
+    d.advanceClock(HOUR)
     // Only what still was good is told of.
     expect(await ends('--grace', '0')).toEqual(['2026-05-17T11:30:00.000Z'])
     expect(await ends('--grace', '7d', '--expires', '2027-01-01')).toEqual(['2026-05-24T11:30:00.000Z'])
-    const list = await d.type('list')
+    const list = await d.execute('list')
     for (const end of ['ended 2026-05-17 11:30:00', 'ends 2026-05-24 11:30:00', 'ends 2027-01-01 00:00:00'])
       expect(list.split(`, ${end} UTC`)).toHaveLength(2)
-    d.pass(300 * DAY)
-    expect(await d.type('rotate', 'web')).toContain('It had no other that was good.')
+    d.advanceClock(300 * DAY)
+    expect(await d.execute('rotate', 'web')).toContain('It had no other that was good.')
   })
 
   test('revoke takes back the key that was meant, by its beginning or whole, and no other', async () => {
-    await using d = await desk()
+    await using d = await commandFixture()
     const { key: web } = await d.ask('create', 'web')
     const { key: other } = await d.ask('create', 'other')
     const prefix = web.slice(0, 12)
-    expect(await d.fault('revoke', `${prefix}${other.slice(12)}`)).toBe(
+    expect(await d.failure('revoke', `${prefix}${other.slice(12)}`)).toBe(
       `a key of "web" begins with "${prefix}" and goes on otherwise. Nothing was taken back.`,
     )
     for (const near of [prefix.slice(0, -1), `${prefix}x`, web.slice(0, -1), `${web}x`, ` ${prefix}`, 'web'])
-      expect(await d.fault('revoke', near)).toContain('is no key')
+      expect(await d.failure('revoke', near)).toContain('is no key')
     expect((await d.ask('list')).flatMap((app: { keys: unknown[] }) => app.keys)).toHaveLength(2)
 
     expect(await d.ask('revoke', `${prefix}…`)).toMatchObject({ name: 'web', revoked: [prefix], keys: [] })
-    expect(await d.fault('revoke', prefix)).toBe(`there is no key that begins with "${prefix}".`)
-    expect(await d.type('revoke', other)).toContain('"rotate other" gives it a new one')
+    expect(await d.failure('revoke', prefix)).toBe(`there is no key that begins with "${prefix}".`)
+    expect(await d.execute('revoke', other)).toContain('"rotate other" gives it a new one')
   })
 
   test('revoke NAME --all takes back every key of the app, and of no other', async () => {
-    await using d = await desk()
-    for (const name of ['web', 'webs']) await d.type('create', name)
+    await using d = await commandFixture()
+    for (const name of ['web', 'webs']) await d.execute('create', name)
     const { key } = await d.ask('rotate', 'web')
-    expect(await d.fault('revoke', key, '--all')).not.toMatch(SECRET)
-    expect(await d.fault('revoke', 'weob', '--all')).toContain('did you mean web?')
+    expect(await d.failure('revoke', key, '--all')).not.toMatch(SECRET)
+    expect(await d.failure('revoke', 'weob', '--all')).toContain('did you mean web?')
     expect((await d.ask('revoke', 'web', '--all')).revoked).toHaveLength(2)
-    expect(await d.fault('revoke', 'web', '--all')).toBe('the app "web" has no key.')
+    expect(await d.failure('revoke', 'web', '--all')).toBe('the app "web" has no key.')
     const [web, webs] = await d.ask('list')
     expect([web.keys.length, webs.keys.length]).toEqual([0, 1])
   })
 
   test('repeats a key in no fault, wherever it was typed', async () => {
-    await using d = await desk()
+    await using d = await commandFixture()
     const { key } = await d.ask('create', 'web')
     for (const args of [
       ['create', key],
@@ -205,7 +213,7 @@ describe('npm run app', () => {
       ['revoke', `${key}x`],
       ['create', 'x', '--expires', key],
     ])
-      expect(await d.fault(...args)).not.toContain(key.slice(12))
+      expect(await d.failure(...args)).not.toContain(key.slice(12))
   })
 
   test.each<[string[], string]>([
@@ -249,11 +257,11 @@ describe('npm run app', () => {
       '--expires "2001-01-01": expected a date to come; this one is past.',
     ],
   ])('refuses %j in a sentence', async (args, sentence) => {
-    await using d = await desk()
-    await d.type('create', 'web')
-    const before = everything(d.file)
-    expect(await d.fault(...args)).toContain(sentence)
-    expect(everything(d.file)).toBe(before)
+    await using d = await commandFixture()
+    await d.execute('create', 'web')
+    const before = databaseDump(d.file)
+    expect(await d.failure(...args)).toContain(sentence)
+    expect(databaseDump(d.file)).toBe(before)
   })
 
   test.each([
@@ -271,25 +279,25 @@ describe('npm run app', () => {
     '1000001',
     '9'.repeat(400),
   ])('takes %j for no limit', async text => {
-    await using d = await desk()
+    await using d = await commandFixture()
     const flags = ['--max-in-flight', '--max-queued', '--submits-per-minute', '--weight']
-    const said = await d.fault('create', 'web', ...flags.map(flag => `${flag}=${text}`))
-    expect(said.split('\n')).toHaveLength(flags.length)
+    const failure = await d.failure('create', 'web', ...flags.map(flag => `${flag}=${text}`))
+    expect(failure.split('\n')).toHaveLength(flags.length)
     expect(existsSync(d.file)).toBe(false)
   })
 
   test('notices that npm kept a flag for itself', async () => {
-    await using d = await desk()
+    await using d = await commandFixture()
     const env = { DATABASE_URL: `file:${d.file}`, npm_config_json: 'true', npm_config_max_in_flight: '3' }
-    await expect(command(['create', 'web'], env, NOW)).rejects.toThrow(
+    await expect(runCommand(['create', 'web'], env, NOW)).rejects.toThrow(
       'npm kept --max-in-flight for itself: type "npm run app -- ...", with the two dashes.',
     )
     expect(existsSync(d.file)).toBe(false)
   })
 
   test('a weight can not be taken away', async () => {
-    await using d = await desk()
-    expect(await d.fault('create', 'web', '--weight', 'none')).toBe(
+    await using d = await commandFixture()
+    expect(await d.failure('create', 'web', '--weight', 'none')).toBe(
       '--weight "none": expected a whole number from 1 to 1000.',
     )
   })
@@ -299,13 +307,13 @@ describe('values', () => {
   test('dollars are read to the micro-dollar, and shown as they were', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e12 }), micro => {
-        const text = inDollars(micro)
+        const text = formatDollars(micro)
         expect(text).toMatch(/^\$\d+\.\d{2,6}$/)
-        expect(dollars(text.slice(1), NOW)).toEqual({ value: micro })
+        expect(parseDollars(text.slice(1), NOW)).toEqual({ value: micro })
       }),
     )
-    expect(dollars('0.1', NOW)).toEqual({ value: 100_000 })
-    expect(dollars('1000000', NOW)).toEqual({ value: 1e12 })
+    expect(parseDollars('0.1', NOW)).toEqual({ value: 100_000 })
+    expect(parseDollars('1000000', NOW)).toEqual({ value: 1e12 })
     for (const text of [
       '',
       '0',
@@ -320,13 +328,13 @@ describe('values', () => {
       '1e3',
       'NaN',
     ])
-      expect(dollars(text, NOW), text).toHaveProperty('expected')
+      expect(parseDollars(text, NOW), text).toHaveProperty('expected')
   })
 
   test('a date is one of the calendar, in UTC or with its zone, and to come', () => {
-    expect(moment('2028-02-29', NOW)).toEqual({ value: Date.UTC(2028, 1, 29) })
-    expect(moment('2027-01-31T18:00+02:00', NOW)).toEqual({ value: Date.UTC(2027, 0, 31, 16) })
-    expect(moment('2026-05-17T10:30:00.001Z', NOW)).toEqual({ value: NOW + 1 })
+    expect(parseDate('2028-02-29', NOW)).toEqual({ value: Date.UTC(2028, 1, 29) })
+    expect(parseDate('2027-01-31T18:00+02:00', NOW)).toEqual({ value: Date.UTC(2027, 0, 31, 16) })
+    expect(parseDate('2026-05-17T10:30:00.001Z', NOW)).toEqual({ value: NOW + 1 })
     for (const text of [
       '',
       'soon',
@@ -339,7 +347,7 @@ describe('values', () => {
       '2026-05-17',
       '2026-05-17T10:30Z',
     ])
-      expect(moment(text, NOW), text).toHaveProperty('expected')
+      expect(parseDate(text, NOW), text).toHaveProperty('expected')
   })
 
   test('a duration has its unit, or is 0', () => {
@@ -350,7 +358,7 @@ describe('values', () => {
       ['24h', DAY],
       ['366d', 366 * DAY],
     ])
-      expect(duration(text as string, NOW)).toEqual({ value })
+      expect(parseDuration(text as string, NOW)).toEqual({ value })
     for (const text of [
       '',
       '1',
@@ -364,7 +372,7 @@ describe('values', () => {
       'none',
       `${'9'.repeat(400)}d`,
     ])
-      expect(duration(text, NOW), text).toHaveProperty('expected')
+      expect(parseDuration(text, NOW), text).toHaveProperty('expected')
   })
 })
 
@@ -372,12 +380,12 @@ describe('the database', () => {
   const VERBS = [['list'], ['set', 'web', '--weight', '2'], ['rotate', 'web'], ['revoke', 'rsh_12345678']]
 
   test.each(VERBS)('%s makes none where there is none', async (...args) => {
-    await using d = await desk()
-    expect(await d.fault(...args)).toMatch(
+    await using d = await commandFixture()
+    expect(await d.failure(...args)).toMatch(
       /^DATABASE_URL: there is no database \S+rushes\.db\. .+"create"\.$/,
     )
     expect(await readdir(d.folder)).toEqual([])
-    const inMemory = command(args, { DATABASE_URL: 'file::memory:' }, NOW)
+    const inMemory = runCommand(args, { DATABASE_URL: 'file::memory:' }, NOW)
     await expect(inMemory).rejects.toThrow(/in memory/)
   })
 
@@ -387,43 +395,45 @@ describe('the database', () => {
     [
       "a newer gateway's",
       async file => {
-        await command(['create', 'web'], { DATABASE_URL: `file:${file}` }, NOW)
+        await runCommand(['create', 'web'], { DATABASE_URL: `file:${file}` }, NOW)
         new Database(file).exec("insert into __drizzle_migrations (hash) values ('x')").close()
       },
       /written by a newer Rushes/,
     ],
   ])('is refused in a sentence where it is %s', async (_, prepare, sentence) => {
-    await using d = await desk()
+    await using d = await commandFixture()
     await prepare(d.file)
-    for (const args of [['create', 'web'], ...VERBS]) expect(await d.fault(...args)).toMatch(sentence)
+    for (const args of [['create', 'web'], ...VERBS]) expect(await d.failure(...args)).toMatch(sentence)
   })
 
   test('that stays locked is refused in a sentence, and nothing is written; a list only reads', async () => {
-    await using d = await desk()
+    await using d = await commandFixture()
     const { key } = await d.ask('create', 'web')
-    const holder = new Database(d.file)
-    holder.exec('begin immediate')
+    const lockHolder = new Database(d.file)
+    lockHolder.exec('begin immediate')
     for (const args of [['create', 'x'], ...VERBS.slice(1, 3), ['revoke', key.slice(0, 12)]])
-      expect(await d.fault(...args)).toMatch(/is locked by another process \(SQLITE_BUSY\)\. Try again/)
+      expect(await d.failure(...args)).toMatch(/is locked by another process \(SQLITE_BUSY\)\. Try again/)
     expect(await d.ask('list')).toMatchObject([{ name: 'web', keys: [{ prefix: key.slice(0, 12) }] }])
-    holder.close()
+    lockHolder.close()
   })
 })
 
 describe('beside a running gateway', () => {
   const VIEWER =
     '{ viewer { name limits { maxInFlight maxQueued submitsPerMinute monthlyBudget { amount } weight } } }'
-  const beside =
+  const commandFor =
     ({ folder }: Harness) =>
     // biome-ignore lint/suspicious/noExplicitAny: each verb has an answer of its own
     async (...args: string[]): Promise<any> =>
-      JSON.parse(await command([...args, '--json'], { DATABASE_URL: `file:${folder}/rushes.db` }, Date.now()))
+      JSON.parse(
+        await runCommand([...args, '--json'], { DATABASE_URL: `file:${folder}/rushes.db` }, Date.now()),
+      )
   const isKnown = async (harness: Harness, key: string) =>
     (await harness.query('{ viewer { name } }', {}, key)).errors === undefined
 
   test('limits that are set show at once, and use is listed', async () => {
     await using harness = await startGateway()
-    const ask = beside(harness)
+    const ask = commandFor(harness)
     const { key } = await ask('create', 'web', '--max-queued', '10')
     await ask('set', 'web', '--monthly-budget-usd', '250.5', '--weight', '3', '--max-in-flight', '2')
     expect((await harness.query(VIEWER, {}, key)).data.viewer).toEqual({
@@ -445,7 +455,7 @@ describe('beside a running gateway', () => {
   test('a key that was rotated out works until its grace is over, the new one beside it', async () => {
     let ahead = 0
     await using harness = await startGateway({ overrides: { now: () => Date.now() + ahead } })
-    const ask = beside(harness)
+    const ask = commandFor(harness)
     const { key: old } = await ask('create', 'web')
     const { key } = await ask('rotate', 'web', '--grace', '1h')
     expect([await isKnown(harness, old), await isKnown(harness, key)]).toEqual([true, true])
@@ -456,7 +466,7 @@ describe('beside a running gateway', () => {
 
   test('a key that is revoked ends within five seconds, and so does its open WebSocket', async () => {
     await using harness = await startGateway()
-    const ask = beside(harness)
+    const ask = commandFor(harness)
     const { key } = await ask('create', 'web')
     const feed = harness.subscribe('WebSocket', 'subscription { predictionFeed { __typename } }', {}, key)
     await take(feed, 1)
@@ -470,7 +480,7 @@ describe('beside a running gateway', () => {
 
   test('a key of the app that gets another one with no grace is no longer good', async () => {
     await using harness = await startGateway()
-    const ask = beside(harness)
+    const ask = commandFor(harness)
     const { key } = await ask('rotate', 'test', '--grace', '0')
     await until(async () => !(await isKnown(harness, harness.key)), 5000)
     expect(await isKnown(harness, key)).toBe(true)

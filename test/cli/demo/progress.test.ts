@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createProgress } from '../../../src/cli/demo/progress.ts'
 
 /** To the line's beginning, and nothing on it. */
-const CLEARED = '\r\x1b[2K'
+const CLEAR_LINE = '\r\x1b[2K'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
@@ -20,10 +20,10 @@ function stream(isTTY: boolean) {
 test('a pipe gets a plain line for each change, and none for the same again', () => {
   const pipe = stream(false)
   const progress = createProgress(pipe)
-  progress.say('QUEUED')
+  progress.update('QUEUED')
   vi.advanceTimersByTime(1500)
-  progress.say('CREATED')
-  progress.say('CREATED')
+  progress.update('CREATED')
+  progress.update('CREATED')
   progress.end()
   expect(pipe.written).toEqual(['  0.0 s  QUEUED\n', '  1.5 s  CREATED\n'])
 })
@@ -31,16 +31,16 @@ test('a pipe gets a plain line for each change, and none for the same again', ()
 test('a terminal gets one line that lives, no wider than the screen, and its end stays', () => {
   const terminal = stream(true)
   const progress = createProgress(terminal)
-  progress.say('PROCESSING, and some more words')
+  progress.update('PROCESSING, and some more words')
   vi.advanceTimersByTime(1000)
   expect(terminal.written.length).toBeGreaterThan(9)
   for (const line of terminal.written) {
-    expect(line.startsWith(CLEARED)).toBe(true)
-    expect(line.length - CLEARED.length).toBe(23)
+    expect(line.startsWith(CLEAR_LINE)).toBe(true)
+    expect(line.length - CLEAR_LINE.length).toBe(23)
   }
-  progress.say('COMPLETED')
+  progress.update('COMPLETED')
   progress.end()
-  expect(terminal.written.slice(-2)).toEqual([`${CLEARED}•   1.0 s  COMPLETED`, '\n'])
+  expect(terminal.written.slice(-2)).toEqual([`${CLEAR_LINE}•   1.0 s  COMPLETED`, '\n'])
   const count = terminal.written.length
   vi.advanceTimersByTime(1000)
   expect(terminal.written).toHaveLength(count)

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
-import { readVideo } from '../../../src/cli/demo/video-check.ts'
+import { checkVideo } from '../../../src/cli/demo/video-check.ts'
 
 test.each([
   ['a 404', 404, 'video/mp4', 'gone', /answers 404/],
@@ -13,6 +13,6 @@ test.each([
   )
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v.mp4`
-  await expect(readVideo(url, new AbortController().signal)).rejects.toThrow(message)
+  await expect(checkVideo(url, new AbortController().signal)).rejects.toThrow(message)
   await new Promise(resolve => server.close(resolve))
 })

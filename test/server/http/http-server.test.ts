@@ -91,8 +91,8 @@ describe('who may call', () => {
         'access-control-request-headers': 'authorization',
       }
       const preflight = await harness.fetch('/graphql', { method: 'OPTIONS', headers: asked })
-      const refused = await post(harness, { origin })
-      return [preflight, refused].map(answer => answer.headers.get('access-control-allow-origin'))
+      const rejected = await post(harness, { origin })
+      return [preflight, rejected].map(answer => answer.headers.get('access-control-allow-origin'))
     }
     expect(await allowed('https://app.example')).toEqual(['https://app.example', 'https://app.example'])
     for (const header of await allowed('https://evil.example'))

@@ -7,48 +7,48 @@ import { type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
-import { createPlainPost } from '../../../src/server/http/json-fast-path.ts'
+import { createJsonFastPath } from '../../../src/server/http/json-fast-path.ts'
 import type { Executor } from '../../../src/server/operation/executor.ts'
-import type { Door } from '../../../src/server/operation/operation.ts'
+import type { TransportRequest } from '../../../src/server/operation/operation.ts'
 import { type Harness, startGateway, submit } from '../../support/gateway.ts'
 
-interface Said {
+interface RawResponse {
   status: number | undefined
   headers: string[]
   body: string
 }
 
-interface Post {
+interface PostBody {
   body: string | Buffer
   headers?: Record<string, string>
   /** Its length is not told. */
-  chunked?: boolean
+  isChunked?: boolean
 }
 
 async function post(
   harness: Harness,
   type: string,
-  { body, headers = {}, chunked = false }: Post,
-): Promise<Said> {
-  const length: Record<string, string> = chunked ? {} : { 'content-length': `${Buffer.byteLength(body)}` }
-  const asked = request(harness.gateway.endpoint, {
+  { body, headers = {}, isChunked = false }: PostBody,
+): Promise<RawResponse> {
+  const length: Record<string, string> = isChunked ? {} : { 'content-length': `${Buffer.byteLength(body)}` }
+  const clientRequest = request(harness.gateway.endpoint, {
     method: 'POST',
     agent: false,
     headers: { authorization: `Bearer ${harness.key}`, 'content-type': type, ...length, ...headers },
   })
-  asked.on('error', () => {})
-  asked.end(body)
-  const [response] = await once(asked, 'response')
+  clientRequest.on('error', () => {})
+  clientRequest.end(body)
+  const [response] = await once(clientRequest, 'response')
   // As they stand on the wire, but for the moment.
   const at = response.rawHeaders.indexOf('Date')
-  const others = response.rawHeaders.toSpliced(at, at < 0 ? 0 : 2)
+  const rawHeaders = response.rawHeaders.toSpliced(at, at < 0 ? 0 : 2)
   let text = ''
   for await (const chunk of response) {
     text += chunk
     // The feed has no end.
-    if (text.startsWith(':\n\n')) return { status: response.statusCode, headers: others, body: ':' }
+    if (text.startsWith(':\n\n')) return { status: response.statusCode, headers: rawHeaders, body: ':' }
   }
-  return { status: response.statusCode, headers: others, body: text }
+  return { status: response.statusCode, headers: rawHeaders, body: text }
 }
 
 const json = (query: unknown, more: object = {}) => JSON.stringify({ query, ...more })
@@ -59,7 +59,7 @@ const UNKNOWN = { id: 'UHJlZGljdGlvbjp4' }
 const FEED = 'subscription { predictionFeed { __typename } }'
 const TWO = 'query A { viewer { name } } query B { viewer { id } }'
 
-const CASES: [string, Post][] = [
+const CASES: [string, PostBody][] = [
   ['data', { body: json('{ viewer { name } }') }],
   ['data with variables', { body: json(NODE, { variables: UNKNOWN }) }],
   ['a page', { body: json(PAGE) }],
@@ -135,9 +135,12 @@ const CASES: [string, Post][] = [
   ['extensions as text', { body: json('{ viewer { name } }', { extensions: 'x' }) }],
   ['a parameter nobody knows', { body: json('{ viewer { name } }', { id: 1 }) }],
   ['a parameter like a prototype', { body: '{"query":"{ viewer { name } }","__proto__":{"a":1}}' }],
-  ['in pieces', { body: json('{ viewer { name } }'), chunked: true }],
+  ['in pieces', { body: json('{ viewer { name } }'), isChunked: true }],
   ['a body that is too long', { body: json('{ viewer { name } }').padEnd(1_100_000) }],
-  ['one that is too long, in pieces', { body: json('{ viewer { name } }').padEnd(1_100_000), chunked: true }],
+  [
+    'one that is too long, in pieces',
+    { body: json('{ viewer { name } }').padEnd(1_100_000), isChunked: true },
+  ],
   ['one just as long as may be', { body: json('{ viewer { name } }').padEnd(1_048_576) }],
   ['packed', { body: gzipSync(json('{ viewer { name } }')), headers: { 'content-encoding': 'gzip' } }],
   ['no key', { body: json('{ viewer { name } }'), headers: { authorization: '' } }],
@@ -173,7 +176,7 @@ const CASES: [string, Post][] = [
     'nonsense',
     '',
     ',',
-  ].flatMap((accept): [string, Post][] => [
+  ].flatMap((accept): [string, PostBody][] => [
     [`data, accepting ${JSON.stringify(accept)}`, { body: json('{ viewer { name } }'), headers: { accept } }],
     [`a fault, accepting ${JSON.stringify(accept)}`, { body: json('{ viewer { name '), headers: { accept } }],
   ]),
@@ -187,7 +190,7 @@ describe.each([
     await using harness = await startGateway({ env: { ALLOWED_ORIGINS: 'https://app.example' } })
     for (let i = 0; i < 3; i++) await submit(harness, 'sim:seconds=30')
     for (const [what, asked] of CASES) {
-      const both: Said[] = []
+      const both: RawResponse[] = []
       for (let i = 0; i < times; i++) {
         both.length = 0
         for (const type of ['application/json', 'application/graphql+json'])
@@ -202,58 +205,62 @@ describe.each([
 
 describe('the door for the plain POST', () => {
   /** A request as Node makes it, from whoever sends `body`. */
-  const asked = (body: string, headers: object = {}) =>
+  const incomingRequest = (body: string, headers: object = {}) =>
     Object.assign(Readable.from(body === '' ? [] : [Buffer.from(body)]), {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
     }) as unknown as IncomingMessage
-  const DOOR = { isGone: () => false } as Door
+  const OPERATION_REQUEST = { isClientGone: () => false } as TransportRequest
 
   function response() {
-    const said = { status: 0, text: '' }
-    const it = {
+    const written = { status: 0, text: '' }
+    const fakeResponse = {
       destroyed: false,
       writeHead(status: number) {
-        said.status = status
-        return it
+        written.status = status
+        return fakeResponse
       },
       end(text: string) {
-        said.text = text
+        written.text = text
       },
     }
-    return Object.assign(it, { said }) as unknown as ServerResponse & { said: typeof said }
+    return Object.assign(fakeResponse, { written }) as unknown as ServerResponse & {
+      written: typeof written
+    }
   }
 
   /** Answers as `answer` says, and counts how often it was asked to. */
-  function doing(kind: string, answer: object) {
+  function fakeExecutor(kind: string, answer: object) {
     const run = vi.fn(async () => answer)
-    return { run, read: (async () => ({ kind, run })) as unknown as Executor['read'] }
+    return { run, read: (async () => ({ kind, run })) as unknown as Executor['prepare'] }
   }
 
   test('answers what is plain itself', async () => {
-    const { read, run } = doing('query', { data: { a: 1 } })
+    const { read, run } = fakeExecutor('query', { data: { a: 1 } })
     const answer = response()
-    expect(await createPlainPost(read, 1000)(asked(json('{ a }')), answer, { ...DOOR })).toBe(true)
-    expect(answer.said).toEqual({ status: 200, text: '{"data":{"a":1}}' })
+    expect(
+      await createJsonFastPath(read, 1000)(incomingRequest(json('{ a }')), answer, { ...OPERATION_REQUEST }),
+    ).toBe(true)
+    expect(answer.written).toEqual({ status: 200, text: '{"data":{"a":1}}' })
     expect(run).toHaveBeenCalledTimes(1)
   })
 
   test.each<[string, IncomingMessage]>([
-    ['a body that is no JSON', asked('{')],
-    ['a body that is longer than may be', asked(json('{ a }').padEnd(1001))],
-    ['a length that is longer than may be', asked('', { 'content-length': '1001' })],
-    ['another type of body', asked(json('{ a }'), { 'content-type': 'text/plain' })],
-    ['another type of answer', asked(json('{ a }'), { accept: 'text/event-stream' })],
+    ['a body that is no JSON', incomingRequest('{')],
+    ['a body that is longer than may be', incomingRequest(json('{ a }').padEnd(1001))],
+    ['a length that is longer than may be', incomingRequest('', { 'content-length': '1001' })],
+    ['another type of body', incomingRequest(json('{ a }'), { 'content-type': 'text/plain' })],
+    ['another type of answer', incomingRequest(json('{ a }'), { accept: 'text/event-stream' })],
   ])('hands on %s, and runs nothing', async (_, request) => {
-    const { read, run } = doing('query', { data: null })
-    expect(await createPlainPost(read, 1000)(request, response(), { ...DOOR })).toBe(false)
+    const { read, run } = fakeExecutor('query', { data: null })
+    expect(await createJsonFastPath(read, 1000)(request, response(), { ...OPERATION_REQUEST })).toBe(false)
     expect(run).not.toHaveBeenCalled()
   })
 
   test('hands on a subscription with its body, and runs nothing', async () => {
-    const { read, run } = doing('subscription', {})
-    const request = asked(json('{ a }'))
-    expect(await createPlainPost(read, 1000)(request, response(), { ...DOOR })).toBe(false)
+    const { read, run } = fakeExecutor('subscription', {})
+    const request = incomingRequest(json('{ a }'))
+    expect(await createJsonFastPath(read, 1000)(request, response(), { ...OPERATION_REQUEST })).toBe(false)
     expect(run).not.toHaveBeenCalled()
     const { body } = request as unknown as { body: AsyncIterable<Buffer> }
     expect(Buffer.concat(await Array.fromAsync(body))).toEqual(Buffer.from(json('{ a }')))
@@ -262,27 +269,35 @@ describe('the door for the plain POST', () => {
   })
 
   test('hands on the faults of a document, which is read once', async () => {
-    const told = { errors: [] }
-    const read = vi.fn(async () => told)
-    const door: Door = { ...DOOR }
-    expect(await createPlainPost(read, 1000)(asked(json('{ b }')), response(), door)).toBe(false)
-    expect(door.answer).toBe(told)
+    const invalid = { errors: [] }
+    const read = vi.fn(async () => invalid)
+    const operationRequest: TransportRequest = { ...OPERATION_REQUEST }
+    expect(
+      await createJsonFastPath(read, 1000)(incomingRequest(json('{ b }')), response(), operationRequest),
+    ).toBe(false)
+    expect(operationRequest.precomputedResult).toBe(invalid)
     expect(read).toHaveBeenCalledTimes(1)
   })
 
   test('hands on errors with the answer that they are in', async () => {
-    const told = { data: null, errors: [] }
-    const { read, run } = doing('mutation', told)
-    const door: Door = { ...DOOR }
-    expect(await createPlainPost(read, 1000)(asked(json('mutation { a }')), response(), door)).toBe(false)
-    expect(door.answer).toBe(told)
+    const result = { data: null, errors: [] }
+    const { read, run } = fakeExecutor('mutation', result)
+    const operationRequest: TransportRequest = { ...OPERATION_REQUEST }
+    expect(
+      await createJsonFastPath(read, 1000)(
+        incomingRequest(json('mutation { a }')),
+        response(),
+        operationRequest,
+      ),
+    ).toBe(false)
+    expect(operationRequest.precomputedResult).toBe(result)
     expect(run).toHaveBeenCalledTimes(1)
   })
 
   test('runs nothing of a body that was cut short', async () => {
-    const { read, run } = doing('mutation', { data: null })
-    const request = asked('')
-    const answered = createPlainPost(read, 1000)(request, response(), { ...DOOR })
+    const { read, run } = fakeExecutor('mutation', { data: null })
+    const request = incomingRequest('')
+    const answered = createJsonFastPath(read, 1000)(request, response(), { ...OPERATION_REQUEST })
     request.destroy()
     expect(await answered).toBe(true)
     expect(run).not.toHaveBeenCalled()
@@ -294,8 +309,8 @@ test('a mutation that brings data and an error is executed once', async () => {
   const query = `mutation { submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: "x" }) {
     ... on SubmitVideoPayload { prediction { retryOf { history(after: "x") { edges { cursor } } } history(after: "x") { edges { cursor } } } }
   } }`
-  const said = await post(harness, 'application/json', { body: json(query) })
-  expect(JSON.parse(said.body).errors).toHaveLength(1)
+  const response = await post(harness, 'application/json', { body: json(query) })
+  expect(JSON.parse(response.body).errors).toHaveLength(1)
   const { data } = await harness.query('{ predictions { edges { cursor } } }')
   expect(data.predictions.edges).toHaveLength(1)
 })
@@ -304,24 +319,24 @@ test('through either door a fault that nobody foresaw is masked and logged once,
   await using harness = await startGateway()
   await harness.query('{ viewer { name } }')
   const { store } = harness.gateway
-  const { app } = store
-  store.app = async () => {
+  const { getApp } = store
+  store.getApp = async () => {
     throw new Error('the disk is on fire')
   }
   const costly = json(
     '{ predictions(first: 100) { edges { node { history(first: 1000) { edges { cursor } } } } } }',
   )
-  const told = []
+  const answers = []
   for (const type of ['application/json', 'application/graphql+json']) {
     const before = harness.log.length
     const masked = await post(harness, type, { body: json('{ feedCursor viewer { name } }') })
     expect(masked.body).not.toContain('fire')
     expect(harness.log.slice(before)).toMatchObject([{ level: 'error' }])
     const { status, body } = await post(harness, type, { body: costly })
-    told.push([masked.status, masked.body.replace(/"feedCursor":"[^"]+"/, ''), status, body])
+    answers.push([masked.status, masked.body.replace(/"feedCursor":"[^"]+"/, ''), status, body])
   }
-  store.app = app
-  expect(told[0]).toEqual(told[1])
+  store.getApp = getApp
+  expect(answers[0]).toEqual(answers[1])
   const metrics = await (await harness.fetch('/metrics')).text()
   expect(metrics).toMatch(/rushes_rejections_total\{app="test",code="QUERY_TOO_COMPLEX"\} 2\n/)
 })

@@ -1,15 +1,15 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { wholeOf } from '../../../src/domain/access-scope.ts'
+import { fullScope } from '../../../src/domain/access-scope.ts'
 import type { Services } from '../../../src/graphql/context.ts'
 import { createExecutor, type Executor } from '../../../src/server/operation/executor.ts'
-import type { Asked, Params } from '../../../src/server/operation/operation.ts'
+import type { GraphQLParams, OperationRequest } from '../../../src/server/operation/operation.ts'
 import type { Store } from '../../../src/store/store.ts'
-import type { Broadcast } from '../../../src/subscriptions/fan-out.ts'
+import type { FanOut } from '../../../src/subscriptions/fan-out.ts'
 import { startGateway } from '../../support/gateway.ts'
+import { openRawWebSocket } from '../../support/raw-websocket.ts'
 import { ENGINES, newApp } from '../../support/store.ts'
-import { talk } from '../../support/talk.ts'
 import { until } from '../../support/until.ts'
 
 const SUBMIT = `mutation { submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: "x" }) {
@@ -17,46 +17,46 @@ const SUBMIT = `mutation { submitVideo(input: { image: { url: "https://images.ex
 } }`
 
 let store: Store
-let read: Executor['read']
-let asked: (params: Params, isGone?: boolean) => Asked
+let read: Executor['prepare']
+let operationRequest: (params: GraphQLParams, isGone?: boolean) => OperationRequest
 
 beforeEach(async () => {
   store = await ENGINES[0][1](() => {})
   const app = await newApp(store)
-  const caller = { scope: wholeOf(app), grant: null, key: '', expiresAt: null, hash: '' }
+  const caller = { scope: fullScope(app), grant: null, keyPrefix: '', expiresAt: null, hash: '' }
   const free = async () => null
   const executor = createExecutor({
     services: {
       store,
       now: Date.now,
-      refused() {},
-      notice() {},
-      turn: async () => {},
+      countRejection() {},
+      logNotice() {},
+      nextSlice: async () => {},
     } as unknown as Services,
-    broadcast: {} as Broadcast,
-    authenticate: { who: async () => caller, stands: async () => true },
-    rates: { ofUpload: free },
-    mostBytes: 1000,
-    limits: { mostCost: 1000, deepest: 10 },
+    fanOut: {} as FanOut,
+    authenticate: { authenticate: async () => caller, isStillValid: async () => true },
+    rateLimits: { consumeUpload: free },
+    maxMessageBytes: 1000,
+    limits: { maxQueryCost: 1000, maxQueryDepth: 10 },
     allowIntrospection: true,
     log: { error: vi.fn() },
   })
-  read = executor.read
-  asked = (params, isGone = false) => ({ caller, address: '', isGone: () => isGone, params })
+  read = executor.prepare
+  operationRequest = (params, isGone = false) => ({ caller, address: '', isClientGone: () => isGone, params })
 })
 afterEach(() => store.close())
 
-async function run(params: Params, isGone = false) {
-  const operation = await read(asked(params, isGone))
+async function run(params: GraphQLParams, isGone = false) {
+  const operation = await read(operationRequest(params, isGone))
   return 'errors' in operation ? operation : operation.run()
 }
 
 test('a query that nobody waits for any more reads nothing; a mutation is done', async () => {
-  const app = vi.spyOn(store, 'app')
+  const app = vi.spyOn(store, 'getApp')
   expect(await run({ query: '{ viewer { name } }' }, true)).toEqual({ data: null })
   expect(app).not.toHaveBeenCalled()
   await run({ query: SUBMIT }, true)
-  expect(await store.tally()).toMatchObject({ waiting: 1 })
+  expect(await store.countByState()).toMatchObject({ queued: 1 })
 })
 
 test('a document is parsed once, and its operations are told apart by name', async () => {
@@ -65,7 +65,7 @@ test('a document is parsed once, and its operations are told apart by name', asy
   const kinds = []
   const documents = new Set()
   for (const operationName of ['A', 'B']) {
-    const operation = await read(asked({ query, operationName }))
+    const operation = await read(operationRequest({ query, operationName }))
     if ('errors' in operation) throw operation.errors[0]
     kinds.push(operation.kind)
     documents.add(operation.document)
@@ -73,7 +73,7 @@ test('a document is parsed once, and its operations are told apart by name', asy
   expect(kinds).toEqual(['query', 'mutation'])
   expect(documents.size).toBe(1)
   for (const operationName of ['C', '', null])
-    expect(await read(asked({ query, operationName }))).toMatchObject({
+    expect(await read(operationRequest({ query, operationName }))).toMatchObject({
       errors: [{ extensions: { code: 'OPERATION_RESOLUTION_FAILURE' } }],
     })
 })
@@ -84,7 +84,7 @@ test.each([
   ['that are none', (i: number) => `{ a${i} `],
 ])('thousands of documents %s leave little behind', async (_, documentOf) => {
   const pass = async (from: number) => {
-    for (let i = from; i < from + 3000; i++) await read(asked({ query: documentOf(i) }))
+    for (let i = from; i < from + 3000; i++) await read(operationRequest({ query: documentOf(i) }))
     gc!({ type: 'major', execution: 'sync' })
     return process.memoryUsage().heapUsed
   }
@@ -128,11 +128,11 @@ test.each([
   'a fault %s has its status over HTTP whichever door met it first, and none over a WebSocket',
   async (_, query) => {
     await using harness = await startGateway()
-    const { heard, say, socket, closed } = await talk(harness)
+    const { received, send, socket, closed } = await openRawWebSocket(harness)
     const ask = async (id: string) => {
-      say({ id, type: 'subscribe', payload: { query } })
-      await until(() => heard.some(message => message.id === id))
-      expect(JSON.stringify(heard.find(message => message.id === id))).not.toMatch(/"http"|"status"/)
+      send({ id, type: 'subscribe', payload: { query } })
+      await until(() => received.some(message => message.id === id))
+      expect(JSON.stringify(received.find(message => message.id === id))).not.toMatch(/"http"|"status"/)
     }
     await ask('before')
     const accept = 'application/graphql-response+json'

@@ -9,7 +9,7 @@ const PREDICTION = `id model status input { imageUrl prompt negativePrompt durat
 const PAGE = `query ($n: Int = 1) { predictions(first: $n) { edges { cursor } } }`
 const SUBMIT =
   'submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: "x" }) { __typename }'
-const REAL = { WAVESPEED_API_KEY: 'sk-123', WAVESPEED_BASE_URL: 'http://127.0.0.1:9' }
+const REAL_ACCOUNT_ENV = { WAVESPEED_API_KEY: 'sk-123', WAVESPEED_BASE_URL: 'http://127.0.0.1:9' }
 
 const codeOf = async (harness: Harness, query: string, variables = {}) =>
   (await harness.query(query, variables)).errors?.[0]?.extensions?.code
@@ -107,11 +107,11 @@ describe('an operation', () => {
 
 describe('with a real account', () => {
   test('the schema can not be read, but for __typename', async () => {
-    await using harness = await startGateway({ env: REAL })
+    await using harness = await startGateway({ env: REAL_ACCOUNT_ENV })
     expect((await harness.query('{ __typename viewer { __typename } }')).errors).toBeUndefined()
     for (const query of ['{ __schema { types { name } } }', '{ __type(name: "App") { name } }'])
       expect(await codeOf(harness, query)).toBe('GRAPHQL_VALIDATION_FAILED')
-    await using open = await startGateway({ env: { ...REAL, ALLOW_INTROSPECTION: '1' } })
+    await using open = await startGateway({ env: { ...REAL_ACCOUNT_ENV, ALLOW_INTROSPECTION: '1' } })
     expect((await open.query('{ __schema { types { name } } }')).errors).toBeUndefined()
   })
 
@@ -133,25 +133,25 @@ describe('with a real account', () => {
       { f: { tag: 'a' } },
     ],
   ])('%s that is none is told without a hint', async (_, query, variables) => {
-    const told = async (env: Record<string, string>) => {
+    const errorMessages = async (env: Record<string, string>) => {
       await using harness = await startGateway({ env })
-      const messages = []
+      const texts = []
       for (let i = 0; i < 2; i++) {
         const { errors } = await harness.query(query, variables)
-        messages.push(errors!.map(({ message }: GraphQLError) => message).join())
+        texts.push(errors!.map(({ message }: GraphQLError) => message).join())
       }
-      return messages
+      return texts
     }
-    for (const message of await told({})) expect(message).toContain('Did you mean')
-    for (const message of await told(REAL)) expect(message).not.toContain('Did you mean')
+    for (const message of await errorMessages({})) expect(message).toContain('Did you mean')
+    for (const message of await errorMessages(REAL_ACCOUNT_ENV)) expect(message).not.toContain('Did you mean')
   })
 })
 
 test('what an operation asks of an app’s use, however often, is read once', async () => {
   await using harness = await startGateway()
   const usage = vi.spyOn(harness.gateway.store, 'usage')
-  const asked = Array.from({ length: 50 }, (_, i) => `a${i}: viewer { usage { queued inFlight } }`)
-  const { data } = await harness.query(`{ ${asked.join(' ')} }`)
+  const selections = Array.from({ length: 50 }, (_, i) => `a${i}: viewer { usage { queued inFlight } }`)
+  const { data } = await harness.query(`{ ${selections.join(' ')} }`)
   expect(Object.keys(data)).toHaveLength(50)
   expect(usage).toHaveBeenCalledTimes(1)
 })

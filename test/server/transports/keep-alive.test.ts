@@ -1,37 +1,37 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, expect, test } from 'vitest'
-import { createHeartbeat, type Heartbeat } from '../../../src/server/transports/keep-alive.ts'
+import { createKeepAlive, type KeepAlive } from '../../../src/server/transports/keep-alive.ts'
 import { until } from '../../support/until.ts'
 
-const INTERVAL = 100
-const ends: (() => unknown)[] = []
+const INTERVAL_MS = 100
+const cleanups: (() => unknown)[] = []
 afterEach(async () => {
-  for (const end of ends.splice(0).reverse()) await end()
+  for (const cleanUp of cleanups.splice(0).reverse()) await cleanUp()
 })
 
 /** Two ends of one connection; `here` is watched. */
 async function pair(
-  answers: boolean,
+  respondsToPing: boolean,
   ping = () => {},
-  interval = INTERVAL,
-): Promise<{ here: Socket; there: Socket; beat: Heartbeat }> {
+  intervalMs = INTERVAL_MS,
+): Promise<{ here: Socket; there: Socket; keepAlive: KeepAlive }> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const there = connect((server.address() as { port: number }).port, '127.0.0.1')
   const [here] = (await once(server, 'connection')) as [Socket]
   here.resume()
-  const beat = createHeartbeat(interval)
-  beat.watch({ socket: here, answers, ping })
-  ends.push(
+  const keepAlive = createKeepAlive(intervalMs)
+  keepAlive.watch({ socket: here, respondsToPing, ping })
+  cleanups.push(
     () => new Promise(resolve => server.close(resolve)),
     () => there.destroy(),
     () => here.destroy(),
-    beat.close,
+    keepAlive.close,
   )
   for (const socket of [here, there]) socket.on('error', () => {})
-  return { here, there, beat }
+  return { here, there, keepAlive }
 }
 
 test('a peer that answers pings lives', async () => {
@@ -62,23 +62,23 @@ test('a peer that takes nothing of what waits for it is ended, whether it answer
 
 test('a peer that takes what waits for it, slowly, lives', async () => {
   // A kernel that had no room says so again only for some megabytes: what is slow must be so over an interval.
-  const interval = 600
-  const { here, there } = await pair(true, () => {}, interval)
+  const intervalMs = 600
+  const { here, there } = await pair(true, () => {}, intervalMs)
   const waiting = 64_000_000
   there.pause()
   here.write(Buffer.alloc(waiting))
-  const end = Date.now() + 5 * interval
+  const end = Date.now() + 5 * intervalMs
   while (Date.now() < end) {
     there.read()
-    await pause(5)
+    await delay(5)
   }
   expect(here.destroyed).toBe(false)
   expect(there.bytesRead).toBeLessThan(waiting)
 })
 
 test('a peer that is not asked to answer and has nothing waiting lives', async () => {
-  let looks = 0
-  const { here } = await pair(false, () => void looks++)
-  await until(() => looks > 5)
+  let checks = 0
+  const { here } = await pair(false, () => void checks++)
+  await until(() => checks > 5)
   expect(here.destroyed).toBe(false)
 })

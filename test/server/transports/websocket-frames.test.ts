@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { expect, test } from 'vitest'
 // @ts-expect-error its types are older than it is
 import { Receiver } from 'ws'
-import { framesOf } from '../../../src/server/transports/websocket-frames.ts'
+import { encodeFrames } from '../../../src/server/transports/websocket-frames.ts'
 
 /** What a WebSocket reads out of it. */
 async function read(pieces: Buffer[], count: number): Promise<string[]> {
@@ -18,26 +18,26 @@ test.each([1, 60, 124, 125, 126, 127, 16_384, 16_385, 16_386, 65_534, 65_535, 65
   'one of %i bytes is read as it was written',
   async size => {
     const envelope = '{'
-    const tail = Buffer.from('x'.repeat(size - 1))
-    expect(await read(framesOf(envelope, [{ tail }]), 1)).toEqual([`{${tail}`])
+    const json = Buffer.from('x'.repeat(size - 1))
+    expect(await read(encodeFrames(envelope, [{ json }]), 1)).toEqual([`{${json}`])
   },
 )
 
 test('small ones are one piece; a large tail is a piece of its own, the very same', () => {
-  const [small, large] = [{ tail: Buffer.alloc(100) }, { tail: Buffer.alloc(20_000) }]
-  expect(framesOf('<', [small, small, small])).toHaveLength(1)
-  const pieces = framesOf('<', [small, large, small])
+  const [small, large] = [{ json: Buffer.alloc(100) }, { json: Buffer.alloc(20_000) }]
+  expect(encodeFrames('<', [small, small, small])).toHaveLength(1)
+  const pieces = encodeFrames('<', [small, large, small])
   expect(pieces).toHaveLength(3)
-  expect(pieces[1]).toBe(large.tail)
+  expect(pieces[1]).toBe(large.json)
 })
 
 test('several are read one by one, in order', async () => {
   const tails = ['a', 'ü'.repeat(100), 'b'.repeat(70_000), 'c'].map(text => Buffer.from(text))
   expect(
     await read(
-      framesOf(
+      encodeFrames(
         '<',
-        tails.map(tail => ({ tail })),
+        tails.map(json => ({ json })),
       ),
       4,
     ),

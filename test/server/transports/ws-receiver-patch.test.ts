@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import { expect, test } from 'vitest'
 import * as ws from 'ws'
-import { stopAtFaults } from '../../../src/server/transports/ws-receiver-patch.ts'
+import { patchWsReceiver } from '../../../src/server/transports/ws-receiver-patch.ts'
 
 const { Receiver } = ws as unknown as { Receiver: new (options: object) => Writable }
 
@@ -14,8 +14,8 @@ test.each([
   ['text that is no UTF-8', frame(1, [0xff, 0xfe]), 'WS_ERR_INVALID_UTF8'],
   ['a close with a code that is none', frame(8, [0, 1]), 'WS_ERR_INVALID_CLOSE_CODE'],
 ])('behind %s nothing more is read: what waits ends no process', async (_, faulty, code) => {
-  stopAtFaults()
-  stopAtFaults()
+  patchWsReceiver()
+  patchWsReceiver()
   const receiver = new Receiver({ isServer: true, allowSynchronousEvents: false })
   const failed = once(receiver, 'error')
   receiver.on('message', () => expect.fail('it is read'))

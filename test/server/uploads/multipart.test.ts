@@ -7,49 +7,49 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { type Harness, type Result, startGateway } from '../../support/gateway.ts'
-import { mint } from '../../support/token.ts'
+import { mintToken } from '../../support/token.ts'
 import { until } from '../../support/until.ts'
 import {
   FORM_TYPE,
-  fileOf,
-  formOf,
+  filePart,
   JPEG,
+  multipartForm,
   type Part,
-  partsOf,
   png,
-  send,
+  sendForm,
   UPLOAD,
-  uploaded,
+  uploadImage,
+  uploadParts,
 } from '../../support/upload.ts'
 
 const HOUR = 60 * 60 * 1000
-const [operations, map, file] = partsOf(JPEG) as [Part, Part, Part]
+const [operations, map, file] = uploadParts(JPEG) as [Part, Part, Part]
 const operationsOf = (body: unknown): Part => ({ ...operations, body: JSON.stringify(body) })
 const mapOf = (body: unknown): Part => ({
   ...map,
   body: typeof body === 'string' ? body : JSON.stringify(body),
 })
-const FILED = { query: UPLOAD, variables: { file: null } }
+const UPLOAD_OPERATION = { query: UPLOAD, variables: { file: null } }
 const errorLines = ({ log }: Harness) => log.filter(({ level }) => level === 'error')
 
 /** A form that never comes to its end; `heard` is the status, once there is one. */
-function trickle(harness: Harness, sent: Buffer, key = harness.key) {
+function openUnfinishedForm(harness: Harness, sent: Buffer, key = harness.key) {
   const connection = request(`${harness.gateway.url}/graphql`, {
     method: 'POST',
     agent: false,
     headers: { authorization: `Bearer ${key}`, 'content-type': FORM_TYPE, 'content-length': 20_000_000 },
   })
   const written = new Promise(resolve => connection.write(sent, resolve))
-  const it = { connection, written, heard: null as number | null, closed: false }
+  const form = { connection, written, status: null as number | null, closed: false }
   connection.on('response', response => {
-    it.heard = response.statusCode!
+    form.status = response.statusCode!
     response.resume()
   })
   connection.on('error', () => {})
   connection.on('close', () => {
-    it.closed = true
+    form.closed = true
   })
-  return it
+  return form
 }
 
 describe('a form', () => {
@@ -60,7 +60,10 @@ describe('a form', () => {
     ['whose operations are no JSON', [{ ...operations, body: '{' }, map, file]],
     ['whose operations are a text', [operationsOf('x'), map, file]],
     ['whose operations are null', [operationsOf(null), map, file]],
-    ['of a batch', [operationsOf([FILED, FILED]), mapOf({ 0: ['0.variables.file'] }), file]],
+    [
+      'of a batch',
+      [operationsOf([UPLOAD_OPERATION, UPLOAD_OPERATION]), mapOf({ 0: ['0.variables.file'] }), file],
+    ],
     ['without a document', [operationsOf({ variables: { file: null } }), map, file]],
     ['without map', [operations, file]],
     ['whose map is no JSON', [operations, mapOf('{'), file]],
@@ -83,7 +86,7 @@ describe('a form', () => {
     ['whose map leads to the variables', [operations, mapOf({ 0: ['variables'] }), file]],
     [
       'whose map leads out of the variables',
-      [operationsOf({ ...FILED, extensions: { a: null } }), mapOf({ 0: ['extensions.a'] }), file],
+      [operationsOf({ ...UPLOAD_OPERATION, extensions: { a: null } }), mapOf({ 0: ['extensions.a'] }), file],
     ],
     ['whose map leads to a prototype', [operations, mapOf({ 0: ['__proto__.file'] }), file]],
     [
@@ -96,10 +99,10 @@ describe('a form', () => {
     ],
     ['whose place has something', [operationsOf({ query: UPLOAD, variables: { file: 'x' } }), map, file]],
     ['without its file', [operations, map]],
-    ['whose file has another name', [operations, map, fileOf(JPEG, '1')]],
+    ['whose file has another name', [operations, map, filePart(JPEG, '1')]],
     ['whose file is a field', [operations, map, { name: '0', body: 'x' }]],
     ['whose map names its operations', [operations, mapOf({ operations: ['variables.file'] }), file]],
-    ['of two files', [operations, map, file, fileOf(JPEG, '1')]],
+    ['of two files', [operations, map, file, filePart(JPEG, '1')]],
     ['of a file twice', [operations, map, file, file]],
     ['of a third field', [operations, map, { name: 'more', body: 'x' }, file]],
     [
@@ -109,7 +112,7 @@ describe('a form', () => {
     ['of a long name', [{ ...operations, name: 'x'.repeat(10_000) }, map, file]],
   ])('%s is told what is wrong with it', async (_, parts) => {
     await using harness = await startGateway()
-    const answer = await send(harness, formOf(parts))
+    const answer = await sendForm(harness, multipartForm(parts))
     const { data, errors } = (await answer.json()) as Result
     expect([answer.status, data ?? null]).toEqual([400, null])
     expect(errors![0]!.message).not.toContain('Unexpected')
@@ -118,13 +121,13 @@ describe('a form', () => {
   })
 
   test.each([
-    ['that ends in its head', formOf(partsOf(JPEG)).subarray(0, 30)],
-    ['that ends in its file', formOf(partsOf(JPEG)).subarray(0, 3000)],
+    ['that ends in its head', multipartForm(uploadParts(JPEG)).subarray(0, 30)],
+    ['that ends in its file', multipartForm(uploadParts(JPEG)).subarray(0, 3000)],
     ['of noise', Buffer.from('x'.repeat(1000))],
     ['of nothing at all', Buffer.alloc(0)],
   ])('%s gets a 400', async (_, body) => {
     await using harness = await startGateway()
-    expect((await send(harness, body)).status).toBe(400)
+    expect((await sendForm(harness, body)).status).toBe(400)
     expect(errorLines(harness)).toEqual([])
   })
 
@@ -135,7 +138,9 @@ describe('a form', () => {
     `Multipart/Form-Data;boundary="${'x'.repeat(200)}"`,
   ])('of the type %s gets a 400', async type => {
     await using harness = await startGateway()
-    const answer = await send(harness, formOf(partsOf(JPEG)), harness.key, { 'content-type': type })
+    const answer = await sendForm(harness, multipartForm(uploadParts(JPEG)), harness.key, {
+      'content-type': type,
+    })
     expect(answer.status).toBe(400)
     expect(errorLines(harness)).toEqual([])
   })
@@ -145,14 +150,14 @@ describe('a form', () => {
     const parts = [operations, map, file].map(part =>
       part.name === name ? { ...part, body: ' '.repeat(300_000) } : part,
     )
-    const answer = await send(harness, formOf(parts))
+    const answer = await sendForm(harness, multipartForm(parts))
     expect([answer.status, ((await answer.json()) as Result).errors![0]!.extensions]).toEqual([
       413,
       { code: 'REQUEST_ENTITY_TOO_LARGE' },
     ])
   })
 
-  const alone = 'body: expected JSON; a form is for uploadImage alone'
+  const formOnlyMessage = 'body: expected JSON; a form is for uploadImage alone'
   test.each<[string, string, string?]>([
     ['a query', '{ viewer { name } }'],
     ['another mutation', 'mutation { cancelPrediction(input: { id: "x" }) { __typename } }'],
@@ -178,10 +183,10 @@ describe('a form', () => {
     await using harness = await startGateway()
     for (const accept of ['application/json', 'text/event-stream']) {
       const parts = [operationsOf({ query, operationName, variables: { file: null } }), map, file]
-      const answer = await send(harness, formOf(parts), harness.key, { accept })
-      const said = await answer.text()
-      expect(said).toContain(alone)
-      expect(said).not.toContain('"data":{')
+      const answer = await sendForm(harness, multipartForm(parts), harness.key, { accept })
+      const answerText = await answer.text()
+      expect(answerText).toContain(formOnlyMessage)
+      expect(answerText).not.toContain('"data":{')
     }
     expect(errorLines(harness)).toEqual([])
   })
@@ -190,7 +195,7 @@ describe('a form', () => {
     await using harness = await startGateway()
     const query = `query Q { viewer { name } } mutation M($file: File!) { a: uploadImage(input: { file: $file }) { __typename } }`
     const parts = [operationsOf({ query, operationName: 'M', variables: { file: null } }), map, file]
-    const { data } = (await (await send(harness, formOf(parts))).json()) as Result
+    const { data } = (await (await sendForm(harness, multipartForm(parts))).json()) as Result
     expect(data).toEqual({ a: { __typename: 'UploadImagePayload' } })
   })
 
@@ -201,7 +206,7 @@ describe('a form', () => {
       agent: false,
       headers: { authorization: `Bearer ${harness.key}`, 'content-type': FORM_TYPE },
     })
-    const body = formOf(partsOf(JPEG))
+    const body = multipartForm(uploadParts(JPEG))
     for (let at = 0; at < body.length; at += 700) connection.write(body.subarray(at, at + 700))
     connection.end()
     const [response] = await once(connection, 'response')
@@ -243,14 +248,14 @@ describe('whoever may not upload', () => {
       429,
       { MAX_UPLOADS_PER_MINUTE_PER_APP: '1' },
       async harness => {
-        await uploaded(harness)
+        await uploadImage(harness)
         return harness.key
       },
     ],
   ])('%s gets its %i before its file is read, and the connection ends', async (_, status, env, prepare) => {
     await using harness = await startGateway({ env })
     const key = await prepare(harness)
-    const { connection } = trickle(harness, formOf([operations, map]).subarray(0, -10), key)
+    const { connection } = openUnfinishedForm(harness, multipartForm([operations, map]).subarray(0, -10), key)
     const [response] = await once(connection, 'response')
     expect([response.statusCode, response.headers.connection]).toEqual([status, 'close'])
     if (status === 429) expect(Number(response.headers['retry-after'])).toBeGreaterThan(0)
@@ -260,43 +265,45 @@ describe('whoever may not upload', () => {
 
   test('is told so however much it sends', async () => {
     await using harness = await startGateway()
-    const answer = await send(harness, formOf(partsOf(png(25 * 1024 * 1024))), 'nobody')
+    const answer = await sendForm(harness, multipartForm(uploadParts(png(25 * 1024 * 1024))), 'nobody')
     expect(answer.status).toBe(401)
   })
 })
 
 describe('a slow upload', () => {
-  const patience = { requestTimeout: 200, headersTimeout: 200, connectionsCheckingInterval: 50 }
+  const timeouts = { requestTimeout: 200, headersTimeout: 200, connectionsCheckingInterval: 50 }
 
   test('may take longer than any other body, and not for ever', async () => {
     await using harness = await startGateway({
-      overrides: { patience: { ...patience, uploadTimeout: 1500 } },
+      overrides: { httpTimeouts: { ...timeouts, uploadTimeout: 1500 } },
     })
-    const it = trickle(harness, formOf(partsOf(JPEG)).subarray(0, 3000))
+    const form = openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 3000))
     const json = connect(Number(new URL(harness.gateway.url).port), '127.0.0.1')
     json.on('error', () => {})
     json.write(
       `POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer ${harness.key}\r\nContent-Length: 1000\r\n\r\n{`,
     )
-    const heard = text(json)
+    const answerText = text(json)
     await once(json, 'close')
-    expect(await heard).toMatch(/^HTTP\/1.1 408 /)
-    expect([it.heard, it.closed]).toEqual([null, false])
-    await until(() => it.closed)
+    expect(await answerText).toMatch(/^HTTP\/1.1 408 /)
+    expect([form.status, form.closed]).toEqual([null, false])
+    await until(() => form.closed)
     expect(errorLines(harness)).toEqual([])
   })
 
   test('waits in nobody’s way but its own app’s, and when it goes away the next comes', async () => {
     await using harness = await startGateway()
-    const slow = [1, 2].map(() => trickle(harness, formOf(partsOf(JPEG)).subarray(0, 3000)))
-    let isIn = false
+    const slow = [1, 2].map(() =>
+      openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 3000)),
+    )
+    let isAdmitted = false
     await Promise.all(slow.map(({ written }) => written))
-    const next = uploaded(harness).then(() => {
-      isIn = true
+    const next = uploadImage(harness).then(() => {
+      isAdmitted = true
     })
     const other = await harness.gateway.issueKey('another', HOUR)
-    for (let n = 0; n < 5; n++) await uploaded(harness, png(), other)
-    expect(isIn).toBe(false)
+    for (let n = 0; n < 5; n++) await uploadImage(harness, png(), other)
+    expect(isAdmitted).toBe(false)
     for (const { connection } of slow) connection.destroy()
     await next
     expect(errorLines(harness)).toEqual([])
@@ -305,32 +312,34 @@ describe('a slow upload', () => {
 
 test('a form that stands still is told so, and makes room', async () => {
   await using harness = await startGateway()
-  const still = [1, 2].map(() => trickle(harness, formOf(partsOf(JPEG)).subarray(0, 3000)))
-  await Promise.all(still.map(({ written }) => written))
-  await uploaded(harness)
-  expect(still.map(({ heard }) => heard)).toEqual([408, 408])
+  const stalled = [1, 2].map(() =>
+    openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 3000)),
+  )
+  await Promise.all(stalled.map(({ written }) => written))
+  await uploadImage(harness)
+  expect(stalled.map(({ status }) => status)).toEqual([408, 408])
   expect(errorLines(harness)).toEqual([])
 })
 
 test('a token that may submit nothing uploads nothing, and one that may uploads four images for each', async () => {
   await using harness = await startGateway()
-  const none = await mint(harness, { maxSubmits: 0 })
+  const none = await mintToken(harness, { maxSubmits: 0 })
   const answer = async (key: string) =>
-    (await (await send(harness, formOf(partsOf(JPEG)), key)).json()) as Result
+    (await (await sendForm(harness, multipartForm(uploadParts(JPEG)), key)).json()) as Result
   expect((await answer(none)).data).toMatchObject({ uploadImage: { code: 'FORBIDDEN' } })
-  const one = await mint(harness, { maxSubmits: 1 })
+  const one = await mintToken(harness, { maxSubmits: 1 })
   for (let n = 0; n < 4; n++) expect((await answer(one)).data).toMatchObject({ uploadImage: { upload: {} } })
   expect((await answer(one)).errors![0]!.extensions!.code).toBe('RATE_LIMITED')
-  await uploaded(harness)
+  await uploadImage(harness)
 })
 
 test('a form that is cut off leaves nothing that keeps the next from coming', async () => {
   await using harness = await startGateway()
   for (let n = 0; n < 12; n++) {
-    const it = trickle(harness, formOf(partsOf(JPEG)).subarray(0, 400 * n))
-    await it.written
-    it.connection.destroy()
+    const form = openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 400 * n))
+    await form.written
+    form.connection.destroy()
   }
-  for (let n = 0; n < 3; n++) await uploaded(harness)
+  for (let n = 0; n < 3; n++) await uploadImage(harness)
   expect(errorLines(harness)).toEqual([])
 })

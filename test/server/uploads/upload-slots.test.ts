@@ -1,21 +1,21 @@
 import { expect, test } from 'vitest'
 import type { AppId } from '../../../src/domain/prediction.ts'
-import { createBerths } from '../../../src/server/uploads/upload-slots.ts'
+import { createUploadSlots } from '../../../src/server/uploads/upload-slots.ts'
 
 const [a, b, c, d] = ['a', 'b', 'c', 'd'] as AppId[] as [AppId, AppId, AppId, AppId]
 const never = new AbortController().signal
-const BOUNDS = { most: 4, share: 2, kept: 2 }
+const SLOTS = { total: 4, perApp: 2, reserved: 2 }
 
 /** Who has come in, in order. */
 function fixture() {
-  const berths = createBerths(BOUNDS)
-  const came: string[] = []
+  const uploadSlots = createUploadSlots(SLOTS)
+  const admitted: string[] = []
   return {
-    came,
+    admitted: admitted,
     take: (app: AppId, signal = never) =>
-      berths.take(app, signal).then(leave => {
-        came.push(app)
-        return leave
+      uploadSlots.acquire(app, signal).then(release => {
+        admitted.push(app)
+        return release
       }),
     /** Whoever can come in has. */
     settled: () => new Promise(setImmediate),
@@ -28,10 +28,10 @@ test('an app has its share, and the next of it waits until one has left', async 
   await f.take(a)
   const third = f.take(a)
   await f.settled()
-  expect(f.came).toEqual(['a', 'a'])
+  expect(f.admitted).toEqual(['a', 'a'])
   first()
   await third
-  expect(f.came).toEqual(['a', 'a', 'a'])
+  expect(f.admitted).toEqual(['a', 'a', 'a'])
 })
 
 test('however much the others have and want, an app that has none comes in', async () => {
@@ -43,45 +43,45 @@ test('however much the others have and want, an app that has none comes in', asy
   void f.take(b)
   await f.take(c)
   await f.settled()
-  expect(f.came).toEqual(['a', 'a', 'b', 'c'])
+  expect(f.admitted).toEqual(['a', 'a', 'b', 'c'])
 })
 
 test('where all are taken even such a one waits, and comes in before whoever has one', async () => {
   const f = fixture()
-  const leave = await f.take(a)
+  const release = await f.take(a)
   for (const app of [a, b, c]) await f.take(app)
   void f.take(a)
   const last = f.take(d)
   await f.settled()
-  expect(f.came).toHaveLength(4)
-  leave()
+  expect(f.admitted).toHaveLength(4)
+  release()
   await last
-  expect(f.came.slice(4)).toEqual(['d'])
+  expect(f.admitted.slice(4)).toEqual(['d'])
 })
 
 test('whoever goes away while it waits takes no berth, and leaves nothing behind', async () => {
   const f = fixture()
-  const leave = await f.take(a)
+  const release = await f.take(a)
   await f.take(a)
-  const gone = new AbortController()
-  const left = f.take(a, gone.signal)
+  const aborter = new AbortController()
+  const aborted = f.take(a, aborter.signal)
   const next = f.take(a)
-  gone.abort()
-  await expect(left).rejects.toThrow()
-  leave()
+  aborter.abort()
+  await expect(aborted).rejects.toThrow()
+  release()
   await next
-  expect(f.came).toEqual(['a', 'a', 'a'])
-  await expect(f.take(b, gone.signal)).rejects.toThrow()
+  expect(f.admitted).toEqual(['a', 'a', 'a'])
+  await expect(f.take(b, aborter.signal)).rejects.toThrow()
 })
 
 test('a berth that is given back twice is one', async () => {
   const f = fixture()
-  const leave = await f.take(a)
+  const release = await f.take(a)
   await f.take(a)
-  leave()
-  leave()
+  release()
+  release()
   await f.take(a)
   void f.take(a)
   await f.settled()
-  expect(f.came).toEqual(['a', 'a', 'a'])
+  expect(f.admitted).toEqual(['a', 'a', 'a'])
 })

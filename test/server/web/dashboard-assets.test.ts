@@ -14,7 +14,7 @@ async function read(harness: Harness, path: string) {
 }
 
 /** What a document names: its scripts, styles and pictures. */
-const namedBy = (html: string) => [...html.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(match => match[1]!)
+const linksIn = (html: string) => [...html.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(match => match[1]!)
 const importsOf = (script: string) =>
   [...script.matchAll(/(?:^|;)(?:import|export)(?:[^'";()=]*\bfrom)?\s*["']([^"'\s]+)["']/gm)].map(
     match => match[1]!,
@@ -26,7 +26,7 @@ test('whatever the pages and their scripts name is there, and comes from the gat
   const map = JSON.parse(/<script type="importmap">(.*?)<\/script>/.exec(page)![1]!).imports
   const graphiql = await harness.fetch('/graphql', { headers: { accept: 'text/html' } })
   const seen = new Map<string, string>()
-  const waiting = [...namedBy(page), ...namedBy(await graphiql.text())]
+  const waiting = [...linksIn(page), ...linksIn(await graphiql.text())]
   for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
     if (seen.has(path)) continue
     const { status, headers, text } = await read(harness, path)

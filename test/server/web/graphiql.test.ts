@@ -5,8 +5,8 @@ import { gunzipSync } from 'node:zlib'
 import { buildSchema, coerceInputValue, type GraphQLInputObjectType, parse, validate } from 'graphql'
 import { request } from 'undici'
 import { expect, test } from 'vitest'
-import { createHeld } from '../../../src/server/web/graphiql-assets.ts'
-import { firstTab } from '../../../src/server/web/graphiql-first-tab.ts'
+import { createGraphiqlAssets } from '../../../src/server/web/graphiql-assets.ts'
+import { createFirstTab } from '../../../src/server/web/graphiql-first-tab.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { emptyFolder, run } from '../../support/process.ts'
 import { until } from '../../support/until.ts'
@@ -133,19 +133,19 @@ test.each(['nothing.js', '../graphiql.js', 'constructor', ''])('there is no part
 })
 
 test('the page says so where the schema is not told', async () => {
-  const said = async (introspection: string) => {
+  const pageText = async (introspection: string) => {
     await using gateway = await startGateway({ env: { ALLOW_INTROSPECTION: introspection } })
     return (await gateway.fetch('/graphql', accept(BROWSER))).text()
   }
-  expect(await said('1')).not.toContain('ALLOW_INTROSPECTION')
-  expect(await said('0')).toContain('ALLOW_INTROSPECTION=1')
+  expect(await pageText('1')).not.toContain('ALLOW_INTROSPECTION')
+  expect(await pageText('0')).toContain('ALLOW_INTROSPECTION=1')
 })
 
 test.each([null, 'http://127.0.0.1:1/files/sample.jpg'])(
   'the first tab is valid, with the image %s',
   image => {
     const schema = buildSchema(readFileSync('schema.graphql', 'utf8'))
-    const { query, variables } = firstTab(image)
+    const { query, variables } = createFirstTab(image)
     expect(validate(schema, parse(query))).toEqual([])
     const input = schema.getType('SubmitVideoInput') as GraphQLInputObjectType
     expect(coerceInputValue(variables.input, input)).toMatchObject(variables.input)
@@ -155,17 +155,17 @@ test.each([null, 'http://127.0.0.1:1/files/sample.jpg'])(
 )
 
 test('who asks at once shares one packing, and who comes after the time it is held finds a new one', async () => {
-  const held = createHeld(1)
-  const [first, second] = await Promise.all([held.open(), held.open()])
+  const assetCache = createGraphiqlAssets(1)
+  const [first, second] = await Promise.all([assetCache.load(), assetCache.load()])
   expect(second).toBe(first)
-  await until(async () => (await held.open()) !== first)
-  await held.close()
+  await until(async () => (await assetCache.load()) !== first)
+  await assetCache.close()
 })
 
 test('what is held is the same to all who ask', async () => {
-  const held = createHeld()
-  expect(await held.open()).toBe(await held.open())
-  await held.close()
+  const assetCache = createGraphiqlAssets()
+  expect(await assetCache.load()).toBe(await assetCache.load())
+  await assetCache.close()
 })
 
 test('the package is for the process that packs alone, and nobody imports that', () => {
@@ -179,10 +179,10 @@ test('a gateway that has served it has said nothing of it', async () => {
   await using folder = await emptyFolder()
   const env = { PORT: '0', DATABASE_URL: `file:${folder.path}/rushes.db` }
   await using gateway = run('start.js', folder.path, env)
-  const [, endpoint] = await gateway.printed(/GraphQL +(\S+)/)
+  const [, endpoint] = await gateway.untilPrinted(/GraphQL +(\S+)/)
   const page = await request(endpoint!, accept(BROWSER))
   expect(await page.body.text()).toContain('GraphiQL')
   gateway.child.kill('SIGTERM')
-  expect(await gateway.ended()).toMatchObject({ code: 0 })
+  expect(await gateway.untilEnded()).toMatchObject({ code: 0 })
   expect(gateway.err).toBe('')
 })

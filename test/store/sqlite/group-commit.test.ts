@@ -1,43 +1,52 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as immediate } from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import { expect, test, vi } from 'vitest'
-import { wholeOf } from '../../../src/domain/access-scope.ts'
-import { createApps } from '../../../src/store/sqlite/apps.ts'
+import { fullScope } from '../../../src/domain/access-scope.ts'
+import { createAppStore } from '../../../src/store/sqlite/apps.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
-import { createGroup } from '../../../src/store/sqlite/group-commit.ts'
-import { createPredictions } from '../../../src/store/sqlite/predictions/write.ts'
+import { createGroupCommit } from '../../../src/store/sqlite/group-commit.ts'
+import { createPredictionStore } from '../../../src/store/sqlite/predictions/write.ts'
 import { createSharedStatements } from '../../../src/store/sqlite/shared-statements.ts'
-import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
+import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 import { emptyFolder } from '../../support/process.ts'
-import { Statement, statementsOf } from '../../support/statements.ts'
-import { add, create, draft, idsOf, log, newApp, page, T } from '../../support/store.ts'
+import { recordStatements, Statement } from '../../support/record-statements.ts'
+import {
+  addPrediction,
+  createPrediction,
+  draft,
+  eventsOf,
+  idsOf,
+  newApp,
+  pageRequest,
+  T,
+} from '../../support/store.ts'
 
 const times = <Value>(count: number, make: (i: number) => Value): Value[] =>
   Array.from({ length: count }, (_, i) => make(i))
 
 /** A store on a file, and somebody else's connection to it. */
-async function onDisk() {
+async function openOnDisk() {
   const folder = await emptyFolder()
   const file = join(folder.path, 'rushes.db')
-  let rings = 0
-  const store = openSqlite(file, () => void rings++)
-  const beside = new Database(file)
-  const known = beside.prepare<[], string>('select id from predictions').pluck()
+  let notifications = 0
+  const store = openSqliteStore(file, () => void notifications++)
+  const otherConnection = new Database(file)
+  const idsQuery = otherConnection.prepare<[], string>('select id from predictions').pluck()
   return {
     file,
     store,
-    beside,
+    otherConnection: otherConnection,
     app: await newApp(store),
     /** As the other connection sees them. */
-    ids: () => known.all(),
-    get rings() {
-      return rings
+    ids: () => idsQuery.all(),
+    get notifications() {
+      return notifications
     },
     async [Symbol.asyncDispose]() {
-      beside.close()
+      otherConnection.close()
       await store.close()
       await folder[Symbol.asyncDispose]()
     },
@@ -45,70 +54,73 @@ async function onDisk() {
 }
 
 /** Submits; SQLite itself does so with one whose metadata is "fault", once its row is written. */
-function faulty({ beside, store, app }: Awaited<ReturnType<typeof onDisk>>, how: 'abort' | 'rollback') {
-  beside.exec(`
+function createFaulty(
+  { otherConnection, store, app }: Awaited<ReturnType<typeof openOnDisk>>,
+  action: 'abort' | 'rollback',
+) {
+  otherConnection.exec(`
     create trigger faulty before insert on events
     when (select metadata from predictions where id = new.prediction_id) = '"fault"'
-    begin select raise(${how}, 'a fault'); end`)
+    begin select raise(${action}, 'a fault'); end`)
   return (metadata: unknown) => store.create(draft(app, { metadata }), null, T)
 }
 
 const commits = (statements: string[]) => statements.filter(text => text === 'COMMIT').length
 
 test('what is submitted in one turn of the loop is one commit, and each is answered after it', async () => {
-  await using f = await onDisk()
-  const onDiskWhenTold: boolean[] = []
-  const statements = await statementsOf(() =>
+  await using f = await openOnDisk()
+  const onDiskWhenAnswered: boolean[] = []
+  const statements = await recordStatements(() =>
     Promise.all(
       times(20, async i => {
-        const { id } = await add(f.store, f.app, T + i)
-        onDiskWhenTold.push(f.ids().includes(id))
+        const { id } = await addPrediction(f.store, f.app, T + i)
+        onDiskWhenAnswered.push(f.ids().includes(id))
       }),
     ),
   )
   expect(commits(statements)).toBe(1)
-  expect(onDiskWhenTold).toEqual(times(20, () => true))
+  expect(onDiskWhenAnswered).toEqual(times(20, () => true))
 })
 
 test('cancellations and whatever else changes a prediction share it', async () => {
-  await using f = await onDisk()
-  const { id } = await add(f.store, f.app)
-  const statements = await statementsOf(() =>
+  await using f = await openOnDisk()
+  const { id } = await addPrediction(f.store, f.app)
+  const statements = await recordStatements(() =>
     Promise.all([
-      add(f.store, f.app),
+      addPrediction(f.store, f.app),
       f.store.change(id, () => ({ status: 'CANCELED' }), T),
-      add(f.store, f.app),
+      addPrediction(f.store, f.app),
     ]),
   )
   expect(commits(statements)).toBe(1)
-  expect(await log(f.store, f.app)).toMatchObject([{}, {}, { previousStatus: 'QUEUED' }, {}])
+  expect(await eventsOf(f.store, f.app)).toMatchObject([{}, {}, { previousStatus: 'QUEUED' }, {}])
 })
 
 test('the next turn has a commit of its own', async () => {
-  await using f = await onDisk()
-  const statements = await statementsOf(async () => {
-    await add(f.store, f.app)
-    await add(f.store, f.app)
+  await using f = await openOnDisk()
+  const statements = await recordStatements(async () => {
+    await addPrediction(f.store, f.app)
+    await addPrediction(f.store, f.app)
   })
   expect(commits(statements)).toBe(2)
 })
 
 test('each is numbered in the order of asking, and rings once for all', async () => {
-  await using f = await onDisk()
-  const made = await Promise.all(times(20, i => add(f.store, f.app, T - i)))
-  expect((await log(f.store, f.app)).map(({ prediction }) => prediction.id)).toEqual(idsOf(made))
-  expect(f.rings).toBe(1)
+  await using f = await openOnDisk()
+  const made = await Promise.all(times(20, i => addPrediction(f.store, f.app, T - i)))
+  expect((await eventsOf(f.store, f.app)).map(({ prediction }) => prediction.id)).toEqual(idsOf(made))
+  expect(f.notifications).toBe(1)
 })
 
 test('the bell rings for none that wrote nothing', async () => {
-  await using f = await onDisk()
+  await using f = await openOnDisk()
   await f.store.setLimits(f.app, { maxQueued: 0 })
   expect(await f.store.create(draft(f.app), null, T)).toMatchObject({ kind: 'refused' })
-  expect(f.rings).toBe(0)
+  expect(f.notifications).toBe(0)
 })
 
 test('a limit counts those asked for before, in the same group', async () => {
-  await using f = await onDisk()
+  await using f = await openOnDisk()
   await f.store.setLimits(f.app, { maxQueued: 5 })
   const answers = await Promise.all(times(8, () => f.store.create(draft(f.app), null, T)))
   expect(answers.map(({ kind }) => kind)).toEqual([
@@ -118,11 +130,11 @@ test('a limit counts those asked for before, in the same group', async () => {
 })
 
 test('of two with one key in one group the second is the first, repeated', async () => {
-  await using f = await onDisk()
-  const once = { space: '', key: 'k', fingerprint: 'f' }
+  await using f = await openOnDisk()
+  const once = { restrictionKey: '', key: 'k', fingerprint: 'f' }
   const other = { ...once, fingerprint: 'g' }
   const [first, second, third] = await Promise.all(
-    [once, once, other].map(idempotency => create(f.store, draft(f.app), idempotency, T)),
+    [once, once, other].map(idempotency => createPrediction(f.store, draft(f.app), idempotency, T)),
   )
   expect([first!.kind, second!.kind, third!.kind]).toEqual(['created', 'repeated', 'conflict'])
   expect([second!.prediction, third!.prediction]).toEqual([first!.prediction, first!.prediction])
@@ -130,8 +142,8 @@ test('of two with one key in one group the second is the first, repeated', async
 })
 
 test('one that throws takes back itself alone, and alone is told', async () => {
-  await using f = await onDisk()
-  const of = faulty(f, 'abort')
+  await using f = await openOnDisk()
+  const of = createFaulty(f, 'abort')
   const answers = await Promise.allSettled([of(1), of('fault'), of(2), of('fault'), of(3)])
   expect(answers.map(({ status }) => status)).toEqual([
     'fulfilled',
@@ -140,26 +152,26 @@ test('one that throws takes back itself alone, and alone is told', async () => {
     'rejected',
     'fulfilled',
   ])
-  const { predictions } = await f.store.list(wholeOf(f.app), page())
+  const { predictions } = await f.store.list(fullScope(f.app), pageRequest())
   expect(predictions.map(({ metadata }) => metadata).sort()).toEqual([1, 2, 3])
-  expect((await f.store.usage(wholeOf(f.app), T)).spent).toBe(3 * draft(f.app).cost)
+  expect((await f.store.usage(fullScope(f.app), T)).spent).toBe(3 * draft(f.app).cost)
 })
 
 test('where another process holds the file all of a group are told, and nothing of it is written', async () => {
-  await using f = await onDisk()
-  f.beside.exec('begin immediate')
-  const answers = await Promise.allSettled(times(3, () => add(f.store, f.app)))
+  await using f = await openOnDisk()
+  f.otherConnection.exec('begin immediate')
+  const answers = await Promise.allSettled(times(3, () => addPrediction(f.store, f.app)))
   expect(answers.map(answer => answer.status === 'rejected' && answer.reason.code)).toEqual(
     times(3, () => 'SQLITE_BUSY'),
   )
-  f.beside.exec('rollback')
-  expect([f.ids(), f.rings]).toEqual([[], 0])
-  await add(f.store, f.app)
+  f.otherConnection.exec('rollback')
+  expect([f.ids(), f.notifications]).toEqual([[], 0])
+  await addPrediction(f.store, f.app)
   expect(f.ids()).toHaveLength(1)
 })
 
 test('where the commit itself fails all are told, and it is not tried again: it may be on disk all the same', async () => {
-  await using f = await onDisk()
+  await using f = await openOnDisk()
   const { run } = Statement
   let tries = 0
   const spy = vi.spyOn(Statement, 'run').mockImplementation(function (this: Database.Statement, ...values) {
@@ -167,52 +179,52 @@ test('where the commit itself fails all are told, and it is not tried again: it 
     tries++
     throw new Error('no room')
   })
-  const answers = await Promise.allSettled(times(3, () => add(f.store, f.app))).finally(() =>
+  const answers = await Promise.allSettled(times(3, () => addPrediction(f.store, f.app))).finally(() =>
     spy.mockRestore(),
   )
   expect(tries).toBe(1)
   expect(answers.map(answer => answer.status === 'rejected' && answer.reason.message)).toEqual(
     times(3, () => 'no room'),
   )
-  expect([f.ids(), f.rings]).toEqual([[], 0])
-  await add(f.store, f.app)
+  expect([f.ids(), f.notifications]).toEqual([[], 0])
+  await addPrediction(f.store, f.app)
   expect(f.ids()).toHaveLength(1)
 })
 
 test('where SQLite gives the whole transaction up all are told, and those behind write nothing outside of it', async () => {
-  await using f = await onDisk()
-  const of = faulty(f, 'rollback')
+  await using f = await openOnDisk()
+  const of = createFaulty(f, 'rollback')
   const answers = await Promise.allSettled([of(1), of('fault'), of(2)])
   expect(answers.map(({ status }) => status)).toEqual(times(3, () => 'rejected'))
-  expect([f.ids(), f.rings]).toEqual([[], 0])
+  expect([f.ids(), f.notifications]).toEqual([[], 0])
 })
 
 test('on a full disk whoever is answered is there whole, and nobody else is', async () => {
   await using folder = await emptyFolder()
-  const { db, close } = openDatabase(join(folder.path, 'full.db'), { alone: false })
+  const { db, close } = openDatabase(join(folder.path, 'full.db'), { exclusive: false })
   const { $client: client } = db
-  const group = createGroup(db, () => {})
-  const store = createPredictions(db, group, createSharedStatements(db))
-  const app = (await createApps(db).createApp('full', T))!.id
+  const group = createGroupCommit(db, () => {})
+  const store = createPredictionStore(db, group, createSharedStatements(db))
+  const app = (await createAppStore(db).createApp('full', T))!.id
   client.pragma(`max_page_count = ${Number(client.pragma('page_count', { simple: true })) + 50}`)
-  const answers = await Promise.allSettled(times(300, () => add(store, app)))
-  const told = answers.flatMap(answer => (answer.status === 'fulfilled' ? [answer.value.id] : []))
-  expect(told.length).toBeGreaterThan(50)
-  expect(told.length).toBeLessThan(300)
+  const answers = await Promise.allSettled(times(300, () => addPrediction(store, app)))
+  const answeredIds = answers.flatMap(answer => (answer.status === 'fulfilled' ? [answer.value.id] : []))
+  expect(answeredIds.length).toBeGreaterThan(50)
+  expect(answeredIds.length).toBeLessThan(300)
   const kept = (column: string, table: string) =>
     new Set(client.prepare(`select ${column} from ${table}`).pluck().all())
-  expect(kept('id', 'predictions')).toEqual(new Set(told))
-  expect(kept('prediction_id', 'events')).toEqual(new Set(told))
+  expect(kept('id', 'predictions')).toEqual(new Set(answeredIds))
+  expect(kept('prediction_id', 'events')).toEqual(new Set(answeredIds))
   close()
 })
 
 test('what is written at once takes a few milliseconds: the rest waits for the next turn', async () => {
-  await using f = await onDisk()
+  await using f = await openOnDisk()
   const order: string[] = []
-  const statements = await statementsOf(async () => {
-    const all = Promise.all(times(150, () => add(f.store, f.app))).then(() => order.push('all'))
-    await turn()
-    await turn()
+  const statements = await recordStatements(async () => {
+    const all = Promise.all(times(150, () => addPrediction(f.store, f.app))).then(() => order.push('all'))
+    await immediate()
+    await immediate()
     order.push('others')
     await all
   })
@@ -221,9 +233,9 @@ test('what is written at once takes a few milliseconds: the rest waits for the n
 })
 
 test('no transaction is open while a group waits', async () => {
-  const { db, close } = openDatabase(':memory:', { alone: false })
+  const { db, close } = openDatabase(':memory:', { exclusive: false })
   const open: boolean[] = []
-  const written = createGroup(db, () => open.push(db.$client.inTransaction)).write(
+  const written = createGroupCommit(db, () => open.push(db.$client.inTransaction)).write(
     () => db.$client.inTransaction,
     () => true,
   )
@@ -234,17 +246,17 @@ test('no transaction is open while a group waits', async () => {
 })
 
 test('what still waits when the store closes is written first; what comes later is told', async () => {
-  await using f = await onDisk()
-  const made = Promise.all(times(100, () => add(f.store, f.app)))
+  await using f = await openOnDisk()
+  const made = Promise.all(times(100, () => addPrediction(f.store, f.app)))
   await f.store.close()
   expect(new Set(f.ids())).toEqual(new Set(idsOf(await made)))
-  await expect(add(f.store, f.app)).rejects.toThrow(/not open/)
+  await expect(addPrediction(f.store, f.app)).rejects.toThrow(/not open/)
 })
 
 test('of a process that is killed all that it was answered with is there, and nothing by halves', async () => {
-  await using f = await onDisk()
+  await using f = await openOnDisk()
   for (let round = 0; round < 3; round++) {
-    const child = spawn(process.execPath, [resolve('test/support/submits.ts'), f.file, f.app], {
+    const child = spawn(process.execPath, [resolve('test/support/submit-forever.ts'), f.file, f.app], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const ended = once(child, 'close')
@@ -255,18 +267,18 @@ test('of a process that is killed all that it was answered with is there, and no
       if (out.length > 10_000) child.kill('SIGKILL')
     })
     expect(await ended).toEqual([null, 'SIGKILL'])
-    const told = out.split('\n').slice(0, -1)
+    const answeredIds = out.split('\n').slice(0, -1)
     const kept = new Set(f.ids())
-    expect(told.filter(id => !kept.has(id))).toEqual([])
+    expect(answeredIds.filter(id => !kept.has(id))).toEqual([])
   }
-  const { n, whole, spent } = f.beside
+  const { n, whole, spent } = f.otherConnection
     .prepare<[], { n: number; whole: number; spent: number }>(
-      `select count(*) as n, (select sum(spent) from spending) as spent,
+      `select count(*) as n, (select sum(spent) from app_monthly_spend) as spent,
          (select count(distinct prediction_id) from events where type = 'QUEUED') as whole
        from predictions`,
     )
     .get()!
   expect(n).toBeGreaterThan(500)
   expect([whole, spent]).toEqual([n, n])
-  expect(f.beside.pragma('integrity_check', { simple: true })).toBe('ok')
+  expect(f.otherConnection.pragma('integrity_check', { simple: true })).toBe('ok')
 })

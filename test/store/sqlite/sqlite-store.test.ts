@@ -4,28 +4,28 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, test, vi } from 'vitest'
-import { restrictionOf, wholeOf } from '../../../src/domain/access-scope.ts'
-import { StartError } from '../../../src/domain/errors.ts'
-import type { AppId, Change } from '../../../src/domain/prediction.ts'
+import { createRestriction, fullScope } from '../../../src/domain/access-scope.ts'
+import { StartupError } from '../../../src/domain/errors.ts'
+import type { AppId, StateChange } from '../../../src/domain/prediction.ts'
 import type { Filter } from '../../../src/domain/prediction-filter.ts'
-import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
+import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 import type { Store } from '../../../src/store/store.ts'
-import { statementsOf } from '../../support/statements.ts'
+import { recordStatements } from '../../support/record-statements.ts'
 import {
-  add,
-  addMany,
+  addPrediction,
+  addPredictions,
+  claimReadySubmits,
+  eventsOf,
   HOUR,
   idsOf,
   jobOf,
-  log,
   MINUTE,
-  NOBODY,
   newApp,
-  page,
+  pageRequest,
   SECOND,
-  sendAll,
-  submits,
+  submitAll,
   T,
+  UNKNOWN_ID,
 } from '../../support/store.ts'
 
 describe('a SQLite file', () => {
@@ -35,8 +35,8 @@ describe('a SQLite file', () => {
     return {
       path,
       file: join(path, 'rushes.db'),
-      open(file = join(path, 'rushes.db'), ring = () => {}) {
-        const store = openSqlite(file, ring)
+      open(file = join(path, 'rushes.db'), notify = () => {}) {
+        const store = openSqliteStore(file, notify)
         opened.push(store)
         return store
       },
@@ -49,7 +49,7 @@ describe('a SQLite file', () => {
   }
 
   /** A connection of somebody else to the same file, for the time of one question. */
-  function beside<Answer>(file: string, ask: (client: Database.Database) => Answer): Answer {
+  function withOtherConnection<Answer>(file: string, ask: (client: Database.Database) => Answer): Answer {
     const client = new Database(file)
     try {
       return ask(client)
@@ -62,13 +62,13 @@ describe('a SQLite file', () => {
   function refusal(file: string): string {
     let thrown: unknown
     try {
-      const store = openSqlite(file, () => {})
+      const store = openSqliteStore(file, () => {})
       void store.close()
     } catch (error) {
       thrown = error
     }
-    expect(thrown).toBeInstanceOf(StartError)
-    const { message } = thrown as StartError
+    expect(thrown).toBeInstanceOf(StartupError)
+    const { message } = thrown as StartupError
     expect(message).toMatch(/^DATABASE_URL: [^\n]+\.$/)
     expect(message).toContain(file.slice(0, file.lastIndexOf('/')))
     return message
@@ -82,18 +82,18 @@ describe('a SQLite file', () => {
     const app = await newApp(before)
     await before.addKey(app, { prefix: 'rsh_aaaaaaaa', hash: 'h', expiresAt: null }, T)
     await before.bindUpstream('the simulator')
-    await addMany(before, app, 2)
-    const [sent] = await sendAll(before, T + SECOND)
-    await before.change(sent!.id, () => ({ dueAt: T, pause: { reason: 'account', until: T } }), T)
+    await addPredictions(before, app, 2)
+    const [sent] = await submitAll(before, T + SECOND)
+    await before.change(sent!.id, () => ({ dueAt: T, submitCircuit: { reason: 'account', until: T } }), T)
     const kept = async (store: Store) => ({
       epoch: store.epoch,
       cursorKey: store.cursorKey,
-      app: await store.app(app),
+      app: await store.getApp(app),
       key: await store.findKey('rsh_aaaaaaaa'),
       upstream: await store.bindUpstream('another'),
-      list: await store.list(wholeOf(app), page()),
-      events: await store.eventsAfter({ scope: wholeOf(app), after: 0, limit: 100 }),
-      paused: await store.paused(),
+      list: await store.list(fullScope(app), pageRequest()),
+      events: await store.eventsAfter({ scope: fullScope(app), afterSeq: 0, limit: 100 }),
+      paused: await store.submitCircuit(),
       job: await jobOf(store, sent!.id),
     })
     const first = await kept(before)
@@ -106,14 +106,14 @@ describe('a SQLite file', () => {
   test('a row that was begun when the process died is found begun', async () => {
     await using f = await folder()
     const dying = f.open()
-    const { id } = await add(dying, await newApp(dying))
-    await submits(dying, T, { leaseUntil: T + MINUTE })
+    const { id } = await addPrediction(dying, await newApp(dying))
+    await claimReadySubmits(dying, T, { leaseUntil: T + MINUTE })
     // It never closes what it had open.
     const store = f.open()
-    expect(await submits(store, T + HOUR)).toEqual([])
-    expect(await store.claimAbandoned({ now: T + HOUR, leaseUntil: T + HOUR, limit: 9 })).toMatchObject([
-      { id },
-    ])
+    expect(await claimReadySubmits(store, T + HOUR)).toEqual([])
+    expect(
+      await store.claimAbandonedSubmits({ now: T + HOUR, leaseUntil: T + HOUR, limit: 9 }),
+    ).toMatchObject([{ id }])
   })
 
   test('survives a power cut: WAL, and every commit on disk before it is told of', async () => {
@@ -135,63 +135,65 @@ describe('a SQLite file', () => {
     await using f = await folder()
     const seen: unknown[] = []
     const count = (client: Database.Database) => client.prepare('select count(*) from events').pluck().get()
-    const store = f.open(f.file, () => seen.push(beside(f.file, count)))
-    const { id } = await add(store, await newApp(store))
+    const store = f.open(f.file, () => seen.push(withOtherConnection(f.file, count)))
+    const { id } = await addPrediction(store, await newApp(store))
     await store.change(id, () => ({ status: 'CREATED' }), T)
-    await sendAll(store, T)
+    await submitAll(store, T)
     expect(seen).toEqual([1, 2])
   })
 
   test('what claimSubmits gives is begun on disk when it returns', async () => {
     await using f = await folder()
     const store = f.open()
-    const { id } = await add(store, await newApp(store))
-    await submits(store, T + 5)
-    const row = beside(f.file, client =>
-      client.prepare('select submission, begun_at from predictions where id = ?').get(id),
+    const { id } = await addPrediction(store, await newApp(store))
+    await claimReadySubmits(store, T + 5)
+    const row = withOtherConnection(f.file, client =>
+      client.prepare('select submission, submit_started_at from predictions where id = ?').get(id),
     )
-    expect(row).toEqual({ submission: 'begun', begun_at: T + 5 })
+    expect(row).toEqual({ submission: 'begun', submit_started_at: T + 5 })
   })
 
   test('a row is nothing without its event: where one can’t be written, neither is', async () => {
     await using f = await folder()
-    let rings = 0
-    const store = f.open(f.file, () => void rings++)
+    let notifications = 0
+    const store = f.open(f.file, () => void notifications++)
     const app = await newApp(store)
-    const before = await add(store, app)
-    beside(f.file, client =>
+    const before = await addPrediction(store, app)
+    withOtherConnection(f.file, client =>
       client.exec("create trigger full before insert on events begin select raise(abort, 'disk full'); end"),
     )
-    const change: Change = { status: 'CREATED', pause: { reason: 'account', until: T } }
+    const change: StateChange = { status: 'CREATED', submitCircuit: { reason: 'account', until: T } }
     await expect(store.change(before.id, () => change, T)).rejects.toThrow()
-    await expect(add(store, app)).rejects.toThrow()
-    expect((await store.list(wholeOf(app), page())).predictions).toEqual([before])
-    expect(await store.paused()).toBeNull()
-    expect(rings).toBe(1)
+    await expect(addPrediction(store, app)).rejects.toThrow()
+    expect((await store.list(fullScope(app), pageRequest())).predictions).toEqual([before])
+    expect(await store.submitCircuit()).toBeNull()
+    expect(notifications).toBe(1)
   })
 
-  test('nor is a change anything without its pause', async () => {
+  test('nor is a change anything without its circuit', async () => {
     await using f = await folder()
     const store = f.open()
     const app = await newApp(store)
-    const before = await add(store, app)
-    beside(f.file, client =>
-      client.exec("create trigger full before insert on pause begin select raise(abort, 'disk full'); end"),
+    const before = await addPrediction(store, app)
+    withOtherConnection(f.file, client =>
+      client.exec(
+        "create trigger full before insert on submit_circuit begin select raise(abort, 'disk full'); end",
+      ),
     )
-    const change: Change = { status: 'CREATED', pause: { reason: 'account', until: T } }
+    const change: StateChange = { status: 'CREATED', submitCircuit: { reason: 'account', until: T } }
     await expect(store.change(before.id, () => change, T)).rejects.toThrow()
-    expect(await store.get(wholeOf(app), before.id)).toEqual(before)
-    expect(await log(store, app)).toHaveLength(1)
+    expect(await store.get(fullScope(app), before.id)).toEqual(before)
+    expect(await eventsOf(store, app)).toHaveLength(1)
   })
 
   test('two gateways on one file never claim the same row, nor more than the account may have', async () => {
     await using f = await folder()
     const [one, two] = [f.open(), f.open()]
-    await addMany(one, await newApp(one), 12)
+    await addPredictions(one, await newApp(one), 12)
     const claims = []
     for (let i = 0; i < 3; i++)
       for (const store of [one, two])
-        claims.push(await submits(store, T + HOUR, { limit: 2, concurrency: 9 }))
+        claims.push(await claimReadySubmits(store, T + HOUR, { limit: 2, upstreamConcurrency: 9 }))
     const ids = claims.flatMap(idsOf)
     expect(ids).toHaveLength(9)
     expect(new Set(ids).size).toBe(9)
@@ -225,23 +227,25 @@ describe('a SQLite file', () => {
 
   test('of another program is refused', async () => {
     await using f = await folder()
-    beside(f.file, client => client.exec('create table diary (entry text)'))
+    withOtherConnection(f.file, client => client.exec('create table diary (entry text)'))
     expect(refusal(f.file)).toMatch(/is the database of another program/)
   })
 
   test('of another program is left as it is, its journal mode too', async () => {
     await using f = await folder()
-    beside(f.file, client => client.exec('create table diary (entry text)'))
+    withOtherConnection(f.file, client => client.exec('create table diary (entry text)'))
     const before = await readFile(f.file)
     refusal(f.file)
-    expect(beside(f.file, client => client.pragma('journal_mode', { simple: true }))).toBe('delete')
+    expect(withOtherConnection(f.file, client => client.pragma('journal_mode', { simple: true }))).toBe(
+      'delete',
+    )
     expect((await readFile(f.file)).equals(before)).toBe(true)
   })
 
   test('written by a newer version is refused, and left as it is', async () => {
     await using f = await folder()
     await f.open().close()
-    beside(f.file, client =>
+    withOtherConnection(f.file, client =>
       client
         .prepare('insert into __drizzle_migrations (hash, created_at) values (?, ?)')
         .run('f00d', 1_999_999_999_999),
@@ -254,7 +258,7 @@ describe('a SQLite file', () => {
   test('that is damaged is refused', async () => {
     await using f = await folder()
     const store = f.open()
-    await addMany(store, await newApp(store), 50)
+    await addPredictions(store, await newApp(store), 50)
     await store.close()
     const bytes = await readFile(f.file)
     bytes.fill(0xff, 100, 4096)
@@ -279,15 +283,15 @@ describe('a SQLite file', () => {
     await using f = await folder()
     await writeFile(f.file, 'no database '.repeat(1000))
     refusal(f.file)
-    const held = await Promise.all(
+    const openDescriptors = await Promise.all(
       readdirSync('/proc/self/fd').map(fd => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
     )
-    expect(held.filter(path => path.startsWith(f.path))).toEqual([])
+    expect(openDescriptors.filter(path => path.startsWith(f.path))).toEqual([])
   })
 
   async function planOf(file: string, ask: () => Promise<unknown>): Promise<string[]> {
-    const statements = (await statementsOf(ask)).filter(text => /predictions|posts/.test(text))
-    return beside(file, client =>
+    const statements = (await recordStatements(ask)).filter(text => /predictions|submit_attempts/.test(text))
+    return withOtherConnection(file, client =>
       statements.flatMap(text =>
         client
           .prepare<unknown[], { detail: string }>(`explain query plan ${text}`)
@@ -306,56 +310,71 @@ describe('a SQLite file', () => {
     )
 
   describe('the hot questions read an index, never the table', () => {
-    const asked = { now: T, leaseUntil: T, limit: 3 }
-    const place = { createdAt: T, id: NOBODY }
-    const app = NOBODY as AppId
+    const claimOptions = { now: T, leaseUntil: T, limit: 3 }
+    const position = { createdAt: T, id: UNKNOWN_ID }
+    const app = UNKNOWN_ID as AppId
     const BY_ID = /predictions USING (COVERING )?INDEX sqlite_autoindex_predictions_1 \(id=\?\)/
-    const OF_TAG = ranged('tagged USING PRIMARY KEY \\(app_id=\\? AND tag=\\?', 'prediction_id')
-    const OF_SPACE = ranged('USING COVERING INDEX predictions_by_space \\(app_id=\\? AND space=\\?')
+    const OF_TAG = ranged('prediction_tags USING PRIMARY KEY \\(app_id=\\? AND tag=\\?', 'prediction_id')
+    const OF_RESTRICTION = ranged(
+      'USING COVERING INDEX predictions_by_restriction \\(app_id=\\? AND restriction_key=\\?',
+    )
     const OF_STATUS = ranged('USING COVERING INDEX predictions_by_status \\(app_id=\\? AND status=\\?')
     /** In order already: a page's worth is read, and no more. */
-    const AS_FOUND = /^SCAN found$/
+    const AS_MATCHED = /^SCAN matched$/
     test.each<[string, (store: Store) => Promise<unknown>, RegExp[], RegExp?]>([
       [
         'claimSubmits',
-        store => store.claimSubmits({ ...asked, concurrency: 3, perMinute: 5, imagesSince: 0 }),
-        [/predictions_seen/],
+        store =>
+          store.claimSubmits({
+            ...claimOptions,
+            upstreamConcurrency: 3,
+            upstreamSubmitsPerMinute: 5,
+            imageVerifiedAfter: 0,
+          }),
+        [/predictions_image_verified/],
       ],
       [
         'claimImages',
-        store => store.claimImages({ ...asked, imagesSince: 0, stock: 9 }),
-        [/predictions_seen/],
+        store => store.claimImageChecks({ ...claimOptions, imageVerifiedAfter: 0, readyTarget: 9 }),
+        [/predictions_image_verified/],
       ],
-      ['claimPolls', store => store.claimPolls(asked), [/predictions_followed \(due_at<\?\)/]],
-      ['claimAbandoned', store => store.claimAbandoned(asked), [/predictions_begun \(due_at<\?\)/]],
+      ['claimPolls', store => store.claimPolls(claimOptions), [/predictions_tracked \(due_at<\?\)/]],
+      [
+        'claimAbandoned',
+        store => store.claimAbandonedSubmits(claimOptions),
+        [/predictions_submit_started \(due_at<\?\)/],
+      ],
       [
         'queuePositions',
-        store => store.queuePositions(app, [NOBODY]),
+        store => store.queuePositions(app, [UNKNOWN_ID]),
         [/ahead USING INDEX predictions_waiting \(app_id=\? AND <expr>=\? AND created_at<\?\)/],
       ],
       [
         'usualDuration',
-        store => store.usualDuration('WAN_2_2_I2V_PLUS_1080P'),
+        store => store.medianDuration('WAN_2_2_I2V_PLUS_1080P'),
         [/predictions_finished \(model=\?\)/],
       ],
       [
         'list',
-        store => store.list(wholeOf(app), page({ after: place })),
+        store => store.list(fullScope(app), pageRequest({ after: position })),
         [/predictions_by_app \(app_id=\? AND/],
       ],
       [
         'list, backward and between two moments',
         store =>
           store.list(
-            wholeOf(app),
-            page({ backward: true, before: place, filter: { createdAfter: 1, createdBefore: T } }),
+            fullScope(app),
+            pageRequest({ backward: true, before: position, filter: { createdAfter: 1, createdBefore: T } }),
           ),
         [/predictions_by_app \(app_id=\? AND \(created_at,id\)>\(\?,\?\) AND \(created_at,id\)<\(\?,\?\)\)/],
       ],
       [
         'list by status',
         store =>
-          store.list(wholeOf(app), page({ after: place, filter: { statuses: ['FAILED', 'CANCELED'] } })),
+          store.list(
+            fullScope(app),
+            pageRequest({ after: position, filter: { statuses: ['FAILED', 'CANCELED'] } }),
+          ),
         [
           /predictions_by_status \(app_id=\? AND status=\? AND \(created_at,id\)>\(\?,\?\) AND \(created_at,id\)<\(\?,\?\)\)/,
         ],
@@ -364,84 +383,89 @@ describe('a SQLite file', () => {
       ],
       [
         'list by model',
-        store => store.list(wholeOf(app), page({ filter: { models: ['WAN_2_2_I2V_PLUS_1080P'] } })),
+        store => store.list(fullScope(app), pageRequest({ filter: { models: ['WAN_2_2_I2V_PLUS_1080P'] } })),
         [/predictions_by_app \(app_id=\? AND/],
       ],
       [
         'list by tag',
-        store => store.list(wholeOf(app), page({ after: place, filter: { tags: ['a', 'b'] } })),
+        store => store.list(fullScope(app), pageRequest({ after: position, filter: { tags: ['a', 'b'] } })),
         [OF_TAG, /^MERGE \(UNION\)$/m, BY_ID],
-        AS_FOUND,
+        AS_MATCHED,
       ],
       [
         'list by tag and model, backward',
         store =>
           store.list(
-            wholeOf(app),
-            page({ backward: true, filter: { tags: ['a'], models: ['WAN_2_2_I2V_PLUS_1080P'] } }),
+            fullScope(app),
+            pageRequest({ backward: true, filter: { tags: ['a'], models: ['WAN_2_2_I2V_PLUS_1080P'] } }),
           ),
         [OF_TAG, BY_ID],
-        AS_FOUND,
+        AS_MATCHED,
       ],
       [
         'list of a restricted token',
-        store => store.list({ appId: app, only: restrictionOf(['a'], [NOBODY]) }, page({ before: place })),
-        [OF_TAG, OF_SPACE, BY_ID],
+        store =>
+          store.list(
+            { appId: app, restriction: createRestriction(['a'], [UNKNOWN_ID]) },
+            pageRequest({ before: position }),
+          ),
+        [OF_TAG, OF_RESTRICTION, BY_ID],
         // And what it is given by id.
-        /^SCAN found$|^USE TEMP B-TREE FOR ORDER BY$/,
+        /^SCAN matched$|^USE TEMP B-TREE FOR ORDER BY$/,
       ],
       [
         'list by tag and status, of a restricted token',
         store =>
           store.list(
-            { appId: app, only: restrictionOf(['a'], [NOBODY]) },
-            page({ filter: { statuses: ['FAILED'], tags: ['b'] } }),
+            { appId: app, restriction: createRestriction(['a'], [UNKNOWN_ID]) },
+            pageRequest({ filter: { statuses: ['FAILED'], tags: ['b'] } }),
           ),
-        [OF_TAG, OF_SPACE, OF_STATUS, BY_ID],
+        [OF_TAG, OF_RESTRICTION, OF_STATUS, BY_ID],
         // Of the ways, and of a page's worth.
-        /^SCAN (found|least|\d .+ ROWS|\d-ROW .+|\(subquery-\d+\))$|^USE TEMP B-TREE FOR ORDER BY$/,
+        /^SCAN (matched|cheapest|\d .+ ROWS|\d-ROW .+|\(subquery-\d+\))$|^USE TEMP B-TREE FOR ORDER BY$/,
       ],
       [
         'usage of a restricted token',
-        store => store.usage({ appId: app, only: restrictionOf(['a'], [NOBODY]) }, T),
+        store => store.usage({ appId: app, restriction: createRestriction(['a'], [UNKNOWN_ID]) }, T),
         [
-          /tagged USING PRIMARY KEY \(app_id=\? AND tag=\? AND created_at>\? AND created_at<\?\)/,
-          /predictions_by_space \(app_id=\? AND space=\? AND created_at>\? AND created_at<\?\)/,
+          /prediction_tags USING PRIMARY KEY \(app_id=\? AND tag=\? AND created_at>\? AND created_at<\?\)/,
+          /predictions_by_restriction \(app_id=\? AND restriction_key=\? AND created_at>\? AND created_at<\?\)/,
           BY_ID,
         ],
       ],
-      ['getMany', store => store.getMany(wholeOf(app), [NOBODY]), [BY_ID]],
+      ['getMany', store => store.getMany(fullScope(app), [UNKNOWN_ID]), [BY_ID]],
       [
         'getMany of a restricted token',
-        store => store.getMany({ appId: app, only: restrictionOf(['a'], []) }, [NOBODY]),
+        store => store.getMany({ appId: app, restriction: createRestriction(['a'], []) }, [UNKNOWN_ID]),
         [BY_ID],
       ],
       [
         'repeated',
-        store => store.repeated(app, { space: '', key: 'k', fingerprint: 'f' }, T),
-        [/predictions_by_idempotency_key \(app_id=\? AND space=\? AND idempotency_key=\?\)/],
+        store => store.findByIdempotencyKey(app, { restrictionKey: '', key: 'k', fingerprint: 'f' }, T),
+        [/predictions_by_idempotency_key \(app_id=\? AND restriction_key=\? AND idempotency_key=\?\)/],
       ],
       [
         'usage',
-        store => store.usage(wholeOf(app), T),
+        store => store.usage(fullScope(app), T),
         [/predictions_waiting \(app_id=\?\)/, /predictions_in_flight \(app_id=\?\)/],
       ],
       [
         'histories',
-        store => store.histories(wholeOf(app), [NOBODY], 0, 9),
+        store => store.histories(fullScope(app), [UNKNOWN_ID], 0, 9),
         [/events_by_prediction \(prediction_id=\? AND seq>\?\)/, /predictions_1 \(id=\?\)/],
         // What is sorted is what is answered with.
         /^USE TEMP B-TREE FOR ORDER BY/,
       ],
       [
         'eventsAfter',
-        store => store.eventsAfter({ scope: wholeOf(app), after: 0, limit: 9 }),
+        store => store.eventsAfter({ scope: fullScope(app), afterSeq: 0, limit: 9 }),
         [/events_by_app \(app_id=\? AND/],
       ],
-      ['logAfter', store => store.logAfter(0, 9), [/events USING INTEGER PRIMARY KEY/]],
+      ['logAfter', store => store.allEventsAfter(0, 9), [/events USING INTEGER PRIMARY KEY/]],
       [
         'eventsAfter of one prediction',
-        store => store.eventsAfter({ scope: wholeOf(app), after: 0, limit: 9, predictionId: NOBODY }),
+        store =>
+          store.eventsAfter({ scope: fullScope(app), afterSeq: 0, limit: 9, predictionId: UNKNOWN_ID }),
         [/events_by_prediction \(prediction_id=\? AND/],
       ],
     ])('%s', async (_, ask, indices, besides) => {
@@ -449,7 +473,7 @@ describe('a SQLite file', () => {
       const store = f.open()
       const plan = await planOf(f.file, () => ask(store))
       for (const index of indices) expect(plan.join('\n')).toMatch(index)
-      const slow = plan.filter(step => /^SCAN (?!pause|CONSTANT|.*INDEX)|TEMP B-TREE/.test(step))
+      const slow = plan.filter(step => /^SCAN (?!submit_circuit|CONSTANT|.*INDEX)|TEMP B-TREE/.test(step))
       expect(slow.filter(step => !besides?.test(step))).toEqual([])
     })
   })
@@ -469,30 +493,33 @@ describe('a SQLite file', () => {
     async (_, isRestricted, filter, sorts) => {
       await using f = await folder()
       const store = f.open()
-      const scope = { appId: NOBODY as AppId, only: isRestricted ? restrictionOf(['a'], [NOBODY]) : null }
+      const scope = {
+        appId: UNKNOWN_ID as AppId,
+        restriction: isRestricted ? createRestriction(['a'], [UNKNOWN_ID]) : null,
+      }
       for (const backward of [false, true]) {
-        const plan = await planOf(f.file, () => store.list(scope, page({ backward, filter })))
+        const plan = await planOf(f.file, () => store.list(scope, pageRequest({ backward, filter })))
         expect(plan.filter(step => step.includes('TEMP B-TREE'))).toHaveLength(sorts)
-        expect(plan.join('\n')).toMatch(/CO-ROUTINE found/)
+        expect(plan.join('\n')).toMatch(/CO-ROUTINE matched/)
       }
     },
   )
 
   test('held alone is refused to the next gateway until it is let go of', async () => {
     await using f = await folder()
-    const first = openSqlite(f.file, () => {}, { alone: true })
-    expect(() => openSqlite(f.file, () => {}, { alone: true })).toThrow(
+    const first = openSqliteStore(f.file, () => {}, { exclusive: true })
+    expect(() => openSqliteStore(f.file, () => {}, { exclusive: true })).toThrow(
       /another gateway runs on .*rushes\.db/,
     )
     // Whoever only writes a row, as `npm run app` does, is not kept out.
-    await openSqlite(f.file, () => {}).close()
+    await openSqliteStore(f.file, () => {}).close()
     await first.close()
-    await openSqlite(f.file, () => {}, { alone: true }).close()
+    await openSqliteStore(f.file, () => {}, { exclusive: true }).close()
   })
 
   test('whoever does not hold it changes no tables under a gateway that runs', async () => {
     await using f = await folder()
-    const running = openSqlite(f.file, () => {}, { alone: true })
+    const running = openSqliteStore(f.file, () => {}, { exclusive: true })
     const db = new Database(f.file)
     const last = db.prepare('select * from __drizzle_migrations order by created_at desc limit 1').get()
     db.prepare('delete from __drizzle_migrations where hash = ?').run((last as { hash: string }).hash)
@@ -506,10 +533,10 @@ describe('a SQLite file', () => {
 
   test('held alone is held under whatever name a link gives it', async () => {
     await using f = await folder()
-    const first = openSqlite(f.file, () => {}, { alone: true })
+    const first = openSqliteStore(f.file, () => {}, { exclusive: true })
     const link = join(f.path, 'link.db')
     await symlink(f.file, link)
-    expect(() => openSqlite(link, () => {}, { alone: true })).toThrow(/another gateway runs/)
+    expect(() => openSqliteStore(link, () => {}, { exclusive: true })).toThrow(/another gateway runs/)
     await first.close()
   })
 
@@ -517,11 +544,11 @@ describe('a SQLite file', () => {
     await using f = await folder()
     const before = f.open()
     const app = await newApp(before)
-    await add(before, app)
-    await sendAll(before, T)
+    await addPrediction(before, app)
+    await submitAll(before, T)
     expect(await before.claimPolls({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
     await before.close()
-    const after = openSqlite(f.file, () => {}, { alone: true })
+    const after = openSqliteStore(f.file, () => {}, { exclusive: true })
     expect(await after.claimPolls({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
     await after.close()
   })
@@ -529,11 +556,11 @@ describe('a SQLite file', () => {
   test('opened alone, what an earlier process had begun is abandoned at once', async () => {
     await using f = await folder()
     const before = f.open()
-    await add(before, await newApp(before))
-    await submits(before, T)
+    await addPrediction(before, await newApp(before))
+    await claimReadySubmits(before, T)
     await before.close()
-    const after = openSqlite(f.file, () => {}, { alone: true })
-    expect(await after.claimAbandoned({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
+    const after = openSqliteStore(f.file, () => {}, { exclusive: true })
+    expect(await after.claimAbandonedSubmits({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
     await after.close()
   })
 })

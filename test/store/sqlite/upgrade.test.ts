@@ -3,14 +3,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
-import { blindOf, restrictionOf, type Scope, wholeOf } from '../../../src/domain/access-scope.ts'
+import {
+  createRestriction,
+  fullScope,
+  type Scope,
+  writeOnlyRestriction,
+} from '../../../src/domain/access-scope.ts'
 import type { AppId } from '../../../src/domain/prediction.ts'
 import { drizzle, migrate } from '../../../src/store/sqlite/drizzle.ts'
-import { openSqlite } from '../../../src/store/sqlite/sqlite-store.ts'
-import { add, draft, idsOf, jobOf, MINUTE, page, T } from '../../support/store.ts'
+import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
+import { addPrediction, draft, idsOf, jobOf, MINUTE, pageRequest, T } from '../../support/store.ts'
 
 /** A database as the first `count` migrations leave it. */
-function older(folder: string, count: number): Database.Database {
+function openOlderDatabase(folder: string, count: number): Database.Database {
   const migrations = join(folder, 'migrations')
   cpSync('src/store/sqlite/migrations', migrations, { recursive: true })
   const path = join(migrations, 'meta', '_journal.json')
@@ -24,7 +29,7 @@ function older(folder: string, count: number): Database.Database {
 test('what an older gateway left in flight, waiting or unknown is followed on by this one', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
   try {
-    const old = older(folder, 1)
+    const old = openOlderDatabase(folder, 1)
     old.prepare("insert into apps (id, name, created_at) values ('app', 'web', ?)").run(T)
     const insert = old.prepare(`
       insert into predictions (id, app_id, model, image_url, prompt, duration, enable_prompt_expansion, seed, tags,
@@ -39,16 +44,24 @@ test('what an older gateway left in flight, waiting or unknown is followed on by
     insert.run('lost', 'FAILED', 'SUBMISSION_UNKNOWN', null, 'unknown')
     old.close()
 
-    const store = openSqlite(join(folder, 'rushes.db'), () => {})
+    const store = openSqliteStore(join(folder, 'rushes.db'), () => {})
     const claim = { now: T + MINUTE, leaseUntil: T + 2 * MINUTE, limit: 10 }
     const ids = (jobs: { id: string }[]) => jobs.map(({ id }) => id).sort()
-    expect(await store.tally()).toEqual({ waiting: 1, begun: 1, inFlight: 2, late: 0, sought: 1 })
+    expect(await store.countByState()).toEqual({
+      queued: 1,
+      submitting: 1,
+      inFlight: 2,
+      expired: 0,
+      unresolved: 1,
+    })
     expect(ids(await store.claimPolls(claim))).toEqual(['created', 'processing'])
-    expect(ids(await store.claimSought(claim))).toEqual(['lost'])
-    expect(ids(await store.claimAbandoned(claim))).toEqual(['begun'])
-    expect(ids(await store.claimImages({ ...claim, imagesSince: 0, stock: 9 }))).toEqual(['waiting'])
-    expect(await jobOf(store, 'done')).toMatchObject({ following: null, imageTries: 0 })
-    expect((await store.usage(wholeOf('app' as AppId), 0)).inFlight).toBe(3)
+    expect(ids(await store.claimUnresolvedSubmits(claim))).toEqual(['lost'])
+    expect(ids(await store.claimAbandonedSubmits(claim))).toEqual(['begun'])
+    expect(ids(await store.claimImageChecks({ ...claim, imageVerifiedAfter: 0, readyTarget: 9 }))).toEqual([
+      'waiting',
+    ])
+    expect(await jobOf(store, 'done')).toMatchObject({ tracking: null, imageCheckFailures: 0 })
+    expect((await store.usage(fullScope('app' as AppId), 0)).inFlight).toBe(3)
     await store.close()
   } finally {
     rmSync(folder, { recursive: true })
@@ -58,7 +71,7 @@ test('what an older gateway left in flight, waiting or unknown is followed on by
 test('what an older gateway’s apps have spent is what their predictions of each month cost', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
   try {
-    const old = older(folder, 2)
+    const old = openOlderDatabase(folder, 2)
     for (const app of ['web', 'idle', 'batch'])
       old.prepare('insert into apps (id, name, created_at) values (?, ?, ?)').run(app, app, T)
     const insert = old.prepare(`
@@ -79,9 +92,9 @@ test('what an older gateway’s apps have spent is what their predictions of eac
       insert.run(`p${i}`, app, createdAt, cost, `k${i}`, 'print')
     old.close()
 
-    const store = openSqlite(join(folder, 'rushes.db'), () => {})
+    const store = openSqliteStore(join(folder, 'rushes.db'), () => {})
     const spent = async (app: string, moment: number) =>
-      (await store.usage(wholeOf(app as AppId), moment)).spent
+      (await store.usage(fullScope(app as AppId), moment)).spent
     for (const [app, moment, sum] of [
       ['web', january - 1, 1],
       ['web', january, 110],
@@ -99,11 +112,14 @@ test('what an older gateway’s apps have spent is what their predictions of eac
     // Its keys are the app's own, and no token's.
     const again = await store.create(
       draft('web' as AppId),
-      { space: '', key: 'k3', fingerprint: 'print' },
+      { restrictionKey: '', key: 'k3', fingerprint: 'print' },
       february + 1,
     )
-    expect(again).toMatchObject({ kind: 'repeated', prediction: { id: 'p3', space: '', token: null } })
-    const scope = { appId: 'web' as AppId, only: restrictionOf(['a'], []) }
+    expect(again).toMatchObject({
+      kind: 'repeated',
+      prediction: { id: 'p3', restrictionKey: '', tokenId: null },
+    })
+    const scope = { appId: 'web' as AppId, restriction: createRestriction(['a'], []) }
     expect((await store.get(scope, 'p0'))?.id).toBe('p0')
     await store.close()
   } finally {
@@ -114,8 +130,8 @@ test('what an older gateway’s apps have spent is what their predictions of eac
 test('what an older gateway’s apps have tagged is found by tag, and for the tokens that submitted it', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
   try {
-    const old = older(folder, 6)
-    const blind = blindOf(['a'], [])
+    const old = openOlderDatabase(folder, 6)
+    const writeOnly = writeOnlyRestriction(['a'], [])
     for (const app of ['web', 'batch'])
       old.prepare('insert into apps (id, name, created_at) values (?, ?, ?)').run(app, app, T)
     const insert = old.prepare(`
@@ -128,23 +144,23 @@ test('what an older gateway’s apps have tagged is found by tag, and for the to
       ['p1', 'web', [], ''],
       ['p2', 'web', ['b', 'a\0b', 'b'], ''],
       ['p3', 'batch', ['a'], ''],
-      ['p4', 'web', ['ä "', 'a'], blind.name],
+      ['p4', 'web', ['ä "', 'a'], writeOnly.id],
     ]
     for (const [i, [id, app, tags, space]] of rows.entries())
       insert.run(id, app, JSON.stringify(tags), space, T + i)
     old.close()
 
-    const store = openSqlite(join(folder, 'rushes.db'), () => {})
+    const store = openSqliteStore(join(folder, 'rushes.db'), () => {})
     const appId = 'web' as AppId
     const found = async (scope: Scope, tags?: string[]) =>
-      idsOf((await store.list(scope, page({ filter: { tags } }))).predictions)
-    expect(await found(wholeOf(appId), ['a'])).toEqual(['p4', 'p0'])
-    expect(await found(wholeOf(appId), ['b', 'ä "'])).toEqual(['p4', 'p2', 'p0'])
-    expect(await found(wholeOf(appId), ['a\0b'])).toEqual(['p2'])
-    expect(await found({ appId, only: restrictionOf(['b'], []) })).toEqual(['p2', 'p0'])
-    expect(await found({ appId, only: blind })).toEqual(['p4'])
-    await add(store, appId, T + 9, { tags: ['b'] })
-    expect(await found(wholeOf(appId), ['b'])).toHaveLength(3)
+      idsOf((await store.list(scope, pageRequest({ filter: { tags } }))).predictions)
+    expect(await found(fullScope(appId), ['a'])).toEqual(['p4', 'p0'])
+    expect(await found(fullScope(appId), ['b', 'ä "'])).toEqual(['p4', 'p2', 'p0'])
+    expect(await found(fullScope(appId), ['a\0b'])).toEqual(['p2'])
+    expect(await found({ appId, restriction: createRestriction(['b'], []) })).toEqual(['p2', 'p0'])
+    expect(await found({ appId, restriction: writeOnly })).toEqual(['p4'])
+    await addPrediction(store, appId, T + 9, { tags: ['b'] })
+    expect(await found(fullScope(appId), ['b'])).toHaveLength(3)
     await store.close()
   } finally {
     rmSync(folder, { recursive: true })

@@ -9,121 +9,138 @@ import { STATUSES } from '../../../domain/prediction.ts'
 import type { Filter } from '../../../domain/prediction-filter.ts'
 import type { Db } from '../connection.ts'
 import { type SQL, sql } from '../drizzle.ts'
-import { prepare, valuesOf } from '../prepare.ts'
-import { type Raw, SAID } from '../row-mapping.ts'
-import { IN_SPACE, predictions, tagged } from '../schema.ts'
-import { BETWEEN, between, PASSES, VISIBLE, VISIBLE_BY_ID } from '../visibility.ts'
+import { jsonValues, prepare } from '../prepare.ts'
+import { PUBLIC_COLUMNS, type SqliteRow } from '../row-mapping.ts'
+import { HAS_RESTRICTION, predictions, predictionTags } from '../schema.ts'
+import { BETWEEN, isBetween, MATCHES_FILTER, VISIBLE, VISIBLE_BY_ID } from '../visibility.ts'
 
 type Direction = 'asc' | 'desc'
 /** What rows may be found by. */
-type Way = 'tags' | 'scope' | 'statuses'
+type AccessPath = 'tags' | 'scope' | 'statuses'
 /** Each with the number of values that its text has room for. */
-type Ways = Partial<Record<Way, number>>
-type Pages = (scope: Scope, filter: Filter, direction: Direction) => Statement<[object?], Raw>
+type AccessPaths = Partial<Record<AccessPath, number>>
+type ListStatements = (scope: Scope, filter: Filter, direction: Direction) => Statement<[object?], SqliteRow>
 
 /** Tags that a text has room for, so that few are made and kept: one of 100 takes 0.5 MB. A token has 10 at most, a filter 100. */
-const SIZES = [1, 10, 100]
+const VALUE_COUNTS = [1, 10, 100]
 /** Rows of each way that are counted, some 15 µs: where there are two, the one with fewer is gone. */
-const MANY = 250
+const MAX_COUNTED_ROWS = 250
 
-export function createPages(db: Db): Pages {
-  const first = (direction: Direction) => sql`
+export function createListStatements(db: Db): ListStatements {
+  const orderAndLimit = (direction: Direction) => sql`
     order by ${predictions.createdAt} ${sql.raw(direction)}, ${predictions.id} ${sql.raw(direction)} limit @limit`
-  const paging = (from: (direction: Direction) => SQL) => {
+  const prepareBothDirections = (from: (direction: Direction) => SQL) => {
     const page = (direction: Direction) =>
-      prepare<Raw>(db, sql`select ${SAID} from ${from(direction)} ${first(direction)}`)
+      prepare<SqliteRow>(
+        db,
+        sql`select ${PUBLIC_COLUMNS} from ${from(direction)} ${orderAndLimit(direction)}`,
+      )
     return { asc: page('asc'), desc: page('desc') }
   }
   // What is asked most: to ask of each row for what is not limited would be a third of its time.
-  const whole = paging(() => sql`predictions where ${predictions.appId} = @appId and ${BETWEEN}`)
-  const some = paging(() => sql`predictions where ${VISIBLE} and ${BETWEEN} and ${PASSES}`)
-  const byIds = paging(
-    () => sql`predictions where ${predictions.id} in ${valuesOf('@ids')}
-      and ${VISIBLE_BY_ID} and ${BETWEEN} and ${PASSES}`,
+  const unfiltered = prepareBothDirections(
+    () => sql`predictions where ${predictions.appId} = @appId and ${BETWEEN}`,
+  )
+  const filtered = prepareBothDirections(
+    () => sql`predictions where ${VISIBLE} and ${BETWEEN} and ${MATCHES_FILTER}`,
+  )
+  const byIds = prepareBothDirections(
+    () => sql`predictions where ${predictions.id} in ${jsonValues('@ids')}
+      and ${VISIBLE_BY_ID} and ${BETWEEN} and ${MATCHES_FILTER}`,
   )
   /** A page's worth of each: one that is rare would else be looked for in all that the app ever had. */
-  const byStatus = paging(
-    direction => sql`json_each(@statuses) asked cross join predictions on predictions.rowid in (
+  const byStatus = prepareBothDirections(
+    direction => sql`json_each(@statuses) requested cross join predictions on predictions.rowid in (
       select rowid from predictions indexed by predictions_by_status
-      where ${predictions.status} = asked.value and ${VISIBLE} and ${BETWEEN} and ${PASSES} ${first(direction)}
+      where ${predictions.status} = requested.value and ${VISIBLE} and ${BETWEEN} and ${MATCHES_FILTER} ${orderAndLimit(direction)}
     )`,
   )
-  const known = new Map<string, Statement<[object?], Raw>>()
-  const along = (ways: Ways, isJudged: boolean, direction: Direction) => {
-    const shape = JSON.stringify([ways, isJudged, direction])
-    const page = known.get(shape) ?? prepare<Raw>(db, textOf(ways, isJudged, direction))
-    known.set(shape, page)
+  const statements = new Map<string, Statement<[object?], SqliteRow>>()
+  const forPaths = (paths: AccessPaths, needsFilter: boolean, direction: Direction) => {
+    const cacheKey = JSON.stringify([paths, needsFilter, direction])
+    const page =
+      statements.get(cacheKey) ?? prepare<SqliteRow>(db, mergedQuery(paths, needsFilter, direction))
+    statements.set(cacheKey, page)
     return page
   }
 
-  return ({ only }, { ids, statuses, models, tags }, direction) => {
+  return ({ restriction }, { ids, statuses, models, tags }, direction) => {
     if (ids) return byIds[direction]
-    if (only === null && !tags) return (statuses ? byStatus : models ? some : whole)[direction]
+    if (restriction === null && !tags)
+      return (statuses ? byStatus : models ? filtered : unfiltered)[direction]
     // Of two with many the first: tags that are asked for are rarer than all that a token may see.
-    const ways: Ways = {
-      ...(tags && { tags: sizeOf(tags) }),
-      ...(only && { scope: sizeOf(only.tags) }),
+    const paths: AccessPaths = {
+      ...(tags && { tags: valueCountFor(tags) }),
+      ...(restriction && { scope: valueCountFor(restriction.tags) }),
       ...(statuses && { statuses: STATUSES.length }),
     }
-    return along(ways, Object.keys(ways).length > 1 || models !== undefined, direction)
+    return forPaths(paths, Object.keys(paths).length > 1 || models !== undefined, direction)
   }
 }
 
-const sizeOf = ({ length }: readonly string[]) => SIZES.find(size => size >= length) ?? length
+const valueCountFor = ({ length }: readonly string[]) => VALUE_COUNTS.find(size => size >= length) ?? length
 
 /**
  * A way is some ranges of indices, each in the order of the list. SQLite merges them as it goes, passes once what is in two,
  * and reads no further than the page does.
  */
-function textOf(ways: Ways, isJudged: boolean, direction: Direction): SQL {
-  const inOrder = (createdAt: string, id: string) =>
+function mergedQuery(paths: AccessPaths, needsFilter: boolean, direction: Direction): SQL {
+  const orderBy = (createdAt: string, id: string) =>
     sql.raw(`order by ${createdAt} ${direction}, ${id} ${direction}`)
   // Ranges that have no limit would be read whole, and sorted.
-  const pageOf = (way: Way, size: number, limit: SQL) => sql`select ${SAID} from (
-      ${sql.join(RANGES[way](size), sql` union `)} ${inOrder('created_at', 'id')} limit ${limit}
-    ) found cross join predictions on ${predictions.id} = found.id
-    ${isJudged ? sql`where ${VISIBLE_BY_ID} and ${PASSES}` : sql``}
-    ${inOrder('found.created_at', 'found.id')} limit @limit`
+  const pageByPath = (path: AccessPath, size: number, limit: SQL) => sql`select ${PUBLIC_COLUMNS} from (
+      ${sql.join(PATH_RANGES[path](size), sql` union `)} ${orderBy('created_at', 'id')} limit ${limit}
+    ) matched cross join predictions on ${predictions.id} = matched.id
+    ${needsFilter ? sql`where ${VISIBLE_BY_ID} and ${MATCHES_FILTER}` : sql``}
+    ${orderBy('matched.created_at', 'matched.id')} limit @limit`
 
-  const sizes = Object.entries(ways) as [Way, number][]
-  if (sizes.length === 1) return pageOf(...sizes[0]!, sql`-1`)
-  const counts = sizes.map(([way], i) => sql`(${i}, (select count(*) from (${ROWS[way]} limit ${MANY})))`)
-  const pages = sizes.map(([way, size], i) => {
-    const limit = sql`(select case way when ${i} then -1 else 0 end from least)`
-    return sql`select * from (${pageOf(way, size, limit)})`
+  const sizes = Object.entries(paths) as [AccessPath, number][]
+  if (sizes.length === 1) return pageByPath(...sizes[0]!, sql`-1`)
+  const counts = sizes.map(
+    ([path], i) => sql`(${i}, (select count(*) from (${PATH_ROWS[path]} limit ${MAX_COUNTED_ROWS})))`,
+  )
+  const pages = sizes.map(([path, size], i) => {
+    const limit = sql`(select case path when ${i} then -1 else 0 end from cheapest)`
+    return sql`select * from (${pageByPath(path, size, limit)})`
   })
-  return sql`with least as materialized (
-      select column1 as way from (values ${sql.join(counts, sql`, `)}) order by column2, column1 limit 1
-    ) ${sql.join(pages, sql` union all `)} ${inOrder('createdAt', 'id')}`
+  return sql`with cheapest as materialized (
+      select column1 as path from (values ${sql.join(counts, sql`, `)}) order by column2, column1 limit 1
+    ) ${sql.join(pages, sql` union all `)} ${orderBy('createdAt', 'id')}`
 }
 
-const TAGGED_BETWEEN = between(tagged.createdAt, tagged.predictionId)
-const withTag = (is: SQL) =>
-  sql`tagged where ${tagged.appId} = @appId and ${tagged.tag} ${is} and ${TAGGED_BETWEEN}`
-const IN_ITS_SPACE = sql`predictions indexed by predictions_by_space
-  where ${predictions.appId} = @appId and ${predictions.space} = @only and ${IN_SPACE} and ${BETWEEN}`
-const withStatus = (is: SQL) => sql`predictions indexed by predictions_by_status
-  where ${predictions.appId} = @appId and ${predictions.status} ${is} and ${BETWEEN}`
+const TAG_BETWEEN = isBetween(predictionTags.createdAt, predictionTags.predictionId)
+const rowsWithTag = (condition: SQL) =>
+  sql`prediction_tags where ${predictionTags.appId} = @appId and ${predictionTags.tag} ${condition} and ${TAG_BETWEEN}`
+const ROWS_OF_RESTRICTION = sql`predictions indexed by predictions_by_restriction
+  where ${predictions.appId} = @appId and ${predictions.restrictionKey} = @restrictionKey and ${HAS_RESTRICTION} and ${BETWEEN}`
+const rowsWithStatus = (condition: SQL) => sql`predictions indexed by predictions_by_status
+  where ${predictions.appId} = @appId and ${predictions.status} ${condition} and ${BETWEEN}`
 
-const anyOf = (name: `@${string}`) => sql`in ${valuesOf(name)}`
-const ROWS: Record<Way, SQL> = {
-  scope: sql`select 1 from ${withTag(anyOf('@onlyTags'))} union all select 1 from ${IN_ITS_SPACE}`,
-  tags: sql`select 1 from ${withTag(anyOf('@tags'))}`,
-  statuses: sql`select 1 from ${withStatus(anyOf('@statuses'))}`,
+const inJsonValues = (name: `@${string}`) => sql`in ${jsonValues(name)}`
+const PATH_ROWS: Record<AccessPath, SQL> = {
+  scope: sql`select 1 from ${rowsWithTag(inJsonValues('@visibleTags'))} union all select 1 from ${ROWS_OF_RESTRICTION}`,
+  tags: sql`select 1 from ${rowsWithTag(inJsonValues('@tags'))}`,
+  statuses: sql`select 1 from ${rowsWithStatus(inJsonValues('@statuses'))}`,
 }
 
-const PLACE = sql`select ${predictions.createdAt} as created_at, ${predictions.id} as id from`
-const PLACE_OF_TAG = sql`select ${tagged.createdAt} as created_at, ${tagged.predictionId} as id from`
+const SELECT_POSITION = sql`select ${predictions.createdAt} as created_at, ${predictions.id} as id from`
+const SELECT_TAG_POSITION = sql`select ${predictionTags.createdAt} as created_at, ${predictionTags.predictionId} as id from`
 /** One for each place in a list; where it has none the value is null, and no row's. */
-const ofEach = (name: `@${string}`, size: number, range: (is: SQL) => SQL) =>
-  Array.from({ length: size }, (_, k) => range(sql`= (${sql.raw(name)} ->> ${k})`))
-const RANGES: Record<Way, (size: number) => SQL[]> = {
+const rangePerValue = (name: `@${string}`, size: number, range: (condition: SQL) => SQL) =>
+  Array.from({ length: size }, (_, i) => range(sql`= (${sql.raw(name)} ->> ${i})`))
+const PATH_RANGES: Record<AccessPath, (size: number) => SQL[]> = {
   scope: size => [
-    sql`${PLACE} predictions where ${predictions.id} in ${valuesOf('@onlyIds')}
+    sql`${SELECT_POSITION} predictions where ${predictions.id} in ${jsonValues('@visibleIds')}
       and +${predictions.appId} = @appId and ${BETWEEN}`,
-    sql`${PLACE} ${IN_ITS_SPACE}`,
-    ...ofEach('@onlyTags', size, is => sql`${PLACE_OF_TAG} ${withTag(is)}`),
+    sql`${SELECT_POSITION} ${ROWS_OF_RESTRICTION}`,
+    ...rangePerValue(
+      '@visibleTags',
+      size,
+      condition => sql`${SELECT_TAG_POSITION} ${rowsWithTag(condition)}`,
+    ),
   ],
-  tags: size => ofEach('@tags', size, is => sql`${PLACE_OF_TAG} ${withTag(is)}`),
-  statuses: size => ofEach('@statuses', size, is => sql`${PLACE} ${withStatus(is)}`),
+  tags: size =>
+    rangePerValue('@tags', size, condition => sql`${SELECT_TAG_POSITION} ${rowsWithTag(condition)}`),
+  statuses: size =>
+    rangePerValue('@statuses', size, condition => sql`${SELECT_POSITION} ${rowsWithStatus(condition)}`),
 }

@@ -4,57 +4,69 @@
  * async (drizzle on better-sqlite3 would commit what follows the first await outside of it).
  */
 import { v7 as uuidv7 } from 'uuid'
-import { type AppId, type Decide, type Draft, isLegal, type Job } from '../../../domain/prediction.ts'
-import type { Bounds, Creation, Idempotency, Predictions } from '../../store.ts'
-import { createRefusals } from '../app-usage.ts'
+import {
+  type AppId,
+  type Draft,
+  isLegalTransition,
+  type Job,
+  type Transition,
+} from '../../../domain/prediction.ts'
+import type { CreateResult, Idempotency, PredictionStore, TokenLimits } from '../../store.ts'
+import { createLimitChecks } from '../app-usage.ts'
 import type { Db } from '../connection.ts'
 import { eq, type SQL, sql } from '../drizzle.ts'
-import type { Group } from '../group-commit.ts'
+import type { GroupCommit } from '../group-commit.ts'
 import { prepare } from '../prepare.ts'
-import { hasPlace } from '../queue/fair-order.ts'
+import { hasSlot } from '../queue/fair-order.ts'
 import {
-  decoded,
-  type Raw,
-  type Row,
-  SAID,
-  type Said,
+  ALL_COLUMNS,
+  decodeJsonColumns,
+  type PredictionRow,
+  PUBLIC_COLUMNS,
+  type PublicRow,
+  type SqliteRow,
   toJob,
   toPrediction,
-  toStanding,
-  WHOLE,
+  toPredictionState,
 } from '../row-mapping.ts'
 import { events, predictions } from '../schema.ts'
 import type { SharedStatements } from '../shared-statements.ts'
-import { createReads } from './read.ts'
+import { createPredictionReads } from './read.ts'
 
-const IDEMPOTENCY_LIFE = 24 * 60 * 60 * 1000
+const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
-export function createPredictions(
+export function createPredictionStore(
   db: Db,
-  group: Group,
-  { spending, order, paces: pace }: SharedStatements,
-): Predictions {
-  const refusalOf = createRefusals(db, spending)
-  const record = createRecord(db)
-  const update = createUpdate(db)
-  const byId = prepare<Raw<Row>>(db, sql`select ${WHOLE} from predictions where id = @id`)
-  const byKey = prepare<Raw<Row>>(
+  groupCommit: GroupCommit,
+  { monthlySpend, fairOrder, submitThrottle }: SharedStatements,
+): PredictionStore {
+  const checkLimits = createLimitChecks(db, monthlySpend)
+  const recordEvent = createEventRecorder(db)
+  const updatePrediction = createPredictionUpdater(db)
+  const byId = prepare<SqliteRow<PredictionRow>>(
+    db,
+    sql`select ${ALL_COLUMNS} from predictions where id = @id`,
+  )
+  const byIdempotencyKey = prepare<SqliteRow<PredictionRow>>(
     db,
     sql`
-    select ${WHOLE} from predictions
-    where app_id = @appId and space = @space and idempotency_key = @key`,
+    select ${ALL_COLUMNS} from predictions
+    where app_id = @appId and restriction_key = @restrictionKey and idempotency_key = @key`,
   )
-  const tag = prepare(
+  const insertTags = prepare(
     db,
-    sql`insert or ignore into tagged select @appId, value, @now, @id from json_each(@tags)`,
+    sql`insert or ignore into prediction_tags select @appId, value, @now, @id from json_each(@tags)`,
   )
-  const forget = prepare(
+  const forgetIdempotencyKey = prepare(
     db,
     sql`update predictions set idempotency_key = null, fingerprint = null where id = @id`,
   )
-  const forgetPost = prepare(db, sql`delete from posts where prediction_id = @id and attempt = @attempts`)
-  const words = db.insert(predictions).values({
-    ...named(
+  const deleteSubmitAttempt = prepare(
+    db,
+    sql`delete from submit_attempts where prediction_id = @id and attempt = @attempt`,
+  )
+  const insertQuery = db.insert(predictions).values({
+    ...namedParameters(
       'id',
       'appId',
       'model',
@@ -68,8 +80,8 @@ export function createPredictions(
       'tags',
       'metadata',
       'retryOf',
-      'space',
-      'token',
+      'restrictionKey',
+      'tokenId',
       'idempotencyKey',
       'fingerprint',
       'cost',
@@ -78,29 +90,29 @@ export function createPredictions(
     outputs: [],
     ...{ createdAt: sql`@now`, updatedAt: sql`@now`, dueAt: sql`@now` },
   })
-  const insert = prepare<Raw>(db, sql`${words.getSQL()} returning ${SAID}`)
+  const insertPrediction = prepare<SqliteRow>(db, sql`${insertQuery.getSQL()} returning ${PUBLIC_COLUMNS}`)
 
-  const holder = (appId: AppId, { space, key }: Idempotency): Row | undefined => {
-    const raw = byKey.get({ appId, space, key })
-    return raw && decoded(raw)
+  const findKeyHolder = (appId: AppId, { restrictionKey, key }: Idempotency): PredictionRow | undefined => {
+    const raw = byIdempotencyKey.get({ appId, restrictionKey, key })
+    return raw && decodeJsonColumns(raw)
   }
 
   function create(
     { appId, input, metadata, cost, ...rest }: Draft & { cost: number },
     idempotency: Idempotency | null,
     now: number,
-    bounds: Bounds | undefined,
-  ): Creation {
-    const held = idempotency && holder(appId, idempotency)
-    if (held && isCurrent(held, now))
-      return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
-    const refusal = refusalOf({ appId, token: rest.token, cost }, bounds, now)
-    if (refusal !== null) return { kind: 'refused', refusal }
-    if (held) forget.run({ id: held.id })
-    order.join(appId, now)
+    tokenLimits: TokenLimits | undefined,
+  ): CreateResult {
+    const keyHolder = idempotency && findKeyHolder(appId, idempotency)
+    if (keyHolder && isKeyValid(keyHolder, now))
+      return { kind: matchKind(keyHolder, idempotency), prediction: toPrediction(keyHolder) }
+    const violation = checkLimits({ appId, tokenId: rest.tokenId, cost }, tokenLimits, now)
+    if (violation !== null) return { kind: 'refused', violation }
+    if (keyHolder) forgetIdempotencyKey.run({ id: keyHolder.id })
+    fairOrder.onBacklogStart(appId, now)
     const id = uuidv7()
     const tags = JSON.stringify(rest.tags)
-    const raw = insert.get({
+    const raw = insertPrediction.get({
       id,
       appId,
       ...rest,
@@ -113,99 +125,100 @@ export function createPredictions(
       fingerprint: idempotency?.fingerprint ?? null,
       now,
     })
-    if (rest.tags.length > 0) tag.run({ appId, tags, now, id })
-    const row = decoded<Said>(raw!)
-    spending.add(appId, now, cost)
-    record(row, null, now)
+    if (rest.tags.length > 0) insertTags.run({ appId, tags, now, id })
+    const row = decodeJsonColumns<PublicRow>(raw!)
+    monthlySpend.add(appId, now, cost)
+    recordEvent(row, null, now)
     return { kind: 'created', prediction: toPrediction(row) }
   }
 
-  function change(id: string, decide: Decide, now: number, fence: number | undefined): Job | null {
+  function change(id: string, transition: Transition, now: number, fence: number | undefined): Job | null {
     const raw = byId.get({ id })
     if (raw === undefined || (fence !== undefined && raw.fence !== fence)) return null
-    const row = decoded(raw)
-    const decided = decide(toJob(row))
-    if (decided === null) return null
-    const { pause, ...fields } = decided
+    const row = decodeJsonColumns(raw)
+    const stateChange = transition(toJob(row))
+    if (stateChange === null) return null
+    const { submitCircuit, ...fields } = stateChange
     const { status = row.status, error = row.error, cost = row.cost } = fields
-    if (status !== row.status && !isLegal(row.status, status, row.error))
+    if (status !== row.status && !isLegalTransition(row.status, status, row.error))
       throw new Error(`illegal transition of ${id}: ${row.status} to ${status}`)
-    const moved = status !== row.status || error !== row.error || cost !== row.cost
-    const next = update(id, { ...fields, updatedAt: moved ? now : row.updatedAt })
-    if (moved) record(next, row, now)
-    spending.add(row.appId, row.createdAt, cost - row.cost)
-    if (hasPlace(row) && !hasPlace(next)) order.leave(row, now)
-    if (fields.begunAt === null) forgetPost.run({ id, attempts: row.attempts })
-    if (pause) pace.hold(pause, row.begunAt ?? now, now)
-    if (pause === null) pace.release(id, fields.submission === 'accepted')
+    const hasVisibleChange = status !== row.status || error !== row.error || cost !== row.cost
+    const next = updatePrediction(id, { ...fields, updatedAt: hasVisibleChange ? now : row.updatedAt })
+    if (hasVisibleChange) recordEvent(next, row, now)
+    monthlySpend.add(row.appId, row.createdAt, cost - row.cost)
+    if (hasSlot(row) && !hasSlot(next)) fairOrder.onSlotReleased(row, now)
+    if (fields.submitStartedAt === null) deleteSubmitAttempt.run({ id, attempt: row.submitAttempts })
+    if (submitCircuit) submitThrottle.recordFailure(submitCircuit, row.submitStartedAt ?? now, now)
+    if (submitCircuit === null) submitThrottle.recordAnswer(id, fields.submission === 'accepted')
     return toJob(next)
   }
 
   return {
-    ...createReads(db),
+    ...createPredictionReads(db),
 
-    create: (draft, idempotency, now, bounds) =>
-      group.write(
-        () => create(draft, idempotency, now, bounds),
+    create: (draft, idempotency, now, tokenLimits) =>
+      groupCommit.write(
+        () => create(draft, idempotency, now, tokenLimits),
         ({ kind }) => kind === 'created',
       ),
 
-    change: (id, decide, now, fence) =>
-      group.write(
-        () => change(id, decide, now, fence),
+    change: (id, transition, now, fence) =>
+      groupCommit.write(
+        () => change(id, transition, now, fence),
         job => job !== null,
       ),
 
-    async repeated(appId, idempotency, now) {
-      const held = holder(appId, idempotency)
-      if (held === undefined || !isCurrent(held, now)) return null
-      return { kind: useOf(held, idempotency), prediction: toPrediction(held) }
+    async findByIdempotencyKey(appId, idempotency, now) {
+      const keyHolder = findKeyHolder(appId, idempotency)
+      if (keyHolder === undefined || !isKeyValid(keyHolder, now)) return null
+      return { kind: matchKind(keyHolder, idempotency), prediction: toPrediction(keyHolder) }
     },
   }
 }
 
-const isCurrent = ({ createdAt }: Row, now: number) => createdAt > now - IDEMPOTENCY_LIFE
+const isKeyValid = ({ createdAt }: PredictionRow, now: number) => createdAt > now - IDEMPOTENCY_TTL_MS
 
-const useOf = ({ fingerprint }: Row, asked: Idempotency) =>
-  fingerprint === asked.fingerprint ? ('repeated' as const) : ('conflict' as const)
+const matchKind = ({ fingerprint }: PredictionRow, requested: Idempotency) =>
+  fingerprint === requested.fingerprint ? ('repeated' as const) : ('conflict' as const)
 
-const named = <Name extends string>(...names: Name[]) =>
+const namedParameters = <Name extends string>(...names: Name[]) =>
   Object.fromEntries(names.map(name => [name, sql.raw(`@${name}`)])) as Record<Name, SQL>
 
-function createRecord(db: Db) {
-  const words = db
+function createEventRecorder(db: Db) {
+  const insertQuery = db
     .insert(events)
-    .values(named('appId', 'predictionId', 'type', 'previousStatus', 'occurredAt', 'standing'))
-  const insert = prepare(db, words.getSQL())
+    .values(namedParameters('appId', 'predictionId', 'type', 'previousStatus', 'occurredAt', 'state'))
+  const insertEvent = prepare(db, insertQuery.getSQL())
 
-  return (row: Said, before: Row | null, now: number): void =>
-    void insert.run({
+  return (row: PublicRow, before: PredictionRow | null, now: number): void =>
+    void insertEvent.run({
       appId: row.appId,
       predictionId: row.id,
       type: before === null ? 'QUEUED' : 'STATUS_CHANGED',
       previousStatus: before?.status ?? null,
       occurredAt: now,
-      standing: JSON.stringify(toStanding(row)),
+      state: JSON.stringify(toPredictionState(row)),
     })
 }
 
 /** One statement for each set of columns: what is decided knows a score of them. */
-function createUpdate(db: Db) {
-  const settingEach = (names: string[]) =>
+function createPredictionUpdater(db: Db) {
+  const prepareUpdate = (names: string[]) =>
     db
       .update(predictions)
-      .set(Object.fromEntries(names.map(name => [name, given(name as keyof Row)])))
+      .set(Object.fromEntries(names.map(name => [name, boundValue(name as keyof PredictionRow)])))
       .where(eq(predictions.id, sql.placeholder('id')))
       .returning()
       .prepare()
-  const given = (name: keyof Row) => sql`${sql.param(sql.placeholder(name), predictions[name])}`
-  const known = new Map<string, ReturnType<typeof settingEach>>()
+  const boundValue = (name: keyof PredictionRow) =>
+    sql`${sql.param(sql.placeholder(name), predictions[name])}`
+  const statements = new Map<string, ReturnType<typeof prepareUpdate>>()
 
-  return (id: string, fields: Partial<Row>): Row => {
+  return (id: string, fields: Partial<PredictionRow>): PredictionRow => {
     const names = Object.keys(fields)
-    const shape = names.join()
-    const update = known.get(shape) ?? settingEach(names)
-    known.set(shape, update)
+    const columnsKey = names.join()
+    const update = statements.get(columnsKey) ?? prepareUpdate(names)
+    statements.set(columnsKey, update)
     return update.get({ ...fields, id })
   }
 }

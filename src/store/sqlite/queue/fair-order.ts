@@ -3,103 +3,122 @@
  * Invariant: `turn` moves when a job gives its place back and when an app's queue begins, in that very transaction, and
  * never when a place is taken.
  */
-import { LONGEST_JOB_MS, MOST_OWED_MS, type Stand, SWING_MS } from '../../../domain/fair-queue.ts'
+import {
+  type AppQueueState,
+  JOB_TIME_SCALE_MS,
+  MAX_COUNTED_JOB_MS,
+  MAX_CREDIT_MS,
+} from '../../../domain/fair-queue.ts'
 import type { Db } from '../connection.ts'
 import { sql } from '../drizzle.ts'
 import { prepare } from '../prepare.ts'
-import type { Row } from '../row-mapping.ts'
-import { BEGUN, IN_FLIGHT, WAITING } from '../schema.ts'
+import type { PredictionRow } from '../row-mapping.ts'
+import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from '../schema.ts'
 
-const runs = sql`(exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
-  or exists (select 1 from predictions indexed by predictions_begun where app_id = apps.id and ${BEGUN}))`
-const waits = sql`exists (select 1 from predictions where app_id = apps.id and ${WAITING})`
+const HAS_ACTIVE_JOBS = sql`(exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
+  or exists (select 1 from predictions indexed by predictions_submit_started where app_id = apps.id and ${SUBMIT_STARTED}))`
+const HAS_WAITING_JOBS = sql`exists (select 1 from predictions where app_id = apps.id and ${WAITING})`
 
 /** Common table expressions. `active`: the apps of which a job waits or has a place. `middle`: their mean turn. */
-const MIDDLE = sql`
-  begun (app_id, n) as materialized (
-    select app_id, count(*) from predictions indexed by predictions_begun where ${BEGUN} group by app_id
+const MEAN_VIRTUAL_TIME = sql`
+  submit_started (app_id, jobs) as materialized (
+    select app_id, count(*) from predictions indexed by predictions_submit_started where ${SUBMIT_STARTED} group by app_id
   ),
-  active as materialized (
-    select apps.id as app_id, weight, turn, queued_since, is_new, max_in_flight, coalesce(begun.n, 0) as begun
-    from apps left join begun on begun.app_id = apps.id
-    where begun.n > 0 or ${waits}
+  active_apps as materialized (
+    select apps.id as app_id, weight, virtual_time, backlog_started_at, is_newly_active, max_in_flight,
+      coalesce(submit_started.jobs, 0) as submit_started_jobs
+    from apps left join submit_started on submit_started.app_id = apps.id
+    where submit_started.jobs > 0 or ${HAS_WAITING_JOBS}
       or exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
   ),
-  middle (turn) as materialized (select sum(weight * turn) / sum(weight) from active)`
+  mean (virtual_time) as materialized (select sum(weight * virtual_time) / sum(weight) from active_apps)`
 
 /** The places an active app has. Counted where a count is needed: with 10,000 in flight it takes 0.5 ms. */
-const PLACES = sql`(begun + (select count(*) from predictions where app_id = active.app_id and ${IN_FLIGHT}))`
+const ACTIVE_COUNT = sql`(submit_started_jobs
+  + (select count(*) from predictions where app_id = active_apps.app_id and ${IN_FLIGHT}))`
 
 /** And `stands`: what a key is made of. */
-export const STANDS = sql`${MIDDLE},
-  stands as materialized (
-    select active.app_id, weight, active.turn, queued_since, is_new, ${PLACES} as n,
-      coalesce(max_in_flight, 9007199254740991) as most,
-      min(1.0, max(0.0, 0.5 + (active.turn - middle.turn) * weight / ${SWING_MS})) as rounding
-    from active cross join middle
+export const APP_STATES = sql`${MEAN_VIRTUAL_TIME},
+  app_states as materialized (
+    select active_apps.app_id, weight, active_apps.virtual_time, backlog_started_at, is_newly_active,
+      ${ACTIVE_COUNT} as active_jobs, coalesce(max_in_flight, 9007199254740991) as max_active,
+      min(1.0, max(0.0, 0.5
+        + (active_apps.virtual_time - mean.virtual_time) * weight / ${JOB_TIME_SCALE_MS})) as bias
+    from active_apps cross join mean
   )`
 
 /** Of a row that has its app's stand and `k` beside it. */
-export const IN_ORDER = sql`iif(is_new and n = 0 and k = 1, 0, (n + k - 1 + rounding) / weight), turn, queued_since, app_id, k`
-export const IS_HELD = sql`n + k > most`
+export const FAIR_ORDER = sql`iif(is_newly_active and active_jobs = 0 and queue_index = 1, 0,
+  (active_jobs + queue_index - 1 + bias) / weight), virtual_time, backlog_started_at, app_id, queue_index`
+export const IS_OVER_APP_LIMIT = sql`active_jobs + queue_index > max_active`
 
-export interface Order {
+export interface FairOrder {
   /**
    * Before a row is added. An app that has nothing here any more is owed nothing for the time that it was away, and goes on
    * owing what it had beyond its share, or whoever keeps its queue short would have more. If it owes nothing, its first job
    * is next.
    */
-  join(appId: string, now: number): void
+  onBacklogStart(appId: string, now: number): void
   /** After a job gave its place back: its time is its app's, and who is owed too much is owed no more than that. */
-  leave(row: Row, now: number): void
-  stands(): Stand[]
+  onSlotReleased(row: PredictionRow, now: number): void
+  appStates(): AppQueueState[]
 }
 
-export function createOrder(db: Db): Order {
-  const join = prepare(
+export function createFairOrder(db: Db): FairOrder {
+  const startBacklog = prepare(
     db,
     sql`
-    with ${MIDDLE}
+    with ${MEAN_VIRTUAL_TIME}
     update apps set
-      queued_since = @now,
-      is_new = apps.turn <= coalesce((select turn from middle), apps.turn),
-      turn = coalesce(
-        (select min(max(apps.turn, middle.turn), middle.turn + ${MOST_OWED_MS} * 1.0 / weight) from middle),
-        (select max(turn) from apps)
+      backlog_started_at = @now,
+      is_newly_active = apps.virtual_time <= coalesce((select virtual_time from mean), apps.virtual_time),
+      virtual_time = coalesce(
+        (
+          select min(
+            max(apps.virtual_time, mean.virtual_time), mean.virtual_time + ${MAX_CREDIT_MS} * 1.0 / weight
+          ) from mean
+        ),
+        (select max(virtual_time) from apps)
       )
-    where id = @appId and not ${waits} and not ${runs}`,
+    where id = @appId and not ${HAS_WAITING_JOBS} and not ${HAS_ACTIVE_JOBS}`,
   )
-  const add = prepare(db, sql`update apps set turn = turn + @ms * 1.0 / weight, is_new = 0 where id = @appId`)
+  const addJobTime = prepare(
+    db,
+    sql`update apps set virtual_time = virtual_time + @ms * 1.0 / weight, is_newly_active = 0
+      where id = @appId`,
+  )
   // An app that its own limit holds back wants no more than it has.
-  const forgive = prepare(
+  const capCredit = prepare(
     db,
     sql`
-    with ${MIDDLE},
-    least (app_id, turn) as materialized (
-      select app_id, middle.turn - iif(
-        max_in_flight is not null and ${PLACES} >= max_in_flight, 0, ${MOST_OWED_MS} * 1.0 / weight
-      ) from active cross join middle
+    with ${MEAN_VIRTUAL_TIME},
+    min_virtual_time (app_id, virtual_time) as materialized (
+      select app_id, mean.virtual_time - iif(
+        max_in_flight is not null and ${ACTIVE_COUNT} >= max_in_flight, 0, ${MAX_CREDIT_MS} * 1.0 / weight
+      ) from active_apps cross join mean
     )
-    update apps set turn = least.turn from least where least.app_id = apps.id and apps.turn < least.turn`,
+    update apps set virtual_time = min_virtual_time.virtual_time from min_virtual_time
+    where min_virtual_time.app_id = apps.id and apps.virtual_time < min_virtual_time.virtual_time`,
   )
-  const stands = prepare<Stand>(
+  const selectAppStates = prepare<AppQueueState>(
     db,
     sql`
-    with ${STANDS}
-    select app_id as appId, weight, n, most, rounding, turn, queued_since as queuedSince, is_new as isNew,
-      (select count(*) from predictions where app_id = stands.app_id and ${WAITING}) as waiting
-    from stands`,
+    with ${APP_STATES}
+    select app_id as appId, weight, active_jobs as activeJobs, max_active as maxActive, bias,
+      virtual_time as virtualTime, backlog_started_at as backlogStartedAt, is_newly_active as isNewlyActive,
+      (select count(*) from predictions where app_id = app_states.app_id and ${WAITING}) as waitingJobs
+    from app_states`,
   )
 
   return {
-    join: (appId, now) => void join.run({ appId, now }),
-    leave({ appId, begunAt }, now) {
-      add.run({ appId, ms: Math.min(Math.max(now - (begunAt ?? now), 0), LONGEST_JOB_MS) })
-      forgive.run()
+    onBacklogStart: (appId, now) => void startBacklog.run({ appId, now }),
+    onSlotReleased({ appId, submitStartedAt }, now) {
+      addJobTime.run({ appId, ms: Math.min(Math.max(now - (submitStartedAt ?? now), 0), MAX_COUNTED_JOB_MS) })
+      capCredit.run()
     },
-    stands: () => stands.all(),
+    appStates: () => selectAppStates.all(),
   }
 }
 
-export const hasPlace = ({ submission, following }: Row): boolean =>
-  submission === 'begun' || following === 'closely'
+export const hasSlot = ({ submission, tracking }: PredictionRow): boolean =>
+  submission === 'begun' || tracking === 'active'

@@ -3,58 +3,66 @@
  * like any other. What an app's own limit holds back stands where it would stand without.
  * Cost: every app's waiting rows are counted by index; of the app itself, for each id, or all once where many are asked.
  */
-import { aheadOf } from '../../../domain/fair-queue.ts'
-import type { Queue } from '../../store.ts'
+import { jobsAhead } from '../../../domain/fair-queue.ts'
+import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { type SQL, sql } from '../drizzle.ts'
-import { prepare, valuesOf } from '../prepare.ts'
+import { jsonValues, prepare } from '../prepare.ts'
 import { WAITING } from '../schema.ts'
-import type { Order } from './fair-order.ts'
+import type { FairOrder } from './fair-order.ts'
 
 /** A count up to each takes 0.5 ms behind 10,000 rows, all at once 10 (measured). */
-const FEW = 10
+const MAX_SEPARATE_COUNTS = 10
 
-export function createPositions(db: Db, order: Pick<Order, 'stands'>): Pick<Queue, 'queuePositions'> {
+export function createQueuePositions(
+  db: Db,
+  fairOrder: Pick<FairOrder, 'appStates'>,
+): Pick<QueueStore, 'queuePositions'> {
   /** Rows of its app up to this one, of one half of the index. */
-  const upTo = (half: SQL) => sql`(
+  const countUpTo = (isRetry: SQL) => sql`(
     select count(*) from predictions ahead
     where ahead.app_id = predictions.app_id and ahead.status = 'QUEUED' and ahead.submission = 'none'
-      and (ahead.image_tries > 0) = ${half}
+      and (ahead.image_check_failures > 0) = ${isRetry}
       and (ahead.created_at, ahead.id) <= (predictions.created_at, predictions.id)
   )`
-  const asked = sql`where +app_id = @appId and id in ${valuesOf('@ids')} and ${WAITING}`
-  const ofFew = prepare<Rank>(
+  const isRequested = sql`where +app_id = @appId and id in ${jsonValues('@ids')} and ${WAITING}`
+  const rankEach = prepare<QueueRank>(
     db,
     sql`
-    select id, ${upTo(sql`0`)} + ${upTo(sql`1`)} as k from predictions ${asked}`,
+    select id, ${countUpTo(sql`0`)} + ${countUpTo(sql`1`)} as queueIndex from predictions ${isRequested}`,
   )
-  const ofMany = prepare<Rank>(
+  const rankAll = prepare<QueueRank>(
     db,
     sql`
-    select id, k from (
+    select id, queueIndex from (
       select id, app_id, status, submission,
-        row_number() over (order by created_at, id) as k
+        row_number() over (order by created_at, id) as queueIndex
       from predictions indexed by predictions_waiting where app_id = @appId and ${WAITING}
-    ) ${asked}`,
+    ) ${isRequested}`,
   )
   // One moment: what is claimed meanwhile would be missed here or counted there.
-  const read = db.$client.transaction((appId: string, ids: readonly string[]) => {
-    const rows = (ids.length > FEW ? ofMany : ofFew).all({ appId, ids: JSON.stringify(ids) })
-    return { rows, stands: rows.length === 0 ? [] : order.stands() }
+  const readRanks = db.$client.transaction((appId: string, ids: readonly string[]) => {
+    const rows = (ids.length > MAX_SEPARATE_COUNTS ? rankAll : rankEach).all({
+      appId,
+      ids: JSON.stringify(ids),
+    })
+    return { rows, appStates: rows.length === 0 ? [] : fairOrder.appStates() }
   })
 
   return {
     async queuePositions(appId, ids) {
-      const { rows, stands } = read(appId, ids)
-      const mine = stands.find(stand => stand.appId === appId)
-      const found = new Map(rows.map(({ id, k }) => [id, 1 + aheadOf(mine!, k, stands)]))
+      const { rows, appStates } = readRanks(appId, ids)
+      const own = appStates.find(state => state.appId === appId)
+      const found = new Map(
+        rows.map(({ id, queueIndex }) => [id, 1 + jobsAhead(own!, queueIndex, appStates)]),
+      )
       return ids.map(id => found.get(id) ?? null)
     },
   }
 }
 
-interface Rank {
+interface QueueRank {
   id: string
   /** The how many-th of its app. */
-  k: number
+  queueIndex: number
 }

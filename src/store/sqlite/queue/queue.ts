@@ -3,178 +3,193 @@
  * what a dead worker held becomes due by itself, and what it still writes is refused. What waits is claimed in the order
  * of fairness.ts (images, submits), what was sent when it is due (here).
  */
-import type { Queue } from '../../store.ts'
+import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { and, asc, eq, gt, gte, inArray, lte, ne, or, type SQL, sql } from '../drizzle.ts'
 import { toJob } from '../row-mapping.ts'
 import {
-  BEGUN,
-  FOLLOWED,
+  concurrencyLimit,
+  ENDED,
   IN_FLIGHT,
-  pace,
-  pause,
-  posts,
   predictions,
-  SOUGHT,
-  TOLD,
+  SUBMIT_STARTED,
+  submitAttempts,
+  submitCircuit,
+  TRACKED,
   UNANSWERED,
+  UNRESOLVED,
   WAITING,
 } from '../schema.ts'
 import type { SharedStatements } from '../shared-statements.ts'
-import { createImages } from './claim-image-checks.ts'
-import { createSubmits } from './claim-submits.ts'
-import { createPositions } from './positions.ts'
-import { countOf, exists } from './submit-circuit.ts'
+import { createImageCheckClaims } from './claim-image-checks.ts'
+import { createSubmitClaims } from './claim-submits.ts'
+import { createQueuePositions } from './positions.ts'
+import { countPredictions, hasPrediction } from './submit-throttle.ts'
 
 const HOUR = 60 * 60 * 1000
 /** One that is due later was begun by a clock that was wrong. */
-const LONGEST_PAUSE = 2 * HOUR
+const MAX_CIRCUIT_OPEN_MS = 2 * HOUR
 
-export function createQueue(db: Db, ring: () => void, { paces: standing, order }: SharedStatements): Queue {
-  const due = (where: SQL, ...first: SQL[]) =>
+export function createQueueStore(
+  db: Db,
+  notify: () => void,
+  { submitThrottle, fairOrder }: SharedStatements,
+): QueueStore {
+  const selectDue = (where: SQL, ...leadingOrder: SQL[]) =>
     db
       .select({ id: predictions.id })
       .from(predictions)
       .where(and(where, lte(predictions.dueAt, sql.placeholder('now'))))
-      .orderBy(...first, asc(predictions.dueAt))
+      .orderBy(...leadingOrder, asc(predictions.dueAt))
       .limit(sql.placeholder('limit'))
 
-  const claiming = (next: ReturnType<typeof due>) =>
+  const prepareClaim = (dueIds: ReturnType<typeof selectDue>) =>
     db
       .update(predictions)
       .set({ fence: sql`${predictions.fence} + 1`, dueAt: sql`${sql.placeholder('leaseUntil')}` })
-      .where(inArray(predictions.id, next))
+      .where(inArray(predictions.id, dueIds))
       .returning()
       .prepare()
-  const followed = claiming(due(FOLLOWED))
+  const claimTracked = prepareClaim(selectDue(TRACKED))
   // Whoever still waits goes before what was given up, of which a week may have left hundreds.
-  const sought = claiming(due(SOUGHT, asc(TOLD)))
-  const others = sql`${predictions.id} not in (select value from json_each(${sql.placeholder('except')}))`
-  const abandoned = claiming(due(and(BEGUN, others)!))
+  const claimUnresolved = prepareClaim(selectDue(UNRESOLVED, asc(ENDED)))
+  const isNotExcluded = sql`${predictions.id} not in (select value from json_each(${sql.placeholder('exceptIds')}))`
+  const claimAbandoned = prepareClaim(selectDue(and(SUBMIT_STARTED, isNotExcluded)!))
 
-  const ripe = db
+  const selectCircuitToProbe = db
     .select()
-    .from(pause)
+    .from(submitCircuit)
     .where(
       and(
-        or(lte(pause.until, sql.placeholder('now')), gt(pause.until, sql.placeholder('latest'))),
-        eq(pause.trial, false),
+        or(
+          lte(submitCircuit.until, sql.placeholder('now')),
+          gt(submitCircuit.until, sql.placeholder('latest')),
+        ),
+        eq(submitCircuit.halfOpen, false),
       ),
     )
     .prepare()
 
-  const nextLook = db
+  const reschedulePoll = db
     .update(predictions)
-    .set({ dueAt: sql`${sql.placeholder('dueAt')}`, runningAt: sql`${sql.placeholder('runningAt')}` })
+    .set({
+      dueAt: sql`${sql.placeholder('dueAt')}`,
+      lastSeenRunningAt: sql`${sql.placeholder('lastSeenRunningAt')}`,
+    })
     .where(
       and(
         eq(predictions.id, sql.placeholder('id')),
         eq(predictions.fence, sql.placeholder('fence')),
-        FOLLOWED,
+        TRACKED,
       ),
     )
     .prepare()
 
   return {
-    ...createImages(db, standing),
-    ...createSubmits(db, standing),
-    ...createPositions(db, order),
-    claimPolls: async request => followed.all({ ...request }).map(toJob),
-    claimSought: async request => sought.all({ ...request }).map(toJob),
-    claimAbandoned: async ({ except = [], ...request }) =>
-      abandoned.all({ ...request, except: JSON.stringify([...except]) }).map(toJob),
+    ...createImageCheckClaims(db, submitThrottle),
+    ...createSubmitClaims(db, submitThrottle),
+    ...createQueuePositions(db, fairOrder),
+    claimPolls: async request => claimTracked.all({ ...request }).map(toJob),
+    claimUnresolvedSubmits: async request => claimUnresolved.all({ ...request }).map(toJob),
+    claimAbandonedSubmits: async ({ exceptIds = [], ...request }) =>
+      claimAbandoned.all({ ...request, exceptIds: JSON.stringify([...exceptIds]) }).map(toJob),
 
-    async putOff(looks) {
+    async reschedule(polls) {
       db.transaction(() => {
-        for (const look of looks) nextLook.run({ ...look })
+        for (const poll of polls) reschedulePoll.run({ ...poll })
       })
     },
 
-    overdue: async (before, limit) =>
+    findOverdueIds: async (acceptedBefore, limit) =>
       db
         .select({ id: predictions.id })
         .from(predictions)
-        .where(and(IN_FLIGHT, lte(predictions.submittedAt, before)))
+        .where(and(IN_FLIGHT, lte(predictions.submittedAt, acceptedBefore)))
         .limit(limit)
         .all()
         .map(({ id }) => id),
 
-    hasRival: async ({ id, model }, from, to) =>
-      exists(
+    hasConflictingSubmit: async ({ id, model }, from, to) =>
+      hasPrediction(
         db,
         and(
           UNANSWERED,
           eq(predictions.model, model),
-          gte(predictions.begunAt, from),
-          lte(predictions.begunAt, to),
+          gte(predictions.submitStartedAt, from),
+          lte(predictions.submitStartedAt, to),
           ne(predictions.id, id),
         )!,
       ),
 
-    paused: async () => standing.pause(),
-    pace: async () => standing.pace(),
+    submitCircuit: async () => submitThrottle.submitCircuit(),
+    concurrencyLimit: async () => submitThrottle.concurrencyLimit(),
 
-    async claimProbe(now, next) {
+    async claimCircuitProbe(now, nextProbeAt) {
       return db.transaction(
         tx => {
-          const paused = ripe.get({ now, latest: now + LONGEST_PAUSE })
-          if (paused === undefined) return null
-          tx.update(pause)
-            .set({ until: next(paused) })
-            .where(eq(pause.version, paused.version))
+          const circuit = selectCircuitToProbe.get({ now, latest: now + MAX_CIRCUIT_OPEN_MS })
+          if (circuit === undefined) return null
+          tx.update(submitCircuit)
+            .set({ until: nextProbeAt(circuit) })
+            .where(eq(submitCircuit.version, circuit.version))
             .run()
-          return paused
+          return circuit
         },
         { behavior: 'immediate' },
       )
     },
 
-    async resume(version) {
-      const which = and(eq(pause.version, version), eq(pause.trial, false))
-      const resumed = db.update(pause).set({ trial: true, trialOf: null }).where(which).run().changes > 0
-      if (resumed) ring()
-      return resumed
+    async halfOpenCircuit(version) {
+      const isThisOpenCircuit = and(eq(submitCircuit.version, version), eq(submitCircuit.halfOpen, false))
+      const isHalfOpened =
+        db
+          .update(submitCircuit)
+          .set({ halfOpen: true, probePredictionId: null })
+          .where(isThisOpenCircuit)
+          .run().changes > 0
+      if (isHalfOpened) notify()
+      return isHalfOpened
     },
 
-    ownerOf: async upstreamId =>
+    findIdByUpstreamId: async upstreamId =>
       db.select({ id: predictions.id }).from(predictions).where(eq(predictions.upstreamId, upstreamId)).get()
         ?.id ?? null,
 
-    async shift(ms) {
+    async shiftDeadlines(ms) {
       const dueAt = sql`${predictions.dueAt} + ${ms}`
       db.transaction(
         tx => {
-          for (const where of [FOLLOWED, SOUGHT, BEGUN, WAITING])
+          for (const where of [TRACKED, UNRESOLVED, SUBMIT_STARTED, WAITING])
             tx.update(predictions).set({ dueAt }).where(where).run()
-          for (const where of [SOUGHT, BEGUN])
+          for (const where of [UNRESOLVED, SUBMIT_STARTED])
             tx.update(predictions)
-              .set({ begunAt: sql`${predictions.begunAt} + ${ms}` })
+              .set({ submitStartedAt: sql`${predictions.submitStartedAt} + ${ms}` })
               .where(where)
               .run()
-          tx.update(posts)
-            .set({ begunAt: sql`${posts.begunAt} + ${ms}` })
+          tx.update(submitAttempts)
+            .set({ submitStartedAt: sql`${submitAttempts.submitStartedAt} + ${ms}` })
             .run()
-          tx.update(pause)
-            .set({ since: sql`${pause.since} + ${ms}`, until: sql`${pause.until} + ${ms}` })
+          tx.update(submitCircuit)
+            .set({ since: sql`${submitCircuit.since} + ${ms}`, until: sql`${submitCircuit.until} + ${ms}` })
             .run()
-          tx.update(pace)
-            .set({ since: sql`${pace.since} + ${ms}` })
+          tx.update(concurrencyLimit)
+            .set({ since: sql`${concurrencyLimit.since} + ${ms}` })
             .run()
         },
         { behavior: 'immediate' },
       )
     },
 
-    async tally() {
-      const inFlight = countOf(db, IN_FLIGHT)
-      const lost = countOf(db, and(SOUGHT, eq(predictions.following, 'closely'))!)
+    async countByState() {
+      const inFlight = countPredictions(db, IN_FLIGHT)
+      const unresolvedInFlight = countPredictions(db, and(UNRESOLVED, eq(predictions.tracking, 'active'))!)
       return {
-        waiting: countOf(db, WAITING),
-        begun: countOf(db, BEGUN),
+        queued: countPredictions(db, WAITING),
+        submitting: countPredictions(db, SUBMIT_STARTED),
         inFlight,
         // The index of what is followed does not say how: counted by its rows, 12 ms with 10,000 in flight.
-        late: countOf(db, FOLLOWED) - (inFlight - lost),
-        sought: countOf(db, SOUGHT),
+        expired: countPredictions(db, TRACKED) - (inFlight - unresolvedInFlight),
+        unresolved: countPredictions(db, UNRESOLVED),
       }
     },
   }

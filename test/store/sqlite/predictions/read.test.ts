@@ -1,24 +1,28 @@
 import { graphql } from 'graphql'
 import { expect, test } from 'vitest'
 import { createTokens } from '../../../../src/auth/access-token.ts'
-import { type Restriction, restrictionOf } from '../../../../src/domain/access-scope.ts'
+import { createRestriction, type Restriction } from '../../../../src/domain/access-scope.ts'
 import type { Filter } from '../../../../src/domain/prediction-filter.ts'
 import { createCursors } from '../../../../src/events/cursor.ts'
-import { createSources } from '../../../../src/events/subscription-source.ts'
+import { createSubscriptionSources } from '../../../../src/events/subscription-source.ts'
 import { createContext } from '../../../../src/graphql/context.ts'
 import { encodeId } from '../../../../src/graphql/global-id.ts'
 import { schema } from '../../../../src/graphql/schema.ts'
-import { openSqlite } from '../../../../src/store/sqlite/sqlite-store.ts'
-import { statementsOf } from '../../../support/statements.ts'
-import { add, keyOf, newApp, page, T } from '../../../support/store.ts'
+import { openSqliteStore } from '../../../../src/store/sqlite/sqlite-store.ts'
+import { recordStatements } from '../../../support/record-statements.ts'
+import { addPrediction, fullAccess, newApp, pageRequest, T } from '../../../support/store.ts'
 
 /** The schema over a store, with nobody else beside who would ask SQLite for anything. */
-async function stocked() {
-  const store = openSqlite(':memory:', () => {})
+async function openStocked() {
+  const store = openSqliteStore(':memory:', () => {})
   const app = await newApp(store)
   const ids: string[] = []
   for (let i = 0; i < 60; i++) {
-    const { id } = await add(store, app, T + i, { retryOf: ids.at(-1) ?? null, tags: ['a'], metadata: { i } })
+    const { id } = await addPrediction(store, app, T + i, {
+      retryOf: ids.at(-1) ?? null,
+      tags: ['a'],
+      metadata: { i },
+    })
     if (i % 2) await store.change(id, () => ({ status: 'FAILED', error: 'GENERATION_FAILED' }), T + i)
     ids.push(id)
   }
@@ -26,23 +30,23 @@ async function stocked() {
   const services = {
     store,
     cursorsOf,
-    sources: createSources(store, cursorsOf),
+    sources: createSubscriptionSources(store, cursorsOf),
     tokens: createTokens(store.tokenKey, () => T),
     now: () => T,
-    mostUploadBytes: 1e9,
-    urlOf: (path: string) => path,
-    notice() {},
-    refused() {},
-    turn: async () => {},
+    maxUploadBytesPerApp: 1e9,
+    publicUrl: (path: string) => path,
+    logNotice() {},
+    countRejection() {},
+    nextSlice: async () => {},
   }
   return {
     store,
     app,
     ids: ids.map(id => encodeId('Prediction', id)),
     async ask(source: string, variableValues: Record<string, unknown> = {}) {
-      const contextValue = createContext(services, keyOf(app))
+      const contextValue = createContext(services, fullAccess(app))
       let answer: Awaited<ReturnType<typeof graphql>> | undefined
-      const statements = await statementsOf(async () => {
+      const statements = await recordStatements(async () => {
         answer = await graphql({ schema, source, variableValues, contextValue })
       })
       expect(answer!.errors).toBeUndefined()
@@ -53,7 +57,7 @@ async function stocked() {
   }
 }
 
-const OWN = `
+const PREDICTION_FIELDS = `
   id model status input { imageUrl prompt negativePrompt duration enablePromptExpansion seed }
   outputs { url hasNsfwContent expiresAt } error { code message retryable } cost { amount currency }
   tags metadata upstreamId createdAt submittedAt startedAt finishedAt updatedAt
@@ -61,16 +65,16 @@ const OWN = `
 const HISTORY = '(first: 5) { edges { cursor node { type previousStatus prediction { id status } } } }'
 
 test.each<[fields: string, statements: number]>([
-  [OWN, 1],
+  [PREDICTION_FIELDS, 1],
   // The rows' own places, and how all apps stand.
   ['queuePosition', 3],
   ['retryOf { id }', 2],
   ['retryOf { retryOf { id } }', 3],
   [`history${HISTORY}`, 2],
   ['a: history(first: 1) { edges { cursor } } b: history(first: 2) { edges { cursor } }', 3],
-  [`${OWN} queuePosition retryOf { ${OWN} } history${HISTORY}`, 5],
+  [`${PREDICTION_FIELDS} queuePosition retryOf { ${PREDICTION_FIELDS} } history${HISTORY}`, 5],
 ])('a page with %s is as many statements for 2 edges as for 50', async (fields, statements) => {
-  await using f = await stocked()
+  await using f = await openStocked()
   for (const first of [2, 20, 50]) {
     const { data, reads } = await f.ask(
       `query ($first: Int!) {
@@ -86,21 +90,24 @@ test.each<[fields: string, statements: number]>([
 test.each<[string, Restriction | null, Filter]>([
   ['by tag', null, { tags: ['a', 'b'] }],
   ['by tag and status', null, { tags: ['a'], statuses: ['QUEUED', 'FAILED'] }],
-  ['of a token that is limited to a tag', restrictionOf(['a'], []), {}],
-  ['of such a token, by tag', restrictionOf(['a'], []), { tags: ['a'] }],
-  ['of such a token, by tag and status', restrictionOf(['a'], []), { tags: ['a'], statuses: ['FAILED'] }],
-])('a page %s is one statement', async (_, only, filter) => {
-  await using f = await stocked()
+  ['of a token that is limited to a tag', createRestriction(['a'], []), {}],
+  ['of such a token, by tag', createRestriction(['a'], []), { tags: ['a'] }],
+  ['of such a token, by tag and status', createRestriction(['a'], []), { tags: ['a'], statuses: ['FAILED'] }],
+])('a page %s is one statement', async (_, restriction, filter) => {
+  await using f = await openStocked()
   let found = 0
-  const statements = await statementsOf(async () => {
-    const { predictions } = await f.store.list({ appId: f.app, only }, page({ limit: 20, filter }))
+  const statements = await recordStatements(async () => {
+    const { predictions } = await f.store.list(
+      { appId: f.app, restriction },
+      pageRequest({ limit: 20, filter }),
+    )
     found = predictions.length
   })
   expect([found, statements.length]).toEqual([20, 1])
 })
 
 test('histories of a page are those that each would have alone', async () => {
-  await using f = await stocked()
+  await using f = await openStocked()
   const page = `{ predictions(first: 50) { edges { node { id history${HISTORY} } } } }`
   const { data } = await f.ask(page)
   for (const { node } of data.predictions.edges.slice(0, 9)) {
@@ -115,7 +122,7 @@ test('histories of a page are those that each would have alone', async () => {
 })
 
 test('long histories of many are read a few milliseconds at a time', async () => {
-  await using f = await stocked()
+  await using f = await openStocked()
   const { reads } = await f.ask(
     '{ predictions(first: 50) { edges { node { history(first: 99) { edges { cursor } } } } } }',
   )
@@ -123,9 +130,9 @@ test('long histories of many are read a few milliseconds at a time', async () =>
 })
 
 test('nodes are one statement a type, in the order asked for', async () => {
-  await using f = await stocked()
+  await using f = await openStocked()
   const image = { appId: f.app, hash: 'h', contentType: 'image/png' as const, width: 9, height: 9, bytes: 9 }
-  const kept = await f.store.keepUpload({ image, space: '', data: Buffer.alloc(9) }, 1e9, T)
+  const kept = await f.store.saveUpload({ image, restrictionKey: '', data: Buffer.alloc(9) }, 1e9, T)
   const upload = kept.kind === 'kept' ? encodeId('Upload', kept.upload.id) : ''
   const ids = [...f.ids.slice(0, 10), upload, encodeId('App', f.app), ...f.ids.slice(10, 20)]
   const { data, reads } = await f.ask('query ($ids: [ID!]!) { nodes(ids: $ids) { id __typename } }', { ids })
@@ -141,7 +148,7 @@ test.each<[what: string, document: string, statements: number]>([
   ['what it uses', '{ viewer { usage { inFlight queued spentThisMonth { amount } } } }', 3],
   ['the head of the feed', '{ feedCursor }', 2],
 ])('%s is read in a fixed number of statements', async (_, document, statements) => {
-  await using f = await stocked()
+  await using f = await openStocked()
   const { reads } = await f.ask(document, document.includes('$id') ? { id: f.ids[7] } : {})
   expect(reads).toHaveLength(statements)
 })

@@ -1,0 +1,142 @@
+/**
+ * The gateway as this page asks it: questions over HTTP, the feed over one WebSocket that comes back by itself.
+ * Invariant: the key goes to this page's own origin, in a header or in `connection_init`, and never into an address.
+ */
+import { createClient } from 'graphql-ws'
+import { resumable, type Sink } from '../client/resumable.ts'
+import type { MutationResult } from './documents.ts'
+
+/** What was asked for is not there, and why, in words for whoever looks at the page. */
+export class RequestFailed extends Error {
+  override name = 'RequestFailed'
+  /** The key is none, or none any more. */
+  readonly isInvalidKey: boolean
+  constructor(message: string, isInvalidKey = false) {
+    super(message)
+    this.isInvalidKey = isInvalidKey
+  }
+}
+
+export interface GatewayApi {
+  request<Data>(query: string, variables?: object): Promise<Data>
+  /** A mutation whose field is called `answer`. */
+  mutate(query: string, input: object): Promise<MutationResult>
+  /** The same with a file at `input.file`, as a GraphQL multipart request. */
+  uploadFile(query: string, file: File): Promise<MutationResult>
+  subscribe(query: string, variables: Record<string, unknown>, sink: Sink): () => void
+  /** The gateway's clock, ms, whatever this machine's says. */
+  now(): number
+  close(): void
+}
+
+export interface GatewayApiOptions {
+  key: string
+  /** Whether the WebSocket stands. */
+  onConnectionChange(isConnected: boolean): void
+}
+
+const INVALID_KEY_MESSAGE = 'This key is not known here, or is no longer good.'
+const ENDPOINT = new URL('/graphql', location.href)
+/** The gateway closes with it where the key is none; one that was taken back ends there, too. */
+const CLOSE_UNAUTHORIZED = 4401
+/** A connection that doesn't answer a ping so long is dead. */
+const PONG_TIMEOUT_MS = 5000
+/** A request that hangs is one that failed; a file may take longer. */
+const REQUEST_TIMEOUT_MS = 20_000
+const UPLOAD_TIMEOUT_MS = 5 * 60_000
+/** A clock that is off by less makes no difference to anybody. */
+const MIN_CLOCK_SKEW_MS = 2000
+const MAX_RETRY_WAIT_MS = 5000
+
+export function createGatewayApi({ key, onConnectionChange }: GatewayApiOptions): GatewayApi {
+  const authorization = `Bearer ${key}`
+  let clockSkewMs = 0
+  let pongTimer: ReturnType<typeof setTimeout> | undefined
+
+  const client = createClient({
+    url: ENDPOINT.href.replace('http', 'ws'),
+    connectionParams: { authorization },
+    keepAlive: 10_000,
+    retryAttempts: Number.POSITIVE_INFINITY,
+    shouldRetry: () => true,
+    retryWait: retries => wait(Math.min(MAX_RETRY_WAIT_MS, 250 * 2 ** retries) * (0.5 + Math.random() / 2)),
+    on: {
+      connected: () => onConnectionChange(true),
+      closed: () => onConnectionChange(false),
+      ping: isReceived => {
+        if (!isReceived) pongTimer = setTimeout(() => client.terminate(), PONG_TIMEOUT_MS)
+      },
+      pong: isReceived => {
+        if (isReceived) clearTimeout(pongTimer)
+      },
+    },
+  })
+  const resumableClient = resumable(client)
+
+  async function post(body: BodyInit, headers: Record<string, string>, timeoutMs: number): Promise<Response> {
+    try {
+      return await fetch(ENDPOINT, {
+        method: 'POST',
+        headers: { accept: 'application/json', authorization, ...headers },
+        body,
+        signal: AbortSignal.timeout(timeoutMs),
+      })
+    } catch {
+      throw new RequestFailed('The gateway can’t be reached.')
+    }
+  }
+
+  async function read<Data>(response: Response): Promise<Data> {
+    const measuredSkewMs = Date.parse(response.headers.get('date') ?? '') + 500 - Date.now()
+    if (!Number.isNaN(measuredSkewMs))
+      clockSkewMs = Math.abs(measuredSkewMs) < MIN_CLOCK_SKEW_MS ? 0 : measuredSkewMs
+    const { data, errors } = await response.json().catch(() => ({}))
+    if (response.status === 401) throw new RequestFailed(INVALID_KEY_MESSAGE, true)
+    // A token that may not read opens no page: whoever has it needs another one.
+    if (errors?.length > 0)
+      throw new RequestFailed(errors[0].message, errors[0].extensions?.code === 'FORBIDDEN')
+    if (!data) throw new RequestFailed(`The gateway answered ${response.status}.`)
+    return data
+  }
+
+  async function request<Data>(query: string, variables: object = {}): Promise<Data> {
+    const body = JSON.stringify({ query, variables })
+    return read(await post(body, { 'content-type': 'application/json' }, REQUEST_TIMEOUT_MS))
+  }
+
+  return {
+    request,
+    mutate: async (query, input) => (await request<{ answer: MutationResult }>(query, { input })).answer,
+
+    async uploadFile(query, file) {
+      const form = new FormData()
+      form.set('operations', JSON.stringify({ query, variables: { input: { file: null } } }))
+      form.set('map', JSON.stringify({ 0: ['variables.input.file'] }))
+      form.set('0', file)
+      return (await read<{ answer: MutationResult }>(await post(form, {}, UPLOAD_TIMEOUT_MS))).answer
+    },
+
+    subscribe: (query, variables, sink) =>
+      resumableClient.subscribe(
+        { query, variables },
+        {
+          ...sink,
+          next: result => sink.next(result),
+          complete: () => sink.complete(),
+          error: error => {
+            const { code, reason } = error as Partial<CloseEvent>
+            sink.error(
+              code === CLOSE_UNAUTHORIZED
+                ? new RequestFailed(INVALID_KEY_MESSAGE, true)
+                : new RequestFailed(reason || 'The feed was refused.'),
+            )
+          },
+        },
+      ),
+
+    now: () => Date.now() + clockSkewMs,
+    close: () => void client.dispose(),
+  }
+}
+
+const wait = (ms: number) => new Promise<void>(resolve => setTimeout(resolve, ms))

@@ -1,0 +1,56 @@
+/**
+ * What befalls the gateway: it is killed, or told to stop, while jobs run and most clients watch, and started again.
+ * Invariant: meanwhile the network leads nowhere, so nobody can reach a stranger who was given the gateway's old port.
+ */
+
+import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
+import { sleep } from '../../support/sleep.ts'
+import { until } from '../../support/until.ts'
+import type { FaultProxy } from './fault-proxy.ts'
+import type { GatewayDatabase } from './gateway-database.ts'
+import type { GatewayProcess } from './gateway-process.ts'
+import type { Plan } from './plan.ts'
+import type { SubscriberPool } from './subscriber-pool.ts'
+
+export interface ProcessKillerOptions {
+  gateway: GatewayProcess
+  proxy: FaultProxy
+  pool: SubscriberPool
+  database: GatewayDatabase
+  random: SeededRandom
+  plan: Plan
+  signal: AbortSignal
+  /** Called after each restart. */
+  onRestart(stopSignal: StopSignal): void
+}
+
+type StopSignal = keyof Plan['restarts']
+
+const RECONNECT_TIMEOUT_MS = 30_000
+
+export async function killRepeatedly(options: ProcessKillerOptions): Promise<void> {
+  const { gateway, proxy, pool, database, random, plan, signal, onRestart } = options
+  const remaining = { ...plan.restarts }
+  const remainingSignals = () =>
+    (Object.keys(remaining) as StopSignal[]).flatMap(stopSignal =>
+      Array<StopSignal>(remaining[stopSignal]).fill(stopSignal),
+    )
+  let reconnectsBefore = Number.NEGATIVE_INFINITY
+  const haveMostReconnected = () => pool.reconnects - reconnectsBefore > pool.subscribers.length / 2
+  while (remainingSignals().length > 0) {
+    await until(
+      () => signal.aborted || (haveMostReconnected() && database.countUnfinished() > 0),
+      RECONNECT_TIMEOUT_MS,
+    )
+    await sleep(random.between(...plan.uptimeMs), signal)
+    if (signal.aborted) return
+    const stopSignal = random.pick(remainingSignals())
+    remaining[stopSignal]--
+    reconnectsBefore = pool.reconnects
+    await gateway.stop(stopSignal)
+    proxy.setTarget(null)
+    await gateway.restart()
+    proxy.setTarget(gateway.port)
+    onRestart(stopSignal)
+  }
+}

@@ -1,0 +1,355 @@
+/**
+ * A gateway of three apps that stands still: one that is rich in everything and secret, and two that have the same as
+ * each other. Whatever is asked is asked by these two: by one of what the rich one has, by the other of what never was.
+ * Invariant: nothing moves but by what is asked, and no clock does; so two answers differ only by what was asked of.
+ */
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import type { AppId, Draft, Prediction, Status } from '../../../src/domain/prediction.ts'
+import { canceled, imageVerified, submitAnswered } from '../../../src/domain/transitions.ts'
+import { previewPath, type Upload } from '../../../src/domain/upload.ts'
+import { type CursorsOf, createCursors } from '../../../src/events/cursor.ts'
+import { encodeId } from '../../../src/graphql/global-id.ts'
+import { encodeListCursor } from '../../../src/graphql/pagination.ts'
+import type { Store } from '../../../src/store/store.ts'
+import { queryDatabaseFile } from '../../support/database-file.ts'
+import { type Harness, startGateway } from '../../support/gateway.ts'
+import { COMPLETED, createPrediction, draft, eventsOf, pollSucceededAt } from '../../support/store.ts'
+import { UNLIMITED_ENV } from '../../support/transports.ts'
+
+/** In everything of the rich one's that is text. */
+export const SECRET = 'heron'
+const HOUR = 60 * 60 * 1000
+
+export interface Tenant {
+  name: string
+  appId: AppId
+  key: string
+  /** By status; `again` is a retry of the failed one. */
+  predictions: Record<Status | 'again', Prediction>
+  upload: Upload
+}
+
+/** What the rich one has, and what has its form and never was. */
+export interface SecretValue {
+  label: string
+  existing: string
+  nonexistent: string
+}
+
+export interface ValuePair {
+  label: string
+  /** Of each asker. */
+  values: readonly [string, string]
+  /** The two may be of different lengths. */
+  differsInLength: boolean
+}
+
+/** Own → what its twin's is called, too. */
+export type Replacements = readonly (readonly [own: string, name: string])[]
+
+export interface IsolationScenario extends AsyncDisposable {
+  harness: Harness
+  target: Tenant
+  /** Asks of what the rich one has, and of what never was. */
+  observers: readonly [ofTheirs: Tenant, ofNothing: Tenant]
+  /** Of the rich one's predictions, one in each status. */
+  predictionIds: SecretValue[]
+  /** Whatever else of it could be asked for. */
+  otherSecrets: SecretValue[]
+  /** What each asker has itself. */
+  ownValues: ValuePair[]
+  /** What must be in nobody else's answer. */
+  secrets(): string[]
+  /** Something of the rich one's was changed, by anybody but `submit`. */
+  hasTargetChanged(): boolean
+  /** Whatever it has a name of its own for. */
+  replacementsFor(tenant: Tenant): Replacements
+  /** A submit, past the doors. */
+  submit(tenant: Tenant): Promise<void>
+}
+
+export async function openIsolationScenario(): Promise<IsolationScenario> {
+  const now = Date.now()
+  const harness = await startGateway({ env: UNLIMITED_ENV, overrides: { now: () => now, keepAliveMs: HOUR } })
+  const { store } = harness.gateway
+  const originalStore = { ...store }
+  // Nothing is sent, looked at or ended by itself.
+  Object.assign(store, {
+    claimImageChecks: async () => [],
+    claimSubmits: async () => [],
+    claimPolls: async () => [],
+    claimUnresolvedSubmits: async () => [],
+    claimAbandonedSubmits: async () => [],
+  })
+
+  const createTenant = async (name: string, word: string) => {
+    const key = await harness.gateway.issueKey(name, HOUR)
+    const { id } = (await store.findAppByName(name))!
+    const upload = await createUpload(originalStore, id, word, now)
+    return {
+      name,
+      appId: id,
+      key,
+      predictions: await createPredictions(originalStore, id, word, now),
+      upload,
+    }
+  }
+  const target = await createTenant(`app-${SECRET}`, SECRET)
+  const observers = [
+    await createTenant('asker-1', 'common'),
+    await createTenant('asker-2', 'common'),
+  ] as const
+  const database = join(harness.folder, 'rushes.db')
+  const cursorsOf = createCursors(store.cursorKey, store.epoch)
+  const targetCursors = cursorsOf(target.appId)
+  const seqs = (await eventsOf(store, target.appId)).map(({ seq }) => seq)
+  const head = (await harness.query('{ feedCursor }', {}, target.key)).data.feedCursor as string
+  const token = await harness.query(
+    'mutation { createAccessToken(input: { permissions: [READ] }) { ... on CreateAccessTokenPayload { token } } }',
+    {},
+    target.key,
+  )
+
+  const rows = (sql: string, ...values: string[]) =>
+    queryDatabaseFile(database, db => db.prepare(sql).all(...values) as Record<string, string>[])
+  const replacementsFor = ({ appId, name }: Tenant): Replacements => [
+    [name, '<name>'],
+    [appId, '<app row>'],
+    [encodeId('App', appId), '<app>'],
+    ...rows('select id, created_at at from predictions where app_id = ? order by rowid', appId).flatMap(
+      ({ id, at }, i) =>
+        [
+          [encodeId('Prediction', id!), `<own ${i}>`],
+          [encodeListCursor({ id: id!, createdAt: Number(at) }), `<place ${i}>`],
+          [id!, `<row ${i}>`],
+        ] as const,
+    ),
+    ...rows('select id, preview_token from uploads where app_id = ? order by rowid', appId).flatMap(
+      ({ id, preview_token: previewToken }, i) =>
+        [
+          [encodeId('Upload', id!), `<upload ${i}>`],
+          [previewToken!, `<address ${i}>`],
+          [id!, `<upload row ${i}>`],
+        ] as const,
+    ),
+  ]
+
+  const readTenantRows = ({ appId }: Tenant) =>
+    JSON.stringify([
+      rows('select * from predictions where app_id = ? order by rowid', appId),
+      rows('select * from prediction_tags where app_id = ?', appId),
+      rows('select * from events where app_id = ? order by seq', appId),
+      rows('select * from app_monthly_spend where app_id = ?', appId),
+      rows('select * from apps where id = ?', appId),
+      rows('select * from api_keys where app_id = ?', appId),
+      rows('select * from uploads where app_id = ?', appId),
+      rows('select * from images where app_id = ?', appId),
+    ])
+  let lastRows = readTenantRows(target)
+  let hasChanged = false
+  const hasTargetChanged = () => {
+    hasChanged ||= readTenantRows(target) !== lastRows
+    return hasChanged
+  }
+
+  const { predictions } = target
+  return {
+    harness,
+    target,
+    observers,
+    predictionIds: Object.entries(predictions).map(([status, { id }]) => ({
+      label: `the id of one that is ${status}`,
+      existing: encodeId('Prediction', id),
+      nonexistent: encodeId('Prediction', differentId(id)),
+    })),
+    otherSecrets: (
+      [
+        ['the id of the app', encodeId('App', target.appId), encodeId('App', differentId(target.appId))],
+        ['an id as it is in the row', predictions.QUEUED.id, differentId(predictions.QUEUED.id)],
+        [
+          'the id of an upload',
+          encodeId('Upload', target.upload.id),
+          encodeId('Upload', differentId(target.upload.id)),
+        ],
+        ['the path of an upload', previewPath(target.upload.previewToken), previewPath(randomPreviewToken())],
+        ["upstream's id", predictions.COMPLETED.upstreamId!, differentId(predictions.COMPLETED.upstreamId!)],
+        ['the cursor of an event', targetCursors.encode(seqs[2]!), randomCursor()],
+        ["the log's head as it was told", head, randomCursor()],
+        [
+          'the cursor of a list',
+          encodeListCursor(predictions.FAILED),
+          encodeListCursor({ ...predictions.FAILED, id: differentId(predictions.FAILED.id) }),
+        ],
+        ['an idempotency key', `${SECRET} key`, 'nobodys k'],
+        ['a tag', `${SECRET} tag`, 'nobodys t'],
+        [
+          'a prompt',
+          predictions.FAILED.input.prompt,
+          predictions.FAILED.input.prompt.replace(SECRET, 'other'),
+        ],
+        [
+          'an address',
+          predictions.FAILED.input.imageUrl,
+          predictions.FAILED.input.imageUrl.replace(SECRET, 'other'),
+        ],
+        [
+          'an access token',
+          token.data.createAccessToken.token,
+          forgeToken(token.data.createAccessToken.token),
+        ],
+        ['the name', target.name, target.name.replace(SECRET, 'other')],
+      ] as const
+    ).map(([label, existing, nonexistent]) => ({ label, existing, nonexistent })),
+    ownValues: await createOwnValues(store, observers, cursorsOf),
+
+    secrets: () => [
+      SECRET,
+      head,
+      ...seqs.map(seq => targetCursors.encode(seq)),
+      ...replacementsFor(target).map(([own]) => own),
+    ],
+
+    hasTargetChanged,
+    replacementsFor,
+    async submit(tenant) {
+      if (tenant === target) hasTargetChanged()
+      await createPrediction(store, createDraft(tenant.appId, tenant.name), null, now)
+      if (tenant === target) lastRows = readTenantRows(target)
+    },
+    [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose](),
+  }
+}
+
+/** Of the same form and length, and nothing's: the end of a UUID is turned round. */
+const differentId = (id: string): string =>
+  id.replace(/[\da-f]{12}$/, end =>
+    [...end].map(digit => (15 - Number.parseInt(digit, 16)).toString(16)).join(''),
+  )
+const randomCursor = (): string => randomBytes(16).toString('base64url')
+const randomPreviewToken = (): string => randomBytes(18).toString('base64url')
+const forgeToken = (token: string): string =>
+  token.replace(/[^.]+$/, seal => randomBytes((seal.length * 3) / 4).toString('base64url'))
+
+async function createOwnValues(
+  store: Store,
+  observers: IsolationScenario['observers'],
+  cursorsOf: CursorsOf,
+): Promise<ValuePair[]> {
+  const namedValues = async ({ appId, name, predictions, upload }: Tenant) => {
+    const [first] = await eventsOf(store, appId)
+    return {
+      ...Object.fromEntries(
+        Object.entries(predictions).map(([status, { id }]) => [
+          `its own ${status}`,
+          encodeId('Prediction', id),
+        ]),
+      ),
+      'its own upload': encodeId('Upload', upload.id),
+      'its own app': encodeId('App', appId),
+      'its own event': cursorsOf(appId).encode(first!.seq),
+      'its own list': encodeListCursor(predictions.COMPLETED),
+      'its own name': name,
+      'a key of both': 'shared key',
+      'a tag of both': 'shared tag',
+    }
+  }
+  const [first, second] = await Promise.all(observers.map(namedValues))
+  return Object.entries(first!).map(([label, value]) => ({
+    label,
+    values: [value, second![label as keyof typeof second]!],
+    differsInLength: false,
+  }))
+}
+
+const createDraft = (appId: AppId, word: string, overrides: Partial<Draft> = {}) =>
+  draft(appId, {
+    input: {
+      imageUrl: `https://${word}.example/image.png`,
+      prompt: `a ${word} flies`,
+      negativePrompt: `no ${word}`,
+      duration: 5,
+      enablePromptExpansion: false,
+      seed: 7,
+    },
+    tags: [`${word} tag`, 'shared tag'],
+    metadata: { of: `${word} metadata` },
+    ...overrides,
+  })
+
+/** Of no image that could be looked at. */
+async function createUpload(store: Store, appId: AppId, word: string, now: number): Promise<Upload> {
+  const data = Buffer.from(word)
+  const image = {
+    appId,
+    hash: data.toString('hex').padEnd(64, '0'),
+    contentType: 'image/png',
+    width: 640,
+    height: 480,
+    bytes: data.length,
+  } as const
+  const upload = await store.saveUpload({ image, restrictionKey: '', data }, 1024 ** 3, now)
+  if (upload.kind === 'refused') throw new Error('refused')
+  return upload.upload
+}
+
+/** One in each status, and a retry. */
+async function createPredictions(
+  store: Store,
+  appId: AppId,
+  word: string,
+  now: number,
+): Promise<Tenant['predictions']> {
+  let createdCount = 0
+  const add = async (overrides: Partial<Draft> = {}, key = `${word} key ${createdCount}`) => {
+    const idempotency = { restrictionKey: '', key, fingerprint: `${word} ${createdCount}` }
+    return (
+      await createPrediction(
+        store,
+        createDraft(appId, word, overrides),
+        idempotency,
+        now - 1000 + createdCount++,
+      )
+    ).prediction
+  }
+  const applyTransitions = async ({ id }: Prediction, ...transitions: Parameters<Store['change']>[1][]) => {
+    for (const transition of transitions) await store.change(id, transition, now)
+    return (await store.get({ appId, restriction: null }, id))!
+  }
+  const sendUpstream = async (prediction: Prediction) => {
+    await store.change(prediction.id, imageVerified(now), now)
+    const claim = {
+      now,
+      leaseUntil: now + HOUR,
+      limit: 100,
+      upstreamConcurrency: null,
+      upstreamSubmitsPerMinute: null,
+      imageVerifiedAfter: 0,
+    }
+    for (const { id, fence } of await store.claimSubmits(claim))
+      await store.change(
+        id,
+        submitAnswered({ kind: 'accepted', upstreamId: `${word}-${id}` }, now, now),
+        now,
+        fence,
+      )
+    return prediction
+  }
+  const outputs = [{ url: `https://${word}.example/video.mp4`, hasNsfwContent: false }]
+  const processing = pollSucceededAt({ status: 'processing' }, now, now)
+  const failed = pollSucceededAt({ status: 'failed', error: 'GENERATION_FAILED', inferenceMs: 900 }, now, now)
+  const FAILED = await applyTransitions(await sendUpstream(await add({}, 'shared key')), failed)
+  return {
+    FAILED,
+    CREATED: await applyTransitions(await sendUpstream(await add())),
+    PROCESSING: await applyTransitions(await sendUpstream(await add()), processing),
+    COMPLETED: await applyTransitions(
+      await sendUpstream(await add()),
+      processing,
+      pollSucceededAt({ ...COMPLETED, outputs } as never, now, now),
+    ),
+    CANCELED: await applyTransitions(await add({}, `${word} key`), canceled(now)),
+    again: await applyTransitions(await sendUpstream(await add({ retryOf: FAILED.id })), failed),
+    QUEUED: await add(),
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * The gateway as an operator runs it with an account: `src/start.js`, a process, pointed at an upstream of ours. Killed and
+ * started again it is the same gateway, on the same port, for upstream knows its address.
+ * Invariant: it ends when it is told to and never by itself.
+ */
+import { type Run, run } from '../../support/process.ts'
+
+export interface GatewayProcess extends AsyncDisposable {
+  /** Of the GraphQL endpoint. */
+  readonly url: string
+  /** When it was killed, ms since 1970. */
+  readonly killTimes: readonly number[]
+  /** What each of its lives has logged. */
+  readonly logs: readonly string[]
+  readonly breach: string | null
+  /** SIGKILL, at once. */
+  kill(): void
+  /** Once more, after its end. */
+  restart(): Promise<void>
+  /** SIGTERM. */
+  stop(): Promise<void>
+}
+
+/** It promises five seconds. */
+const STOP_TIMEOUT_MS = 10_000
+
+export async function startGatewayProcess(
+  folder: string,
+  env: Record<string, string>,
+): Promise<GatewayProcess> {
+  const killTimes: number[] = []
+  const runs: Run[] = []
+  const breaches: string[] = []
+  let isStopping = false
+
+  async function start(): Promise<void> {
+    const gateway = run('start.js', folder, env)
+    runs.push(gateway)
+    isStopping = false
+    let isUp = false
+    const exited = gateway.untilEnded().then(({ code, signal }) => {
+      const reason = `${code ?? signal}: ${gateway.err.split('\n').slice(-5).join('\n')}`
+      if (!isStopping) breaches.push(`the gateway ended by itself with ${reason}`)
+      if (!isUp && !isStopping) throw new Error(`the gateway did not start, ${reason}`)
+    })
+    await Promise.race([gateway.untilPrinted(/GraphQL +http/), exited])
+    isUp = true
+  }
+  await start()
+  const currentRun = () => runs.at(-1)!
+
+  return {
+    url: `http://127.0.0.1:${env.PORT}/graphql`,
+    killTimes,
+    get logs() {
+      return runs.map(({ err }) => err)
+    },
+    get breach() {
+      return breaches[0] ?? null
+    },
+    kill() {
+      isStopping = true
+      killTimes.push(Date.now())
+      currentRun().child.kill('SIGKILL')
+    },
+    async restart() {
+      await currentRun().untilEnded()
+      await start()
+    },
+    async stop() {
+      isStopping = true
+      currentRun().child.kill('SIGTERM')
+      const stopTimer = setTimeout(() => currentRun().child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+      const { code, signal } = await currentRun().untilEnded()
+      clearTimeout(stopTimer)
+      if (code !== 0) breaches.push(`after SIGTERM the gateway ended with ${code ?? signal}`)
+    },
+    async [Symbol.asyncDispose]() {
+      isStopping = true
+      await currentRun()[Symbol.asyncDispose]()
+    },
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * Jobs before the storm that all go well: from them the gateway learns how long a job takes here. Taught nothing but the
+ * catalogue's minutes, it would leave a job whose webhook was lost alone for longer than the whole run.
+ */
+import { sleep } from '../../support/sleep.ts'
+import { until } from '../../support/until.ts'
+import { createRequestFactory, durationWord } from './request-factory.ts'
+import type { SimulatedAppOptions } from './simulated-app.ts'
+
+export interface WarmUpOptions extends Omit<SimulatedAppOptions, 'stopSignal'> {
+  signal: AbortSignal
+}
+
+const WARM_UP_TIMEOUT_MS = 30_000
+/** On a busy machine one may take longer; it is no reason to wait. */
+const REQUIRED_SHARE = 0.9
+/** Jobs at once. */
+const CONCURRENT_JOBS = 10
+
+export async function runWarmUp(options: WarmUpOptions): Promise<void> {
+  const { app, execute, imageUrl, plan, random, history, database, signal } = options
+  const requestFactory = createRequestFactory(app, execute, imageUrl, history)
+  const jobModels = plan.models.flatMap(model => Array<string>(plan.warmUpJobs).fill(model))
+  const total = jobModels.length
+  let n = 0
+  async function submitLoop(): Promise<void> {
+    for (let model = jobModels.pop(); model !== undefined; model = jobModels.pop())
+      await requestFactory.createVideo(n++, model, durationWord(random, plan.durationTenths)).send()
+  }
+  await Promise.all(Array.from({ length: CONCURRENT_JOBS }, submitLoop))
+  await until(async () => {
+    await sleep(50, signal)
+    return signal.aborted || database.countUnfinished() <= (1 - REQUIRED_SHARE) * total
+  }, WARM_UP_TIMEOUT_MS)
+}
