@@ -1,18 +1,15 @@
 /**
  * The one place that knows every part: builds them in order, and ends them in the opposite one.
  */
-import type { Server } from 'node:http'
-import { dirname, join } from 'node:path'
 import { createTokens } from '../auth/access-token.ts'
 import { createKey } from '../auth/api-key.ts'
 import { createAuthenticate } from '../auth/authenticate.ts'
 import type { Config } from '../config/config.ts'
-import { StartupError } from '../domain/errors.ts'
 import { MODELS, type VideoModel } from '../domain/models.ts'
 import { createCursors } from '../events/cursor.ts'
 import { createEventLog } from '../events/event-log.ts'
 import { createSubscriptionSources } from '../events/subscription-source.ts'
-import { createImageFetch, type ImageFetch } from '../image-fetch/image-fetch.ts'
+import { createImageFetch } from '../image-fetch/image-fetch.ts'
 import { createAppNames, withAppNames } from '../observability/app-names.ts'
 import { createMetrics } from '../observability/metrics.ts'
 import { createFairScheduler } from '../runtime/fair-scheduler.ts'
@@ -20,7 +17,7 @@ import { createWakeSignal } from '../runtime/wake-signal.ts'
 import { createClientAddresses } from '../server/http/client-address.ts'
 import { createCorsPolicy } from '../server/http/cors.ts'
 import { createHealth } from '../server/http/health.ts'
-import { createHttpServer, type HttpTimeouts } from '../server/http/http-server.ts'
+import { createHttpServer } from '../server/http/http-server.ts'
 import { createJsonFastPath } from '../server/http/json-fast-path.ts'
 import { listen } from '../server/http/listen.ts'
 import { createWebhookEndpoint } from '../server/http/webhook-endpoint.ts'
@@ -36,7 +33,7 @@ import { createWebSockets } from '../server/transports/websocket-server.ts'
 import { createUploadPreviews } from '../server/uploads/upload-preview.ts'
 import { createDashboardAssets } from '../server/web/dashboard-assets.ts'
 import { createGraphiql } from '../server/web/graphiql.ts'
-import type { Simulator, SimulatorOptions } from '../simulator/simulator.ts'
+import type { Simulator } from '../simulator/simulator.ts'
 import { openSqliteStore } from '../store/sqlite/sqlite-store.ts'
 import type { Store } from '../store/store.ts'
 import { createFanOut } from '../subscriptions/fan-out.ts'
@@ -53,6 +50,9 @@ import { createSubmitCircuitProbe } from '../workers/submit-circuit-probe.ts'
 import { createSubmitter } from '../workers/submitter.ts'
 import { createWebhookIntake } from '../workers/webhook-intake.ts'
 import type { Log } from '../workers/worker-loop.ts'
+import type { GatewayOverrides } from './options.ts'
+import { closeAfterResponses, createCleanupStack } from './shutdown.ts'
+import { assertSameUpstream, chooseUpstream } from './upstream-choice.ts'
 
 export interface Gateway {
   /** `http://…`, without a path. */
@@ -67,19 +67,6 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-/** For tests and the demo. */
-export interface GatewayOverrides {
-  now?: () => number
-  cursorRefreshMs?: number
-  keepAliveMs?: number
-  httpTimeouts?: Partial<HttpTimeouts>
-  /** What a WebSocket has for its `connection_init`. */
-  initTimeoutMs?: number
-  simulator?: Pick<SimulatorOptions, 'fault' | 'port'>
-  imageFetch?: ImageFetch
-}
-
-const SIMULATOR_KEY = 'simulator'
 /** A POST under way has this long to be answered. */
 const DRAIN_TIMEOUT_MS = 4000
 /** A socket has this long to answer its close frame, and a request that is under way to be answered. */
@@ -88,8 +75,6 @@ const CLOSE_TIMEOUT_MS = 500
 const OUTPUT_GRACE_POLLS = 5
 /** What a simulated job takes. */
 const SIMULATED_JOB_MS = 8000
-/** Between looks for connections that have become idle. */
-const IDLE_SWEEP_INTERVAL_MS = 20
 const SECOND = 1000
 const HOUR = 60 * 60 * 1000
 
@@ -100,11 +85,7 @@ export async function createGateway(
   overrides: GatewayOverrides = {},
 ): Promise<Gateway> {
   const now = overrides.now ?? Date.now
-  /** What to end if the start fails half-way, and at `close`; the last first. */
-  const cleanups: (() => Promise<void> | void)[] = []
-  const closeAll = async () => {
-    for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-  }
+  const cleanups = createCleanupStack()
 
   try {
     const wakeSignal = createWakeSignal()
@@ -114,14 +95,10 @@ export async function createGateway(
     const appNames = await createAppNames(store)
     const log = withAppNames(baseLog, appNames)
 
-    const simulator = config.upstream === null ? await startSimulator(config, overrides) : null
+    const { simulator, ...account } = await chooseUpstream(config, overrides)
     if (simulator !== null) cleanups.push(simulator.close)
     const { submitTimeoutMs, readTimeoutMs } = config
-    const upstream = createUpstream({
-      ...(config.upstream ?? { baseUrl: simulator?.origin ?? '', apiKey: SIMULATOR_KEY }),
-      submitTimeoutMs,
-      readTimeoutMs,
-    })
+    const upstream = createUpstream({ ...account, submitTimeoutMs, readTimeoutMs })
     cleanups.push(upstream.close)
     const imageFetch =
       overrides.imageFetch ?? createImageFetch({ allowPrivateImageHosts: config.allowPrivateImageHosts })
@@ -330,55 +307,14 @@ export async function createGateway(
         await store.addKey(app.id, { prefix, hash, expiresAt: now() + lifeMs }, now())
         return key
       },
-      close: closeAll,
+      close: cleanups.run,
     }
   } catch (error) {
-    await closeAll()
+    await cleanups.run()
     throw error
   }
-}
-
-/** Closes it once all that was asked has its answer: whoever gets none asks again, and may pay again. */
-async function closeAfterResponses(server: Server, timeoutMs: number): Promise<void> {
-  const closed = new Promise(resolve => server.close(resolve))
-  const forceTimer = setTimeout(() => server.closeAllConnections(), timeoutMs)
-  // Node closes those that are idle now, and not those that will be.
-  const idleTimer = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_INTERVAL_MS)
-  await closed
-  clearTimeout(forceTimer)
-  clearInterval(idleTimer)
 }
 
 /** The key stands behind the #: no browser sends that to any server. */
 export const dashboardLink = (url: string, key: string | null): string =>
   key === null ? `${url}/` : `${url}/#key=${key}`
-
-const SIMULATOR_OWNER = 'the simulator'
-
-/** Rows that were queued on the simulator must never be paid for, nor one host's rows be asked of another. */
-async function assertSameUpstream(store: Store, config: Config): Promise<void> {
-  const expectedOwner = config.upstream?.baseUrl ?? SIMULATOR_OWNER
-  const owner = await store.bindUpstream(expectedOwner)
-  if (owner === expectedOwner) return
-  throw new StartupError(
-    `DATABASE_URL: ${config.databaseFile} belongs to ${owner}, and this start is for ${expectedOwner}. ` +
-      `Name another file for ${expectedOwner}, or ${owner === SIMULATOR_OWNER ? 'unset WAVESPEED_API_KEY' : 'set the key and WAVESPEED_BASE_URL of its own upstream'}.`,
-  )
-}
-
-async function startSimulator(config: Config, overrides: GatewayOverrides): Promise<Simulator> {
-  const file =
-    config.databaseFile === ':memory:' ? ':memory:' : join(dirname(config.databaseFile), 'simulator.db')
-  const { createSimulator } = await import('../simulator/simulator.ts')
-  try {
-    const webhookSecret = config.webhookSecrets[0]
-    return await createSimulator({ file, key: SIMULATOR_KEY, webhookSecret, ...overrides.simulator })
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'EADDRINUSE')
-      throw new StartupError(
-        `The simulator's port is in use (${message}): is another gateway running here? Its videos' addresses name this port. Stop what holds it, or delete ${file}: the simulated jobs go with it.`,
-      )
-    throw new StartupError(`The simulator can't start: ${message} (${file}).`)
-  }
-}

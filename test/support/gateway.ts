@@ -10,7 +10,8 @@ import { createClient as createWsClient } from 'graphql-ws'
 import { Agent, fetch, type Response } from 'undici'
 import { WebSocket } from 'ws'
 import { loadConfig } from '../../src/config/config.ts'
-import { createGateway, type Gateway, type GatewayOverrides } from '../../src/gateway/gateway.ts'
+import { createGateway, type Gateway } from '../../src/gateway/gateway.ts'
+import type { GatewayOverrides } from '../../src/gateway/options.ts'
 import type { ImageFetch } from '../../src/image-fetch/image-fetch.ts'
 
 /** What an operation brought; loose, since each test asks for other fields. */
