@@ -3,7 +3,6 @@
  */
 import { createTokens } from '../auth/access-token.ts'
 import { createKey } from '../auth/api-key.ts'
-import { createAuthenticate } from '../auth/authenticate.ts'
 import type { Config } from '../config/config.ts'
 import { MODELS, type VideoModel } from '../domain/models.ts'
 import { createCursors } from '../events/cursor.ts'
@@ -14,25 +13,9 @@ import { createAppNames, withAppNames } from '../observability/app-names.ts'
 import { createMetrics } from '../observability/metrics.ts'
 import { createFairScheduler } from '../runtime/fair-scheduler.ts'
 import { createWakeSignal } from '../runtime/wake-signal.ts'
-import { createClientAddresses } from '../server/http/client-address.ts'
-import { createCorsPolicy } from '../server/http/cors.ts'
-import { createHealth } from '../server/http/health.ts'
-import { createHttpServer } from '../server/http/http-server.ts'
-import { createJsonFastPath } from '../server/http/json-fast-path.ts'
 import { listen } from '../server/http/listen.ts'
-import { createWebhookEndpoint } from '../server/http/webhook-endpoint.ts'
-import { createConnectionLimit } from '../server/limits/connections-per-address.ts'
-import { createRateLimits } from '../server/limits/rate-limits.ts'
-import { createAdmit } from '../server/operation/admission.ts'
-import { createExecutor } from '../server/operation/executor.ts'
 import { GRAPHQL_PATH } from '../server/operation/operation.ts'
-import { createSecurityHeaders } from '../server/responses/security-headers.ts'
-import { createConnectionRegistry } from '../server/transports/connection-registry.ts'
-import { createKeepAlive } from '../server/transports/keep-alive.ts'
-import { createWebSockets } from '../server/transports/websocket-server.ts'
-import { createUploadPreviews } from '../server/uploads/upload-preview.ts'
-import { createDashboardAssets } from '../server/web/dashboard-assets.ts'
-import { createGraphiql } from '../server/web/graphiql.ts'
+import { createServer } from '../server/server.ts'
 import type { Simulator } from '../simulator/simulator.ts'
 import { openSqliteStore } from '../store/sqlite/sqlite-store.ts'
 import type { Store } from '../store/store.ts'
@@ -129,15 +112,6 @@ export async function createGateway(
     cleanups.push(metrics.close)
 
     const tokens = createTokens(store.tokenKey, now)
-    const rateLimits = createRateLimits({
-      maxRequestsPerMinutePerAddress: config.maxRequestsPerMinutePerAddress,
-      maxRequestsPerMinutePerKey: config.maxRequestsPerMinutePerKey,
-      maxUploadsPerMinutePerApp: config.maxUploadsPerMinutePerApp,
-      maxWrongKeysPerMinute: config.maxWrongKeysPerMinute,
-      onInvalidCredential: metrics.countInvalidCredential,
-    })
-    const { invalidCredentials } = rateLimits
-    const authenticate = createAuthenticate({ store, tokens, appNames, invalidCredentials, now })
     const services = {
       store,
       sources: createSubscriptionSources(store, cursorsOf),
@@ -150,36 +124,6 @@ export async function createGateway(
       countRejection: metrics.countRejection,
       nextSlice: scheduler.nextSlice,
     }
-    const { prepare, yoga } = createExecutor({
-      services,
-      fanOut,
-      authenticate,
-      rateLimits,
-      maxMessageBytes: config.maxMessageBytes,
-      limits: { maxQueryCost: config.maxQueryCost, maxQueryDepth: config.maxQueryDepth },
-      allowIntrospection: config.allowIntrospection,
-      log,
-    })
-    const connectionRegistry = createConnectionRegistry({
-      authenticate,
-      log,
-      maxConnectionsPerApp: config.maxConnectionsPerApp,
-      countRejection: services.countRejection,
-    })
-    cleanups.push(connectionRegistry.close)
-    const keepAlive = createKeepAlive(keepAliveMs)
-    cleanups.push(keepAlive.close)
-    const webSocketLimits = {
-      maxMessageBytes: config.maxMessageBytes,
-      maxSubscriptionsPerConnection: config.maxSubscriptionsPerConnection,
-      maxOperationsPerSecond: config.maxOperationsPerSecond,
-      initTimeoutMs: overrides.initTimeoutMs,
-    }
-    const webSockets = createWebSockets({
-      ...{ prepare, authenticate, connectionRegistry, keepAlive, rateLimits, limits: webSocketLimits, log },
-      countRejection: services.countRejection,
-      nextSlice: services.nextSlice,
-    })
     // Without a secret every webhook would be refused: none is asked for.
     const webhooksEnabled = config.publicUrl !== null && config.webhookSecrets.length > 0
     const webhookUrls = createWebhookUrls(store.webhookKey, webhooksEnabled ? config.publicUrl : null)
@@ -191,41 +135,21 @@ export async function createGateway(
       now,
       notifyPoller: pollSignal.notify,
     })
-    const webhookEndpoint = createWebhookEndpoint({
-      webhookIntake,
-      webhookSecrets: config.webhookSecrets,
-      now,
-      log,
-    })
-
-    const health = createHealth(store, isPollCircuitClosed)
-    const graphiql = createGraphiql({
-      allowIntrospection: config.allowIntrospection,
-      sampleImage: simulator?.sampleImage ?? null,
-    })
-    cleanups.push(graphiql.close)
-    const server = createHttpServer({
-      admit: createAdmit(authenticate, rateLimits, services),
-      jsonFastPath: createJsonFastPath(prepare, config.maxMessageBytes),
-      yoga,
-      graphiql,
-      webSockets,
-      webhookEndpoint,
-      uploadPreviews: createUploadPreviews(store, now),
-      connectionRegistry,
-      keepAlive,
-      health,
+    const { server, webSockets, connectionRegistry, health, closeParts } = createServer({
+      config,
+      services,
+      fanOut,
+      appNames,
       metrics,
-      dashboardAssets: createDashboardAssets(),
-      rateLimits,
-      clientAddresses: createClientAddresses(config.trustedProxies),
-      connectionLimit: createConnectionLimit(config.maxConnectionsPerAddress),
-      corsPolicy: createCorsPolicy(config.allowedOrigins, config.publicUrl),
-      setSecurityHeaders: createSecurityHeaders(config.publicUrl),
-      maxConnections: config.maxConnections,
+      webhookIntake,
+      isUpstreamReadable: isPollCircuitClosed,
+      sampleImage: simulator?.sampleImage ?? null,
+      keepAliveMs,
+      initTimeoutMs: overrides.initTimeoutMs,
       timeouts: overrides.httpTimeouts,
       log,
     })
+    cleanups.push(closeParts)
     const url = await listen(server, config.host, config.port)
 
     const pollLimits = { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs }

@@ -9,6 +9,8 @@ import proxyAddr from 'proxy-addr'
 export interface ClientAddresses {
   resolve(request: IncomingMessage): string
   isTrustedProxy(address: string): boolean
+  /** Whether the request came through a trusted proxy. */
+  isForwarded(request: IncomingMessage): boolean
 }
 
 export function createClientAddresses(trustedProxies: readonly string[]): ClientAddresses {
@@ -17,6 +19,7 @@ export function createClientAddresses(trustedProxies: readonly string[]): Client
 
   return {
     isTrustedProxy,
+    isForwarded: ({ socket }) => isTrustedProxy(socket.remoteAddress ?? ''),
     resolve(request) {
       const socketAddress = normalize(request.socket.remoteAddress ?? '')
       if (!isTrustedProxy(socketAddress)) return socketAddress

@@ -3,32 +3,28 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { sendNodeResponse } from '@whatwg-node/server'
 import { REQUEST_ERRORS } from '../../domain/errors.ts'
 import { UPLOAD_PATH } from '../../domain/upload.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import type { Metrics } from '../../observability/metrics.ts'
 import { WEBHOOK_PATH } from '../../upstream/webhook-url.ts'
-import type { ConnectionLimit } from '../limits/connections-per-address.ts'
+import { CONNECTION_RETRY_AFTER_MS, type ConnectionLimit } from '../limits/connections-per-address.ts'
 import type { RateLimits } from '../limits/rate-limits.ts'
-import type { Admit } from '../operation/admission.ts'
-import type { Yoga } from '../operation/executor.ts'
 import { isMultipart } from '../operation/multipart-plugin.ts'
-import { GRAPHQL_PATH, type TransportRequest } from '../operation/operation.ts'
+import { GRAPHQL_PATH } from '../operation/operation.ts'
 import { rateLimitedResponse, retryAfterHeader, sendErrorResponse } from '../responses/error-response.ts'
 import { rejectUpgrade } from '../responses/security-headers.ts'
-import { createEventStream, type EventStreamOptions } from '../transports/event-stream.ts'
 import type { WebSockets } from '../transports/websocket-server.ts'
 import type { UploadPreviews } from '../uploads/upload-preview.ts'
 import type { DashboardAssets } from '../web/dashboard-assets.ts'
 import { GRAPHIQL_ASSETS_PATH, type Graphiql } from '../web/graphiql.ts'
 import type { ClientAddresses } from './client-address.ts'
 import type { CorsPolicy } from './cors.ts'
+import type { GraphqlEndpoint } from './graphql-endpoint.ts'
 import type { Health } from './health.ts'
-import type { JsonFastPath } from './json-fast-path.ts'
 import type { WebhookEndpoint } from './webhook-endpoint.ts'
 
-export interface HttpServerOptions extends EventStreamOptions {
+export interface HttpServerOptions {
   clientAddresses: ClientAddresses
   connectionLimit: ConnectionLimit
   corsPolicy: CorsPolicy
@@ -36,9 +32,7 @@ export interface HttpServerOptions extends EventStreamOptions {
   setSecurityHeaders(response: ServerResponse): void
   maxConnections: number
   timeouts?: Partial<HttpTimeouts> | undefined
-  admit: Admit
-  jsonFastPath: JsonFastPath
-  yoga: Yoga
+  graphqlEndpoint: GraphqlEndpoint
   graphiql: Graphiql
   webSockets: WebSockets
   webhookEndpoint: WebhookEndpoint
@@ -74,31 +68,10 @@ const DEFAULT_TIMEOUTS: HttpTimeouts = {
 }
 
 export function createHttpServer(options: HttpServerOptions): Server {
-  const {
-    jsonFastPath,
-    yoga,
-    graphiql,
-    webSockets,
-    webhookEndpoint,
-    uploadPreviews,
-    health,
-    metrics,
-    dashboardAssets,
-    log,
-    ...others
-  } = options
-  const {
-    clientAddresses,
-    connectionLimit,
-    corsPolicy,
-    rateLimits,
-    admit,
-    setSecurityHeaders,
-    maxConnections,
-    ...rest
-  } = others
-  const { timeouts: timeoutOverrides, ...eventStreamOptions } = rest
-  const { uploadTimeout, requestTimeout, ...nodeTimeouts } = { ...DEFAULT_TIMEOUTS, ...timeoutOverrides }
+  const { clientAddresses, connectionLimit, corsPolicy, rateLimits, setSecurityHeaders, log } = options
+  const { graphqlEndpoint, graphiql, webSockets, webhookEndpoint, uploadPreviews, dashboardAssets } = options
+  const { health, metrics } = options
+  const { uploadTimeout, requestTimeout, ...nodeTimeouts } = { ...DEFAULT_TIMEOUTS, ...options.timeouts }
 
   async function handleRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     setSecurityHeaders(response)
@@ -116,7 +89,7 @@ export function createHttpServer(options: HttpServerOptions): Server {
     enforceBodyTimeout(request, response)
     if (retryAfterMs !== null) return sendErrorResponse(response, rateLimitedResponse(retryAfterMs))
     if (path === GRAPHQL_PATH && graphiql.isPageRequest(request)) return graphiql.sendPage(request, response)
-    if (path === GRAPHQL_PATH) return handleGraphql(request, response, address)
+    if (path === GRAPHQL_PATH) return graphqlEndpoint(request, response, address)
     if (path === WEBHOOK_PATH) return webhookEndpoint(request, response, getWebhookToken(request))
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return sendText(response, 405, `GET only; operations go to ${GRAPHQL_PATH}`)
@@ -129,38 +102,13 @@ export function createHttpServer(options: HttpServerOptions): Server {
     sendText(response, 404, `There is nothing here. The dashboard is at /, the API at ${GRAPHQL_PATH}.`)
   }
 
-  async function handleGraphql(
-    request: IncomingMessage,
-    response: ServerResponse,
-    address: string,
-  ): Promise<void> {
-    if (isForwarded(request) && !connectionLimit.admit(address, response))
-      return sendErrorResponse(response, rateLimitedResponse(CONNECTION_RETRY_AFTER_MS))
-    const caller = await admit(request.headers.authorization, address)
-    if ('status' in caller) return sendErrorResponse(response, caller)
-    const transportRequest: TransportRequest = { caller, address, isClientGone: () => response.destroyed }
-    if (await jsonFastPath(request, response, transportRequest)) return
-
-    const stream = createEventStream(request, response, eventStreamOptions)
-    transportRequest.sink = stream.sink
-    const lastEventId = request.headers['last-event-id']
-    if (typeof lastEventId === 'string' && lastEventId !== '') transportRequest.lastEventId = lastEventId
-    const yogaResponse = await yoga.handleNodeRequestAndResponse(request, response, transportRequest)
-    if (transportRequest.subscription)
-      await stream.respond(Object.fromEntries(yogaResponse.headers), caller, transportRequest.subscription)
-    else await sendNodeResponse(yogaResponse, response, request, true)
-  }
-
-  const isForwarded = ({ socket }: IncomingMessage) =>
-    clientAddresses.isTrustedProxy(socket.remoteAddress ?? '')
-
   async function handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     if (getPath(request) !== GRAPHQL_PATH) return rejectUpgrade(socket, '404 Not Found')
     if (!corsPolicy.isUpgradeAllowed(request)) return rejectUpgrade(socket, '403 Forbidden')
     const address = clientAddresses.resolve(request)
     const retryAfterMs = await rateLimits.consumeAddress(address)
     const isOverConnectionLimit =
-      retryAfterMs === null && isForwarded(request) && !connectionLimit.admit(address, socket)
+      retryAfterMs === null && clientAddresses.isForwarded(request) && !connectionLimit.admit(address, socket)
     if (retryAfterMs === null && !isOverConnectionLimit)
       return webSockets.upgrade(request, socket, head, address)
     rejectUpgrade(socket, '429 Too Many Requests', {
@@ -197,7 +145,7 @@ export function createHttpServer(options: HttpServerOptions): Server {
     })
   })
 
-  server.maxConnections = maxConnections
+  server.maxConnections = options.maxConnections
   server.timeout = nodeTimeouts.idleTimeout
   server.on('connection', socket => {
     const { remoteAddress = '' } = socket
@@ -209,9 +157,6 @@ export function createHttpServer(options: HttpServerOptions): Server {
 }
 
 const REQUEST_TIMEOUT_RESPONSE = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'
-
-/** When it may be less crowded. */
-const CONNECTION_RETRY_AFTER_MS = 1000
 
 const getPath = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
 

@@ -5,6 +5,9 @@
 import type { EventEmitter } from 'node:events'
 import { toNetwork } from './client-network.ts'
 
+/** `Retry-After` of a request above the limit. */
+export const CONNECTION_RETRY_AFTER_MS = 1000
+
 export interface ConnectionLimit {
   /** Whether it may stay; then it counts until it closes. */
   admit(address: string, connection: EventEmitter): boolean
