@@ -1,23 +1,22 @@
 /**
- * One WebSocket, and all that is asked of it: by graphql-ws, by the heartbeat, by whoever counts connections, by the
- * broadcast.
- * Invariant: while more waits for it than its budget, it is neither written to nor read from; so it can fill nothing.
+ * A WebSocket connection, as graphql-ws, the keep-alive and the connection registry see it.
+ * Invariant: while more than MAX_BUFFERED_BYTES wait to be sent, the connection is not read, and its
+ * subscriptions are not written.
  */
 import type { Socket } from 'node:net'
-import { performance } from 'node:perf_hooks'
-import { setTimeout } from 'node:timers/promises'
 import type { WebSocket as ProtocolSocket } from 'graphql-ws'
 import { WebSocket } from 'ws'
 import type { Caller } from '../../auth/authenticate.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
-import type { Payload } from '../../subscriptions/shared-operation.ts'
-import type { PayloadSink } from '../../subscriptions/subscription-group.ts'
+import { TokenBucket } from '../limits/token-bucket.ts'
 import { BackpressuredWriter } from './backpressure.ts'
 import type { ClientConnection, EndReason } from './connection-registry.ts'
 import type { KeepAliveTarget } from './keep-alive.ts'
-import { encodeFrames } from './websocket-frames.ts'
 
-/** By what a graphql-ws client makes of them. It stops at 4401; the others bring it back, after 4403 to a 4401. */
+/**
+ * How graphql-ws clients react: they stop at 4401 and reconnect after the others. After 4403 they reconnect
+ * with the revoked credential, and get 4401.
+ */
 export const CLOSE_CODES = {
   unauthorized: [4401, 'Unauthorized'],
   revoked: [4403, 'Forbidden'],
@@ -32,33 +31,31 @@ export const CLOSE_CODES = {
 const RESOLVED = Promise.resolve()
 const nextLoopPass = () => new Promise(setImmediate)
 
-/** The same for every peer. */
+/** Shared by all connections. */
 export interface WebSocketConnectionOptions {
   maxOperationsPerSecond: number
   log: ErrorLog
 }
 
-/** Each operation is begun and completed, and there are pings. */
-const maxMessagesPerSecond = ({ maxOperationsPerSecond }: WebSocketConnectionOptions): number =>
-  100 + 2 * maxOperationsPerSecond
+/** An operation has a `subscribe` and a `complete` message. The other 100 are for pings. */
+const maxMessagesPerSecond = (maxOperationsPerSecond: number): number => 100 + 2 * maxOperationsPerSecond
 
 export class WebSocketConnection implements ProtocolSocket, ClientConnection, KeepAliveTarget {
   readonly client: WebSocket
   readonly socket: Socket
   readonly writer: BackpressuredWriter
   readonly respondsToPing = true
-  /** The client's. */
+  /** The client's IP address. */
   readonly address: string
-  /** Once its key is known. */
+  /** Set once the credential is verified. */
   caller!: Caller
   isAdmitted = false
-  readonly #options: WebSocketConnectionOptions
-  /** Operations it may still begin, and messages of any kind it is still heard with, as of `filledAt`. */
-  #operationTokens: number
-  #messageTokens: number
-  #refilledAt = performance.now()
+  readonly #log: ErrorLog
+  readonly #operationTokens: TokenBucket
+  /** For messages of any kind. */
+  readonly #messageTokens: TokenBucket
   #lastOperation: Promise<unknown> = RESOLVED
-  /** Until it is trusted. */
+  /** Listener that counts bytes until the connection is authenticated. */
   #countUnauthenticatedBytes: ((chunk: Buffer) => void) | null = null
 
   constructor(client: WebSocket, socket: Socket, address: string, options: WebSocketConnectionOptions) {
@@ -66,12 +63,12 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
     this.socket = socket
     this.address = address
     this.writer = new BackpressuredWriter(socket)
-    this.#options = options
-    this.#operationTokens = options.maxOperationsPerSecond
-    this.#messageTokens = maxMessagesPerSecond(options)
+    this.#log = options.log
+    this.#operationTokens = new TokenBucket(options.maxOperationsPerSecond)
+    this.#messageTokens = new TokenBucket(maxMessagesPerSecond(options.maxOperationsPerSecond))
   }
 
-  /** Cuts it if it sends more than so many bytes before it is trusted. */
+  /** Destroys the socket if it sends more than `maxBytes` before it is authenticated. */
   limitUnauthenticatedBytes(maxBytes: number): void {
     let left = maxBytes
     this.#countUnauthenticatedBytes = ({ length }) => {
@@ -94,7 +91,7 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
     return this.client.readyState === WebSocket.OPEN
   }
 
-  /** At once: while graphql-ws waited for a write it would still hold an id that its client has given up. */
+  /** Writes at once: if graphql-ws waited for a write, it would keep an id that its client has given up. */
   send(text: string): void {
     if (this.isOpen) this.client.send(text)
     this.#pauseIfOverLimit()
@@ -116,7 +113,7 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
     })
   }
 
-  /** A reason may have 123 bytes; graphql-ws's own may name an id. */
+  /** A close reason has at most 123 bytes. graphql-ws may put an id into it. */
   close(code?: number, reason = ''): void {
     this.client.close(code, Buffer.byteLength(reason) > 123 ? '' : reason)
   }
@@ -130,95 +127,44 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
     this.client.close(code, reason)
   }
 
-  /** One answer at a time, and none while others wait to be read: a few large ones would fill the process. */
+  /**
+   * Runs one operation at a time, and none while too many bytes wait to be sent: a few large results would
+   * fill the memory. Resolves to null if the connection was closed meanwhile.
+   */
   runSerially<Result>(work: () => Promise<Result>): Promise<Result | null> {
     const result = this.#lastOperation.then(async () => {
       await this.writer.whenDrained()
       return this.isOpen ? work() : null
     })
-    // Behind whatever sends it.
+    // The next operation waits until this result has been sent.
     this.#lastOperation = result.then(nextLoopPass, nextLoopPass)
     return result
   }
 
-  /** A second's worth at once, then so many a second. */
+  /** Returns false if the connection is above its rate of operations. */
   tryConsumeOperation(): boolean {
-    this.#refillTokens()
-    if (this.#operationTokens < 1) return false
-    this.#operationTokens--
-    return true
+    return this.#operationTokens.tryTake()
   }
 
-  /** A message, whatever it is. */
+  /** Counts a message of any kind. Above the rate, reading is paused. */
   consumeMessage(): void {
-    this.#refillTokens()
-    this.#messageTokens--
+    this.#messageTokens.take()
     this.#pauseIfOverLimit()
-  }
-
-  #refillTokens(): void {
-    const { maxOperationsPerSecond } = this.#options
-    const messagesPerSecond = maxMessagesPerSecond(this.#options)
-    const now = performance.now()
-    const seconds = (now - this.#refilledAt) / 1000
-    this.#operationTokens = Math.min(
-      maxOperationsPerSecond,
-      this.#operationTokens + seconds * maxOperationsPerSecond,
-    )
-    this.#messageTokens = Math.min(messagesPerSecond, this.#messageTokens + seconds * messagesPerSecond)
-    this.#refilledAt = now
   }
 
   #onMessageError(error: Error): void {
     const isClientError = /^Unexpected message/.test(error.message)
-    if (!isClientError) this.#options.log.error({ err: error }, 'unexpected error in a WebSocket message')
+    if (!isClientError) this.#log.error({ err: error }, 'unexpected error in a WebSocket message')
     this.closeFor(isClientError ? 'bad message' : 'fault')
   }
 
-  /** Whoever does not read what it is told, or says too much, is not heard for a while. */
+  /** Pauses reading while the client does not read, or is above its message rate. */
   #pauseIfOverLimit(): void {
-    if (this.client.isPaused || (!this.writer.isFull() && this.#messageTokens >= 0)) return
+    if (this.client.isPaused || (!this.writer.isFull() && !this.#messageTokens.isOverdrawn)) return
     this.client.pause()
-    Promise.all([this.writer.whenDrained(), this.#waitForMessageToken()]).then(() => this.client.resume())
-  }
-
-  /** What was read already is heard meanwhile, and counts. */
-  async #waitForMessageToken(): Promise<void> {
-    for (; this.#messageTokens < 0; this.#refillTokens()) {
-      const ms = (-this.#messageTokens / maxMessagesPerSecond(this.#options)) * 1000
-      await setTimeout(ms, undefined, { ref: false })
-    }
+    // Messages that were already read are still handled, and counted.
+    Promise.all([this.writer.whenDrained(), this.#messageTokens.whenRefilled()]).then(() =>
+      this.client.resume(),
+    )
   }
 }
-
-/** One of a peer's subscriptions. */
-export class WebSocketSink implements PayloadSink {
-  readonly #connection: WebSocketConnection
-  /** ASCII, so that its length is its bytes. */
-  readonly #envelope: string
-
-  constructor(connection: WebSocketConnection, id: string) {
-    this.#connection = connection
-    this.#envelope = `{"id":${asciiJson(id)},"type":"next","payload":`
-  }
-
-  isFull(): boolean {
-    return this.#connection.writer.isFull()
-  }
-
-  whenDrained(): Promise<void> {
-    return this.#connection.writer.whenDrained()
-  }
-
-  send(payloads: readonly Payload[]): boolean {
-    if (!this.#connection.isOpen) return false
-    this.#connection.writer.write(encodeFrames(this.#envelope, payloads))
-    return true
-  }
-}
-
-const asciiJson = (text: string): string =>
-  JSON.stringify(text).replace(
-    /[^\x20-\x7e]/g,
-    char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )

@@ -1,17 +1,18 @@
 /**
- * WebSocket text frames put together from an envelope that is a subscriber's own and tails that are everybody's.
- * A server's frames are not masked, and these are never compressed (RFC 6455, 5.2).
+ * WebSocket text frames, each made of a subscriber's own envelope and a shared JSON payload.
+ * Frames of a server are not masked, and these are never compressed (RFC 6455, 5.2).
  */
 const FIN_TEXT = 0x81
 const MAX_7_BIT_LENGTH = 125
 const MAX_16_BIT_LENGTH = 0xffff
 
-/** A tail that is longer is not copied: thousands may have the one buffer waiting. */
+/** Larger payloads are not copied: thousands of connections may wait with the same buffer. */
 const MAX_COPIED_BYTES = 16 * 1024
 
 /**
- * One frame for each tail, as pieces for one write; but for large tails it is one piece.
- * @param envelope ASCII. As a string it takes a fifth of a buffer's memory.
+ * Makes a frame for each payload, in pieces that belong into one write. A large payload is a piece of its
+ * own.
+ * @param envelope ASCII. A string takes a fifth of a buffer's memory.
  */
 export function encodeFrames(envelope: string, payloads: readonly { json: Buffer }[]): Buffer[] {
   const envelopeBytes = envelope.length
