@@ -1,6 +1,7 @@
 /**
- * Each app's figures, by its name: what waits and runs, what it has spent, what it was refused, who watches.
- * Invariant: a figure that a row has is read from the rows when it is asked for; only what leaves no row is counted here.
+ * Metrics by app, under its name: queue, spend, rejections, subscriptions.
+ * Invariant: what a row contains is read from the rows at scrape time. Only what leaves no row is counted
+ * here.
  */
 import { LRUCache } from 'lru-cache'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
@@ -13,9 +14,9 @@ import type { AppNames } from './app-names.ts'
 
 export interface AppMetrics {
   countRejection(app: AppId, code: MutationErrorCode | RequestErrorCode): void
-  /** Somebody came with a key that is none. */
+  /** A request had an unknown or malformed credential. */
   countInvalidCredential(): void
-  /** @param ms from acceptance to upstream's answer */
+  /** @param ms from acceptance to upstream's response */
   observeQueueWait(app: AppId, ms: number): void
   close(): void
 }
@@ -23,16 +24,15 @@ export interface AppMetrics {
 export interface AppMetricsOptions {
   store: Store
   appNames: AppNames
-  /** Live subscriptions, by app. */
+  /** Number of subscriptions by app. */
   subscriptionsByApp: () => ReadonlyMap<string, number>
   now: () => number
   log: { info(fields: object, message: string): void }
 }
 
-/** Seconds in the queue. */
 const QUEUE_WAIT_BUCKETS_SECONDS = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600]
 const MINUTE_MS = 60_000
-/** The same refusal of the same app is logged once a minute: a loop may meet it a thousand times a second. */
+/** These codes are logged, once a minute for each app: a loop may cause a thousand rejections a second. */
 const LOGGED_CODES = new Set<MutationErrorCode | RequestErrorCode>([
   'RATE_LIMITED',
   'QUEUE_FULL',
@@ -68,7 +68,7 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
     registers,
   })
 
-  /** A gauge of the apps as they are when it is read. */
+  /** A gauge over all apps, computed at scrape time. */
   const addAppGauge = (
     name: string,
     help: string,

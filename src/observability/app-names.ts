@@ -1,13 +1,13 @@
 /**
- * From an app's id to the name that its operator knows it by, for log lines and figures.
- * Invariant: an app's first request, and a start for the apps that were there, has its name learned before anything is
- * told of it. Names never change.
+ * App names by id. Log lines and metrics show the name.
+ * Invariant: an app's name is loaded at the start, or at its first request, so before any line or metric
+ * about the app. Names never change.
  */
 import type { AppId } from '../domain/prediction.ts'
 import type { AppStore } from '../store/store.ts'
 
 export interface AppNames {
-  /** The id itself, of an app that nobody has heard of. */
+  /** Returns the id itself if the name is not loaded. */
   nameOf(id: AppId): string
   load(id: AppId): Promise<void>
 }
@@ -26,7 +26,7 @@ export async function createAppNames(store: Pick<AppStore, 'getApp' | 'listApps'
 
 type LogMethod = (fields: object, message: string) => void
 
-/** The same log, with the name where a line has an `app`. */
+/** The same log. In each line the id in `app` is replaced by the name. */
 export function withAppNames<Log extends Record<'debug' | 'info' | 'warn' | 'error', LogMethod>>(
   log: Log,
   names: AppNames,

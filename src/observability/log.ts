@@ -1,7 +1,8 @@
 /**
- * One line an occurrence: JSON, or something to read on a terminal.
- * Invariant: no line carries a key, a prompt or an image URL, so an error is logged by its own message and stack alone:
- * a database error's parameters are what an app wrote.
+ * The log: one line for each event, as JSON, or as readable text on a terminal.
+ * Invariant: no line contains a key, a prompt or an image URL. An error is logged by type, code, message and
+ * stack only. A database error is logged as its cause, because its own message has the parameters, which an
+ * app wrote.
  */
 import { type Logger, pino, stdSerializers } from 'pino'
 

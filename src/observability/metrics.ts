@@ -1,6 +1,6 @@
 /**
- * The process's own figures, for a scraper on this machine or one that knows the token.
- * Invariant: a request that came through a proxy is never taken for loopback.
+ * Prometheus metrics of the process. They are readable from loopback, and with METRICS_TOKEN as bearer.
+ * Invariant: a request that came through a proxy never counts as loopback.
  */
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -29,9 +29,9 @@ const PROXY_HEADERS = [
 
 export interface MetricsOptions extends AppMetricsOptions {
   metricsToken: string | null
-  /** Jobs at once; null is no limit. */
+  /** Max jobs in flight; null: no limit. */
   upstreamConcurrency: number | null
-  /** Whether looks at upstream go well. */
+  /** Whether the poll circuit is closed. */
   isUpstreamReadable: () => boolean
 }
 
@@ -49,13 +49,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     registers,
     async collect() {
       const { queued, submitting, inFlight, expired, unresolved } = await store.countByState()
-      const states = {
-        queued,
-        submitting,
-        in_flight: inFlight,
-        expired,
-        unresolved,
-      }
+      const states = { queued, submitting, in_flight: inFlight, expired, unresolved }
       for (const [state, count] of Object.entries(states)) this.set({ state }, count)
     },
   })
@@ -122,7 +116,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
 const isLocal = ({ socket, headers }: IncomingMessage): boolean =>
   LOOPBACK.test(socket.remoteAddress ?? '') &&
-  // A page that had its own name lead here would call from loopback, too.
+  // DNS rebinding: a web page whose host name resolves to loopback would call from loopback, too.
   LOCAL_HOST.test(headers.host ?? '') &&
   headers.origin === undefined &&
   PROXY_HEADERS.every(name => headers[name] === undefined)

@@ -1,6 +1,7 @@
 /**
- * Metrics that were renamed, under their former names beside the present ones. They go with the next release.
- * Source of the values: the text that prom-client renders, so a former name can't differ from the present one.
+ * Metrics that were renamed, under their former names beside the present ones. The next release drops them.
+ * Source of the values: the text that prom-client renders, so a former name can't differ from the present
+ * one.
  */
 
 interface RenamedMetric {

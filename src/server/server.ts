@@ -1,5 +1,6 @@
 /**
- * Builds the HTTP server from all its parts: limits, executor, transports, endpoints, pages. It does not listen yet.
+ * Builds the HTTP server from all its parts: limits, executor, transports, endpoints, pages. The server does
+ * not listen yet.
  */
 import type { Server } from 'node:http'
 import { createAuthenticate } from '../auth/authenticate.ts'

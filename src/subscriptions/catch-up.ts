@@ -1,7 +1,8 @@
 /**
- * One subscriber by itself, from its own place to the head of the feed: a replay, or a peer that did not read.
- * Invariant: it comes into line in the same turn in which it is found to be no further back than the head, so nothing falls
- * between. While its peer does not read it holds nothing but its place.
+ * Catches one subscriber up from its own `lastSeq` to the head of the event log: a replay, or a client that
+ * read too slowly.
+ * Invariant: the subscriber joins `group.live` in the same event-loop task in which it is found to be at the
+ * head, so no event falls between. While its client does not read, nothing is kept but `lastSeq`.
  */
 import type { EventBatch, EventLog, Pin } from '../events/event-log.ts'
 import type { SubscriptionSource } from '../events/subscription-source.ts'
@@ -10,14 +11,14 @@ import type { FairScheduler } from '../runtime/fair-scheduler.ts'
 import type { Payload, PayloadCache } from './shared-operation.ts'
 import type { Subscriber, SubscriptionGroup } from './subscription-group.ts'
 
-/** From its beginning if there is a `source`. Into line, or to its end. */
+/** Starts at the `source`, if there is one. Ends when the subscriber is live, or has ended. */
 export type CatchUp = (
   group: SubscriptionGroup,
   subscriber: Subscriber,
   source: SubscriptionSource | null,
 ) => void
 
-/** What is written at once. */
+/** Bytes of payloads after which a write is sent. */
 export const WRITE_BYTES = 32 * 1024
 
 export function createCatchUp(options: {
@@ -28,10 +29,10 @@ export function createCatchUp(options: {
 }): CatchUp {
   const { eventLog, payloadCache, scheduler, log } = options
 
-  /** By owner: nobody waits for another's replays. */
+  /** Last store read of each owner: the replays of one app do not delay another app's. */
   const lastStoreRead = new Map<string, Promise<void>>()
 
-  /** Whether a replay follows. */
+  /** Returns whether a replay follows. */
   async function start(
     { operation }: SubscriptionGroup,
     subscriber: Subscriber,
@@ -69,7 +70,7 @@ export function createCatchUp(options: {
     }
   }
 
-  /** What was read from the store is held once at a time for an app, however many read. */
+  /** Keeps at most one batch from the store in memory per app, however many subscribers replay. */
   function runExclusively(owner: string, work: () => Promise<void>): Promise<void> {
     const done = (lastStoreRead.get(owner) ?? Promise.resolve()).then(work)
     const last = done
@@ -81,10 +82,10 @@ export function createCatchUp(options: {
     return done
   }
 
-  /** Waits for nobody who reads: others wait for it. */
+  /** Never waits for the client: other replays of the app wait for this batch. */
   async function deliverNextBatch(group: SubscriptionGroup, subscriber: Subscriber): Promise<void> {
     const { source, operation } = group
-    await scheduler.nextSlice(group.operation.owner)
+    await scheduler.nextSlice(operation.owner)
     if (subscriber.hasEnded) return
     const batch = await eventLog.read(source.selector, subscriber.lastSeq)
     const { missedUpTo } = batch
@@ -95,7 +96,9 @@ export function createCatchUp(options: {
     subscriber.lastSeq = await deliverEvents(group, subscriber, batch)
   }
 
-  /** Answers with how far it came: where the peer reads no more, the rest is let go and read again later. */
+  /**
+   * Returns the last seq delivered. If the client stops reading, the rest is dropped, and read again later.
+   */
   async function deliverEvents(
     group: SubscriptionGroup,
     subscriber: Subscriber,
@@ -119,7 +122,7 @@ export function createCatchUp(options: {
     return subscriber.hasEnded ? lastSeq : scannedUpTo
   }
 
-  /** Once there is room. */
+  /** Delivers once the sink has room. */
   async function deliverWhenDrained(subscriber: Subscriber, payloads: readonly Payload[]): Promise<void> {
     await subscriber.sink.whenDrained()
     if (!subscriber.hasEnded) subscriber.deliver(payloads)
@@ -129,7 +132,7 @@ export function createCatchUp(options: {
     const pin = eventLog.pin(source?.pinSeq ?? subscriber.lastSeq)
     const started = source === null ? Promise.resolve(false) : start(group, subscriber, source)
     started
-      .then(replays => catchUpToHead(group, subscriber, pin, replays))
+      .then(isReplay => catchUpToHead(group, subscriber, pin, isReplay))
       .catch(error => subscriber.end(maskError(error, log)))
       .finally(() => pin.release())
   }

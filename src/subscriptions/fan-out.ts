@@ -1,8 +1,9 @@
 /**
- * From an event to everyone who watches: executed and serialised once for all who asked the same, written to each in an
- * envelope of its own. Those who keep up stand in one line and move together; whoever is behind catches up alone.
- * Invariant: whoever is in line has been given everything up to the line's place, or to its own if that is further. So it
- * is given each event once, in order.
+ * Fan-out of events: each event is executed and serialised once for all subscribers with the same operation,
+ * and written to each in its own envelope. Live subscribers move together. A subscriber that is behind
+ * catches up alone.
+ * Invariant: a live subscriber has received every event up to `max(group.lastSeq, subscriber.lastSeq)`, so
+ * each event is delivered once, in order.
  */
 import { performance } from 'node:perf_hooks'
 import {
@@ -42,24 +43,27 @@ import {
 } from './subscription-group.ts'
 
 export interface FanOut {
-  /** With errors where the subscription is refused. The asker's context has its sink. */
+  /** Returns errors if the subscription is invalid. `args.contextValue` has the sink. */
   subscribe(args: ExecutionArgs): Promise<Subscriber | ExecutionResult>
-  /** Live subscriptions, by whose they are. */
+  /** Number of subscriptions by app. */
   subscriptionsByApp(): Map<string, number>
   close(): void
 }
 
 export interface FanOutOptions {
   eventLog: EventLog
-  /** The process's one: reads and deliveries of one pass of the loop share a slice. */
+  /** The only one of the process: reads and deliveries of one event-loop pass share its time slice. */
   scheduler: FairScheduler
   log: ErrorLog
-  /** Who has been told nothing for this long is told how far the log was read, so that its cursor stays young. */
+  /**
+   * Time without an event after which a feed gets FeedCaughtUp (default 3 minutes). It refreshes the cursor,
+   * which pruning would otherwise overtake.
+   */
   cursorRefreshMs?: number
 }
 
 const CURSOR_REFRESH_MS = 3 * 60 * 1000
-/** Subscribers a turn. */
+/** Subscribers served per time slice. */
 const SUBSCRIBERS_PER_SLICE = 16
 
 interface Delivery {
@@ -116,7 +120,10 @@ export function createFanOut({
     return group
   }
 
-  /** Between the place of a line that rests and `seq` there is nothing for it: it would have been woken. */
+  /**
+   * Between the `lastSeq` of an idle group and `seq` there is no event for it: it would have been notified of
+   * that one.
+   */
   function notify(group: SubscriptionGroup, seq: number): void {
     group.hasMore = true
     if (group.isDelivering) return
@@ -152,7 +159,7 @@ export function createFanOut({
     }
   }
 
-  /** What is told in one turn goes out in one write, as far as its bytes go. */
+  /** Events of one batch go out in one write, up to WRITE_BYTES. */
   async function deliverEvents(group: SubscriptionGroup, events: readonly PredictionEvent[]): Promise<void> {
     const last = events.at(-1)
     let deliveries: Delivery[] = []
@@ -171,7 +178,7 @@ export function createFanOut({
     }
   }
 
-  /** To each in line, a few a turn; whoever comes into line meanwhile has its turn too. */
+  /** Delivers to all live subscribers, some per time slice, and to those that become live meanwhile. */
   async function deliver(group: SubscriptionGroup, deliveries: readonly Delivery[]): Promise<void> {
     const payloads = deliveries.map(({ payload }) => payload)
     let remaining = SUBSCRIBERS_PER_SLICE
@@ -216,13 +223,13 @@ async function openSource(args: ExecutionArgs): Promise<unknown> {
   try {
     return await createSourceEventStream(args)
   } catch (error) {
-    // Graphql-js takes the first field for granted.
+    // graphql-js assumes that there is a first field.
     if (!selectsNothing(args)) throw error
     return { errors: [badArgument('query', 'a subscription that asks for something')] }
   }
 }
 
-/** Its one field is skipped. */
+/** Whether the operation's only field is skipped. */
 function selectsNothing({ schema, document, operationName, variableValues }: ExecutionArgs): boolean {
   const operation = getOperationAST(document, operationName)
   if (!operation) return false

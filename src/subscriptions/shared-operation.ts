@@ -1,8 +1,8 @@
 /**
- * What makes two subscriptions the same: the document, the operation, the variables less the feed's `after`, and the
- * scope of whoever asks. And the one answer to it, for each item.
- * Invariant: two callers share a question only if every field in it may tell both the same; the scope is always in the
- * key, and a field that the schema marks as the asker's own makes the question the asker's own.
+ * A subscription's operation, shared by all subscribers with the same document, operation name, variables
+ * (without the feed's `after`) and access scope; and its execution for each event.
+ * Invariant: subscribers share an operation only if every selected field has the same value for all of them.
+ * The scope is part of the key. A field marked PER_SUBSCRIBER makes the operation unshared.
  */
 import { createHash } from 'node:crypto'
 import {
@@ -27,32 +27,32 @@ import type { Context } from '../graphql/context.ts'
 import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
 import { badArgument } from '../graphql/request-errors.ts'
 
-/** The context of a subscription, as the executor makes it. */
+/** Context of a subscription, made by the executor. */
 export interface SubscriptionContext extends Context {
   params: { query?: string }
 }
 
-/** An item, executed and serialised. */
+/** A message of the feed, executed and serialised. */
 export interface Payload {
-  /** `{"data":…}` and the brace that closes a `next` message around it. */
+  /** `{"data":…}`, followed by the brace that closes the `next` message around it. */
   json: Buffer
   cursor: string | null
   isLast: boolean
 }
 
 export interface SharedOperation {
-  /** Who has the same key has the same question; a symbol is nobody else's. */
+  /** Subscribers with an equal key share the operation. A symbol is never shared. */
   key: string | symbol
-  /** Whose turns it takes. */
+  /** Owner of its time slices: the app. */
   owner: string
-  /** A field that fails is masked, and logged. At once, unless a field has to be waited for. */
+  /** Failed fields are masked and logged. Synchronous unless a field is asynchronous. */
   execute(item: FeedMessage): Payload | Promise<Payload>
 }
 
-/** They are kept as long as anybody has the question. */
+/** The variables are kept as long as the operation has subscribers. */
 const MAX_VARIABLES_CHARACTERS = 64 * 1024
 
-/** Or a request error, BAD_ARGUMENT. */
+/** Returns a request error BAD_ARGUMENT if the variables are too deep or too long to be kept. */
 export function createSharedOperation(
   args: ExecutionArgs,
   context: SubscriptionContext,
@@ -101,7 +101,7 @@ export function createSharedOperation(
   }
 }
 
-/** Null where it is nested too deep to be written. */
+/** Null: nested too deeply to be serialised. */
 function stringifyVariables(variables: object): string | null {
   try {
     return stringify(variables) ?? ''
@@ -111,9 +111,9 @@ function stringifyVariables(variables: object): string | null {
 }
 
 interface DocumentTraits {
-  /** It has a field that is the asker's own. */
+  /** The document selects a field marked PER_SUBSCRIBER. */
   isPerSubscriber: boolean
-  /** The variable that only says where the feed begins. */
+  /** The variable that is used as the feed's `after`, and nowhere else. */
   cursorVariable: string | null
 }
 
@@ -154,8 +154,8 @@ function computeTraits(schema: GraphQLSchema, document: DocumentNode): DocumentT
 }
 
 /**
- * The payload of an event for a question: made once, kept for those who come a little later.
- * Invariant: bounded in bytes; two who ask at the same time get the same one.
+ * Cache of serialised payloads, by operation and event.
+ * Invariant: bounded in bytes. Concurrent requests for one payload share one execution.
  */
 export interface PayloadCache {
   get(
@@ -165,7 +165,7 @@ export interface PayloadCache {
 }
 
 const MAX_CACHE_BYTES = 8 * 1024 * 1024
-/** What one takes beside its bytes, roughly. */
+/** Approximate memory of an entry beside its bytes. */
 const OVERHEAD_BYTES = 256
 
 export function createPayloadCache(): PayloadCache {

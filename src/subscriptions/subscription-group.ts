@@ -1,29 +1,29 @@
 /**
- * Everyone with the same question, and one of them.
- * Invariant: a subscriber begins once, at its first `next`, and ends once; from its end on nothing holds it. While it
- * lives it holds nothing of how it was asked for: thousands of them live long.
+ * Subscribers with the same operation, and one of them.
+ * Invariant: a subscriber starts once, at its first `next`, and ends once. After its end nothing refers to
+ * it. While it lives it does not keep its request: thousands of subscribers live long.
  */
 import type { SubscriptionSource } from '../events/subscription-source.ts'
 import type { Payload, SharedOperation } from './shared-operation.ts'
 
-/** Where a subscriber's payloads go. */
+/** Destination of a subscriber's payloads. */
 export interface PayloadSink {
-  /** Nothing more is given to it until `drained`. */
+  /** Full: send nothing until `whenDrained` resolves. */
   isFull(): boolean
-  /** Resolves once it is not full, or gone. */
+  /** Resolves once the sink has room, or is closed. */
   whenDrained(): Promise<void>
-  /** In one write. False: nobody is there any more. */
+  /** Sends all in one write. Returns false if the client has gone. */
   send(payloads: readonly Payload[]): boolean
 }
 
 export interface SubscriptionGroup {
   operation: SharedOperation
   source: SubscriptionSource
-  /** Everything up to here has been offered to those in line. */
+  /** Every event up to this seq has been offered to the live subscribers. */
   lastSeq: number
-  /** Those who keep up. */
+  /** Subscribers that are at `lastSeq` or ahead of it. */
   live: Set<Subscriber>
-  /** With those who read alone. */
+  /** Number of all subscribers, live or catching up. */
   size: number
   lastDeliveryAt: number
   isDelivering: boolean
@@ -31,14 +31,14 @@ export interface SubscriptionGroup {
   stopListening(): void
 }
 
-/** What was asked, until it begins. */
+/** The request of a subscriber that has not started yet. Released at the start. */
 export interface SubscriptionRequest {
   operation: SharedOperation
   source: SubscriptionSource
 }
 
 export interface SubscriptionHost {
-  /** Answers with its line. */
+  /** Returns the group of the subscriber. */
   join(subscriber: Subscriber, request: SubscriptionRequest): SubscriptionGroup
   leave(subscriber: Subscriber, group: SubscriptionGroup): void
 }
@@ -46,10 +46,10 @@ export interface SubscriptionHost {
 const DONE = { done: true, value: undefined } as const
 const ALREADY_DONE = Promise.resolve(DONE)
 
-/** Its values go to the sink: its one `next` begins it, and resolves at its end. */
+/** Payloads go to the sink. Its single `next` starts the subscriber, and resolves at its end. */
 export class Subscriber implements AsyncIterableIterator<never, undefined> {
   readonly sink: PayloadSink
-  /** Everything up to here has been given to it. */
+  /** Last seq that was delivered to it. */
   lastSeq = 0
   hasEnded = false
   readonly #host: SubscriptionHost
@@ -92,7 +92,7 @@ export class Subscriber implements AsyncIterableIterator<never, undefined> {
     else this.#reject?.(error)
   }
 
-  /** The last thing there is to tell ends it, and so does a sink that is gone. */
+  /** Ends after the last payload, or if the client has gone. */
   deliver(payloads: readonly Payload[]): void {
     if (payloads.length > 0 && (!this.sink.send(payloads) || payloads.at(-1)!.isLast)) this.end()
   }

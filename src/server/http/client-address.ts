@@ -1,6 +1,7 @@
 /**
- * From a request to its client's address.
- * Invariant: `X-Forwarded-For` is believed from trusted proxies alone, from the right to the first one that is not.
+ * The client's IP address of a request.
+ * Invariant: `X-Forwarded-For` is believed from trusted proxies only, from right to left, up to the first
+ * untrusted address.
  */
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
@@ -29,10 +30,10 @@ export function createClientAddresses(trustedProxies: readonly string[]): Client
   }
 }
 
-/** An IPv4 address has many spellings on a socket of both families. */
+/** A dual-stack socket shows an IPv4 address as `::ffff:…`. An IPv6 address may name its zone. */
 const normalize = (address: string): string =>
   address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '').replace(/%.*$/, '')
 
-/** Some proxies name it too. */
+/** Some proxies append the port. */
 const withoutPort = (address: string): string =>
   /^\[(.+)\](:\d+)?$/.exec(address)?.[1] ?? address.replace(/^([\d.]+):\d+$/, '$1')

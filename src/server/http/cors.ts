@@ -1,17 +1,18 @@
 /**
- * Which pages may call: those of `ALLOWED_ORIGINS`, and on a WebSocket the gateway's own.
- * Invariant: an answer to any other page has nothing that lets it read it. No cookie is ever asked for.
+ * CORS for the origins of `ALLOWED_ORIGINS`, and the origin check of WebSockets, which also accepts the
+ * gateway's own origin.
+ * Invariant: a response to an origin that is not allowed has no CORS header. No cookie is used.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 export interface CorsPolicy {
-  /** Lets a page that may read the answer, whatever it is. True: it was a preflight, and has its answer. */
+  /** Sets the CORS headers. True: the request was a preflight, and has been answered. */
   applyCors(request: IncomingMessage, response: ServerResponse): boolean
-  /** A browser asks nobody before it opens a WebSocket. What is no browser names no origin. */
+  /** Browsers send no preflight before a WebSocket. Clients that are not browsers send no Origin. */
   isUpgradeAllowed(request: IncomingMessage): boolean
 }
 
-/** Seconds a browser remembers a preflight. */
+/** Time that a browser may cache a preflight. */
 const PREFLIGHT_MAX_AGE_SECONDS = '600'
 
 export function createCorsPolicy(allowedOrigins: readonly string[], publicUrl: string | null): CorsPolicy {

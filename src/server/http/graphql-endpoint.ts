@@ -1,5 +1,6 @@
 /**
- * HTTP endpoint of the API: admits a request, then runs its operation on the JSON fast path, or hands it on to yoga.
+ * HTTP endpoint of the API: admits a request, then runs its operation on the JSON fast path, or hands it on
+ * to yoga.
  * Invariant: nothing of a body is read before the caller is authenticated and within its rate.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'

@@ -1,6 +1,7 @@
 /**
- * Whether the process lives, and whether it should be sent requests; and how it gets on with upstream, which is no reason
- * not to send it any. Tells nothing of any app.
+ * Liveness and readiness of the process. Readiness also reports the state of upstream, which never makes it
+ * fail.
+ * Invariant: the responses contain nothing about any app.
  */
 import type { ServerResponse } from 'node:http'
 import type { SubmitCircuit } from '../../domain/submit-circuit.ts'
@@ -9,11 +10,11 @@ import type { Store } from '../../store/store.ts'
 export interface Health {
   live(response: ServerResponse): void
   ready(response: ServerResponse): Promise<void>
-  /** From here on it is not ready. */
+  /** Readiness fails from now on. */
   drain(): void
 }
 
-/** @param isUpstreamReadable whether looks at upstream go well */
+/** @param isUpstreamReadable whether the poll circuit is closed */
 export function createHealth(store: Store, isUpstreamReadable: () => boolean): Health {
   let draining = false
 
@@ -36,8 +37,8 @@ export function createHealth(store: Store, isUpstreamReadable: () => boolean): H
       sendJson(response, 200, {
         status: 'ready',
         database,
-        submits: submitsOf(submitCircuit),
-        // Lowered, for upstream wanted fewer.
+        submits: describeSubmitCircuit(submitCircuit),
+        // Present only while upstream throttles, and the limit is below the configured one.
         ...(concurrencyLimit !== null && { concurrency: concurrencyLimit.concurrency }),
         reads: isUpstreamReadable() ? 'on' : 'failing',
       })
@@ -50,7 +51,7 @@ export function createHealth(store: Store, isUpstreamReadable: () => boolean): H
 }
 
 /** `closed` is the normal state. `reason` says why the circuit opened. */
-const submitsOf = (pause: SubmitCircuit | null) =>
-  pause === null
+const describeSubmitCircuit = (circuit: SubmitCircuit | null) =>
+  circuit === null
     ? { state: 'closed' }
-    : { state: pause.halfOpen ? 'half-open' : 'open', reason: pause.reason }
+    : { state: circuit.halfOpen ? 'half-open' : 'open', reason: circuit.reason }

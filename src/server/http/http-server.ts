@@ -1,5 +1,6 @@
 /**
- * Who may come in at all, and which path is whose. A request that fails in a way nobody foresaw is logged once and answered with 500.
+ * HTTP server: timeouts, connection limits, rate limit by address, and routes.
+ * Invariant: an unexpected error in a request is logged once, and answered with 500.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -43,18 +44,20 @@ export interface HttpServerOptions {
   log: ErrorLog
 }
 
-/** Milliseconds. What has come in whole, an event stream too, may take as long as it will. */
+/**
+ * Milliseconds. A request that has been received completely may take any time, and so may an event stream.
+ */
 export interface HttpTimeouts {
-  /** From the first moment of a connection, or of a next request, to the end of its head. */
+  /** Time from the start of a connection, or of its next request, to the end of the headers. */
   headersTimeout: number
-  /** And of its body, if that is no form. */
+  /** Time to the end of the body, except of a multipart request. */
   requestTimeout: number
-  /** And of a form: 25 MB over a slow line. */
+  /** Time to the end of a multipart body: 25 MB over a slow connection. */
   uploadTimeout: number
-  /** Longer than load balancers keep theirs, which is a minute mostly. */
+  /** Longer than load balancers keep an idle connection, which is mostly a minute. */
   keepAliveTimeout: number
   connectionsCheckingInterval: number
-  /** Nothing came, and nothing that was sent was taken. */
+  /** Time without a byte received or a sent byte acknowledged. */
   idleTimeout: number
 }
 
@@ -75,17 +78,17 @@ export function createHttpServer(options: HttpServerOptions): Server {
 
   async function handleRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     setSecurityHeaders(response)
-    // What of a file nobody has asked for would be read to its end, for the next request behind it.
+    // If a large upload is rejected, its connection closes: Node would read it all to reach the next request.
     if (isUpload(request) && !isShortBody(request)) response.setHeader('connection', 'close')
     const path = getPath(request)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return sendText(response, 400, 'Host: no host name')
     if (path === GRAPHQL_PATH && corsPolicy.applyCors(request, response)) return
     const address = clientAddresses.resolve(request)
-    // Whoever looks whether it lives is told so, whatever comes from there; and how it fares, most of all then.
+    // Health checks and scrapes of metrics are not limited: they matter most under load.
     const isOperator = path.startsWith('/health/') || (path === '/metrics' && metrics.mayRead(request))
     const retryAfterMs = isOperator ? null : await rateLimits.consumeAddress(address)
-    // Behind that, for by then a short body has come with its head.
+    // Runs after the await: by then a short body has arrived with its headers, and needs no timer.
     enforceBodyTimeout(request, response)
     if (retryAfterMs !== null) return sendErrorResponse(response, rateLimitedResponse(retryAfterMs))
     if (path === GRAPHQL_PATH && graphiql.isPageRequest(request)) return graphiql.sendPage(request, response)
@@ -116,12 +119,12 @@ export function createHttpServer(options: HttpServerOptions): Server {
     })
   }
 
-  /** Node has one patience for the bodies of all. */
+  /** Node has one timeout for all bodies, which is that of uploads. Other bodies are timed here. */
   function enforceBodyTimeout(request: IncomingMessage, response: ServerResponse): void {
     if (request.complete || isUpload(request) || !hasBody(request)) return
     const bodyTimer = setTimeout(() => {
       if (request.complete) return
-      // As Node does: past the response, which waits for the body.
+      // Written past the response, which waits for the body. Node does the same.
       if (!response.headersSent) request.socket.write(REQUEST_TIMEOUT_RESPONSE)
       request.socket.destroy()
     }, requestTimeout)
@@ -137,7 +140,7 @@ export function createHttpServer(options: HttpServerOptions): Server {
   })
 
   server.on('upgrade', (request, socket, head) => {
-    // Node hands the socket over without its own listener: a reset would end the process.
+    // Node removes its own error listener from the socket: without this one a reset would end the process.
     socket.on('error', () => socket.destroy())
     handleUpgrade(request, socket, head).catch(error => {
       log.error({ err: error }, 'unexpected error in a WebSocket upgrade')
@@ -163,7 +166,7 @@ const getPath = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0]
 const isUpload = ({ method, headers }: IncomingMessage): boolean =>
   isMultipart(method, headers['content-type'])
 
-/** Node reads the rest of what was refused, so that whoever sends it still hears the answer. */
+/** Max size of a rejected upload that is still read to its end, so that its client receives the response. */
 const MAX_DRAINED_BYTES = 1024 * 1024
 const isShortBody = ({ headers }: IncomingMessage): boolean =>
   Number(headers['content-length']) <= MAX_DRAINED_BYTES
@@ -171,7 +174,7 @@ const isShortBody = ({ headers }: IncomingMessage): boolean =>
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   'transfer-encoding' in headers || Number(headers['content-length'] ?? 0) > 0
 
-/** Of a webhook's address. */
+/** Token in the query of a webhook's URL. */
 const getWebhookToken = ({ url }: IncomingMessage): string | null =>
   new URLSearchParams((url ?? '').split('?')[1]).get('p')
 

@@ -1,20 +1,20 @@
 /**
- * The door for what nearly all requests are: a POST of JSON whose answer is data, in JSON. It costs half of the way
- * through yoga's HTTP.
- * Invariant: nobody can tell it from the other. Whatever it would have to put into words (a fault, an error beside data, a
- * subscription, another media type) it hands on to yoga with all that has come of it, so that nothing is executed twice.
+ * Fast path of most requests: a POST of JSON that is answered with data in JSON. It costs half as much as
+ * yoga's HTTP.
+ * Invariant: its responses equal yoga's. Everything else (errors, errors beside data, subscriptions, other
+ * media types) is handed on to yoga together with the result, if there is one, so that nothing is executed
+ * twice.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { GraphQLParams, PrepareOperation, TransportRequest } from '../operation/operation.ts'
 
-/** False: it is yoga's, with `door.answer` where it has been executed. */
+/** False: yoga must answer, from `precomputedResult` if that is set. */
 export type JsonFastPath = (
   request: IncomingMessage,
   response: ServerResponse,
   transportRequest: TransportRequest,
 ) => Promise<boolean>
 
-/** @param maxMessageBytes of a body */
 export const createJsonFastPath =
   (prepare: PrepareOperation, maxMessageBytes: number): JsonFastPath =>
   async (request, response, transportRequest) => {
@@ -23,7 +23,7 @@ export const createJsonFastPath =
     const body = await readBody(request, maxMessageBytes)
     if (body === null) return true
     const delegateToYoga = (outcome: Pick<TransportRequest, 'precomputedResult'> = {}) => {
-      // Where a framework would have left it: yoga looks there, for the request itself is read.
+      // Yoga finds the body here, as if a framework had read it: the request itself has been consumed.
       Object.assign(request, { body: replayBody(body) })
       Object.assign(transportRequest, outcome)
       return false
@@ -55,14 +55,14 @@ const RESPONSE_TYPES: Readonly<Record<string, string>> = {
   '*/*': JSON_TYPE,
 }
 
-/** What clients name beside them, and data is never sent as. */
+/** Clients list these media types too. Data is never sent in them. */
 const NON_DATA_TYPES: ReadonlySet<string> = new Set([
   'application/graphql+json',
   'text/event-stream',
   'multipart/mixed',
 ])
 
-/** Of data, the first that is named, as yoga has it; null: yoga knows better. */
+/** The first media type in which data can be sent, as yoga chooses it. Null: yoga decides. */
 function negotiateResponseType(accept = '*/*'): string | null {
   const header = accept.toLowerCase()
   if (header.includes('charset')) return null
@@ -75,7 +75,10 @@ function negotiateResponseType(accept = '*/*'): string | null {
   return first
 }
 
-/** A Buffer has a name for each byte, and all are asked for: a million of them hold the loop for 50 ms. */
+/**
+ * Yoga's server iterates over the property names of a body: a million names of a Buffer block the event loop
+ * for 50 ms.
+ */
 const replayBody = (body: Buffer) => ({
   bytes: body.length,
   async *[Symbol.asyncIterator]() {
@@ -83,7 +86,7 @@ const replayBody = (body: Buffer) => ({
   },
 })
 
-/** Null: whoever sent it has gone. A body that is too long is read no further than that. */
+/** Null: the client has disconnected. Reading stops once the body is too long. */
 const readBody = (request: IncomingMessage, maxMessageBytes: number): Promise<Buffer | null> =>
   new Promise(resolve => {
     const chunks: Buffer[] = []
@@ -93,7 +96,7 @@ const readBody = (request: IncomingMessage, maxMessageBytes: number): Promise<Bu
       chunks.push(chunk)
       bytes += chunk.length
       if (bytes <= maxMessageBytes) return
-      // The rest flows away.
+      // The rest is discarded.
       request.off('data', onData)
       finish()
     })
@@ -101,7 +104,7 @@ const readBody = (request: IncomingMessage, maxMessageBytes: number): Promise<Bu
     request.once('close', () => resolve(null))
   })
 
-/** Null: yoga says what is wrong with them. */
+/** Null: the parameters are invalid, and yoga reports how. */
 function parseParams(body: Buffer): GraphQLParams | null {
   try {
     const params = JSON.parse(body.toString()) as unknown

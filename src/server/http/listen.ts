@@ -1,12 +1,12 @@
 /**
- * From a server to an address, or to a sentence why not.
+ * Starts listening, and returns the URL of the server.
  */
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { StartupError } from '../../domain/errors.ts'
 
-/** @throws StartupError */
+/** @throws StartupError with a sentence for the operator */
 export async function listen(server: Server, host: string, port: number): Promise<string> {
   try {
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, host, resolve))
@@ -24,7 +24,7 @@ export async function listen(server: Server, host: string, port: number): Promis
 
 const WILDCARDS = new Set(['0.0.0.0', '::'])
 
-/** Where others find this machine: a wildcard leads nobody anywhere. */
+/** An address at which others reach this machine. A wildcard address is not one. */
 const ownAddress = (): string =>
   Object.values(networkInterfaces())
     .flatMap(addresses => addresses ?? [])

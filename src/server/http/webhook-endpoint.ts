@@ -1,7 +1,7 @@
 /**
- * The door for upstream's webhooks.
- * Invariant: nothing of a body is believed before its signature holds, and then only that its job should be looked at.
- * A job that nobody here knows gets the same answer as one of ours.
+ * HTTP endpoint of upstream's webhooks.
+ * Invariant: a body is trusted only after its signature is verified, and then only as a hint to poll its job.
+ * Unknown jobs get the same response as known ones.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
@@ -15,11 +15,11 @@ export type WebhookEndpoint = (
   token: string | null,
 ) => Promise<void>
 
-/** A prediction has some hundreds of bytes, and a kilobyte for each output. */
+/** A prediction has some hundred bytes, and a kilobyte for each output. */
 const MAX_BODY_BYTES = 256 * 1024
-/** Bodies read at once: whoever can't sign shall not fill the memory either. */
+/** Max bodies read at once, so that unsigned requests cannot fill the memory. Above it: 503. */
 const MAX_CONCURRENT_BODIES = 64
-/** Whoever sends slower is let go of. */
+/** Time to receive a body. After it: the connection is closed. */
 const BODY_TIMEOUT_MS = 5000
 
 export function createWebhookEndpoint(options: {
@@ -57,14 +57,14 @@ export function createWebhookEndpoint(options: {
       await webhookIntake.receive(upstreamId, token)
       respond(204)
     } catch (error) {
-      // It comes again, and a look comes anyway.
-      log.error({ err: error }, 'a webhook could not be taken')
+      // Upstream sends the webhook again, and the job is polled in any case.
+      log.error({ err: error }, 'webhook intake failed')
       respond(503, 'try again')
     }
   }
 }
 
-/** Null if it is too long or too slow. */
+/** Null: too long, or too slow. */
 async function readBody(request: IncomingMessage): Promise<Buffer | null> {
   const chunks: Buffer[] = []
   let size = 0

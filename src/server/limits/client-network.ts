@@ -1,8 +1,8 @@
 /**
- * The network that an address belongs to: addresses of one network share their limits. Pure.
+ * The network of an IP address: addresses of one network share their limits. Pure.
  */
 
-/** Who counts as one: an IPv4 address, or the /64 that an IPv6 subscriber has to itself. */
+/** The unit of all limits by address: an IPv4 address, or the /64 that an IPv6 subscriber has to itself. */
 export function toNetwork(address: string): string {
   if (!address.includes(':')) return address
   const [front = '', back] = address.split('::')

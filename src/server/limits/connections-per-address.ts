@@ -1,6 +1,7 @@
 /**
- * How many are here at once from one address: sockets, and behind a trusted proxy what each of its clients has open.
- * Invariant: who was let in counts until it closes.
+ * Max concurrent connections per client network: sockets, or behind a trusted proxy each client's requests
+ * and upgrades.
+ * Invariant: an admitted connection counts until it emits `close`.
  */
 import type { EventEmitter } from 'node:events'
 import { toNetwork } from './client-network.ts'
@@ -9,7 +10,7 @@ import { toNetwork } from './client-network.ts'
 export const CONNECTION_RETRY_AFTER_MS = 1000
 
 export interface ConnectionLimit {
-  /** Whether it may stay; then it counts until it closes. */
+  /** Returns whether the connection is within the limit. If so, it counts until it closes. */
   admit(address: string, connection: EventEmitter): boolean
 }
 

@@ -1,7 +1,7 @@
 /**
- * How often an address and a key may ask in a minute, and how often an address may guess.
- * Invariant: however many addresses come, a bounded number is remembered; beyond it those of one large network count as
- * one.
+ * Rate limits a minute: requests per client network and per key, uploads per app, invalid credentials per
+ * network.
+ * Invariant: memory is bounded. Above `maxNetworks`, the networks of one large prefix share one counter.
  */
 import { createRequire } from 'node:module'
 import { setTimeout } from 'node:timers/promises'
@@ -10,15 +10,17 @@ import type { Caller, InvalidCredentialLimiter } from '../../auth/authenticate.t
 import { toNetwork } from './client-network.ts'
 
 const require = createRequire(import.meta.url)
-// Its index loads a client for every store there is: 3 MB and 20 ms.
+// The package's index loads a client for every store that it supports: 3 MB and 20 ms.
 const RateLimiterMemory: typeof Limiter = require('rate-limiter-flexible/lib/RateLimiterMemory.js')
 
-/** Each takes one, and answers with null or with the time to wait, ms. */
+/** Each `consume…` takes one point. It returns null, or the time until the next point, ms. */
 export interface RateLimits {
   consumeAddress(address: string): Promise<number | null>
-  /** Of a key, with all the tokens that it has minted, which may have a tenth of it each. */
+  /** Per key, with all tokens that the key has minted. One token may use a tenth. */
   consumeCaller(caller: Pick<Caller, 'keyPrefix' | 'grant' | 'hash'>): Promise<number | null>
-  /** Of an app; each of its tokens may have a tenth of it, and in its life four for each submit it may have. */
+  /**
+   * Per app. One token may use a tenth, and in its lifetime `UPLOADS_PER_SUBMIT` for each submit it may make.
+   */
   consumeUpload(caller: Pick<Caller, 'scope' | 'grant' | 'hash'>): Promise<number | null>
   invalidCredentials: InvalidCredentialLimiter
 }
@@ -27,9 +29,8 @@ export interface RateLimitsOptions {
   maxRequestsPerMinutePerAddress: number
   maxRequestsPerMinutePerKey: number
   maxWrongKeysPerMinute: number
-  /** Of an app. */
   maxUploadsPerMinutePerApp: number
-  /** Somebody has. */
+  /** Called for each invalid credential. */
   onInvalidCredential?: () => void
   delayMs?: number
   maxNetworks?: number
@@ -37,14 +38,20 @@ export interface RateLimitsOptions {
 
 const MINUTE_SECONDS = 60
 const DAY_SECONDS = 24 * 60 * MINUTE_SECONDS
-/** Images that a token may upload for each submit it may have: it must not fill what its app may keep. */
+/** Uploads per permitted submit of a token, so that one token cannot fill its app's storage. */
 const UPLOADS_PER_SUBMIT = 4
 const TOKEN_LIFETIME_POINTS = 1_000_000
-/** At most twice as many are remembered. A million addresses in one minute left 23 MB (measured). */
+/**
+ * Max networks remembered in a minute. At most twice as many are in memory. A million addresses in one minute
+ * left 23 MB (measured).
+ */
 const MAX_NETWORKS = 50_000
-/** An address that guesses waits so long for each answer; somebody with a good key may share it. */
+/**
+ * Delay of each credential lookup for a network above the limit. Valid credentials may come from the same
+ * network, so they are delayed and not rejected.
+ */
 const INVALID_CREDENTIAL_DELAY_MS = 1000
-/** So many at once. */
+/** Max delayed lookups at once, per network. Above it: 429. */
 const MAX_DELAYED = 100
 
 export function createRateLimits(options: RateLimitsOptions): RateLimits {
@@ -110,10 +117,10 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
 const consume = (limiter: Limiter, key: string, points = 1): Promise<number | null> =>
   limiter.consume(key, points).then(() => null, retryAfterMs)
 
-/** It may have passed meanwhile. */
+/** At least 1: the minute may have ended in the meantime. */
 const retryAfterMs = ({ msBeforeNext }: RateLimiterRes): number => Math.max(1, msBeforeNext)
 
-/** The limiter forgets a name after a minute: so it has those of two of these minutes at most. */
+/** The limiter forgets a key after a minute, so it holds the keys of at most two of these minutes. */
 function createNetworkKeys(maxNetworks: number): (address: string) => string {
   let networks = new Set<string>()
   let resetAt = 0

@@ -1,6 +1,7 @@
 /**
- * Who may ask at all, and whether it may read.
- * Invariant: nobody learns anything before its key is known, and a key that was taken back meanwhile begins nothing.
+ * Authenticates and rate-limits a request, and checks the permission to read.
+ * Invariant: nothing is revealed before the credential is verified. A credential that was revoked meanwhile
+ * starts nothing.
  */
 import { type ExecutionArgs, getOperationAST } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
@@ -14,7 +15,7 @@ import type { TransportRequest } from './operation.ts'
 
 export type Admit = (authorization: string | undefined, address: string) => Promise<Caller | ErrorResponse>
 
-/** Before anything of a body is read. */
+/** Runs before the body is read. */
 export const createAdmit =
   (
     authenticate: Authenticate,
@@ -36,7 +37,8 @@ export const createAdmit =
   }
 
 /**
- * Before an operation begins: its body may have taken half a minute to come.
+ * Checks the credential again right before the operation starts: its body may have taken half a minute to
+ * arrive.
  * @throws request error UNAUTHENTICATED
  */
 export async function assertCredentialStillValid(
@@ -49,12 +51,12 @@ export async function assertCredentialStillValid(
   throw error
 }
 
-/** A token without READ is for mutations alone, which judge for themselves. */
+/** A token without READ may only run mutations, which check their own permissions. */
 export const useReadPermission = (): Plugin<Context> => {
   const isReadForbidden = ({ document, operationName, contextValue }: ExecutionArgs) =>
     getOperationAST(document, operationName)?.operation !== 'mutation' &&
     !hasPermission((contextValue as Context).access, 'READ')
-  // An answer: what is thrown in front of an operation would end a whole socket.
+  // A result, because an error thrown before an operation would close the whole WebSocket.
   const forbiddenResult = ({ contextValue }: ExecutionArgs) => {
     const { countRejection, scope } = contextValue as Context
     countRejection(scope.appId, 'FORBIDDEN')

@@ -1,7 +1,7 @@
 /**
- * The one path from a document's text to its result, whichever door it came through: parsed and validated once a text,
- * judged by what it would cost, executed, masked. Yoga's chain of plugins does it, whole, for all of them.
- * Invariant: nothing of an operation runs before each plugin has had its say, and what comes out has been masked.
+ * Runs the operations of every transport: parsed and validated once per document, limited by cost, executed,
+ * masked. Yoga's chain of plugins does all of it.
+ * Invariant: no resolver runs before every plugin has checked the operation, and every result is masked.
  */
 import {
   type DocumentNode,
@@ -35,7 +35,7 @@ import { useBadRequestErrors, useEventStream, useSharedExecutor } from './yoga-p
 
 export interface Executor {
   prepare: PrepareOperation
-  /** What is rare comes in through yoga's own HTTP, and its operations through here. */
+  /** Yoga's own HTTP serves the rare kinds of requests. It runs their operations through `prepare`. */
   yoga: Yoga
 }
 
@@ -53,14 +53,17 @@ export interface ExecutorOptions {
 export type Yoga = ReturnType<typeof createYoga<TransportRequest, Context>>
 
 const DOCUMENT_CACHE_CHARACTERS = 1024 * 1024
-/** What a parsed document takes beside its text counts as so much of it, or tens of thousands of small ones would fit. */
+/** Counted for each document beside its text. Without it tens of thousands of small documents would fit. */
 const DOCUMENT_OVERHEAD_CHARACTERS = 1024
 
 export function createExecutor(options: ExecutorOptions): Executor {
   const { services, fanOut, authenticate, rateLimits, maxMessageBytes, limits, allowIntrospection, log } =
     options
 
-  /** By their text, bounded by its length: yoga's own counts entries, and a few large ones fill the heap. */
+  /**
+   * Key: the text. Bounded by total length: yoga's own cache counts entries, and large ones would fill the
+   * heap.
+   */
   const documentCache = new LRUCache<string, DocumentNode>({
     maxSize: DOCUMENT_CACHE_CHARACTERS,
     sizeCalculation: (_, text) => text.length + DOCUMENT_OVERHEAD_CHARACTERS,
@@ -91,7 +94,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     cors: false,
     batching: false,
     maxRequestBodySize: maxMessageBytes,
-    // Forms have a way of their own.
+    // multipart-plugin.ts parses multipart requests.
     multipart: false,
     graphiql: false,
     landingPage: false,
@@ -104,7 +107,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       yoga.getEnveloped(operationRequest)
     try {
       const cached = documentCache.get(params.query ?? '')
-      // Yoga's own rules look at the request itself each time.
+      // Yoga's own validation rules look at the HTTP request each time.
       const isValid = cached !== undefined && validDocuments.has(cached) && !operationRequest.request
       const document: DocumentNode = isValid ? cached : parse(params.query)
       const kind = getOperationAST(document, params.operationName)?.operation
@@ -141,7 +144,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     executeOrSubscribe: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>,
     args: ExecutionArgs,
   ) {
-    // Nobody would read it; what a mutation does counts all the same.
+    // The client has disconnected and cannot read the result. A mutation runs all the same.
     if (kind === 'query' && operationRequest.isClientGone()) return EMPTY_RESULT
     try {
       const result = await executeOrSubscribe(args)
@@ -156,16 +159,22 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
 const EMPTY_RESULT: ExecutionResult = { data: null }
 
-/** An error keeps its stack, and that the whole request: 66 KB of a document of five characters. */
+/**
+ * Errors are not cached: an error keeps its stack, and the stack the whole request. 66 KB for five
+ * characters.
+ */
 const NO_ERROR_CACHE = { get: () => undefined, set() {} }
 
-/** In yoga's words. */
+/** The message is yoga's own. */
 const noOperationError = (): GraphQLError =>
   new GraphQLError('Could not determine what operation to execute.', {
     extensions: { code: 'OPERATION_RESOLUTION_FAILURE', http: { status: 400 } },
   })
 
-/** Subscriptions of every door meet here, and go back to it past what wraps each of their values: they have none. */
+/**
+ * Sends every subscription to the fan-out. Its Subscriber is returned past yoga, which would wrap each value:
+ * a Subscriber yields none.
+ */
 const useFanOut = (fanOut: FanOut): Plugin<Context & TransportRequest> => ({
   onSubscribe: ({ setSubscribeFn }) =>
     setSubscribeFn(async args => {

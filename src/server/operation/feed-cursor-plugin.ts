@@ -1,5 +1,5 @@
 /**
- * `feedCursor` is the log's head before any other field is read, wherever it stands in the document.
+ * Reads the event log's head before any field is resolved, if the operation selects `feedCursor` anywhere.
  */
 import { BREAK, type DocumentNode, visit } from 'graphql'
 import type { Plugin } from 'graphql-yoga'

@@ -1,8 +1,8 @@
 /**
- * The way in for files: of a GraphQL multipart request the operation goes on as if it had come as JSON, with all that is
- * asked of such a one, and its file is put where it belongs.
- * Invariant: nothing of a body is read before whoever sends it is known, and nothing of a file before it may upload and
- * has a berth; and a form runs nothing but uploadImage alone.
+ * Multipart plugin: turns a GraphQL multipart request into a JSON request, and inserts its file into the
+ * variables.
+ * Invariant: no byte of the body is read before the caller is authenticated. No byte of the file is read
+ * before the caller may upload and holds an upload slot. A multipart request may only run `uploadImage`.
  */
 import { type ExecutionArgs, GraphQLError, getOperationAST, Kind } from 'graphql'
 import type { Plugin } from 'graphql-yoga'
@@ -16,13 +16,13 @@ import { createUploadSlots, type UploadSlots } from '../uploads/upload-slots.ts'
 import type { TransportRequest, UploadedFile } from './operation.ts'
 
 const UPLOAD_FIELD = 'uploadImage'
-/** Whoever finds no berth so long is told to come again. */
+/** Max wait for an upload slot. After it: 429. */
 const SLOT_TIMEOUT_MS = 30_000
 
 export const isMultipart = (method: string | undefined, contentType: string | null | undefined): boolean =>
   method === 'POST' && /^multipart\/form-data\s*(;|$)/i.test(contentType ?? '')
 
-/** Behind whatever says who asks, and before whatever reads. */
+/** Stands after authentication, and before every plugin that reads the body. */
 export function useMultipart(
   rateLimits: Pick<RateLimits, 'consumeUpload'>,
   { countRejection }: Pick<Services, 'countRejection'>,
@@ -42,7 +42,7 @@ export function useMultipart(
         return respondWithError(rateLimitedResponse(retryAfterMs))
       }
 
-      // Of one who may not, no file is read: uploadImage itself says so.
+      // If the caller may not upload, the file is not read: `uploadImage` itself returns the error.
       const isUploadAllowed = mayUpload(caller)
       const slotSignal = AbortSignal.any([request.signal, AbortSignal.timeout(SLOT_TIMEOUT_MS)])
       const release = isUploadAllowed

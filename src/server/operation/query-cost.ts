@@ -1,7 +1,7 @@
 /**
- * What an operation would cost: counted once a document, or where its variables count, each time it is to run.
- * Invariant: no resolver runs of an operation that is over a limit. A validated document is kept and asked again with
- * other variables, so this can't be a rule of validation.
+ * Query cost: computed once per document, or before each execution where it depends on the variables.
+ * Invariant: no resolver of an operation above a limit runs. The check cannot be a validation rule: a
+ * validated document is cached, and executed again with other variables.
  */
 import { complexityFromQuery } from '@pothos/plugin-complexity'
 import {
@@ -33,15 +33,15 @@ import { queryTooComplex, withoutHint } from './document-limits.ts'
 export interface CostOptions {
   maxQueryCost: number
   maxQueryDepth: number
-  /** Whether faults of variables may hint at the schema. */
+  /** Whether errors about variables may suggest names of the schema. */
   allowHints: boolean
 }
 
-/** Of variables, in lists and objects of any depth: so many are coerced in some 10 ms (measured). */
+/** Max values in variables, at any depth. This many are coerced in some 10 ms (measured). */
 const MAX_VARIABLE_VALUES = 10_000
-/** As graphql-js itself has it. */
+/** graphql-js's own default. */
 const MAX_VARIABLE_ERRORS = 50
-/** Of reading the schema, each list of it taken for ten: GraphiQL's own query is at 52,000. */
+/** Max cost of introspection, with ten items counted per list. GraphiQL's own query costs 52,000. */
 const MAX_INTROSPECTION_COST = 60_000
 const MAX_INTROSPECTION_ALIASES = 10
 
@@ -52,13 +52,13 @@ interface OperationCost {
 }
 
 export function useQueryCost({ maxQueryCost, maxQueryDepth, allowHints }: CostOptions): Plugin {
-  /** Of those that cost the same whatever their variables are. */
+  /** Costs that do not depend on variables. */
   const fixedCosts = new WeakMap<OperationDefinitionNode, OperationCost>()
   const dependsOnVariables = createVariableDependence()
 
   function checkLimits({ schema, document, operationName, variableValues }: ExecutionArgs): GraphQLError[] {
     const operation = getOperationAST(document, operationName)
-    // The executor says so.
+    // The executor reports this error.
     if (!operation) return []
     const variablesError = checkVariables(variableValues ?? {})
     if (variablesError) return [variablesError]
@@ -82,7 +82,7 @@ export function useQueryCost({ maxQueryCost, maxQueryDepth, allowHints }: CostOp
     const { countRejection, scope } = args.contextValue as Context
     if (errors.some(({ extensions }) => extensions.code === 'QUERY_TOO_COMPLEX'))
       countRejection(scope.appId, 'QUERY_TOO_COMPLEX')
-    // Where the client asked to be told so by the status.
+    // HTTP 400 for clients that accept `application/graphql-response+json`.
     for (const { extensions } of errors) extensions.http = { status: 400, spec: true }
     stop({ errors })
   }
@@ -93,7 +93,10 @@ export function useQueryCost({ maxQueryCost, maxQueryDepth, allowHints }: CostOp
   }
 }
 
-/** Whether a variable stands where it may change a cost: in the arguments of a field that counts by them. */
+/**
+ * Whether a variable can change the cost: it is in an argument of a field whose cost is computed from its
+ * arguments.
+ */
 function createVariableDependence(): (schema: GraphQLSchema, document: DocumentNode) => boolean {
   const cache = new WeakMap<DocumentNode, boolean>()
 
@@ -157,7 +160,10 @@ const toQuery = (selectionSet: SelectionSetNode): OperationDefinitionNode => ({
   selectionSet,
 })
 
-/** The plugin takes `__schema` and `__type` for leaves: what is below them is measured as if it were a query. */
+/**
+ * complexityFromQuery counts `__schema` and `__type` as leaves. Their selections are measured as queries of
+ * their own.
+ */
 function findIntrospection(document: DocumentNode) {
   const fields: { selectionSet: SelectionSetNode; metaSchema: GraphQLSchema }[] = []
   let aliases = 0
@@ -176,7 +182,7 @@ const META_SCHEMAS: Readonly<Record<string, GraphQLSchema>> = {
   [TypeMetaFieldDef.name]: new GraphQLSchema({ query: __Type }),
 }
 
-/** Of variables as they came, whether or not anybody has declared them. */
+/** Counts the values as they were sent, declared or not. */
 function checkVariables(variables: object): GraphQLError | null {
   const containers = [variables]
   let count = 0

@@ -1,13 +1,16 @@
 /**
- * Yoga's own HTTP, for what is rare: GET, forms, event streams, other media types, and whatever is at fault. Its operations
- * take the one path (executor.ts).
+ * Plugins for yoga's own HTTP, which serves the rare kinds: GET, multipart, event streams, other media types,
+ * errors. Their operations run through the shared executor (executor.ts).
  */
 import { isAsyncIterable, type Plugin } from 'graphql-yoga'
 import type { Context } from '../../graphql/context.ts'
 import { badArgument } from '../../graphql/request-errors.ts'
 import type { PrepareOperation, TransportRequest } from './operation.ts'
 
-/** Yoga answers for a body that is no JSON, and not for parameters that are none, nor for a form that is cut short. */
+/**
+ * Yoga reports a body that is not JSON, but neither invalid `variables` or `extensions` nor a truncated
+ * multipart body.
+ */
 export const useBadRequestErrors = (): Plugin => ({
   onRequestParse: ({ requestParser, setRequestParser }) =>
     requestParser &&
@@ -24,7 +27,7 @@ export const useBadRequestErrors = (): Plugin => ({
     }),
 })
 
-/** What has an answer by now is not asked again. */
+/** Runs each operation through `prepare`. A request that already has a result is not executed again. */
 export const useSharedExecutor = (prepare: PrepareOperation): Plugin<Context, TransportRequest> => ({
   onParams({ setParamsHandler }) {
     setParamsHandler(async ({ params, request, context }) => {
@@ -36,7 +39,10 @@ export const useSharedExecutor = (prepare: PrepareOperation): Plugin<Context, Tr
   },
 })
 
-/** Yoga judges whether an event stream may be the answer, and makes its head; the door writes what is in it. */
+/**
+ * Yoga decides whether the response is an event stream, and makes its headers. event-stream.ts writes the
+ * events.
+ */
 export const useEventStream = (): Plugin<Context, TransportRequest> => ({
   onResultProcess({ result, resultProcessor, setResultProcessor, serverContext }) {
     if (!isAsyncIterable(result)) return
@@ -52,6 +58,6 @@ const EVENT_STREAM_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache, no-transform',
   connection: 'keep-alive',
-  // Nginx would hold events back.
+  // Nginx would buffer the events.
   'x-accel-buffering': 'no',
 }

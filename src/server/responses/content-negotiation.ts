@@ -1,12 +1,13 @@
 /**
- * What a response may be, by the request's headers: which of several forms, and whether the client has it already.
+ * Content negotiation and caching: which of several forms a client accepts, and whether it has the response
+ * already.
  */
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
 /**
- * Which of these a header with qualities (Accept, Accept-Encoding) names as its best, the first of equals; wildcards
- * name none.
+ * The supported value with the highest quality in a header (Accept, Accept-Encoding): the first among equals.
+ * Wildcards match nothing.
  */
 export function negotiate(
   header: string | string[] | undefined,
@@ -25,10 +26,13 @@ export function negotiate(
   return accepted.find(({ quality }) => quality === bestQuality)?.name ?? null
 }
 
+export const acceptsGzip = ({ headers }: Pick<IncomingMessage, 'headers'>): boolean =>
+  negotiate(headers['accept-encoding'], ['gzip']) !== null
+
 export const computeEtag = (body: string | Buffer): string =>
   `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
 
-/** By If-None-Match, compared weakly as RFC 9110 says. */
+/** Compares If-None-Match weakly, as RFC 9110 demands. */
 export const isNotModified = ({ headers }: Pick<IncomingMessage, 'headers'>, etag: string): boolean =>
   (headers['if-none-match'] ?? '')
     .split(',')

@@ -1,5 +1,5 @@
 /**
- * A request that is refused before its operation is read: one error, and its status.
+ * HTTP error responses that are sent before an operation is parsed: one GraphQL error, and a status.
  */
 import type { ServerResponse } from 'node:http'
 import type { GraphQLError } from 'graphql'

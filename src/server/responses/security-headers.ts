@@ -1,6 +1,6 @@
 /**
- * What stands above every answer of every path: nothing here is a page, and nothing is to be kept.
- * A path that serves pages writes its own over them.
+ * Security headers of every response: the response is not a page, and must not be stored. A path that serves
+ * pages overrides them.
  */
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -15,7 +15,7 @@ const SECURITY_HEADERS = {
 }
 const YEAR_SECONDS = 365 * 24 * 60 * 60
 
-/** @param publicUrl a browser is told to stay with https where that is what it came by */
+/** @param publicUrl with https: adds Strict-Transport-Security */
 export function createSecurityHeaders(publicUrl: string | null): (response: ServerResponse) => void {
   const isHttps = publicUrl?.startsWith('https:')
   const headers = {
@@ -27,7 +27,7 @@ export function createSecurityHeaders(publicUrl: string | null): (response: Serv
   }
 }
 
-/** An upgrade has no response of Node's. */
+/** An upgrade request has no ServerResponse, so the response is written to the socket. */
 export function rejectUpgrade(
   socket: Duplex,
   status: string,

@@ -1,8 +1,8 @@
 /**
- * A socket's unsent bytes. Whoever writes to it asks first, and waits outside while there are too many: so a peer that
- * does not read costs at most a budget, and no queue.
- * Invariant: `drained` resolves once there is room, or the socket is gone; never neither.
- * A class, as everything there is one of for each connection: methods of its own would cost it 56 bytes each.
+ * Socket writer with backpressure. Callers check `isFull` and wait outside, so a client that does not read
+ * costs at most MAX_BUFFERED_BYTES, and no queue.
+ * Invariant: `whenDrained` resolves once there is room, or once the socket is closed.
+ * A class, like everything that there is for each connection: methods of its own would cost it 56 bytes each.
  */
 import type { Writable } from 'node:stream'
 
@@ -26,7 +26,7 @@ export class BackpressuredWriter {
     return this.#draining
   }
 
-  /** In one write, as far as the system goes. */
+  /** Writes all pieces, in one system call if possible. */
   write(pieces: readonly Buffer[]): void {
     const stream = this.#stream
     if (pieces.length > 1) stream.cork()

@@ -1,6 +1,7 @@
 /**
- * Who is connected: sockets and event streams that were let in, app by app.
- * Invariant: what was admitted counts until it leaves. One whose key no longer stands is told to end within CHECK_MS.
+ * Registry of the open connections, WebSockets and event streams, by app.
+ * Invariant: a connection counts from `admit` to `remove`. A connection whose credential was revoked is ended
+ * within CHECK_INTERVAL_MS.
  */
 import { performance } from 'node:perf_hooks'
 import { setTimeout } from 'node:timers/promises'
@@ -16,10 +17,10 @@ export interface ClientConnection {
 }
 
 export interface ConnectionRegistry {
-  /** Why not, or null: it is in, and counts until `leave`. */
+  /** Null: the connection is admitted, and counts until `remove`. Otherwise the reason for its rejection. */
   admit(connection: ClientConnection): 'too many' | 'stopping' | null
   remove(connection: ClientConnection): void
-  /** Admits nobody more and ends each, one after the other, over at most `ms`. */
+  /** Rejects new connections, and ends the open ones one by one over at most `maxMs`. */
   drain(maxMs: number): Promise<void>
   close(): void
 }
@@ -32,9 +33,9 @@ export interface ConnectionRegistryOptions {
 }
 
 const CHECK_INTERVAL_MS = 2000
-/** Of an app's: one browser must leave the others theirs. */
+/** Max connections per access token: one browser must not use up its app's limit. */
 const MAX_CONNECTIONS_PER_TOKEN = 50
-/** A few are ended quicker than many: so far apart no gateway behind this one is stormed. */
+/** Max time between two ends, so that the clients do not all reconnect to another gateway at once. */
 const MAX_DRAIN_SPACING_MS = 10
 
 export function createConnectionRegistry(options: ConnectionRegistryOptions): ConnectionRegistry {
@@ -61,7 +62,7 @@ export function createConnectionRegistry(options: ConnectionRegistryOptions): Co
         if (!(await authenticate.isStillValid(caller)))
           for (const connection of connections) connection.end('revoked')
     } catch (error) {
-      log.error({ err: error }, 'the keys of open connections could not be looked up')
+      log.error({ err: error }, 'credential check of open connections failed')
     } finally {
       isChecking = false
     }

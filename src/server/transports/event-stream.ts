@@ -1,7 +1,8 @@
 /**
- * The door for server-sent events: a subscription's payloads as one stream (graphql-sse's "distinct connections" mode).
- * Invariant: `complete` stands at the end of what is done, and of nothing else; what is cut short ends without it, so that
- * a client comes back, with the cursor in the last `id` it read.
+ * Transport for server-sent events: one stream for each subscription (graphql-sse's "distinct connections"
+ * mode).
+ * Invariant: `complete` ends a finished subscription, and nothing else. A stream that is cut ends without it,
+ * so the client reconnects with the cursor of the last `id` that it read.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { GraphQLError } from 'graphql'
@@ -17,7 +18,7 @@ import type { KeepAlive } from './keep-alive.ts'
 
 export interface EventStream {
   sink: PayloadSink
-  /** Everything from the head on, to the end. */
+  /** Writes the whole response: headers, events, end. */
   respond(headers: Record<string, string>, caller: Caller, subscription: Subscriber): Promise<void>
 }
 
@@ -26,9 +27,9 @@ export interface EventStreamOptions {
   keepAlive: KeepAlive
 }
 
-/** After a stop a client comes back after so long, ms: each after another time. */
+/** Range of the random reconnect delay that is sent as `retry:` at a restart. */
 const RETRY_MS = [500, 3000] as const
-/** What a slow peer has not read by then it does not get. */
+/** Bytes that a slow client has not read within this time are dropped. */
 const CLOSE_TIMEOUT_MS = 2000
 const COMMENT = ':\n\n'
 const COMPLETE = 'event: complete\ndata:\n\n'
@@ -62,7 +63,7 @@ export function createEventStream(
       const rejection = connectionRegistry.admit(connection)
       if (rejection !== null) return sendErrorResponse(response, ADMISSION_ERRORS[rejection])
 
-      // A peer that is gone without a word is found out by the kernel.
+      // The kernel finds out a dead client that sent no FIN.
       request.socket.setKeepAlive(true, 12_000)
       const keepAliveTarget = {
         socket: request.socket,
@@ -78,7 +79,7 @@ export function createEventStream(
         subscription.end()
       }
       if (response.destroyed) return onClose()
-      // One that waits behind another on the same connection never hears that it closed.
+      // A response that is queued behind another one on the same connection never emits `close`.
       socket.once('close', onClose)
       response.once('close', onClose)
       response.on('error', () => response.destroy())
@@ -97,7 +98,7 @@ const EVENT_PREFIX = Buffer.from('event: next\ndata: ')
 const EVENT_END = Buffer.from('\n\n')
 
 function encodeEvent({ json, cursor }: Payload): Buffer[] {
-  // Without the brace that is there for a WebSocket's message.
+  // Cuts the closing brace that only a WebSocket message needs.
   const event = [EVENT_PREFIX, json.subarray(0, -1), EVENT_END]
   return cursor === null ? event : [Buffer.from(`id: ${cursor}\n`), ...event]
 }

@@ -1,13 +1,14 @@
 /**
- * Pings every peer, and ends the dead. Dead: for two intervals it has neither sent a byte nor taken one of those that wait
- * for it. One that is merely slow takes some; one that has nothing waiting and owes no answer is not asked for more.
+ * Pings every connection, and destroys dead ones. A connection is dead if in two intervals it has neither
+ * sent a byte nor accepted one of its pending bytes. A slow client accepts some. A connection without pending
+ * bytes that does not answer pings (an event stream) is never dead.
  */
 import type { Socket } from 'node:net'
 
 export interface KeepAliveTarget {
   readonly socket: Socket
   ping(): void
-  /** Whether it answers a ping. */
+  /** Whether the client answers a ping. */
   readonly respondsToPing: boolean
 }
 
@@ -17,24 +18,24 @@ export interface KeepAlive {
   close(): void
 }
 
-/** Graphql-ws's own default, and below what proxies cut a silent connection after. */
+/** graphql-ws's own default, and less than the idle time-out of proxies. */
 const INTERVAL_MS = 12_000
 const MAX_MISSED_PINGS = 2
-/** Peers between two looks at other work. */
+/** Connections that are checked in one turn of the event loop. */
 const TARGETS_PER_PASS = 100
 
-/** As of the last look. */
+/** State at the last check. */
 interface LivenessSample extends WriteBacklog {
   bytesReceived: number
   missedPings: number
 }
 
 interface WriteBacklog {
-  /** Bytes whose write is over. */
+  /** Bytes whose write is complete. */
   flushedBytes: number
-  /** Bytes of the write under way that the kernel has not taken yet. */
+  /** Bytes of the current write that the kernel has not accepted yet. */
   kernelPendingBytes: number
-  /** Bytes in all. */
+  /** All pending bytes. */
   bufferedBytes: number
 }
 
@@ -84,7 +85,10 @@ export function createKeepAlive(intervalMs = INTERVAL_MS): KeepAlive {
   }
 }
 
-/** Node itself knows whole writes only, and the last one may take a slow peer minutes: its handle knows bytes. */
+/**
+ * Node counts whole writes only, and the last one may take a slow client minutes. The socket's handle counts
+ * bytes.
+ */
 function measureBacklog(socket: Socket): WriteBacklog {
   const { bytesWritten, writableLength: bufferedBytes } = socket
   const { _handle: handle } = socket as Socket & { _handle?: { writeQueueSize: number } | null }

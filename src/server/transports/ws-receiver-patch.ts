@@ -1,19 +1,20 @@
 /**
- * What ws reads with. After a frame that breaks the protocol ws 8.23 goes on with the packets that wait behind it, finds that
- * it has let go of the mask, and throws where nobody catches: two packets of anybody's would end the process.
- * Invariant: nothing is read behind a fault.
+ * Patch of ws's Receiver. After a frame that violates the protocol, ws 8.23 continues with the chunks that
+ * are queued behind it. Their mask is gone, so it throws where nothing catches: two chunks from any client
+ * could end the process.
+ * Invariant: nothing is read after an error.
  */
 import type { Writable } from 'node:stream'
 import * as ws from 'ws'
 
 interface WsReceiver extends Writable {
-  /** It has met a fault. */
+  /** Set by Node after an error. */
   _errored: boolean
-  /** Set here. */
+  /** Set by this patch. */
   stopsAfterError?: true
 }
 
-/** Of every receiver there is and will be; a second time changes nothing. */
+/** Patches all present and future receivers. A second call has no effect. */
 export function patchWsReceiver(): void {
   const { prototype } = (ws as unknown as { Receiver: { prototype: WsReceiver } }).Receiver
   if (prototype.stopsAfterError) return

@@ -1,7 +1,7 @@
 /**
- * A GraphQL multipart request, read: its operation, the one place its file is for, and the file.
- * Invariant: nothing of it takes more memory than its limits say, and whatever is not of this form is a fault with a
- * status of its own; no name in it makes or changes anything but the null that the file replaces.
+ * Parser of a GraphQL multipart request: its operations, the path where its one file belongs, and the file.
+ * Invariant: memory is bounded by the limits. An invalid request gives an error with a status of its own. No
+ * name in the request sets anything but the null that the file replaces.
  */
 import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
@@ -10,9 +10,9 @@ import { MAX_IMAGE_BYTES } from '../../domain/image-format.ts'
 import type { UploadFile } from '../../graphql/upload-file.ts'
 
 export interface MultipartRequest {
-  /** JSON, not yet looked at. */
+  /** JSON, not parsed yet. */
   operations: string
-  /** Of the null in it. */
+  /** Path of the null in `operations` that the file replaces. */
   path: string[]
   file: UploadFile
 }
@@ -22,7 +22,7 @@ export interface MultipartError {
   expected: string
 }
 
-/** Of `operations`, and of `map`. */
+/** Max bytes of `operations`, and of `map`. */
 const MAX_FIELD_BYTES = 256 * 1024
 const LIMITS = {
   fieldNameSize: 100,
@@ -33,13 +33,13 @@ const LIMITS = {
   headerPairs: 20,
   headerSize: 8 * 1024,
 }
-/** With what stands between the parts. */
+/** Max bytes of the whole body: the file, the fields and the boundaries. */
 const MAX_FORM_BYTES = MAX_IMAGE_BYTES + 1024 * 1024
 
-/** Of whatwg-node's requests; the DOM's has no limits. */
+/** whatwg-node's Request, whose `formData` takes limits. The DOM's does not. */
 type LimitedRequest = Request & { formData(options: { formDataLimits: object }): Promise<FormData> }
 
-/** @param isFileWanted otherwise what comes before the file is read, and no more */
+/** @param isFileWanted false: the fields before the file are read, and the file is not */
 export async function parseMultipart(
   request: Request,
   { Request }: FetchAPI,
@@ -59,11 +59,11 @@ export async function parseMultipart(
     isTooLarge = message.startsWith('File size limit exceeded')
     if (!isTooLarge) return toMultipartError(message)
   }
-  // What came before the file's end is there, as it comes first.
+  // The fields come before the file, so they are complete even if the file is too large.
   return readFormData(await limitedRequest.formData({ formDataLimits }), isTooLarge)
 }
 
-/** It may have a pause, and no more: a body that dribbles keeps others from their berths. */
+/** A pause of this length is allowed. A slower body would keep its upload slot from others. */
 const GRACE_MS = 10_000
 const MIN_BYTES_PER_SECOND = 16 * 1024
 
@@ -129,7 +129,7 @@ function parseMap(text: FormDataEntryValue | null): { name: string; path: string
   return { name, path: paths[0].split('.') }
 }
 
-/** Whether there was a null at its place. */
+/** Returns whether the path led to a null in `variables`. */
 export function insertFile(
   params: GraphQLParams,
   { path, file }: Pick<MultipartRequest, 'path' | 'file'>,

@@ -1,7 +1,7 @@
 /**
- * Previews: an uploaded image, to whoever has its address.
- * Invariant: it can be looked at and never run: no page, no script and no frame of this origin comes of any bytes. It is read
- * in parts as they are taken, so that no number of watchers fills the memory.
+ * Previews: serves an uploaded image to each request that has its preview token.
+ * Invariant: the response can be viewed, but it never runs as a page, a script or a frame of this origin. The
+ * image is read in chunks as the client takes them, so that no number of clients fills the memory.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
@@ -17,7 +17,7 @@ export type UploadPreviews = (
   path: string,
 ) => Promise<void>
 
-/** Seconds a browser may keep one: that of an address that has leaked is let go of, some day. */
+/** Max time that a browser may cache an image, so that no image of a leaked URL is kept for good. */
 const MAX_CACHE_SECONDS = 24 * 60 * 60
 
 export const createUploadPreviews =
@@ -49,7 +49,7 @@ export const createUploadPreviews =
       'content-disposition': `inline; filename="image.${FILE_EXTENSIONS[upload.contentType]}"`,
     })
     if (method === 'HEAD') return void response.end()
-    // Whoever goes away in the middle is no fault.
+    // A client that disconnects midway is not an error.
     await pipeline(Readable.from(streamImage(store, upload), { highWaterMark: 1 }), response).catch(() =>
       response.destroy(),
     )

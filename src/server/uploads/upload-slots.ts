@@ -1,26 +1,27 @@
 /**
- * How many bodies of uploads are in memory at once: whoever finds no berth waits before its body is read.
- * Invariant: an app that has none in hand finds one while any of those that are kept for such apps is free, however
- * slow the uploads of the others are.
+ * Counting semaphore of the upload bodies in memory: a total, a maximum per app, and slots reserved for apps
+ * that hold none. An upload without a slot waits before its body is read.
+ * Invariant: an app that holds no slot gets one while a reserved slot is free, however slow the uploads of
+ * other apps are.
  */
 import { once } from 'node:events'
 import type { AppId } from '../../domain/prediction.ts'
 
 export interface UploadSlots {
-  /** Answers with what gives it back, a second time to no effect. Rejects once `signal` aborts. */
+  /** Resolves with an idempotent function that releases the slot. Rejects once `signal` aborts. */
   acquire(app: AppId, signal: AbortSignal): Promise<() => void>
 }
 
 export interface UploadSlotsOptions {
-  /** At once, of all. */
+  /** Max slots. */
   total: number
-  /** Of them an app's own. */
+  /** Max slots per app. */
   perApp: number
-  /** Of them for apps that have none. */
+  /** Slots that only an app without a slot may take. */
   reserved: number
 }
 
-/** 25 MB each at the most. */
+/** A body has at most 25 MB. */
 const DEFAULT_SLOTS: UploadSlotsOptions = { total: 8, perApp: 2, reserved: 4 }
 
 export function createUploadSlots({
@@ -55,7 +56,7 @@ export function createUploadSlots({
   return {
     async acquire(app, signal) {
       signal.throwIfAborted()
-      // Nobody of the same app overtakes.
+      // Uploads of one app are served in the order of their arrival.
       const isFirst = ![...waiters].some(other => other.app === app)
       if (isFirst && hasFreeSlot(app)) return takeSlot(app)
       const done = new AbortController()

@@ -1,6 +1,7 @@
 /**
- * The dashboard at `/` and what it is made of: its own files, and its libraries out of their packages.
- * Invariant: a file is read when it is asked for, and none but those named here; nothing comes from another host.
+ * Serves the dashboard at `/`: its own files, and its libraries from their packages.
+ * Invariant: only files that are named here are served, each read when it is requested. Nothing comes from
+ * another host.
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
@@ -10,17 +11,17 @@ import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
-import { computeEtag, isNotModified, negotiate } from '../responses/content-negotiation.ts'
+import { acceptsGzip, computeEtag, isNotModified } from '../responses/content-negotiation.ts'
 import { stripTypes } from './strip-types.ts'
 
-/** Answers, where the path is one of its own; false where it is somebody else's. */
+/** Returns false, without a response, if the path is not one of the dashboard's. */
 export type DashboardAssets = (
   request: IncomingMessage,
   response: ServerResponse,
   path: string,
 ) => Promise<boolean>
 
-/** By what a script calls it: the package, and the file in it that a browser can run. */
+/** Import name of a script -> package, and the file in it that a browser can run. */
 const LIBRARIES: Record<string, [name: string, file: string]> = {
   preact: ['preact', 'dist/preact.mjs'],
   'preact/hooks': ['preact', 'hooks/dist/hooks.mjs'],
@@ -47,7 +48,7 @@ const IMPORT_MAP = JSON.stringify({
   ),
 })
 
-/** Images and videos are wherever apps have them; everything else is the gateway's own. */
+/** Images and videos may come from any host. Everything else comes from the gateway. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   `script-src 'self' 'sha256-${createHash('sha256').update(IMPORT_MAP).digest('base64')}'`,
@@ -69,7 +70,7 @@ export function createDashboardAssets(): DashboardAssets {
     const body = await readAsset(file).catch(nullIfMissing)
     if (body === null) return false
     const etag = computeEtag(body)
-    // Kept, and asked for again each time: a page is never of two versions.
+    // Cached but revalidated each time, so that a page never mixes two versions.
     response.setHeader('cache-control', 'no-cache')
     response.setHeader('etag', etag)
     response.setHeader('vary', 'Accept-Encoding')
@@ -79,9 +80,9 @@ export function createDashboardAssets(): DashboardAssets {
       return true
     }
     response.setHeader('content-type', CONTENT_TYPES[extname(file)]!)
-    const acceptsGzip = negotiate(request.headers['accept-encoding'], ['gzip']) !== null
-    const encoded = acceptsGzip ? await gzipAsync(body) : Buffer.from(body)
-    if (acceptsGzip) response.setHeader('content-encoding', 'gzip')
+    const isCompressed = acceptsGzip(request)
+    const encoded = isCompressed ? await gzipAsync(body) : Buffer.from(body)
+    if (isCompressed) response.setHeader('content-encoding', 'gzip')
     response.writeHead(200, { 'content-length': encoded.length }).end(encoded)
     return true
   }

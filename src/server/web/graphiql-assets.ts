@@ -1,20 +1,20 @@
 /**
- * What GraphiQL is made of, while somebody asks for it: packed by another process, and let go of a minute after.
- * Invariant: one process packs at a time, however many ask.
+ * GraphiQL's assets on demand: compressed by a child process, and evicted a minute after the last request.
+ * Invariant: at most one child process runs at a time, however many requests wait for it.
  */
 import { fork } from 'node:child_process'
 
-/** Compressed (gzip), by file name. */
+/** File name -> content, compressed with gzip. */
 export type CompressedAssets = Record<string, Uint8Array>
 
 export interface GraphiqlAssets {
   load(): Promise<CompressedAssets>
-  /** Waits for whoever is packing. */
+  /** Waits for a running child process. */
   close(): Promise<void>
 }
 
 const ASSET_TTL_MS = 60_000
-/** It takes a third of a second. */
+/** Packing takes a third of a second. */
 const PACK_TIMEOUT_MS = 20_000
 
 export function createGraphiqlAssets(assetTtlMs = ASSET_TTL_MS): GraphiqlAssets {
@@ -45,13 +45,13 @@ export function createGraphiqlAssets(assetTtlMs = ASSET_TTL_MS): GraphiqlAssets 
 const packInChildProcess = () =>
   new Promise<CompressedAssets>((resolve, reject) => {
     const child = fork(new URL('graphiql-pack.ts', import.meta.url), {
-      // It needs no secret of ours.
+      // The child process needs none of the secrets in the environment.
       env: {},
       serialization: 'advanced',
       timeout: PACK_TIMEOUT_MS,
     })
     child.on('message', message => resolve(message as CompressedAssets))
     child.on('error', reject)
-    // Not its exit: that may be told before the last of what it sent. Why it failed stands on stderr.
+    // Not `exit`, which may come before the last message. The cause of a failure is on stderr.
     child.on('disconnect', () => reject(new Error('GraphiQL was not packed')))
   })

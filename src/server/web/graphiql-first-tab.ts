@@ -1,8 +1,8 @@
 /**
- * What stands in the first tab: a video, and everything that becomes of it.
+ * Content of GraphiQL's first tab: submit a video, and watch it.
  */
 
-/** No such host, so whoever plays it with a real account learns that at no cost. */
+/** The host does not exist, so with a real account the prediction fails without cost. */
 const UNREACHABLE_IMAGE = 'https://images.example/first-frame.jpg'
 const REAL_ACCOUNT_HINT = `
 # A real account: put an image of yours below.

@@ -1,6 +1,6 @@
 /**
- * A process of its own: imports the package, sends everything the page needs, compressed, and ends.
- * Imported where the gateway runs, it would keep 50 MB for good; a thread gives back less than half of it.
+ * A child process: imports the package, sends all assets of the page compressed, and ends. If the gateway
+ * imported the package, it would keep 50 MB for good. A thread gives back less than half of that.
  */
 import { gzipSync } from 'node:zlib'
 import {
@@ -15,7 +15,7 @@ import type { CompressedAssets } from './graphiql-assets.ts'
 const assets: CompressedAssets = {
   'graphiql.js': gzipSync(js),
   'graphiql.css': gzipSync(css),
-  // By the names that the editor has for them.
+  // These names are the editor's.
   'editorWorkerService.js': gzipSync(editorWorkerService),
   'graphql.js': gzipSync(graphqlWorker),
   'json.js': gzipSync(jsonWorker),

@@ -1,12 +1,12 @@
 /**
- * The page: a bar of ours, the field for the key, and GraphiQL below. It tells nothing of any app.
+ * GraphiQL's HTML page: a header, the dialog for the key, GraphiQL. The page contains nothing about any app.
  */
 import type { GraphiqlTab } from './graphiql-first-tab.ts'
 
-/** What the page's script reads out of it. */
+/** Settings that the page's script reads from the page. */
 export interface GraphiqlSettings {
   endpoint: string
-  /** Where the parts are, with a slash at its end. */
+  /** Path of the assets, with a slash at its end. */
   parts: string
   introspection: boolean
   tab: GraphiqlTab

@@ -1,6 +1,7 @@
 /**
- * GraphiQL at the API's own address, for whoever comes with a browser, and the parts it is made of.
- * Invariant: the package's 9 MB never come into this process; what is there for a page is there while somebody asks for it.
+ * Serves GraphiQL at the API's own path to browsers, and its assets.
+ * Invariant: the package's 9 MB are never loaded into this process. Its assets are in memory only while they
+ * are requested.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
@@ -8,13 +9,13 @@ import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import graphiql from '@graphql-yoga/render-graphiql/package.json' with { type: 'json' }
 import { GRAPHQL_PATH } from '../operation/operation.ts'
-import { computeEtag, isNotModified, negotiate } from '../responses/content-negotiation.ts'
+import { acceptsGzip, computeEtag, isNotModified, negotiate } from '../responses/content-negotiation.ts'
 import { createGraphiqlAssets } from './graphiql-assets.ts'
 import { createFirstTab } from './graphiql-first-tab.ts'
 import { renderGraphiqlPage } from './graphiql-page.ts'
 
 export interface Graphiql {
-  /** A browser that goes to a page, and no client of the API. */
+  /** Whether a browser navigates to the page. False for clients of the API. */
   isPageRequest(request: IncomingMessage): boolean
   sendPage(request: IncomingMessage, response: ServerResponse): void
   sendAsset(request: IncomingMessage, response: ServerResponse, path: string): Promise<void>
@@ -23,14 +24,14 @@ export interface Graphiql {
 
 export interface GraphiqlOptions {
   allowIntrospection: boolean
-  /** Of the simulator. */
+  /** URL of the simulator's sample image; null with a real account. */
   sampleImage: string | null
-  /** How long the parts are held after they were last asked for; a minute. */
+  /** Time that the assets stay in memory after the last request (default one minute). */
   assetTtlMs?: number | undefined
 }
 
 export const GRAPHIQL_ASSETS_PATH = '/assets/graphiql/'
-/** A version of the package is published once: what is at its address never changes. */
+/** A version of the package never changes, so neither do its assets at this path. */
 const VERSIONED_ASSETS_PATH = `${GRAPHIQL_ASSETS_PATH}${graphiql.version}/`
 const CACHE_FOREVER = 'public, max-age=31536000, immutable'
 const ASSET_ETAG = `"${graphiql.version}"`
@@ -45,7 +46,7 @@ const API_TYPES = [
   'multipart/mixed',
 ]
 
-/** Monaco writes styles of its own, and has its icons in a font within its style. */
+/** Monaco writes inline styles, and has its icons in a font inside its style sheet. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -100,14 +101,14 @@ export function createGraphiql({ allowIntrospection, sampleImage, assetTtlMs }: 
         return void response.writeHead(304, headers).end()
       const compressed = extension === undefined ? undefined : (await assets.load())[name]
       if (compressed === undefined) return void response.writeHead(404).end()
-      const acceptsGzip = negotiate(request.headers['accept-encoding'], ['gzip']) !== null
+      const isCompressed = acceptsGzip(request)
       response.writeHead(200, {
         ...headers,
         'content-type': CONTENT_TYPES[extension as keyof typeof CONTENT_TYPES],
-        ...(acceptsGzip && { 'content-encoding': 'gzip', 'content-length': compressed.length }),
+        ...(isCompressed && { 'content-encoding': 'gzip', 'content-length': compressed.length }),
       })
-      if (acceptsGzip || request.method === 'HEAD') return void response.end(compressed)
-      // As it is taken: five megabytes for each who asks and doesn't read would fill the memory.
+      if (isCompressed || request.method === 'HEAD') return void response.end(compressed)
+      // Streamed: five uncompressed megabytes for each slow client would fill the memory.
       await pipeline(Readable.from([compressed]), createGunzip(), response).catch(() => response.destroy())
     },
 

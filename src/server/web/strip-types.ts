@@ -1,11 +1,11 @@
 /**
- * TypeScript as a browser takes it: Node takes its types away, as it does when it runs this very gateway.
+ * Strips the types from a TypeScript source for the browser, as Node does for this gateway.
  */
 import { stripTypeScriptTypes } from 'node:module'
 
 export function stripTypes(source: string): string {
   const { emitWarning } = process
-  // Node calls this experimental, on stderr, at the first call; nobody who opens a page has to know.
+  // At the first call Node warns on stderr that this is experimental. The warning is suppressed.
   process.emitWarning = () => {}
   try {
     return stripTypeScriptTypes(source)

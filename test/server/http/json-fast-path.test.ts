@@ -1,6 +1,6 @@
 /**
- * The door for the plain POST and yoga's own, asked the same: `application/graphql+json` is JSON to yoga too, and never
- * plain.
+ * The door for the plain POST and yoga's own, asked the same: `application/graphql+json` is JSON to yoga too,
+ * and never plain.
  */
 import { once } from 'node:events'
 import { type IncomingMessage, request, type ServerResponse } from 'node:http'

@@ -1,5 +1,6 @@
 /**
- * The way in for files, met by those who don't do as they should: each gets an answer, and nobody else has to wait.
+ * The way in for files, met by those who don't do as they should: each gets an answer, and nobody else has to
+ * wait.
  */
 import { once } from 'node:events'
 import { request } from 'node:http'
