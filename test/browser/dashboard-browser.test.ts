@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 
 interface PageOptions extends Pick<HarnessOptions, 'env'> {
   page?: BrowserContextOptions
-  /** The page asks through it. */
+  /** The page connects through this proxy. */
   network?: FaultProxy
 }
 
@@ -23,7 +23,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   })
   afterAll(() => browser[Symbol.asyncDispose]())
 
-  /** A gateway with its simulator, and a page on it; whatever goes wrong in the page fails the test. */
+  /** A gateway with its simulator, and the dashboard in a page. `faults` are the errors of the page. */
   async function openPage(path = '/', { env = {}, page: options = {}, network }: PageOptions = {}) {
     const harness = await startGateway({ env, images: true })
     network?.setTarget(Number(new URL(harness.gateway.url).port))
@@ -60,7 +60,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
       TIMEOUT_MS,
     )
 
-  test('leads from a key to a video that plays', async () => {
+  test('leads from the key to a video that plays', async () => {
     await using visited = await openPage()
     const { harness, page, faults, image } = visited
     const asked: string[] = []
@@ -85,11 +85,11 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await page.locator('.account', { hasText: '$0.80' }).waitFor()
     await page.locator('.sums', { hasText: /1 submitted\s*1 finished\s*0 failed/ }).waitFor()
     expect(asked.filter(url => url.includes('rsh_'))).toEqual([])
-    // Chromium itself calls a 401 an error.
+    // Chromium itself logs a 401 as an error.
     expect(faults.filter(fault => !fault.includes('401'))).toEqual([])
   })
 
-  test('asks no more with a key that is none, and says why a token opens nothing', async () => {
+  test('sends no more requests with an invalid key, and says why a token cannot open the page', async () => {
     await using visited = await openPage()
     const { harness, page } = visited
     const asked: string[] = []
@@ -107,13 +107,13 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await page.getByLabel('The key of your app').fill(harness.key)
     await page.keyboard.press('Enter')
     await page.getByText('Live', { exact: true }).waitFor()
-    // A reading that failed would be repeated after three seconds.
+    // A failed request would be repeated after three seconds.
     await page.waitForTimeout(3500)
     for (const wrong of ['rsh_one', 'rsh_two'])
       expect(asked.filter(authorization => authorization === `Bearer ${wrong}`)).toHaveLength(1)
   })
 
-  test('a double click, and a key held down, pay once; the same again later is another video', async () => {
+  test('a double click and a key held down pay once; the same input later is another video', async () => {
     await using visited = await openPage('/#key=KEY')
     const { harness, page, faults, image } = visited
     await fill(page, image, 'paid once sim:seconds=0')
@@ -132,7 +132,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     expect(faults).toEqual([])
   })
 
-  test('keeps the focus where something was done, and opens what hides a fault', async () => {
+  test('keeps the focus after an action, and opens a section that hides an invalid field', async () => {
     await using visited = await openPage('/#key=KEY')
     const { page, faults, image } = visited
     await fill(page, image, 'to be canceled sim:seconds=60')
@@ -152,7 +152,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     expect(faults).toEqual([])
   })
 
-  test('shows again what could not be loaded while the gateway was away', async () => {
+  test('loads again after the gateway was away', async () => {
     await using network = await createFaultProxy()
     await using visited = await openPage('/#key=KEY', { network })
     const { harness, page, image } = visited
@@ -173,7 +173,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await untilVideoPlays(page, 'seen again')
   })
 
-  test('takes a key out of its link, shows it nowhere, and has it after a reload', async () => {
+  test('removes the key from the URL, shows it nowhere, and still has it after a reload', async () => {
     await using visited = await openPage('/?status=FAILED#key=KEY')
     const { page, faults, harness } = visited
     await page.getByText('Live', { exact: true }).waitFor()
@@ -188,7 +188,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     expect(faults).toEqual([])
   })
 
-  test('goes on over a restart of the gateway, and says meanwhile that it is offline', async () => {
+  test('continues after a restart of the gateway, and shows that it is offline meanwhile', async () => {
     await using visited = await openPage('/#key=KEY')
     const { harness, page } = visited
     await page.getByText('Live', { exact: true }).waitFor()
@@ -204,7 +204,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     expect(await page.evaluate(() => 'wasHere' in window)).toBe(true)
   })
 
-  test('misses nothing of what happened while its connection was down', async () => {
+  test('misses no event that happened while its connection was down', async () => {
     await using network = await createFaultProxy()
     await using visited = await openPage('/#key=KEY', { network })
     const { harness, page, image } = visited
@@ -257,7 +257,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     expect(faults).toEqual([])
   })
 
-  test('says beside its field what is wrong, and keeps what was typed', async () => {
+  test('shows an error beside its field, and keeps the input', async () => {
     await using visited = await openPage('/#key=KEY')
     const { page, faults, image } = visited
     await page
@@ -275,11 +275,11 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await page.locator('#tags-fault').waitFor()
     expect(await page.getByLabel('Tags', { exact: true }).getAttribute('aria-invalid')).toBe('true')
     expect(await page.getByLabel('Prompt', { exact: true }).inputValue()).toBe('a cat')
-    // A picture that is none is an error to Chromium.
+    // Chromium logs an error for a file that is not an image.
     expect(faults.filter(fault => !fault.includes('blob:'))).toEqual([])
   })
 
-  test('shows places in the queue as they change, cancels, and filters', async () => {
+  test('shows queue positions as they change, cancels, and filters', async () => {
     await using visited = await openPage('/#key=KEY', { env: { UPSTREAM_CONCURRENCY: '1' } })
     const { harness, page, faults, image } = visited
     const ask = (prompt: string, tags: string[]) =>
@@ -309,7 +309,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await page.getByLabel('Only with tags').fill('odd')
     await page.keyboard.press('Enter')
     await until(async () => (await page.locator('.card').count()) === 2)
-    // What comes later is filtered, too.
+    // Later events are filtered, too.
     await ask('fourth', ['even'])
     await ask('fifth', ['odd'])
     await card(page, 'fifth').waitFor()
@@ -333,7 +333,7 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
         )
       }
       await judge('gate')
-      // By keyboard alone.
+      // Only the keyboard is used.
       await page.keyboard.type(harness.key)
       await page.keyboard.press('Enter')
       await page.getByText('Live', { exact: true }).waitFor()

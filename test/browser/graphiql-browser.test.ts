@@ -3,8 +3,8 @@ import { type Browser, findBrowser, openBrowser, type Tab } from '../support/bro
 import { type Harness, startGateway } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
 
-/** A simulated job alone takes eight seconds. */
-describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () => {
+/** The timeout is long because a simulated job takes eight seconds. */
+describe.skipIf(findBrowser() === null)('GraphiQL in a browser', { timeout: 60_000 }, () => {
   let browser: Browser
 
   beforeAll(async () => {
@@ -13,7 +13,7 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
   afterAll(() => browser[Symbol.asyncDispose]())
 
   const WAIT = { timeout: 20_000 }
-  /** Whatever is not the API's own answer of 401, which a console tells as an error. */
+  /** Errors of the page without those of a 401 from the API, which Chromium logs as errors. */
   const except401 = (faults: string[]) => faults.filter(fault => !fault.includes('status of 401'))
 
   const type = async ({ page }: Tab, key: string) => {
@@ -25,7 +25,6 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     await page.locator('.graphiql-execute-button').click()
     await page.getByRole('menuitem', { name: operation }).click()
   }
-  /** Monaco's text has spaces of its own. */
   const untilShown = ({ page }: Tab, text: string) =>
     until(async () => (await page.locator('.result-window').innerText()).includes(text), 30_000)
   const openGraphiQL = async (gateway: Harness) => {
@@ -35,7 +34,7 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     return tab
   }
 
-  test('a key typed once submits the first tab and watches it to its end, and no other host is asked', async () => {
+  test('with a key typed once the first tab submits and watches to the end, without a request to another host', async () => {
     await using gateway = await startGateway()
     const tab = await browser.open([gateway.gateway.url])
     await tab.page.goto(gateway.gateway.endpoint)
@@ -51,7 +50,7 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     expect(tab.faults).toEqual([])
   })
 
-  test('the key is in no address and not in localStorage, and a reload asks for none', async () => {
+  test('the key is in no URL and not in localStorage, and a reload does not ask for it', async () => {
     await using gateway = await startGateway()
     const tab = await browser.open([gateway.gateway.url])
     const asked: string[] = []
@@ -71,7 +70,7 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     expect(tab.faults).toEqual([])
   })
 
-  test('a wrong key is told in words, and another one can be typed', async () => {
+  test('a wrong key gets a message, and another one can be typed', async () => {
     await using gateway = await startGateway()
     const tab = await browser.open([gateway.gateway.url])
     await tab.page.goto(gateway.gateway.endpoint)
@@ -83,7 +82,7 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     expect(tab.faults).toHaveLength(1)
   })
 
-  test('a key that was taken back is asked for again', async () => {
+  test('a key that was revoked is asked for again', async () => {
     await using gateway = await startGateway()
     const tab = await openGraphiQL(gateway)
     const { store } = gateway.gateway
@@ -96,7 +95,7 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     expect(except401(tab.faults)).toEqual([])
   })
 
-  test('what is watched goes on over a restart of the gateway', async () => {
+  test('a subscription continues after a restart of the gateway', async () => {
     await using gateway = await startGateway()
     const tab = await openGraphiQL(gateway)
     await runOperation(tab, 'Watch')
@@ -108,7 +107,7 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     expect(await tab.page.getByText('The connection is gone').isVisible()).toBe(false)
   })
 
-  test('completion, docs and the explorer work within the policy of the page', async () => {
+  test('completion, docs and the explorer work under the content security policy of the page', async () => {
     await using gateway = await startGateway()
     const tab = await openGraphiQL(gateway)
     await tab.page.getByRole('button', { name: 'Show Documentation Explorer' }).click()
@@ -118,7 +117,7 @@ describe.skipIf(findBrowser() === null)('in a browser', { timeout: 60_000 }, () 
     expect(tab.faults).toEqual([])
   })
 
-  test('where the schema is not told it is not asked for, and the first tab plays all the same', async () => {
+  test('without introspection the page does not request the schema, and the first tab works all the same', async () => {
     await using gateway = await startGateway({ env: { ALLOW_INTROSPECTION: '0' } })
     const tab = await browser.open([gateway.gateway.url])
     const asked: string[] = []

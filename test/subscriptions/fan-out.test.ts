@@ -42,9 +42,9 @@ const FEED = `subscription ($after: String, $filter: PredictionFilter) {
 const STATUS = 'subscription ($id: ID!) { predictionUpdated(id: $id) { id status } }'
 
 interface TestSubscriber {
-  /** As they came; the same object where they were shared. */
+  /** The delivered payloads. Subscribers that share one have the same object. */
   payloads: Payload[]
-  /** In short: an event's status and number, or the name of what is none. */
+  /** A line for each payload: an event's status and seq, or the name of another feed item. */
   summary(): string[]
   isFull: boolean
   isGone: boolean
@@ -55,7 +55,7 @@ interface TestSubscriber {
 }
 
 let tokenCount = 0
-/** What a token gives access to: to all of its app's without tags and ids. */
+/** The access of a token. Without tags and ids it sees all of its app. */
 const tokenAccess = (appId: AppId, tags: string[] = [], ids: string[] = []): Access => ({
   scope: { appId, restriction: tags.length + ids.length > 0 ? createRestriction(tags, ids) : null },
   grant: { tags: [], tokenId: `t${tokenCount++}`, permissions: ['READ'], maxSubmits: 0 },
@@ -63,7 +63,7 @@ const tokenAccess = (appId: AppId, tags: string[] = [], ids: string[] = []): Acc
   expiresAt: T + HOUR,
 })
 
-describe.each(ENGINES)('the broadcast on %s', (_, open) => {
+describe.each(ENGINES)('fan-out on %s', (_, open) => {
   async function fixture(options: { cursorRefreshMs?: number; maxBufferBytes?: number } = {}) {
     const wakeSignal = createWakeSignal()
     const store = await open(wakeSignal.notify)
@@ -174,11 +174,11 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
 
     return {
       store,
-      eventLog: eventLog,
+      eventLog,
       cursors,
       cursorsOf,
       log,
-      subscribe: subscribe,
+      subscribe,
       listenerCount: () => listenerCount,
       app,
       async [Symbol.asyncDispose]() {
@@ -191,7 +191,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
   const queued = (from: number, to: number) =>
     Array.from({ length: to - from + 1 }, (_, i) => `QUEUED ${from + i}`)
 
-  test('tells all who asked the same the very same bytes', async () => {
+  test('sends the same bytes to every subscriber with the same operation', async () => {
     await using f = await fixture()
     const same = [
       await f.subscribe(f.app),
@@ -208,7 +208,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     for (const watcher of everyone) expect(watcher.summary()).toEqual(['caught up', 'QUEUED 1'])
   })
 
-  test('parts those who ask for another operation of one document, not those who order variables otherwise', async () => {
+  test('separates operations of one document, not the order of variables', async () => {
     await using f = await fixture()
     const field = (selection: string) => `predictionFeed { ... on PredictionEvent { ${selection} } }`
     const two = `subscription A { ${field('type')} } subscription B { ${field('cursor')} }`
@@ -230,7 +230,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(c === d).toBe(true)
   })
 
-  test('never tells one app what is another’s, with equal documents, variables and ids', async () => {
+  test('never delivers one app’s events to another, with equal documents, variables and ids', async () => {
     await using f = await fixture()
     const other = await newApp(f.store)
     const mine = await addPrediction(f.store, f.app)
@@ -262,7 +262,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     })
   })
 
-  test('tells those of one restriction the very same bytes, and nobody else', async () => {
+  test('sends the same bytes to all tokens with one restriction, and to no others', async () => {
     await using f = await fixture()
     const watchers = {
       key: await f.subscribe(f.app),
@@ -283,12 +283,12 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     )
     expect([key === all, a === again, ab === ba]).toEqual([true, true, true])
     expect(new Set([key, a, ab, b]).size).toBe(4)
-    // Equal they are: each sees it.
+    // The payloads are equal, because each token sees the event.
     for (const tail of [a, ab, b]) expect(tail).toEqual(key)
     expect(byId.summary()).toEqual(['caught up'])
   })
 
-  test('executes nothing twice for a hundred tokens of one restriction', async () => {
+  test('executes an event once for a hundred tokens with one restriction', async () => {
     await using f = await fixture()
     const watchers: TestSubscriber[] = []
     for (let i = 0; i < 100; i++) watchers.push(await f.subscribe(tokenAccess(f.app, ['a'])))
@@ -301,10 +301,10 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
 
   test.each([
     ['live', {}, false],
-    ['from the ring', {}, true],
+    ['from the buffer', {}, true],
     ['from the store', { maxBufferBytes: 1 }, true],
   ])(
-    'tells each token its own part of what happens %s, read at once or late',
+    'delivers to each token the events it may see %s, to fast and slow readers',
     async (_, options, isReplayed) => {
       await using f = await fixture(options)
       const after = isReplayed ? f.cursors.encode(0) : null
@@ -357,7 +357,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     },
   )
 
-  test('tells one prediction to whoever sees it, and shares it among those who see the same', async () => {
+  test('delivers one prediction to each token that can see it, and shares it among equal restrictions', async () => {
     await using f = await fixture()
     const { id } = await addPrediction(f.store, f.app, T, { tags: ['a', 'b'] })
     const variables = { id: encodeId('Prediction', id) }
@@ -374,28 +374,37 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
   })
 
   test.each([
-    ['by another name', '$place: String', 'predictionFeed(after: $place)', 'place', true],
-    ['in another place too', '$a: String', 'predictionFeed(after: $a, filter: { tags: [$a] })', 'a', false],
-  ])('`after` %s parts nobody but where it decides more', async (_, variable, field, name, isShared) => {
-    await using f = await fixture()
-    const query = `subscription (${variable}) { ${field} { ... on PredictionEvent { cursor prediction { status } } } }`
-    await addPredictions(f.store, f.app, 2)
-    const watchers: TestSubscriber[] = []
-    for (const seq of [0, 1]) {
-      const after = f.cursors.encode(seq)
-      await addPrediction(f.store, f.app, T, { tags: [after] })
-      watchers.push(await f.subscribe(f.app, query, { [name]: after }))
-    }
-    const tags = [0, 1].map(seq => f.cursors.encode(seq))
-    await until(() => watchers.every(watcher => watcher.payloads.length > 1))
-    await addPrediction(f.store, f.app, T, { tags })
-    const lasts = () => watchers.map(watcher => watcher.payloads.at(-1)!)
-    await until(() => lasts().every(payload => String(payload.json).includes(f.cursors.encode(5))))
-    const [a, b] = lasts()
-    expect(a!.json === b!.json).toBe(isShared)
-  })
+    ['by another name', '$cursor: String', 'predictionFeed(after: $cursor)', 'cursor', true],
+    [
+      'in another argument too',
+      '$a: String',
+      'predictionFeed(after: $a, filter: { tags: [$a] })',
+      'a',
+      false,
+    ],
+  ])(
+    '`after` %s splits a group only if it decides more than the start',
+    async (_, variable, field, name, isShared) => {
+      await using f = await fixture()
+      const query = `subscription (${variable}) { ${field} { ... on PredictionEvent { cursor prediction { status } } } }`
+      await addPredictions(f.store, f.app, 2)
+      const watchers: TestSubscriber[] = []
+      for (const seq of [0, 1]) {
+        const after = f.cursors.encode(seq)
+        await addPrediction(f.store, f.app, T, { tags: [after] })
+        watchers.push(await f.subscribe(f.app, query, { [name]: after }))
+      }
+      const tags = [0, 1].map(seq => f.cursors.encode(seq))
+      await until(() => watchers.every(watcher => watcher.payloads.length > 1))
+      await addPrediction(f.store, f.app, T, { tags })
+      const lasts = () => watchers.map(watcher => watcher.payloads.at(-1)!)
+      await until(() => lasts().every(payload => String(payload.json).includes(f.cursors.encode(5))))
+      const [a, b] = lasts()
+      expect(a!.json === b!.json).toBe(isShared)
+    },
+  )
 
-  test('executes what is the asker’s own for each who asks', async () => {
+  test('executes a per-subscriber field for each subscriber', async () => {
     await using f = await fixture()
     const query = FEED.replace('tags', 'queuePosition')
     const watchers = [await f.subscribe(f.app, query), await f.subscribe(f.app, query)]
@@ -407,7 +416,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(a === b).toBe(false)
   })
 
-  test('reads other rows anew for each event', async () => {
+  test('loads other rows anew for each event', async () => {
     await using f = await fixture()
     const first = await addPrediction(f.store, f.app)
     const { id } = await addPrediction(f.store, f.app, T, { retryOf: first.id })
@@ -425,7 +434,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect([seen()[1], seen()[3]]).toEqual(['QUEUED', 'CANCELED'])
   })
 
-  test('does not tell what happened before a subscription that has no cursor, though its own tail is late', async () => {
+  test('does not deliver events from before a subscription without a cursor, though the tail is late', async () => {
     await using f = await fixture()
     const { allEventsAfter } = f.store
     const early = await f.subscribe(f.app)
@@ -449,7 +458,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(early.summary()).toEqual(['caught up', 'QUEUED 1', 'QUEUED 2'])
   })
 
-  test('makes one payload for those who replay the same at the same time', async () => {
+  test('makes one payload for subscribers that replay the same events at the same time', async () => {
     await using f = await fixture()
     await addPredictions(f.store, f.app, 50)
     const watchers: TestSubscriber[] = []
@@ -460,7 +469,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(new Set(watchers.map(watcher => payloadOf(watcher)!.json)).size).toBe(1)
   })
 
-  test('tells an event that lands while a replay is read once, in its place', async () => {
+  test('delivers an event that is written during a replay once, in order', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     await addPredictions(f.store, f.app, 250)
     await until(() => f.eventLog.head === 250)
@@ -468,7 +477,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     let reads = 0
     f.store.eventsAfter = async request => {
       const answer = await eventsAfter(request)
-      // After the read, before its answer is seen: the seam.
+      // Written after the read, and before the reader gets its result.
       if (reads++ < 3) await addPrediction(f.store, f.app, T + HOUR)
       return answer
     }
@@ -481,8 +490,8 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(watcher.summary().filter(item => item === 'caught up')).toHaveLength(1)
   })
 
-  test('tells one that comes into a line everything, where the line has read the store ahead of the tail', async () => {
-    // Nothing stays in the ring.
+  test('a subscriber that joins a group gets every event, also if the group has read ahead of the tail', async () => {
+    // Nothing stays in the buffer.
     await using f = await fixture({ maxBufferBytes: 1 })
     const first = await f.subscribe(f.app)
     await until(() => first.payloads.length === 1)
@@ -497,7 +506,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       return allEventsAfter(...args)
     }
     await addPrediction(f.store, f.app)
-    // The tail has 1, and the line waits for its turn.
+    // The tail has event 1, and the group waits for its time slice.
     while (f.eventLog.head < 1) await Promise.resolve()
     await addPredictions(f.store, f.app, 2)
     await until(() => first.payloads.length >= 2)
@@ -511,7 +520,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(second.summary()).toEqual(['caught up', ...queued(2, 4)])
   })
 
-  test('whoever joins at any moment of a storm is told everything from there on, once, in order', async () => {
+  test('a subscriber that joins at any moment of a burst gets every later event once, in order', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     const watchers: [number, TestSubscriber][] = []
     for (let i = 0; i < 60; i++) {
@@ -525,7 +534,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       expect(watcher.summary().filter(item => item !== 'caught up')).toEqual(queued(from + 1, 300))
   })
 
-  test('leaves whoever is full alone until there is room, then goes on where it was; the others notice nothing', async () => {
+  test('a subscriber that is full waits for room and resumes where it was; the others are not affected', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     const [stalled, live] = [await f.subscribe(f.app), await f.subscribe(f.app)]
     await addPredictions(f.store, f.app, 3)
@@ -542,7 +551,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(live.summary()).toEqual(['caught up', ...queued(1, 304)])
   })
 
-  test('lets those who read replay beside those who don’t', async () => {
+  test('a stalled replay does not delay other replays', async () => {
     await using f = await fixture({ maxBufferBytes: 1 })
     await addPredictions(f.store, f.app, 200)
     await until(() => f.eventLog.head === 200)
@@ -560,7 +569,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
       expect(watcher.summary()).toEqual([...queued(1, 200), 'caught up'])
   })
 
-  test('keeps the log from being pruned behind a replay that waits for its peer', async () => {
+  test('events are not pruned while a replay waits for its client', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     await addPredictions(f.store, f.app, 300)
     const watcher = await f.subscribe(f.app, FEED, { after: f.cursors.encode(0) })
@@ -577,7 +586,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(f.eventLog.lowestPinnedSeq()).toBeNull()
   })
 
-  test('knows a gap from a silence: what was pruned and not for it costs a quiet watcher nothing', async () => {
+  test('pruned events that do not match its filter cause no gap for a quiet subscriber', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     const filter = { tags: ['t'] }
     const [quiet, stalled, live] = [
@@ -597,7 +606,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     for (const watcher of [quiet, stalled]) expect(watcher.summary()).toEqual(['caught up', 'QUEUED 301'])
   })
 
-  test('says FeedGap to one that was left behind and overtaken, and to nobody else', async () => {
+  test('a subscriber that fell behind pruning gets FeedGap, the others do not', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     const [stalled, live] = [await f.subscribe(f.app), await f.subscribe(f.app)]
     await until(() => stalled.payloads.length === 1)
@@ -613,7 +622,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(live.summary()).toEqual(['caught up', ...queued(1, 300)])
   })
 
-  test('holds the log from the cursor it is asked for, before it has looked at it', async () => {
+  test('pins the log at the start cursor before it reads', async () => {
     await using f = await fixture()
     await addPredictions(f.store, f.app, 3)
     const { eventRange } = f.store
@@ -627,7 +636,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(pinnedSeq).toBe(1)
   })
 
-  test('ends those in line with an error where the log can’t be read, and serves whoever comes back', async () => {
+  test('ends live subscribers with an error if the log cannot be read, and serves those that reconnect', async () => {
     await using f = await fixture()
     const watchers = [await f.subscribe(f.app), await f.subscribe(f.app)]
     await until(() => watchers.every(watcher => watcher.payloads.length === 1))
@@ -646,7 +655,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(again.summary().filter(item => item !== 'caught up')).toEqual(queued(1, 2))
   })
 
-  test('says FeedGap to those in line too, where even the tail was overtaken, then everything that is still there', async () => {
+  test('live subscribers get FeedGap if pruning overtook the tail itself, then every remaining event', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     const watcher = await f.subscribe(f.app)
     await until(() => watcher.payloads.length === 1)
@@ -660,7 +669,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(watcher.summary()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
   })
 
-  test('tells a watched prediction’s end even where its event was pruned', async () => {
+  test('delivers the end of a watched prediction even if its event was pruned', async () => {
     await using f = await fixture({ maxBufferBytes: 600 })
     const { id } = await addPrediction(f.store, f.app)
     const variables = { id: encodeId('Prediction', id) }
@@ -681,7 +690,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(watcher.summary()).toEqual(['QUEUED', 'COMPLETED'])
   })
 
-  test('ends everyone who watched a prediction after its final state, after they were told', async () => {
+  test('ends predictionUpdated after the final state was delivered', async () => {
     await using f = await fixture()
     const { id } = await addPrediction(f.store, f.app)
     const watchers: TestSubscriber[] = []
@@ -696,7 +705,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(late.summary()).toEqual(['CANCELED'])
   })
 
-  test('gives what happens in one turn of the loop in one write', async () => {
+  test('delivers the events of one event-loop turn in one write', async () => {
     await using f = await fixture()
     const watcher = await f.subscribe(f.app)
     await until(() => watcher.payloads.length === 1)
@@ -705,7 +714,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(watcher.writes).toBeLessThan(6)
   })
 
-  test('gives a replay and a storm in writes of some 32 KiB, not in one', async () => {
+  test('writes a replay and a burst in pieces of about 32 KiB', async () => {
     await using f = await fixture()
     const live = await f.subscribe(f.app)
     await until(() => live.payloads.length === 1)
@@ -719,7 +728,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     }
   })
 
-  test('an event for thousands leaves the loop room for others', async () => {
+  test('an event for thousands of subscribers leaves the event loop free in between', async () => {
     await using f = await fixture()
     let writeCount = 0
     const write = () => {
@@ -746,7 +755,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(passes).toBeGreaterThanOrEqual(8)
   })
 
-  test('masks a field that fails, and logs it once for all who are told', async () => {
+  test('masks a field that fails, and logs it once for all subscribers', async () => {
     await using f = await fixture()
     const watchers: TestSubscriber[] = []
     for (let i = 0; i < 5; i++) watchers.push(await f.subscribe(f.app))
@@ -758,7 +767,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     await until(() => watchers.every(watcher => watcher.summary().at(-1) === 'QUEUED 2'))
   })
 
-  test('keeps the cursor of a quiet watcher young, and tells nobody else', async () => {
+  test('refreshes the cursor of a quiet subscriber, and of no other', async () => {
     await using f = await fixture({ cursorRefreshMs: 100 })
     const filter = { tags: ['nobody has it'] }
     const [quiet, again] = [
@@ -775,7 +784,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     await until(() => again.summary().includes('QUEUED 4'))
   })
 
-  test('ends whoever is gone without a word at the next thing there is to tell', async () => {
+  test('a client that has gone without closing ends at the next delivery', async () => {
     await using f = await fixture()
     const watchers = [await f.subscribe(f.app), await f.subscribe(f.app)]
     await until(() => watchers.every(watcher => watcher.payloads.length === 1))
@@ -785,7 +794,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
     expect(f.listenerCount()).toBe(0)
   })
 
-  test('forgets whoever leaves, at any moment', async () => {
+  test('releases a subscriber that leaves at any moment', async () => {
     await using f = await fixture()
     const [gone, stays] = [await f.subscribe(f.app), await f.subscribe(f.app)]
     gone.unsubscribe()
@@ -801,7 +810,7 @@ describe.each(ENGINES)('the broadcast on %s', (_, open) => {
   })
 })
 
-test('every field of a prediction that is not marked as the asker’s own is told without the store', async () => {
+test('every shared field of a prediction resolves without the store', async () => {
   const unusableStore = new Proxy({} as never, {
     get(_, name) {
       throw new Error(`the store was asked: ${String(name)}`)

@@ -23,7 +23,7 @@ const post = (harness: Harness, headers: Record<string, string> = {}, body = TYP
 const openSocket = (harness: Harness, headers: Record<string, string> = {}) =>
   new WebSocket(harness.gateway.endpoint.replace('http', 'ws'), 'graphql-transport-ws', { headers })
 
-/** How an upgrade is refused. */
+/** Status and Retry-After of a rejected upgrade. */
 async function upgradeRejection(
   socket: WebSocket,
 ): Promise<{ status: number | undefined; retryAfter: unknown }> {
@@ -56,7 +56,7 @@ describe('a forged request', () => {
     ['a megabyte', 'POST', 'application/json', 'x'.repeat(3_000_000)],
     ['a batch', 'POST', 'application/json', `[${TYPENAME}]`],
   ])(
-    'of %s brings the one answer there is without a key, whatever its cookies',
+    'of %s gets the same 401 as any request without a key, whatever its cookies',
     async (_, method, type, body) => {
       await using harness = await startGateway()
       const headers = { ...(type && { 'content-type': type }), cookie: `authorization=Bearer ${harness.key}` }
@@ -73,7 +73,7 @@ describe('a forged request', () => {
     },
   )
 
-  test('is answered before its body has come', async () => {
+  test('is answered before its body has arrived', async () => {
     await using harness = await startGateway()
     const socket = openConnection(harness)
     socket.write(
@@ -84,7 +84,7 @@ describe('a forged request', () => {
   })
 })
 
-test('a mutation by GET, and several operations in one request, are refused with a key too', async () => {
+test('a mutation by GET and a batch are rejected even with a valid key', async () => {
   await using harness = await startGateway()
   const headers = { authorization: `Bearer ${harness.key}` }
   const get = await harness.fetch('/graphql?query=mutation{__typename}', { headers })
@@ -99,7 +99,7 @@ test('a mutation by GET, and several operations in one request, are refused with
 describe('another origin', () => {
   const ALLOWED_ORIGINS = 'https://app.example'
 
-  test('that is allowed may ask, without a key for the preflight, and read every answer', async () => {
+  test('that is allowed may send requests, needs no key for the preflight, and can read every response', async () => {
     await using harness = await startGateway({ env: { ALLOWED_ORIGINS, MAX_MESSAGE_BYTES: '1024' } })
     const preflight = (origin: string) =>
       harness.fetch('/graphql', {
@@ -139,7 +139,7 @@ describe('another origin', () => {
     }
   })
 
-  test('opens a WebSocket only if it is allowed; the own one and no browser at all may', async () => {
+  test('may open a WebSocket only if it is allowed; the own origin and clients without an origin may', async () => {
     await using harness = await startGateway({ env: { ALLOWED_ORIGINS } })
     for (const origin of ['https://evil.example', 'null', 'nonsense'])
       expect((await upgradeRejection(openSocket(harness, { origin }))).status).toBe(403)
@@ -153,7 +153,7 @@ describe('another origin', () => {
 })
 
 test.each(['/graphql', '/health/live', '/health/ready', '/metrics', '/webhooks/wavespeed', '/elsewhere'])(
-  '%s says nothing of what runs it, and lets no page frame, sniff or keep it',
+  '%s does not name its software, and must not be framed, sniffed or stored',
   async path => {
     await using harness = await startGateway({ env: { PUBLIC_URL: 'https://rushes.example' } })
     const { headers } = await harness.fetch(path)
@@ -174,12 +174,12 @@ describe('a slow client', () => {
 
   test.each([
     ['nothing', ''],
-    ['half a head', 'POST /graphql HTTP/1.1\r\nHost: x\r\n'],
+    ['half of the headers', 'POST /graphql HTTP/1.1\r\nHost: x\r\n'],
     [
       'half a body',
       'POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer KEY\r\nContent-Length: 1000\r\n\r\n{',
     ],
-  ])('that sends %s is let go of, and fills no log', async (_, text) => {
+  ])('that sends %s is disconnected, and logs no error', async (_, text) => {
     await using harness = await startGateway({ overrides: { httpTimeouts: timeouts } })
     const socket = openConnection(harness)
     socket.write(text.replace('KEY', harness.key))
@@ -187,7 +187,7 @@ describe('a slow client', () => {
     expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  test.each(TRANSPORTS)('over %s that only listens stays', async transport => {
+  test.each(TRANSPORTS)('over %s that only listens stays connected', async transport => {
     await using harness = await startGateway({
       overrides: { httpTimeouts: { ...timeouts, keepAliveTimeout: 100 } },
     })
@@ -205,13 +205,13 @@ describe('a slow client', () => {
     await feed.return?.()
   })
 
-  test('that never says connection_init is closed with 4408', async () => {
+  test('that never sends connection_init is closed with 4408', async () => {
     await using harness = await startGateway({ overrides: { initTimeoutMs: 100 } })
     const socket = openSocket(harness)
     expect((await once(socket, 'close'))[0]).toBe(4408)
   })
 
-  test('that says too much before its key is known is cut', async () => {
+  test('that sends too much before it is authenticated is disconnected', async () => {
     await using harness = await startGateway({ overrides: { initTimeoutMs: 60_000 } })
     for (const flood of [
       (socket: WebSocket) => socket.send('x'.repeat(17_000)),
@@ -227,7 +227,7 @@ describe('a slow client', () => {
     }
   })
 
-  test('that sends messages without end is heard only so many times a second', async () => {
+  test('that sends messages without end is read at a limited rate', async () => {
     await using harness = await startGateway({ env: { MAX_OPERATIONS_PER_SECOND: '200' } })
     const socket = openSocket(harness)
     await once(socket, 'open')
@@ -238,7 +238,7 @@ describe('a slow client', () => {
     await once(socket, 'message')
     const begun = Date.now()
     for (let i = 0; i < 5000; i++) socket.ping('x'.repeat(100))
-    // 500 a second are heard, and what one read of the socket brings beside.
+    // 500 messages a second are read, plus the rest of one socket read.
     await until(() => pongs > 2500)
     expect(Date.now() - begun).toBeGreaterThan(1000)
     socket.terminate()
@@ -246,8 +246,8 @@ describe('a slow client', () => {
   })
 })
 
-describe('a crowd', () => {
-  test.each(['MAX_CONNECTIONS', 'MAX_CONNECTIONS_PER_ADDRESS'])('over %s is not let in', async name => {
+describe('connections per client address', () => {
+  test.each(['MAX_CONNECTIONS', 'MAX_CONNECTIONS_PER_ADDRESS'])('above %s are rejected', async name => {
     await using harness = await startGateway({ env: { [name]: '2' } })
     const two = [openConnection(harness), openConnection(harness)]
     for (const socket of two) {
@@ -264,7 +264,7 @@ describe('a crowd', () => {
     two[1]!.destroy()
   })
 
-  test('behind a trusted proxy is counted by client', async () => {
+  test('are counted by client behind a trusted proxy', async () => {
     const env = { TRUSTED_PROXIES: 'loopback', MAX_CONNECTIONS_PER_ADDRESS: '1' }
     await using harness = await startGateway({ env })
     const first = openSocket(harness, { 'x-forwarded-for': '198.51.100.1' })
@@ -280,8 +280,8 @@ describe('a crowd', () => {
   })
 })
 
-describe('rates', () => {
-  test('an address that asks too often gets a 429, before its key is looked at, and no upgrade', async () => {
+describe('rate limits', () => {
+  test('an address above its rate gets a 429 before its key is checked, and no upgrade', async () => {
     await using harness = await startGateway({ env: { MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: '2' } })
     expect((await post(harness)).status).toBe(200)
     expect((await post(harness, { authorization: WRONG })).status).toBe(401)
@@ -300,7 +300,7 @@ describe('rates', () => {
     for (const path of ['/health/live', '/metrics']) expect((await harness.fetch(path)).status).toBe(200)
   })
 
-  test('a key that asks too often is slowed on every transport, and no other key', async () => {
+  test('a key above its rate is limited on every transport; other keys are not', async () => {
     await using harness = await startGateway({ env: { MAX_REQUESTS_PER_MINUTE_PER_KEY: '2' } })
     const failure = await harness
       .subscribe('WebSocket', '{ viewer { id } }')
@@ -314,7 +314,7 @@ describe('rates', () => {
     expect((await post(harness, { authorization: `Bearer ${other}` })).status).toBe(200)
   })
 
-  test('wrong keys are slowed, keys that were good are not, nor is whoever gives none', async () => {
+  test('invalid keys are delayed; known valid keys and requests without a key are not', async () => {
     await using harness = await startGateway({ env: { MAX_WRONG_KEYS_PER_MINUTE: '3' } })
     const fresh = await harness.gateway.issueKey('other', 60_000)
     expect((await post(harness)).status).toBe(200)
@@ -326,7 +326,7 @@ describe('rates', () => {
       return [status, performance.now() - begun > 990]
     }
     expect(await timed({ authorization: WRONG })).toEqual([401, true])
-    // Somebody who guesses may share an address with somebody who does not.
+    // A valid key that is not cached yet is delayed with its network.
     expect(await timed({ authorization: `Bearer ${fresh}` })).toEqual([200, true])
     expect(await timed({ authorization: `Bearer ${fresh}` })).toEqual([200, false])
     expect(await timed()).toEqual([200, false])
@@ -335,7 +335,7 @@ describe('rates', () => {
     expect(metrics).toContain('rushes_invalid_credentials_total 4')
   })
 
-  test('over a hundred guesses at once from an address are turned away', async () => {
+  test('more than a hundred delayed lookups at once from one address are rejected', async () => {
     const rates = createRateLimits({
       maxRequestsPerMinutePerAddress: 1,
       maxRequestsPerMinutePerKey: 1,
@@ -352,7 +352,7 @@ describe('rates', () => {
     expect(await rates.invalidCredentials.delay('10.0.0.2')).toBeNull()
   })
 
-  test('a token may ask a tenth as often as its key', async () => {
+  test('a token may send a tenth of the requests of its key', async () => {
     const rates = createRateLimits({
       maxRequestsPerMinutePerAddress: 1,
       maxRequestsPerMinutePerKey: 20,
@@ -371,7 +371,7 @@ describe('rates', () => {
     expect(await ask({ keyPrefix: 'k', hash: 'k', grant: null })).toBeGreaterThan(0)
   })
 
-  test('an IPv6 client is its /64, and beyond the most networks a large one counts as one', async () => {
+  test('an IPv6 client is counted by its /64; above maxNetworks a larger prefix counts as one', async () => {
     expect(toNetwork('2001:db8::1')).toBe(toNetwork('2001:db8:0:0:ffff::2'))
     expect(toNetwork('2001:db8::1')).not.toBe(toNetwork('2001:db8:0:1::1'))
     const rates = createRateLimits({
@@ -390,12 +390,12 @@ describe('rates', () => {
 })
 
 test.each([
-  ['from nobody trusted', [], '10.0.0.1', '1.2.3.4', '10.0.0.1'],
+  ['from an untrusted address', [], '10.0.0.1', '1.2.3.4', '10.0.0.1'],
   ['from a proxy', ['10.0.0.0/8'], '::ffff:10.0.0.1', '1.2.3.4', '1.2.3.4'],
-  ['from two', ['10.0.0.0/8'], '10.0.0.1', '9.9.9.9, 1.2.3.4, 10.0.0.2', '1.2.3.4'],
+  ['from two proxies', ['10.0.0.0/8'], '10.0.0.1', '9.9.9.9, 1.2.3.4, 10.0.0.2', '1.2.3.4'],
   ['with a port', ['loopback'], '127.0.0.1', '1.2.3.4:567', '1.2.3.4'],
   ['of IPv6 with a port', ['loopback'], '::1', '[2001:db8::1]:567', '2001:db8::1'],
-  ['that is none', ['loopback'], '127.0.0.1', 'unknown', '127.0.0.1'],
+  ['that is not an address', ['loopback'], '127.0.0.1', 'unknown', '127.0.0.1'],
 ])('X-Forwarded-For %s', (_, trusted, remoteAddress, header, address) => {
   const request = { socket: { remoteAddress }, headers: { 'x-forwarded-for': header } }
   expect(createClientAddresses(trusted).resolve(request as never)).toBe(address)

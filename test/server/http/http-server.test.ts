@@ -14,37 +14,40 @@ const post = (harness: Harness, headers: Record<string, string>, body = TYPENAME
     body,
   })
 
-describe('who may call', () => {
+describe('authentication', () => {
   test.each([
     ['no key', {}],
-    ['a key nobody has', { authorization: `Bearer rsh_${'x'.repeat(40)}` }],
+    ['an unknown key', { authorization: `Bearer rsh_${'x'.repeat(40)}` }],
     ['a key of another form', { authorization: 'Bearer sk-123' }],
     ['another scheme', { authorization: 'Basic cnNoOng=' }],
-  ])('%s learns nothing, over POST, GET and SSE', async (_, headers: Record<string, string>) => {
-    await using harness = await startGateway()
-    const answers = [
-      await post(harness, headers),
-      await post(
-        harness,
-        { ...headers, accept: 'text/event-stream' },
-        '{"query":"subscription { nonsense }"}',
-      ),
-      await post(harness, headers, 'not even JSON'),
-      await harness.fetch('/graphql?query={nonsense}', { headers }),
-    ]
-    for (const answer of answers) {
-      expect(answer.status).toBe(401)
-      const { errors } = (await answer.json()) as { errors: object[] }
-      expect(errors).toEqual([
-        {
-          message: 'A valid key is needed: Authorization: Bearer rsh_…',
-          extensions: { code: 'UNAUTHENTICATED' },
-        },
-      ])
-    }
-  })
+  ])(
+    'with %s every request gets the same 401, over POST, GET and SSE',
+    async (_, headers: Record<string, string>) => {
+      await using harness = await startGateway()
+      const answers = [
+        await post(harness, headers),
+        await post(
+          harness,
+          { ...headers, accept: 'text/event-stream' },
+          '{"query":"subscription { nonsense }"}',
+        ),
+        await post(harness, headers, 'not even JSON'),
+        await harness.fetch('/graphql?query={nonsense}', { headers }),
+      ]
+      for (const answer of answers) {
+        expect(answer.status).toBe(401)
+        const { errors } = (await answer.json()) as { errors: object[] }
+        expect(errors).toEqual([
+          {
+            message: 'A valid key is needed: Authorization: Bearer rsh_…',
+            extensions: { code: 'UNAUTHENTICATED' },
+          },
+        ])
+      }
+    },
+  )
 
-  test('a right prefix with a wrong secret, and an expired key, are nobody', async () => {
+  test('a known prefix with a wrong secret, and an expired key, get a 401', async () => {
     let ahead = 0
     await using harness = await startGateway({ overrides: { now: () => Date.now() + ahead } })
     const wrong = harness.key.slice(0, -1) + (harness.key.endsWith('A') ? 'B' : 'A')
@@ -54,7 +57,7 @@ describe('who may call', () => {
     expect((await post(harness, { authorization: `Bearer ${harness.key}` })).status).toBe(401)
   })
 
-  test('queries may come over GET, mutations may not', async () => {
+  test('queries are accepted over GET, mutations are not', async () => {
     await using harness = await startGateway()
     const headers = { authorization: `Bearer ${harness.key}` }
     const read = await harness.fetch('/graphql?query={viewer{name}}', { headers })
@@ -67,7 +70,7 @@ describe('who may call', () => {
   })
 
   test.each(['variables=[', 'variables=%7B%22a%22', 'extensions=x'])(
-    'parameters that are no JSON (%s) are refused without the words of a parser',
+    'parameters that are not JSON (%s) are rejected without the message of a parser',
     async parameters => {
       await using harness = await startGateway()
       const headers = { authorization: `Bearer ${harness.key}` }
@@ -82,7 +85,7 @@ describe('who may call', () => {
     },
   )
 
-  test('a browser on an allowed origin may call, on another it may not', async () => {
+  test('a browser may call from an allowed origin, and not from another one', async () => {
     await using harness = await startGateway({ env: { ALLOWED_ORIGINS: 'https://app.example' } })
     const allowed = async (origin: string) => {
       const asked = {
@@ -114,7 +117,7 @@ describe('a WebSocket', () => {
   test.each([
     ['no payload', undefined],
     ['a wrong key', { authorization: `Bearer rsh_${'x'.repeat(40)}` }],
-    ['no string', { authorization: 7 }],
+    ['a number as key', { authorization: 7 }],
   ])('whose connection_init has %s is closed with 4401', async (_, payload) => {
     await using harness = await startGateway()
     const socket = await open(harness)
@@ -123,22 +126,22 @@ describe('a WebSocket', () => {
   })
 
   test.each([
-    ['no protocol', [], '', 4406],
-    ['no JSON', undefined, 'hello', 4400],
+    ['no subprotocol', [], '', 4406],
+    ['text that is not JSON', undefined, 'hello', 4400],
     [
       'a subscribe before connection_init',
       undefined,
       '{"type":"subscribe","id":"1","payload":{"query":"{ __typename }"}}',
       4401,
     ],
-  ])('that speaks %s is closed', async (_, protocol, message, code) => {
+  ])('that sends %s is closed', async (_, protocol, message, code) => {
     await using harness = await startGateway()
     const socket = await open(harness, protocol)
     if (message) socket.send(message)
     expect((await closing(socket))[0]).toBe(code)
   })
 
-  test('whose message is over 1 MiB is closed, and the others notice nothing', async () => {
+  test('whose message is over 1 MiB is closed, and other clients are not affected', async () => {
     await using harness = await startGateway()
     const socket = await open(harness)
     const payload = { authorization: `Bearer ${harness.key}` }
@@ -149,7 +152,7 @@ describe('a WebSocket', () => {
     expect((await harness.query('{ viewer { name } }')).data.viewer.name).toBe('test')
   })
 
-  test('runs queries and mutations too, and refuses a bad document with one error', async () => {
+  test('runs queries too, and rejects an invalid document with one error', async () => {
     await using harness = await startGateway()
     const [query] = await take(harness.subscribe('WebSocket', '{ viewer { name } }'), 1)
     expect(query).toEqual({ data: { viewer: { name: 'test' } } })
@@ -170,7 +173,7 @@ describe('a WebSocket', () => {
     expect(await closed).toEqual([1012, 'Service restart'])
   })
 
-  test('on another path is refused', async () => {
+  test('on another path is rejected', async () => {
     await using harness = await startGateway()
     const socket = new WebSocket(
       `${harness.gateway.url.replace('http', 'ws')}/elsewhere`,
@@ -181,7 +184,7 @@ describe('a WebSocket', () => {
   })
 })
 
-test('an event stream ends without being completed when the gateway stops, and says when to come back', async () => {
+test('an event stream ends without `complete` when the gateway stops, and says when to reconnect', async () => {
   await using harness = await startGateway()
   const id = await submit(harness, 'sim:seconds=30')
   const headers = { authorization: `Bearer ${harness.key}`, accept: 'text/event-stream' }
@@ -199,7 +202,7 @@ test('an event stream ends without being completed when the gateway stops, and s
 })
 
 describe('health', () => {
-  test('is live and ready, and says when submits are paused', async () => {
+  test('is live and ready, and shows an open submit circuit', async () => {
     let status = 0
     const fault = () => (status === 0 ? null : { status, body: '{"code":401,"message":"no"}' })
     await using harness = await startGateway({ overrides: { simulator: { fault } } })
@@ -233,7 +236,7 @@ describe('health', () => {
 describe('/metrics', () => {
   const METRICS_TOKEN = 'a-token-of-some-length'
 
-  test("has the process's own figures, on loopback", async () => {
+  test('has the metrics of the process, on loopback', async () => {
     await using harness = await startGateway()
     const text = await (await harness.fetch('/metrics')).text()
     expect(text).toMatch(/^process_resident_memory_bytes \d+/m)
@@ -254,7 +257,7 @@ describe('/metrics', () => {
   )
 })
 
-test('any other path is a sentence, and any other method', async () => {
+test('any other path gets a 404 with a sentence, any other method a 405', async () => {
   await using harness = await startGateway()
   const elsewhere = await harness.fetch('/api/v1')
   expect([elsewhere.status, await elsewhere.text()]).toEqual([
@@ -264,7 +267,7 @@ test('any other path is a sentence, and any other method', async () => {
   expect((await harness.fetch('/health/live', { method: 'DELETE' })).status).toBe(405)
 })
 
-test('a body over 1 MiB is refused before it is read', async () => {
+test('a body over 1 MiB gets a 413', async () => {
   await using harness = await startGateway()
   const answer = await post(
     harness,
@@ -274,7 +277,7 @@ test('a body over 1 MiB is refused before it is read', async () => {
   expect(answer.status).toBe(413)
 })
 
-test('a form that is cut short fills no log', async () => {
+test('a form that is cut short logs no error', async () => {
   await using harness = await startGateway()
   const socket = connect(Number(new URL(harness.gateway.url).port), '127.0.0.1')
   socket.write(
@@ -285,7 +288,7 @@ test('a form that is cut short fills no log', async () => {
   expect(harness.log.filter(line => line.level === 'error')).toEqual([])
 })
 
-test('a socket that is reset while its upgrade is refused ends nobody', async () => {
+test('a socket that is reset while its upgrade is rejected does not end the process', async () => {
   await using harness = await startGateway()
   const { port } = new URL(harness.gateway.url)
   for (let i = 0; i < 30; i++) {
@@ -299,7 +302,7 @@ test('a socket that is reset while its upgrade is refused ends nobody', async ()
   expect((await harness.fetch('/health/live')).status).toBe(200)
 })
 
-test.each(['[', 'a b', '%', 'x:99999'])('a Host of %j is refused in a sentence', async host => {
+test.each(['[', 'a b', '%', 'x:99999'])('a Host of %j gets a 400 without a stack', async host => {
   await using harness = await startGateway()
   const socket = connect(Number(new URL(harness.gateway.url).port), '127.0.0.1')
   socket.write(`POST /graphql HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
@@ -317,7 +320,7 @@ describe('a document', () => {
     return answer.errors?.[0]
   }
 
-  test('that is too long, has too many words or is nested too deep is refused before it is read', async () => {
+  test('that is too long, has too many tokens or is nested too deeply is rejected before it is parsed', async () => {
     expect(await ask(`{ __typename } #${'x'.repeat(70_000)}`)).toMatchObject({
       extensions: { code: 'BAD_ARGUMENT' },
     })
@@ -331,7 +334,7 @@ describe('a document', () => {
     expect((await ask(`${'{a'.repeat(100)}${'}'.repeat(100)}`))?.message).toMatch(/Cannot query field/)
   })
 
-  test('that is no JSON is refused without the words of a parser', async () => {
+  test('that is not JSON is rejected without the message of a parser', async () => {
     await using harness = await startGateway()
     const answer = await post(harness, { authorization: `Bearer ${harness.key}` }, '{"query": nonsense}')
     expect(await answer.json()).toEqual({
@@ -340,7 +343,7 @@ describe('a document', () => {
   })
 })
 
-test('a page whose own name leads to loopback is told no figures', async () => {
+test('a page whose host name resolves to loopback gets no metrics', async () => {
   await using harness = await startGateway()
   const { port, hostname } = new URL(harness.gateway.url)
   for (const headers of [{ host: `evil.example:${port}` }, { origin: 'http://evil.example' }]) {

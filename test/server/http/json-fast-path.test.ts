@@ -1,6 +1,6 @@
 /**
- * The door for the plain POST and yoga's own, asked the same: `application/graphql+json` is JSON to yoga too,
- * and never plain.
+ * The JSON fast path and yoga's own HTTP, given the same requests. `application/graphql+json` is JSON to yoga
+ * too, and never takes the fast path.
  */
 import { once } from 'node:events'
 import { type IncomingMessage, request, type ServerResponse } from 'node:http'
@@ -21,7 +21,7 @@ interface RawResponse {
 interface PostBody {
   body: string | Buffer
   headers?: Record<string, string>
-  /** Its length is not told. */
+  /** Sent without a content-length. */
   isChunked?: boolean
 }
 
@@ -39,13 +39,13 @@ async function post(
   clientRequest.on('error', () => {})
   clientRequest.end(body)
   const [response] = await once(clientRequest, 'response')
-  // As they stand on the wire, but for the moment.
+  // The headers as they were sent, without the date.
   const at = response.rawHeaders.indexOf('Date')
   const rawHeaders = response.rawHeaders.toSpliced(at, at < 0 ? 0 : 2)
   let text = ''
   for await (const chunk of response) {
     text += chunk
-    // The feed has no end.
+    // The feed does not end.
     if (text.startsWith(':\n\n')) return { status: response.statusCode, headers: rawHeaders, body: ':' }
   }
   return { status: response.statusCode, headers: rawHeaders, body: text }
@@ -68,10 +68,10 @@ const CASES: [string, PostBody][] = [
     { body: json('{ viewer { name } }', { variables: null, operationName: null, extensions: null }) },
   ],
   ['one operation of two', { body: json(TWO, { operationName: 'B' }) }],
-  ['none of two', { body: json(TWO) }],
+  ['no name for one of two operations', { body: json(TWO) }],
   ['an operation that is not there', { body: json(TWO, { operationName: 'C' }) }],
   ['an empty name', { body: json(TWO, { operationName: '' }) }],
-  ['a name that is none', { body: json(TWO, { operationName: 7 }) }],
+  ['a name that is not a string', { body: json(TWO, { operationName: 7 }) }],
   ['an alias like a prototype', { body: '{"query":"{ __proto__: viewer { constructor: name } }"}' }],
   [
     'a variable like a prototype',
@@ -82,16 +82,16 @@ const CASES: [string, PostBody][] = [
     { body: json('query ($id: ID!) { node(id: $id) { id } }', { variables: { id: '🦩' } }) },
   ],
   [
-    'a refusal that is data',
+    'a mutation error, which is data',
     { body: json('mutation { cancelPrediction(input: {id: "x"}) { __typename } }') },
   ],
   ['introspection', { body: json('{ __type(name: "Query") { name } }') }],
-  ['a fault of syntax', { body: json('{ viewer {') }],
+  ['a syntax error', { body: json('{ viewer {') }],
   ['a field that is not there', { body: json('{ viewr { name } }') }],
   ['no operation at all', { body: json('fragment F on App { name }') }],
   ['an empty document', { body: json('') }],
   ['a document that is too long', { body: json(`{ __typename } #${'x'.repeat(70_000)}`) }],
-  ['too many words', { body: json(`{ ${'__typename '.repeat(2100)} }`) }],
+  ['too many tokens', { body: json(`{ ${'__typename '.repeat(2100)} }`) }],
   ['a variable that is missing', { body: json(NODE) }],
   ['a variable of another type', { body: json(NODE, { variables: { id: {} } }) }],
   [
@@ -115,34 +115,31 @@ const CASES: [string, PostBody][] = [
     },
   ],
   ['a subscription', { body: json(FEED) }],
-  [
-    'a subscription where JSON alone is wanted',
-    { body: json(FEED), headers: { accept: 'application/json' } },
-  ],
+  ['a subscription with only JSON accepted', { body: json(FEED), headers: { accept: 'application/json' } }],
   ['a subscription in parts', { body: json(FEED), headers: { accept: 'multipart/mixed' } }],
   ['a batch', { body: `[${json('{ viewer { name } }')}]` }],
   ['null', { body: 'null' }],
   ['a string', { body: '"{ viewer { name } }"' }],
   ['nothing', { body: '' }],
-  ['no JSON', { body: '{"query": nonsense}' }],
-  ['a mark of byte order', { body: `\ufeff${json('{ viewer { name } }')}` }],
-  ['something behind it', { body: `${json('{ viewer { name } }')} and more` }],
-  ['bytes that are no text', { body: Buffer.from([0x7b, 0xff, 0xfe, 0x7d]) }],
+  ['text that is not JSON', { body: '{"query": nonsense}' }],
+  ['a byte order mark', { body: `\ufeff${json('{ viewer { name } }')}` }],
+  ['text behind the JSON', { body: `${json('{ viewer { name } }')} and more` }],
+  ['bytes that are not UTF-8', { body: Buffer.from([0x7b, 0xff, 0xfe, 0x7d]) }],
   ['no query', { body: '{"variables": {}}' }],
-  ['a query that is none', { body: json(7) }],
+  ['a query that is not a string', { body: json(7) }],
   ['variables in a list', { body: json('{ viewer { name } }', { variables: [] }) }],
   ['variables as text', { body: json('{ viewer { name } }', { variables: '{}' }) }],
   ['extensions as text', { body: json('{ viewer { name } }', { extensions: 'x' }) }],
-  ['a parameter nobody knows', { body: json('{ viewer { name } }', { id: 1 }) }],
+  ['an unknown parameter', { body: json('{ viewer { name } }', { id: 1 }) }],
   ['a parameter like a prototype', { body: '{"query":"{ viewer { name } }","__proto__":{"a":1}}' }],
-  ['in pieces', { body: json('{ viewer { name } }'), isChunked: true }],
+  ['in chunks', { body: json('{ viewer { name } }'), isChunked: true }],
   ['a body that is too long', { body: json('{ viewer { name } }').padEnd(1_100_000) }],
   [
-    'one that is too long, in pieces',
+    'a body that is too long, in chunks',
     { body: json('{ viewer { name } }').padEnd(1_100_000), isChunked: true },
   ],
-  ['one just as long as may be', { body: json('{ viewer { name } }').padEnd(1_048_576) }],
-  ['packed', { body: gzipSync(json('{ viewer { name } }')), headers: { 'content-encoding': 'gzip' } }],
+  ['a body of the maximum length', { body: json('{ viewer { name } }').padEnd(1_048_576) }],
+  ['compressed', { body: gzipSync(json('{ viewer { name } }')), headers: { 'content-encoding': 'gzip' } }],
   ['no key', { body: json('{ viewer { name } }'), headers: { authorization: '' } }],
   ['a wrong key', { body: 'no JSON', headers: { authorization: `Bearer rsh_${'x'.repeat(40)}` } }],
   ['another origin', { body: json('{ viewer { name } }'), headers: { origin: 'https://evil.example' } }],
@@ -178,33 +175,36 @@ const CASES: [string, PostBody][] = [
     ',',
   ].flatMap((accept): [string, PostBody][] => [
     [`data, accepting ${JSON.stringify(accept)}`, { body: json('{ viewer { name } }'), headers: { accept } }],
-    [`a fault, accepting ${JSON.stringify(accept)}`, { body: json('{ viewer { name '), headers: { accept } }],
+    [
+      `an invalid document, accepting ${JSON.stringify(accept)}`,
+      { body: json('{ viewer { name '), headers: { accept } },
+    ],
   ]),
 ]
 
 describe.each([
-  ['at first', 1],
-  ['and when it is known', 2],
-])('a POST is answered alike through both doors, %s:', (_, times) => {
-  test('every kind of it', async () => {
+  ['the first time', 1],
+  ['and with the document cached', 2],
+])('the fast path and yoga answer a POST alike, %s:', (_, times) => {
+  test('every kind of request', async () => {
     await using harness = await startGateway({ env: { ALLOWED_ORIGINS: 'https://app.example' } })
     for (let i = 0; i < 3; i++) await submit(harness, 'sim:seconds=30')
-    for (const [what, asked] of CASES) {
+    for (const [title, request] of CASES) {
       const both: RawResponse[] = []
       for (let i = 0; i < times; i++) {
         both.length = 0
         for (const type of ['application/json', 'application/graphql+json'])
-          both.push(await post(harness, type, asked))
+          both.push(await post(harness, type, request))
       }
-      expect(both[0], what).toEqual(both[1])
-      expect(both[0]!.status, what).toBeGreaterThanOrEqual(200)
+      expect(both[0], title).toEqual(both[1])
+      expect(both[0]!.status, title).toBeGreaterThanOrEqual(200)
     }
     expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
   })
 })
 
-describe('the door for the plain POST', () => {
-  /** A request as Node makes it, from whoever sends `body`. */
+describe('the JSON fast path', () => {
+  /** A request as Node makes it. */
   const incomingRequest = (body: string, headers: object = {}) =>
     Object.assign(Readable.from(body === '' ? [] : [Buffer.from(body)]), {
       method: 'POST',
@@ -229,62 +229,64 @@ describe('the door for the plain POST', () => {
     }
   }
 
-  /** Answers as `answer` says, and counts how often it was asked to. */
-  function fakeExecutor(kind: string, answer: object) {
-    const run = vi.fn(async () => answer)
-    return { run, read: (async () => ({ kind, run })) as unknown as Executor['prepare'] }
+  /** An executor whose operation gives `result`. */
+  function fakeExecutor(kind: string, result: object) {
+    const run = vi.fn(async () => result)
+    return { run, prepare: (async () => ({ kind, run })) as unknown as Executor['prepare'] }
   }
 
-  test('answers what is plain itself', async () => {
-    const { read, run } = fakeExecutor('query', { data: { a: 1 } })
+  test('answers a plain request itself', async () => {
+    const { prepare, run } = fakeExecutor('query', { data: { a: 1 } })
     const answer = response()
     expect(
-      await createJsonFastPath(read, 1000)(incomingRequest(json('{ a }')), answer, { ...OPERATION_REQUEST }),
+      await createJsonFastPath(prepare, 1000)(incomingRequest(json('{ a }')), answer, {
+        ...OPERATION_REQUEST,
+      }),
     ).toBe(true)
     expect(answer.written).toEqual({ status: 200, text: '{"data":{"a":1}}' })
     expect(run).toHaveBeenCalledTimes(1)
   })
 
   test.each<[string, IncomingMessage]>([
-    ['a body that is no JSON', incomingRequest('{')],
-    ['a body that is longer than may be', incomingRequest(json('{ a }').padEnd(1001))],
-    ['a length that is longer than may be', incomingRequest('', { 'content-length': '1001' })],
+    ['a body that is not JSON', incomingRequest('{')],
+    ['a body that is too long', incomingRequest(json('{ a }').padEnd(1001))],
+    ['a content-length that is too long', incomingRequest('', { 'content-length': '1001' })],
     ['another type of body', incomingRequest(json('{ a }'), { 'content-type': 'text/plain' })],
-    ['another type of answer', incomingRequest(json('{ a }'), { accept: 'text/event-stream' })],
-  ])('hands on %s, and runs nothing', async (_, request) => {
-    const { read, run } = fakeExecutor('query', { data: null })
-    expect(await createJsonFastPath(read, 1000)(request, response(), { ...OPERATION_REQUEST })).toBe(false)
+    ['another type of response', incomingRequest(json('{ a }'), { accept: 'text/event-stream' })],
+  ])('hands %s on to yoga, and executes nothing', async (_, request) => {
+    const { prepare, run } = fakeExecutor('query', { data: null })
+    expect(await createJsonFastPath(prepare, 1000)(request, response(), { ...OPERATION_REQUEST })).toBe(false)
     expect(run).not.toHaveBeenCalled()
   })
 
-  test('hands on a subscription with its body, and runs nothing', async () => {
-    const { read, run } = fakeExecutor('subscription', {})
+  test('hands a subscription on with its body, and executes nothing', async () => {
+    const { prepare, run } = fakeExecutor('subscription', {})
     const request = incomingRequest(json('{ a }'))
-    expect(await createJsonFastPath(read, 1000)(request, response(), { ...OPERATION_REQUEST })).toBe(false)
+    expect(await createJsonFastPath(prepare, 1000)(request, response(), { ...OPERATION_REQUEST })).toBe(false)
     expect(run).not.toHaveBeenCalled()
     const { body } = request as unknown as { body: AsyncIterable<Buffer> }
     expect(Buffer.concat(await Array.fromAsync(body))).toEqual(Buffer.from(json('{ a }')))
-    // Yoga's server asks for the names of all that is in it.
+    // Yoga's server reads the names of all properties.
     expect(Object.keys(body)).toHaveLength(1)
   })
 
-  test('hands on the faults of a document, which is read once', async () => {
+  test('hands an invalid document on with its errors, parsed once', async () => {
     const invalid = { errors: [] }
-    const read = vi.fn(async () => invalid)
+    const prepare = vi.fn(async () => invalid)
     const operationRequest: TransportRequest = { ...OPERATION_REQUEST }
     expect(
-      await createJsonFastPath(read, 1000)(incomingRequest(json('{ b }')), response(), operationRequest),
+      await createJsonFastPath(prepare, 1000)(incomingRequest(json('{ b }')), response(), operationRequest),
     ).toBe(false)
     expect(operationRequest.precomputedResult).toBe(invalid)
-    expect(read).toHaveBeenCalledTimes(1)
+    expect(prepare).toHaveBeenCalledTimes(1)
   })
 
-  test('hands on errors with the answer that they are in', async () => {
+  test('hands a result with errors on, executed once', async () => {
     const result = { data: null, errors: [] }
-    const { read, run } = fakeExecutor('mutation', result)
+    const { prepare, run } = fakeExecutor('mutation', result)
     const operationRequest: TransportRequest = { ...OPERATION_REQUEST }
     expect(
-      await createJsonFastPath(read, 1000)(
+      await createJsonFastPath(prepare, 1000)(
         incomingRequest(json('mutation { a }')),
         response(),
         operationRequest,
@@ -294,17 +296,17 @@ describe('the door for the plain POST', () => {
     expect(run).toHaveBeenCalledTimes(1)
   })
 
-  test('runs nothing of a body that was cut short', async () => {
-    const { read, run } = fakeExecutor('mutation', { data: null })
+  test('executes nothing of a body that was cut short', async () => {
+    const { prepare, run } = fakeExecutor('mutation', { data: null })
     const request = incomingRequest('')
-    const answered = createJsonFastPath(read, 1000)(request, response(), { ...OPERATION_REQUEST })
+    const answered = createJsonFastPath(prepare, 1000)(request, response(), { ...OPERATION_REQUEST })
     request.destroy()
     expect(await answered).toBe(true)
     expect(run).not.toHaveBeenCalled()
   })
 })
 
-test('a mutation that brings data and an error is executed once', async () => {
+test('a mutation that gives data and an error is executed once', async () => {
   await using harness = await startGateway()
   const query = `mutation { submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: "x" }) {
     ... on SubmitVideoPayload { prediction { retryOf { history(after: "x") { edges { cursor } } } history(after: "x") { edges { cursor } } } }
@@ -315,7 +317,7 @@ test('a mutation that brings data and an error is executed once', async () => {
   expect(data.predictions.edges).toHaveLength(1)
 })
 
-test('through either door a fault that nobody foresaw is masked and logged once, and a refusal is counted once', async () => {
+test('on either path an unexpected error is masked and logged once, and a rejection is counted once', async () => {
   await using harness = await startGateway()
   await harness.query('{ viewer { name } }')
   const { store } = harness.gateway

@@ -17,7 +17,7 @@ const SUBMIT = `mutation { submitVideo(input: { image: { url: "https://images.ex
 } }`
 
 let store: Store
-let read: Executor['prepare']
+let prepare: Executor['prepare']
 let operationRequest: (params: GraphQLParams, isGone?: boolean) => OperationRequest
 
 beforeEach(async () => {
@@ -41,17 +41,17 @@ beforeEach(async () => {
     allowIntrospection: true,
     log: { error: vi.fn() },
   })
-  read = executor.prepare
+  prepare = executor.prepare
   operationRequest = (params, isGone = false) => ({ caller, address: '', isClientGone: () => isGone, params })
 })
 afterEach(() => store.close())
 
 async function run(params: GraphQLParams, isGone = false) {
-  const operation = await read(operationRequest(params, isGone))
+  const operation = await prepare(operationRequest(params, isGone))
   return 'errors' in operation ? operation : operation.run()
 }
 
-test('a query that nobody waits for any more reads nothing; a mutation is done', async () => {
+test('a query whose client has disconnected reads nothing; a mutation is executed', async () => {
   const app = vi.spyOn(store, 'getApp')
   expect(await run({ query: '{ viewer { name } }' }, true)).toEqual({ data: null })
   expect(app).not.toHaveBeenCalled()
@@ -59,13 +59,13 @@ test('a query that nobody waits for any more reads nothing; a mutation is done',
   expect(await store.countByState()).toMatchObject({ queued: 1 })
 })
 
-test('a document is parsed once, and its operations are told apart by name', async () => {
+test('a document is parsed once, and its operations are selected by name', async () => {
   const query =
     'query A { viewer { name } } mutation B { cancelPrediction(input: { id: "" }) { __typename } }'
   const kinds = []
   const documents = new Set()
   for (const operationName of ['A', 'B']) {
-    const operation = await read(operationRequest({ query, operationName }))
+    const operation = await prepare(operationRequest({ query, operationName }))
     if ('errors' in operation) throw operation.errors[0]
     kinds.push(operation.kind)
     documents.add(operation.document)
@@ -73,29 +73,29 @@ test('a document is parsed once, and its operations are told apart by name', asy
   expect(kinds).toEqual(['query', 'mutation'])
   expect(documents.size).toBe(1)
   for (const operationName of ['C', '', null])
-    expect(await read(operationRequest({ query, operationName }))).toMatchObject({
+    expect(await prepare(operationRequest({ query, operationName }))).toMatchObject({
       errors: [{ extensions: { code: 'OPERATION_RESOLUTION_FAILURE' } }],
     })
 })
 
 test.each([
   ['valid', (i: number) => `{ a${i}: __typename }`],
-  ['of a field that is none', (i: number) => `{ a${i} }`],
-  ['that are none', (i: number) => `{ a${i} `],
+  ['with an unknown field', (i: number) => `{ a${i} }`],
+  ['with a syntax error', (i: number) => `{ a${i} `],
 ])('thousands of documents %s leave little behind', async (_, documentOf) => {
   const pass = async (from: number) => {
-    for (let i = from; i < from + 3000; i++) await read(operationRequest({ query: documentOf(i) }))
+    for (let i = from; i < from + 3000; i++) await prepare(operationRequest({ query: documentOf(i) }))
     gc!({ type: 'major', execution: 'sync' })
     return process.memoryUsage().heapUsed
   }
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as NodeJS.GCFunction
   const before = await pass(0)
-  // Each would have kept 2.8 KB, or 8, or 66.
+  // Without the limits each would keep 2.8 KB, 8 KB or 66 KB.
   expect((await pass(3000)) - before).toBeLessThan(3000 * 1024)
 })
 
-test('what a cost does not depend on may vary, and what it depends on is counted each time', async () => {
+test('a cost is computed again only for variables that it depends on', async () => {
   const page =
     'query ($n: Int, $ids: [ID!]) { predictions(first: $n, filter: { ids: $ids }) { edges { cursor } } }'
   const one = 'query ($id: ID!) { node(id: $id) { id } }'
@@ -125,7 +125,7 @@ test.each([
   ['of length', `{ __typename } #${'x'.repeat(70_000)}`],
   ['of cost', '{ predictions(first: 100000) { edges { cursor } } }'],
 ])(
-  'a fault %s has its status over HTTP whichever door met it first, and none over a WebSocket',
+  'an error %s has its status over HTTP whichever transport met it first, and none over a WebSocket',
   async (_, query) => {
     await using harness = await startGateway()
     const { received, send, socket, closed } = await openRawWebSocket(harness)

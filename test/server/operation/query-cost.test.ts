@@ -21,19 +21,19 @@ describe('an operation', () => {
       getIntrospectionQuery({ inputValueDeprecation: true, oneOf: true }),
     ],
     [
-      'a full page with every field, and what each was a retry of',
+      'a full page with every field, also of the retried predictions',
       `{ predictions(first: 100) { edges { cursor node { ${PREDICTION} retryOf { ${PREDICTION} } } } } viewer { id } }`,
     ],
     [
       'a page with the beginning of each history',
       '{ predictions(first: 100) { edges { node { history(first: 5) { edges { node { type } } } } } } }',
     ],
-  ])('that asks for %s runs', async (_, query) => {
+  ])('that selects %s runs', async (_, query) => {
     await using harness = await startGateway()
     expect((await harness.query(query)).errors).toBeUndefined()
   })
 
-  test('is judged with its variables each time, though its document is known', async () => {
+  test('is limited by its variables each time, though its document is cached', async () => {
     await using harness = await startGateway()
     expect(await codeOf(harness, PAGE)).toBeUndefined()
     expect(await codeOf(harness, PAGE, { n: 1_000_000 })).toBe('QUERY_TOO_COMPLEX')
@@ -44,14 +44,17 @@ describe('an operation', () => {
     expect(errors?.[0]?.message).toMatch(/^Cost: 20\d{3}, and at most 10000 are allowed\.$/)
   })
 
-  test.each([-1, null, 2 ** 40, 'x', [1]])('with `first: %j` is answered', async n => {
-    await using harness = await startGateway()
-    const { errors } = await harness.query(PAGE, { n })
-    if (n !== null) expect(errors).toHaveLength(1)
-    expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
-  })
+  test.each([-1, null, 2 ** 40, 'x', [1]])(
+    'with `first: %j` gets a response without an unexpected error',
+    async n => {
+      await using harness = await startGateway()
+      const { errors } = await harness.query(PAGE, { n })
+      if (n !== null) expect(errors).toHaveLength(1)
+      expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
+    },
+  )
 
-  test('that costs too much does nothing, not even its first field', async () => {
+  test('that costs too much executes no field, not even its first', async () => {
     await using harness = await startGateway({ env: { MAX_QUERY_COST: '100' } })
     const twice = `mutation { a: ${SUBMIT} b: ${SUBMIT} }`
     expect(await codeOf(harness, twice)).toBe('QUERY_TOO_COMPLEX')
@@ -60,7 +63,7 @@ describe('an operation', () => {
     expect(await codeOf(harness, `mutation { a: ${SUBMIT} }`)).toBeUndefined()
   })
 
-  test.each(TRANSPORTS)('over %s is refused by depth and cost, a subscription too', async transport => {
+  test.each(TRANSPORTS)('that is a subscription over %s is limited by depth and cost', async transport => {
     await using harness = await startGateway({ env: { MAX_QUERY_DEPTH: '4' } })
     for (const query of [
       'subscription { predictionFeed { ... on PredictionEvent { prediction { retryOf { cost { amount } } } } } }',
@@ -90,7 +93,7 @@ describe('an operation', () => {
       `{ prediction(id: "a") { ...f0 } } ${Array.from({ length: 30 }, (_, i) => `fragment f${i} on Prediction { retryOf { ...f${i + 1} } a: retryOf { ...f${i + 1} } }`).join(' ')} fragment f30 on Prediction { id }`,
     ],
     ['nodes', `{ ${'nodes(ids: ["a"]) { id } '.repeat(300)} }`],
-  ])('with a flood of %s is refused at once, in a sentence', async (_, query) => {
+  ])('with too many %s is rejected with one error', async (_, query) => {
     await using harness = await startGateway()
     const { data, errors } = await harness.query(query)
     expect(data).toBeUndefined()
@@ -98,7 +101,7 @@ describe('an operation', () => {
     expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  test('with too many values in its variables is refused before they are looked at', async () => {
+  test('with too many values in its variables is rejected before they are coerced', async () => {
     await using harness = await startGateway()
     const ids = Array(10_001).fill('a')
     expect(await codeOf(harness, '{ __typename }', { ids })).toBe('BAD_ARGUMENT')
@@ -106,7 +109,7 @@ describe('an operation', () => {
 })
 
 describe('with a real account', () => {
-  test('the schema can not be read, but for __typename', async () => {
+  test('only __typename of the schema can be read', async () => {
     await using harness = await startGateway({ env: REAL_ACCOUNT_ENV })
     expect((await harness.query('{ __typename viewer { __typename } }')).errors).toBeUndefined()
     for (const query of ['{ __schema { types { name } } }', '{ __type(name: "App") { name } }'])
@@ -132,7 +135,7 @@ describe('with a real account', () => {
       'query ($f: PredictionFilter) { predictions(filter: $f) { edges { cursor } } }',
       { f: { tag: 'a' } },
     ],
-  ])('%s that is none is told without a hint', async (_, query, variables) => {
+  ])('the error about %s that is unknown has no hint', async (_, query, variables) => {
     const errorMessages = async (env: Record<string, string>) => {
       await using harness = await startGateway({ env })
       const texts = []
@@ -147,7 +150,7 @@ describe('with a real account', () => {
   })
 })
 
-test('what an operation asks of an app’s use, however often, is read once', async () => {
+test('an operation reads the usage of its app once, however often it selects it', async () => {
   await using harness = await startGateway()
   const usage = vi.spyOn(harness.gateway.store, 'usage')
   const selections = Array.from({ length: 50 }, (_, i) => `a${i}: viewer { usage { queued inFlight } }`)

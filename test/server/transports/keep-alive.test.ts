@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const cleanUp of cleanups.splice(0).reverse()) await cleanUp()
 })
 
-/** Two ends of one connection; `here` is watched. */
+/** Both ends of one connection. The keep-alive watches `here`. */
 async function pair(
   respondsToPing: boolean,
   ping = () => {},
@@ -34,7 +34,7 @@ async function pair(
   return { here, there, keepAlive }
 }
 
-test('a peer that answers pings lives', async () => {
+test('a client that answers pings stays connected', async () => {
   let pings = 0
   const { here, there } = await pair(true, () => {
     pings++
@@ -44,24 +44,24 @@ test('a peer that answers pings lives', async () => {
   expect(here.destroyed).toBe(false)
 })
 
-test('a peer that owes an answer and gives none is ended after two intervals', async () => {
+test('a client that does not answer a ping is disconnected after two intervals', async () => {
   let pings = 0
   const { here } = await pair(true, () => void pings++)
   await until(() => here.destroyed)
   expect(pings).toBe(1)
 })
 
-test('a peer that takes nothing of what waits for it is ended, whether it answers pings or not', async () => {
-  for (const answers of [true, false]) {
-    const { here, there } = await pair(answers)
+test('a client that reads none of its pending bytes is disconnected, whether it should answer pings or not', async () => {
+  for (const respondsToPing of [true, false]) {
+    const { here, there } = await pair(respondsToPing)
     there.pause()
     here.write(Buffer.alloc(16_000_000))
     await until(() => here.destroyed)
   }
 })
 
-test('a peer that takes what waits for it, slowly, lives', async () => {
-  // A kernel that had no room says so again only for some megabytes: what is slow must be so over an interval.
+test('a client that reads its pending bytes slowly stays connected', async () => {
+  // A full kernel buffer accepts bytes again only by the megabyte, so a slow client needs a long interval.
   const intervalMs = 600
   const { here, there } = await pair(true, () => {}, intervalMs)
   const waiting = 64_000_000
@@ -76,7 +76,7 @@ test('a peer that takes what waits for it, slowly, lives', async () => {
   expect(there.bytesRead).toBeLessThan(waiting)
 })
 
-test('a peer that is not asked to answer and has nothing waiting lives', async () => {
+test('a client that need not answer pings and has no pending bytes stays connected', async () => {
   let checks = 0
   const { here } = await pair(false, () => void checks++)
   await until(() => checks > 5)

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
-// @ts-expect-error its types are older than it is
+// @ts-expect-error the types of ws do not have it yet
 import { Receiver } from 'ws'
 import { encodeFrames } from '../../../src/server/transports/websocket-frames.ts'
 
-/** What a WebSocket reads out of it. */
+/** Reads the frames as a WebSocket does. */
 async function read(pieces: Buffer[], count: number): Promise<string[]> {
   const receiver = new Receiver({ isServer: false, skipUTF8Validation: false })
   const texts: string[] = []
@@ -15,7 +15,7 @@ async function read(pieces: Buffer[], count: number): Promise<string[]> {
 }
 
 test.each([1, 60, 124, 125, 126, 127, 16_384, 16_385, 16_386, 65_534, 65_535, 65_536, 200_000])(
-  'one of %i bytes is read as it was written',
+  'a frame of %i bytes is read as it was written',
   async size => {
     const envelope = '{'
     const json = Buffer.from('x'.repeat(size - 1))
@@ -23,7 +23,7 @@ test.each([1, 60, 124, 125, 126, 127, 16_384, 16_385, 16_386, 65_534, 65_535, 65
   },
 )
 
-test('small ones are one piece; a large tail is a piece of its own, the very same', () => {
+test('small frames are one buffer; a large payload keeps its own buffer', () => {
   const [small, large] = [{ json: Buffer.alloc(100) }, { json: Buffer.alloc(20_000) }]
   expect(encodeFrames('<', [small, small, small])).toHaveLength(1)
   const pieces = encodeFrames('<', [small, large, small])
@@ -31,15 +31,15 @@ test('small ones are one piece; a large tail is a piece of its own, the very sam
   expect(pieces[1]).toBe(large.json)
 })
 
-test('several are read one by one, in order', async () => {
-  const tails = ['a', 'ü'.repeat(100), 'b'.repeat(70_000), 'c'].map(text => Buffer.from(text))
+test('several frames are read one by one, in order', async () => {
+  const payloads = ['a', 'ü'.repeat(100), 'b'.repeat(70_000), 'c'].map(text => Buffer.from(text))
   expect(
     await read(
       encodeFrames(
         '<',
-        tails.map(json => ({ json })),
+        payloads.map(json => ({ json })),
       ),
       4,
     ),
-  ).toEqual(tails.map(tail => `<${tail}`))
+  ).toEqual(payloads.map(payload => `<${payload}`))
 })

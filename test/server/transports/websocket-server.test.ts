@@ -21,15 +21,15 @@ const subscribe = (id: string, query = FEED) => ({ id, type: 'subscribe', payloa
 const stream = (harness: Harness, query = FEED, headers = {}, variables = {}) =>
   openEventStream(harness, { query, headers, variables })
 
-/** What buffers hold, without what only waits to be collected. */
+/** Bytes of all live buffers, after a garbage collection. */
 function bufferBytes(): number {
   setFlagsFromString('--expose-gc')
   runInNewContext('gc')()
   return process.memoryUsage().arrayBuffers
 }
 
-describe('caps', () => {
-  test('one connection too many is closed with 1013 or gets a 429; one that leaves makes room', async () => {
+describe('limits', () => {
+  test('the connection above the limit is closed with 1013 or gets a 429; a closed one makes room', async () => {
     await using harness = await startGateway({ env: { MAX_CONNECTIONS_PER_APP: '2' } })
     const first = await openRawWebSocket(harness)
     const second = await stream(harness)
@@ -55,7 +55,7 @@ describe('caps', () => {
     }
   })
 
-  test('one subscription too many gets an error; the others go on', async () => {
+  test('the subscription above the limit gets an error; the others continue', async () => {
     await using harness = await startGateway({ env: { MAX_SUBSCRIPTIONS_PER_CONNECTION: '2' } })
     const { socket, received, send, closed } = await openRawWebSocket(harness)
     for (const id of ['a', 'b', 'c']) send(subscribe(id))
@@ -73,7 +73,7 @@ describe('caps', () => {
     await closed
   })
 
-  test('operations a second over the cap get an error; a second later they are welcome', async () => {
+  test('operations above the rate get an error; a second later they are accepted', async () => {
     await using harness = await startGateway({ env: { MAX_OPERATIONS_PER_SECOND: '5' } })
     const { socket, received, send, closed } = await openRawWebSocket(harness)
     for (let i = 0; i < 20; i++) send(subscribe(`${i}`, '{ viewer { name } }'))
@@ -90,7 +90,7 @@ describe('caps', () => {
     await closed
   })
 
-  test('a message over the cap is closed with 1009, a body gets a 413', async () => {
+  test('a message above the limit closes with 1009, a body gets a 413', async () => {
     await using harness = await startGateway({ env: { MAX_MESSAGE_BYTES: '2000' } })
     const { send, closed } = await openRawWebSocket(harness)
     send(subscribe('a', `{ __typename } # ${'x'.repeat(2000)}`))
@@ -100,7 +100,7 @@ describe('caps', () => {
 })
 
 describe('the protocol', () => {
-  test('compresses nothing, even for one who offers to', async () => {
+  test('compresses nothing, even if the client offers to', async () => {
     await using harness = await startGateway()
     const { socket, closed } = await openRawWebSocket(harness)
     expect(socket.extensions).toBe('')
@@ -122,7 +122,7 @@ describe('the protocol', () => {
     },
   )
 
-  test('an id that is completed and used again in one packet is a new subscription', async () => {
+  test('an id that is completed and reused in one packet is a new subscription', async () => {
     await using harness = await startGateway()
     const { socket, received, send, closed } = await openRawWebSocket(harness)
     send(subscribe('a'))
@@ -143,7 +143,7 @@ describe('the protocol', () => {
     await closed
   })
 
-  test('an id or variables too long are refused, where thousands would have to be kept', async () => {
+  test('ids and variables that are too long to be kept are rejected', async () => {
     await using harness = await startGateway()
     const { socket, received, send, closed } = await openRawWebSocket(harness)
     send(subscribe('x'.repeat(1001)))
@@ -158,7 +158,7 @@ describe('the protocol', () => {
     await closed
   })
 
-  test('streams that wait behind another on one connection are let go of with it', async () => {
+  test('streams that are queued behind another on one connection end with it', async () => {
     await using harness = await startGateway({ env: { MAX_CONNECTIONS_PER_APP: '3' } })
     const { port } = new URL(harness.gateway.url)
     const body = JSON.stringify({ query: FEED })
@@ -180,7 +180,7 @@ describe('the protocol', () => {
     expect((await closed)[0]).toBe(4409)
   })
 
-  test('a subscription that asks for nothing gets an error; the others of its socket go on', async () => {
+  test('a subscription that selects nothing gets an error; the others on its socket continue', async () => {
     await using harness = await startGateway()
     const { socket, received, send, closed } = await openRawWebSocket(harness)
     send(subscribe('a'))
@@ -194,7 +194,7 @@ describe('the protocol', () => {
     await closed
   })
 
-  test('what a token does not permit is refused with an error; the others of its socket go on', async () => {
+  test('an operation that a token may not run gets an error; the others on its socket continue', async () => {
     await using harness = await startGateway()
     const { data } = await harness.query(
       'mutation { createAccessToken(input: { permissions: [SUBMIT] }) { ... on CreateAccessTokenPayload { token } } }',
@@ -211,7 +211,7 @@ describe('the protocol', () => {
     await closed
   })
 
-  test('a message that is none of a client’s closes with 4400 and fills no log', async () => {
+  test('an invalid message closes with 4400, and logs no error', async () => {
     await using harness = await startGateway()
     for (const message of [{ id: 'a', type: 'next', payload: {} }, { type: 'nonsense' }, 'text']) {
       const { send, closed } = await openRawWebSocket(harness)
@@ -221,7 +221,7 @@ describe('the protocol', () => {
     expect(harness.log.filter(line => line.level === 'error')).toEqual([])
   })
 
-  test('a socket that is gone before its key is known does not count', async () => {
+  test('a socket that closes during its authentication does not count', async () => {
     await using harness = await startGateway({ env: { MAX_CONNECTIONS_PER_APP: '1' } })
     const { store } = harness.gateway
     const { findKey } = store
@@ -243,7 +243,7 @@ describe('the protocol', () => {
     await until(() => asked === 1)
     socket.terminate()
     await once(socket, 'close')
-    // The server has seen it go, too.
+    // By then the server has seen the close.
     await harness.fetch('/health/live')
     open()
     store.findKey = findKey
@@ -254,7 +254,7 @@ describe('the protocol', () => {
   })
 })
 
-describe('keys', () => {
+describe('credentials', () => {
   test.each([
     ['expires', async (_: Harness, later: () => void) => later()],
     ['is revoked', async (harness: Harness) => harness.gateway.store.revokeKey(harness.key.slice(0, 12))],
@@ -287,8 +287,8 @@ describe('keys', () => {
   )
 })
 
-describe('the end', () => {
-  test('readiness goes first; then sockets are closed one after the other, with 1012', async () => {
+describe('shutdown', () => {
+  test('readiness fails first; then sockets are closed one by one, with 1012', async () => {
     await using harness = await startGateway()
     const sockets = []
     for (let i = 0; i < 20; i++) sockets.push(await openRawWebSocket(harness))
@@ -305,7 +305,7 @@ describe('the end', () => {
     expect(Date.now() - begun).toBeLessThan(5000)
   })
 
-  test('what was asked before is answered, and nothing is on disk that nobody was told of', async () => {
+  test('pending requests are answered, and every row on disk was acknowledged', async () => {
     await using harness = await startGateway()
     const { store } = harness.gateway
     const { create } = store
@@ -329,7 +329,7 @@ describe('the end', () => {
     expect(rows).toBe(40)
   })
 
-  test('whoever comes while it drains is sent away to come back', async () => {
+  test('a connection during the drain is rejected with Retry-After', async () => {
     await using harness = await startGateway()
     const sockets: RawWebSocket[] = []
     for (let i = 0; i < 30; i++) sockets.push(await openRawWebSocket(harness))
@@ -351,11 +351,11 @@ describe('the end', () => {
   })
 })
 
-describe('a peer that does not read', () => {
-  /** Below the WebSocket: nothing is read from the kernel. */
+describe('a client that does not read', () => {
+  /** The TCP socket below the WebSocket. While it is paused, nothing is read from the kernel. */
   const tcpSocketOf = ({ socket }: RawWebSocket) => (socket as unknown as { _socket: Socket })._socket
 
-  test('costs a budget and no queue, is served on when it wakes, and the others notice nothing', async () => {
+  test('costs a bounded buffer, resumes when it reads, and does not affect others', async () => {
     await using harness = await startGateway({
       env: { DATABASE_URL: 'file::memory:' },
       // Nothing is submitted: one event each.
@@ -372,14 +372,14 @@ describe('a peer that does not read', () => {
     }
     tcpSocketOf(stalled).pause()
     const before = bufferBytes()
-    // More than the kernel takes.
+    // More than the buffers of the kernel take.
     const [count, size] = [400, 100_000]
     for (let i = 0; i < count; i++) {
       await addPrediction(store, app, Date.now(), { metadata: `${i}`.padEnd(size, 'x') })
       await until(() => live.received.length === i + 3)
     }
     expect(stalled.received).toHaveLength(2)
-    // What was freed is given back in the background.
+    // Freed buffers are given back in the background.
     await until(() => bufferBytes() - before < (count * size) / 2)
     tcpSocketOf(stalled).resume()
     await until(() => stalled.received.length === count + 2)
@@ -390,7 +390,7 @@ describe('a peer that does not read', () => {
     }
   })
 
-  test('can’t fill the process with answers either, to queries or to pings', async () => {
+  test('cannot fill the memory with results of queries, or with pongs', async () => {
     await using harness = await startGateway({ env: { MAX_OPERATIONS_PER_SECOND: '1000000' } })
     const flood = await openRawWebSocket(harness)
     tcpSocketOf(flood).pause()
@@ -406,7 +406,7 @@ describe('a peer that does not read', () => {
     await flood.closed
   })
 
-  test('is asked for nothing more: what it asks meanwhile waits, and is answered when it reads', async () => {
+  test('is not read further: its requests wait, and are answered when it reads', async () => {
     await using harness = await startGateway({ env: { MAX_OPERATIONS_PER_SECOND: '1000000' } })
     const { store } = harness.gateway
     const app = (await store.findAppByName('test'))!.id
@@ -429,7 +429,7 @@ describe('a peer that does not read', () => {
       await new Promise(resolve => setTimeout(resolve, 100))
       return still && asked > 0
     })
-    // What the kernel took, and one.
+    // The results that the kernel took, and one more.
     expect(asked).toBeLessThan(50)
     tcpSocketOf(slow).resume()
     await until(() => slow.received.filter(({ type }) => type === 'complete').length === 100)
@@ -437,7 +437,7 @@ describe('a peer that does not read', () => {
     await slow.closed
   })
 
-  test('for two intervals is ended, whichever its transport; one that is read lives', async () => {
+  test('for two intervals is disconnected on either transport; one that reads stays connected', async () => {
     await using harness = await startGateway({ overrides: { keepAliveMs: 300 } })
     const [dead, live] = [await openRawWebSocket(harness), await openRawWebSocket(harness)]
     const [deadStream, liveStream] = [await stream(harness), await stream(harness)]
@@ -453,7 +453,7 @@ describe('a peer that does not read', () => {
     await live.closed
   })
 
-  test('pings are answered, both kinds', async () => {
+  test('pings of the WebSocket and of graphql-transport-ws are answered', async () => {
     await using harness = await startGateway({ overrides: { keepAliveMs: 100 } })
     const { socket, received, send, closed } = await openRawWebSocket(harness)
     let pings = 0
@@ -473,7 +473,7 @@ describe('server-sent events', () => {
   const EVENTS = `subscription ($after: String) { predictionFeed(after: $after) {
     __typename ... on PredictionEvent { cursor prediction { status } } ... on FeedCaughtUp { cursor } } }`
 
-  test('carry the cursor as `id:`, and Last-Event-ID goes on right behind it, whatever `after` says', async () => {
+  test('carry the cursor as `id:`, and Last-Event-ID resumes right after it, whatever `after` says', async () => {
     await using harness = await startGateway()
     const first = await stream(harness, EVENTS)
     await submit(harness)
@@ -495,7 +495,7 @@ describe('server-sent events', () => {
   })
 })
 
-test('an event stream that is slow when its key is revoked ends, and whatever happens then ends nobody', async () => {
+test('a slow event stream ends when its key is revoked, and later events do not end the process', async () => {
   await using harness = await startGateway({
     env: { DATABASE_URL: 'file::memory:' },
     overrides: {
@@ -522,7 +522,7 @@ test('an event stream that is slow when its key is revoked ends, and whatever ha
   await once(socket, 'readable')
   const response = await begun
   const grow = () => addPrediction(store, app, Date.now(), { metadata: 'x'.repeat(20_000) })
-  // Slow, and not yet over its budget: it would be given the next one.
+  // Slow, and not full yet: it would be sent the next event.
   while (response.writableLength === 0) {
     await grow()
     await new Promise(setImmediate)
@@ -539,7 +539,7 @@ test('an event stream that is slow when its key is revoked ends, and whatever ha
   expect((await harness.fetch('/health/live')).status).toBe(200)
 })
 
-test.each(TRANSPORTS)('over %s a subscription that is given up is let go of', async transport => {
+test.each(TRANSPORTS)('over %s an abandoned subscription is released', async transport => {
   await using harness = await startGateway()
   const feed = harness.subscribe(transport, FEED)
   await take(feed, 1)

@@ -1,6 +1,6 @@
 /**
- * The way in for files, met by those who don't do as they should: each gets an answer, and nobody else has to
- * wait.
+ * Uploads by clients that send anything but a correct request: each gets a response, and no other upload
+ * waits for it.
  */
 import { once } from 'node:events'
 import { request } from 'node:http'
@@ -33,7 +33,7 @@ const mapOf = (body: unknown): Part => ({
 const UPLOAD_OPERATION = { query: UPLOAD, variables: { file: null } }
 const errorLines = ({ log }: Harness) => log.filter(({ level }) => level === 'error')
 
-/** A form that never comes to its end; `heard` is the status, once there is one. */
+/** A form that is never sent to its end. `status` is set once there is a response. */
 function openUnfinishedForm(harness: Harness, sent: Buffer, key = harness.key) {
   const connection = request(`${harness.gateway.url}/graphql`, {
     method: 'POST',
@@ -58,8 +58,8 @@ describe('a form', () => {
     ['of nothing', []],
     ['without operations', [map, file]],
     ['whose operations are a file', [{ ...operations, filename: 'x' }, map]],
-    ['whose operations are no JSON', [{ ...operations, body: '{' }, map, file]],
-    ['whose operations are a text', [operationsOf('x'), map, file]],
+    ['whose operations are not JSON', [{ ...operations, body: '{' }, map, file]],
+    ['whose operations are a string', [operationsOf('x'), map, file]],
     ['whose operations are null', [operationsOf(null), map, file]],
     [
       'of a batch',
@@ -67,23 +67,23 @@ describe('a form', () => {
     ],
     ['without a document', [operationsOf({ variables: { file: null } }), map, file]],
     ['without map', [operations, file]],
-    ['whose map is no JSON', [operations, mapOf('{'), file]],
+    ['whose map is not JSON', [operations, mapOf('{'), file]],
     ['whose map is a list', [operations, mapOf([['variables.file']]), file]],
     ['whose map is a number', [operations, mapOf(1), file]],
     ['whose map is null', [operations, mapOf(null), file]],
     ['whose map names nothing', [operations, mapOf({}), file]],
-    ['whose map names no place', [operations, mapOf({ 0: [] }), file]],
-    ['whose map names two places', [operations, mapOf({ 0: ['variables.file', 'variables.file'] }), file]],
+    ['whose map has no path', [operations, mapOf({ 0: [] }), file]],
+    ['whose map has two paths', [operations, mapOf({ 0: ['variables.file', 'variables.file'] }), file]],
     [
       'whose map names two files',
       [operations, mapOf({ 0: ['variables.file'], 1: ['variables.file'] }), file],
     ],
-    ['whose map has a place that is no text', [operations, mapOf({ 0: [['variables', 'file']] }), file]],
-    ['whose map has no list', [operations, mapOf({ 0: 'variables.file' }), file]],
-    ['whose map leads nowhere', [operations, mapOf({ 0: ['variables.other'] }), file]],
-    ['whose map leads through nothing', [operations, mapOf({ 0: ['variables.file.a.b'] }), file]],
+    ['whose map has a path that is not a string', [operations, mapOf({ 0: [['variables', 'file']] }), file]],
+    ['whose map has no list of paths', [operations, mapOf({ 0: 'variables.file' }), file]],
+    ['whose map leads to a missing variable', [operations, mapOf({ 0: ['variables.other'] }), file]],
+    ['whose map leads through a null', [operations, mapOf({ 0: ['variables.file.a.b'] }), file]],
     ['whose map leads to the document', [operations, mapOf({ 0: ['query'] }), file]],
-    ['whose map leads to all of it', [operations, mapOf({ 0: [''] }), file]],
+    ['whose map leads to all operations', [operations, mapOf({ 0: [''] }), file]],
     ['whose map leads to the variables', [operations, mapOf({ 0: ['variables'] }), file]],
     [
       'whose map leads out of the variables',
@@ -98,7 +98,10 @@ describe('a form', () => {
       'whose map leads to a constructor',
       [operations, mapOf({ 0: ['variables.constructor.prototype'] }), file],
     ],
-    ['whose place has something', [operationsOf({ query: UPLOAD, variables: { file: 'x' } }), map, file]],
+    [
+      'whose map leads to a value that is not null',
+      [operationsOf({ query: UPLOAD, variables: { file: 'x' } }), map, file],
+    ],
     ['without its file', [operations, map]],
     ['whose file has another name', [operations, map, filePart(JPEG, '1')]],
     ['whose file is a field', [operations, map, { name: '0', body: 'x' }]],
@@ -111,7 +114,7 @@ describe('a form', () => {
       [operations, map, ...Array.from({ length: 100 }, (_, i) => ({ name: `${i}`, body: '' }))],
     ],
     ['of a long name', [{ ...operations, name: 'x'.repeat(10_000) }, map, file]],
-  ])('%s is told what is wrong with it', async (_, parts) => {
+  ])('%s gets an error that names the fault', async (_, parts) => {
     await using harness = await startGateway()
     const answer = await sendForm(harness, multipartForm(parts))
     const { data, errors } = (await answer.json()) as Result
@@ -122,7 +125,7 @@ describe('a form', () => {
   })
 
   test.each([
-    ['that ends in its head', multipartForm(uploadParts(JPEG)).subarray(0, 30)],
+    ['that ends in the headers of a part', multipartForm(uploadParts(JPEG)).subarray(0, 30)],
     ['that ends in its file', multipartForm(uploadParts(JPEG)).subarray(0, 3000)],
     ['of noise', Buffer.from('x'.repeat(1000))],
     ['of nothing at all', Buffer.alloc(0)],
@@ -172,7 +175,7 @@ describe('a form', () => {
       'mutation ($file: File!) { uploadImage(input: { file: $file }) { __typename } cancelPrediction(input: { id: "x" }) { __typename } }',
     ],
     [
-      'an upload out of a fragment',
+      'an upload in a fragment',
       'mutation ($file: File!) { ...F } fragment F on Mutation { uploadImage(input: { file: $file }) { __typename } cancelPrediction(input: { id: "x" }) { __typename } }',
     ],
     [
@@ -180,7 +183,7 @@ describe('a form', () => {
       `query Q { viewer { name } } ${UPLOAD.replace('mutation (', 'mutation M(')}`,
       'Q',
     ],
-  ])('of %s is refused, and nothing of it runs', async (_, query, operationName?: string) => {
+  ])('of %s is rejected, and no field of it runs', async (_, query, operationName?: string) => {
     await using harness = await startGateway()
     for (const accept of ['application/json', 'text/event-stream']) {
       const parts = [operationsOf({ query, operationName, variables: { file: null } }), map, file]
@@ -192,7 +195,7 @@ describe('a form', () => {
     expect(errorLines(harness)).toEqual([])
   })
 
-  test('of an operation that is named, under an alias, among others, is an upload', async () => {
+  test('of a named operation among others, with an alias, is an upload', async () => {
     await using harness = await startGateway()
     const query = `query Q { viewer { name } } mutation M($file: File!) { a: uploadImage(input: { file: $file }) { __typename } }`
     const parts = [operationsOf({ query, operationName: 'M', variables: { file: null } }), map, file]
@@ -200,7 +203,7 @@ describe('a form', () => {
     expect(data).toEqual({ a: { __typename: 'UploadImagePayload' } })
   })
 
-  test('in small pieces, of no told length, is the same', async () => {
+  test('in small chunks without a declared length is accepted', async () => {
     await using harness = await startGateway()
     const connection = request(`${harness.gateway.url}/graphql`, {
       method: 'POST',
@@ -214,7 +217,7 @@ describe('a form', () => {
     expect(await text(response)).toContain('"UploadImagePayload"')
   })
 
-  test('by GET is none: there a document stands in the address', async () => {
+  test('by GET is rejected: a document is in the URL', async () => {
     await using harness = await startGateway()
     const query = encodeURIComponent(UPLOAD)
     const path = `/graphql?query=${query}&variables=${encodeURIComponent('{"file":{"read":1}}')}`
@@ -223,11 +226,11 @@ describe('a form', () => {
   })
 })
 
-describe('whoever may not upload', () => {
+describe('a caller that may not upload', () => {
   test.each<[string, number, Record<string, string>, (harness: Harness) => Promise<string>]>([
-    ['whom nobody knows', 401, {}, async () => `rsh_${'x'.repeat(40)}`],
+    ['with an unknown key', 401, {}, async () => `rsh_${'x'.repeat(40)}`],
     [
-      'who has asked too often',
+      'above its request rate',
       429,
       { MAX_REQUESTS_PER_MINUTE_PER_KEY: '1' },
       async harness => {
@@ -236,7 +239,7 @@ describe('whoever may not upload', () => {
       },
     ],
     [
-      'whose address has asked too often',
+      'with an address above its request rate',
       429,
       { MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: '1' },
       async harness => {
@@ -245,7 +248,7 @@ describe('whoever may not upload', () => {
       },
     ],
     [
-      'who has uploaded too often',
+      'above its upload rate',
       429,
       { MAX_UPLOADS_PER_MINUTE_PER_APP: '1' },
       async harness => {
@@ -253,7 +256,7 @@ describe('whoever may not upload', () => {
         return harness.key
       },
     ],
-  ])('%s gets its %i before its file is read, and the connection ends', async (_, status, env, prepare) => {
+  ])('%s gets a %i before its file is read, and the connection closes', async (_, status, env, prepare) => {
     await using harness = await startGateway({ env })
     const key = await prepare(harness)
     const { connection } = openUnfinishedForm(harness, multipartForm([operations, map]).subarray(0, -10), key)
@@ -264,7 +267,7 @@ describe('whoever may not upload', () => {
     await once(connection, 'close')
   })
 
-  test('is told so however much it sends', async () => {
+  test('is rejected however much it sends', async () => {
     await using harness = await startGateway()
     const answer = await sendForm(harness, multipartForm(uploadParts(png(25 * 1024 * 1024))), 'nobody')
     expect(answer.status).toBe(401)
@@ -274,7 +277,7 @@ describe('whoever may not upload', () => {
 describe('a slow upload', () => {
   const timeouts = { requestTimeout: 200, headersTimeout: 200, connectionsCheckingInterval: 50 }
 
-  test('may take longer than any other body, and not for ever', async () => {
+  test('may take longer than any other body, but is limited too', async () => {
     await using harness = await startGateway({
       overrides: { httpTimeouts: { ...timeouts, uploadTimeout: 1500 } },
     })
@@ -292,7 +295,7 @@ describe('a slow upload', () => {
     expect(errorLines(harness)).toEqual([])
   })
 
-  test('waits in nobody’s way but its own app’s, and when it goes away the next comes', async () => {
+  test('delays only its own app, and releases its slot when it is aborted', async () => {
     await using harness = await startGateway()
     const slow = [1, 2].map(() =>
       openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 3000)),
@@ -311,7 +314,7 @@ describe('a slow upload', () => {
   })
 })
 
-test('a form that stands still is told so, and makes room', async () => {
+test('a stalled form gets a 408, and releases its slot', async () => {
   await using harness = await startGateway()
   const stalled = [1, 2].map(() =>
     openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 3000)),
@@ -322,7 +325,7 @@ test('a form that stands still is told so, and makes room', async () => {
   expect(errorLines(harness)).toEqual([])
 })
 
-test('a token that may submit nothing uploads nothing, and one that may uploads four images for each', async () => {
+test('a token that may not submit may not upload; one that may uploads four images for each submit', async () => {
   await using harness = await startGateway()
   const none = await mintToken(harness, { maxSubmits: 0 })
   const answer = async (key: string) =>
@@ -334,7 +337,7 @@ test('a token that may submit nothing uploads nothing, and one that may uploads 
   await uploadImage(harness)
 })
 
-test('a form that is cut off leaves nothing that keeps the next from coming', async () => {
+test('a form that is cut off releases its slot', async () => {
   await using harness = await startGateway()
   for (let n = 0; n < 12; n++) {
     const form = openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 400 * n))

@@ -6,23 +6,23 @@ const [a, b, c, d] = ['a', 'b', 'c', 'd'] as AppId[] as [AppId, AppId, AppId, Ap
 const never = new AbortController().signal
 const SLOTS = { total: 4, perApp: 2, reserved: 2 }
 
-/** Who has come in, in order. */
+/** Apps in the order in which they got a slot. */
 function fixture() {
   const uploadSlots = createUploadSlots(SLOTS)
   const admitted: string[] = []
   return {
-    admitted: admitted,
+    admitted,
     take: (app: AppId, signal = never) =>
       uploadSlots.acquire(app, signal).then(release => {
         admitted.push(app)
         return release
       }),
-    /** Whoever can come in has. */
+    /** Resolves once every upload that can get a slot has it. */
     settled: () => new Promise(setImmediate),
   }
 }
 
-test('an app has its share, and the next of it waits until one has left', async () => {
+test('an app has its share of slots; its next upload waits until one is released', async () => {
   const f = fixture()
   const first = await f.take(a)
   await f.take(a)
@@ -34,7 +34,7 @@ test('an app has its share, and the next of it waits until one has left', async 
   expect(f.admitted).toEqual(['a', 'a', 'a'])
 })
 
-test('however much the others have and want, an app that has none comes in', async () => {
+test('an app without a slot gets a reserved one, however many uploads of the others wait', async () => {
   const f = fixture()
   await f.take(a)
   await f.take(a)
@@ -46,7 +46,7 @@ test('however much the others have and want, an app that has none comes in', asy
   expect(f.admitted).toEqual(['a', 'a', 'b', 'c'])
 })
 
-test('where all are taken even such a one waits, and comes in before whoever has one', async () => {
+test('if all slots are taken, an app without one waits, and goes before an app that has one', async () => {
   const f = fixture()
   const release = await f.take(a)
   for (const app of [a, b, c]) await f.take(app)
@@ -59,7 +59,7 @@ test('where all are taken even such a one waits, and comes in before whoever has
   expect(f.admitted.slice(4)).toEqual(['d'])
 })
 
-test('whoever goes away while it waits takes no berth, and leaves nothing behind', async () => {
+test('an upload that is aborted while it waits takes no slot, and leaves nothing behind', async () => {
   const f = fixture()
   const release = await f.take(a)
   await f.take(a)
@@ -74,7 +74,7 @@ test('whoever goes away while it waits takes no berth, and leaves nothing behind
   await expect(f.take(b, aborter.signal)).rejects.toThrow()
 })
 
-test('a berth that is given back twice is one', async () => {
+test('a slot that is released twice is released once', async () => {
   const f = fixture()
   const release = await f.take(a)
   await f.take(a)

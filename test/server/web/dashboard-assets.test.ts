@@ -13,14 +13,14 @@ async function read(harness: Harness, path: string) {
   return { status: response.status, headers: response.headers, text: await response.text() }
 }
 
-/** What a document names: its scripts, styles and pictures. */
+/** Paths of the scripts, styles and images of a page. */
 const linksIn = (html: string) => [...html.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(match => match[1]!)
 const importsOf = (script: string) =>
   [...script.matchAll(/(?:^|;)(?:import|export)(?:[^'";()=]*\bfrom)?\s*["']([^"'\s]+)["']/gm)].map(
     match => match[1]!,
   )
 
-test('whatever the pages and their scripts name is there, and comes from the gateway', async () => {
+test('every file that the pages and their scripts refer to is served by the gateway', async () => {
   await using harness = await startGateway()
   const { text: page } = await read(harness, '/')
   const map = JSON.parse(/<script type="importmap">(.*?)<\/script>/.exec(page)![1]!).imports
@@ -41,12 +41,12 @@ test('whatever the pages and their scripts name is there, and comes from the gat
   }
   const scripts = [...seen].filter(([path]) => /\.(ts|m?js)$/.test(path))
   expect(new Set(scripts.map(([, type]) => type))).toEqual(new Set(['text/javascript; charset=utf-8']))
-  // No file of the dashboard is left over.
+  // No file of the dashboard is unused.
   const served = new Set([...seen.keys()].map(path => path.replace('/assets/dashboard/', '')))
   expect(files.filter(file => !served.has(file))).toEqual(['index.html', 'tsconfig.json'])
 })
 
-test('no file of the dashboard names another host', () => {
+test('no file of the dashboard refers to another host', () => {
   const named = files.flatMap(file =>
     [...readFileSync(`${SOURCES}/${file}`, 'utf8').matchAll(/https?:\/\/[\w.-]+\w/g)].map(match => [
       file,
@@ -56,7 +56,7 @@ test('no file of the dashboard names another host', () => {
   expect(named).toEqual([['icon.svg', 'http://www.w3.org']])
 })
 
-test('the page may run the gateway’s own scripts and no other, and nothing may frame it', async () => {
+test('the page may only run scripts of the gateway, and must not be framed', async () => {
   await using harness = await startGateway()
   const { headers, text } = await read(harness, '/')
   const policy = new Map(
@@ -74,7 +74,7 @@ test('the page may run the gateway’s own scripts and no other, and nothing may
   expect(policy.get('frame-ancestors')).toBe("'none'")
   expect(headers.get('x-content-type-options')).toBe('nosniff')
   expect(headers.get('referrer-policy')).toBe('no-referrer')
-  // A script is no page.
+  // A script is not a page.
   const script = await read(harness, '/assets/dashboard/main.ts')
   expect(script.headers.get('content-security-policy')).toContain("default-src 'none'")
 })
@@ -84,7 +84,7 @@ test.each([
   '/assets/dashboard/dashboard-state.ts',
   '/assets/dashboard/base.css',
   '/assets/lib/preact/dist/preact.mjs',
-])('%s is sent again only where it has changed, and HEAD has its size', async path => {
+])('%s is sent again only if it has changed, and HEAD has its size', async path => {
   await using harness = await startGateway()
   const { status, headers, text } = await read(harness, path)
   expect(status).toBe(200)
@@ -103,7 +103,7 @@ test.each([
   expect(await head.text()).toBe('')
 })
 
-test('scripts are sent without their types, and without a word on stderr', async () => {
+test('scripts are sent without their types, and without a warning of Node', async () => {
   await using harness = await startGateway()
   const warned: Error[] = []
   const listen = (warning: Error) => warned.push(warning)
@@ -129,7 +129,7 @@ test.each([
   '/assets/lib/preact/package.json',
   '/assets/lib/preact/..%2fpino/pino.js',
   '/index.html',
-])('%s is nothing', async path => {
+])('%s gets a 404', async path => {
   await using harness = await startGateway()
   const { status, text } = await read(harness, path)
   expect([status, text]).toEqual([

@@ -11,13 +11,13 @@ import { startGateway } from '../../support/gateway.ts'
 import { emptyFolder, run } from '../../support/process.ts'
 import { until } from '../../support/until.ts'
 
-/** Chromium's, for a page. */
+/** Accept header of Chromium when it navigates to a page. */
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8'
 const accept = (value: string) => ({ headers: { accept: value } })
 
 const PACK = join('src', 'server', 'web', 'graphiql-pack.ts')
 
-/** The address of its parts, as the page names it. */
+/** Path of the assets, from the page. */
 const partsIn = (html: string) => /"parts":"([^"]+)"/.exec(html)![1]!
 
 test('a browser gets GraphiQL where clients get the API', async () => {
@@ -39,14 +39,14 @@ test.each([
   'text/html;q=0',
   'text/event-stream',
   '*/*',
-])('a GET that would rather have %s is the API', async wanted => {
+])('a GET that prefers %s is answered by the API', async wanted => {
   await using gateway = await startGateway()
   const answer = await gateway.fetch('/graphql?query={__typename}', accept(wanted))
   expect(answer.status).toBe(401)
   expect(answer.headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'")
 })
 
-test('a POST is the API, whatever it would rather have', async () => {
+test('a POST is answered by the API, whatever it prefers', async () => {
   await using gateway = await startGateway()
   const answer = await gateway.fetch('/graphql', { method: 'POST', ...accept(BROWSER) })
   expect(answer.status).toBe(401)
@@ -76,7 +76,7 @@ test('the page allows scripts of its own origin, no other host, no frame and no 
   expect(headers.get('x-content-type-options')).toBe('nosniff')
 })
 
-test('a page that a browser has is not sent again', async () => {
+test('a page that the browser has cached is not sent again', async () => {
   await using gateway = await startGateway()
   const first = await gateway.fetch('/graphql', accept(BROWSER))
   expect(first.headers.get('cache-control')).toBe('no-cache')
@@ -87,11 +87,11 @@ test('a page that a browser has is not sent again', async () => {
   expect([again.status, await again.text()]).toEqual([304, ''])
 })
 
-test('its parts are kept for good, and sent compressed to whoever can read that', async () => {
+test('assets are cached for good, and sent compressed to clients that accept it', async () => {
   await using gateway = await startGateway()
   const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
   for (const name of ['graphiql.js', 'graphiql.css', 'editorWorkerService.js', 'graphql.js', 'json.js']) {
-    // Undici's own request: its fetch would unpack.
+    // Undici's request, because its fetch would decompress.
     const url = `${gateway.gateway.url}${parts}${name}`
     const packed = await request(url, { headers: { 'accept-encoding': 'gzip, br' } })
     expect(packed.headers).toMatchObject({
@@ -110,7 +110,7 @@ test('its parts are kept for good, and sent compressed to whoever can read that'
   }
 })
 
-test('who asks for its parts unpacked and does not read them costs next to nothing', async () => {
+test('uncompressed assets that are not read cost almost no memory', async () => {
   await using gateway = await startGateway()
   const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
   const { port } = new URL(gateway.gateway.url)
@@ -118,13 +118,13 @@ test('who asks for its parts unpacked and does not read them costs next to nothi
   const written = () => sockets.filter(socket => socket.bytesWritten > 0).length
   for (const socket of sockets) socket.write(`GET ${parts}graphiql.js HTTP/1.1\r\nHost: x\r\n\r\n`)
   await until(() => written() === sockets.length)
-  // Answered while they wait, and each of the forty would be five megabytes.
+  // Answered while the forty wait, each of which would cost five megabytes.
   await request(`${gateway.gateway.url}${parts}json.js`).then(({ body }) => body.dump())
   expect(process.memoryUsage().arrayBuffers).toBeLessThan(60 * 1024 * 1024)
   for (const socket of sockets) socket.destroy()
 })
 
-test.each(['nothing.js', '../graphiql.js', 'constructor', ''])('there is no part %j', async name => {
+test.each(['nothing.js', '../graphiql.js', 'constructor', ''])('there is no asset %j', async name => {
   await using gateway = await startGateway()
   const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
   const { statusCode, body } = await request(`${gateway.gateway.url}${parts}${name}`)
@@ -132,7 +132,7 @@ test.each(['nothing.js', '../graphiql.js', 'constructor', ''])('there is no part
   expect(statusCode).toBe(404)
 })
 
-test('the page says so where the schema is not told', async () => {
+test('the page says when introspection is off', async () => {
   const pageText = async (introspection: string) => {
     await using gateway = await startGateway({ env: { ALLOW_INTROSPECTION: introspection } })
     return (await gateway.fetch('/graphql', accept(BROWSER))).text()
@@ -149,12 +149,12 @@ test.each([null, 'http://127.0.0.1:1/files/sample.jpg'])(
     expect(validate(schema, parse(query))).toEqual([])
     const input = schema.getType('SubmitVideoInput') as GraphQLInputObjectType
     expect(coerceInputValue(variables.input, input)).toMatchObject(variables.input)
-    // As it is it can be played with a real account, and costs nothing: there is no such host.
+    // With a real account the tab costs nothing as it is: the host does not exist.
     expect(variables.input.image.url).toBe(image ?? 'https://images.example/first-frame.jpg')
   },
 )
 
-test('who asks at once shares one packing, and who comes after the time it is held finds a new one', async () => {
+test('concurrent requests share one child process, and a request after the time to live starts another', async () => {
   const assetCache = createGraphiqlAssets(1)
   const [first, second] = await Promise.all([assetCache.load(), assetCache.load()])
   expect(second).toBe(first)
@@ -162,20 +162,20 @@ test('who asks at once shares one packing, and who comes after the time it is he
   await assetCache.close()
 })
 
-test('what is held is the same to all who ask', async () => {
+test('cached assets are shared by all requests', async () => {
   const assetCache = createGraphiqlAssets()
   expect(await assetCache.load()).toBe(await assetCache.load())
   await assetCache.close()
 })
 
-test('the package is for the process that packs alone, and nobody imports that', () => {
+test('only the packing process imports the package, and no file imports that process', () => {
   const importers = (pattern: RegExp) =>
     globSync('src/**/*.ts').filter(file => pattern.test(readFileSync(file, 'utf8')))
   expect(importers(/from '@graphql-yoga\/render-graphiql(\/graphiql)?'/)).toEqual([PACK])
   expect(importers(/(from|import|import\() ?'[^']*\/graphiql-pack\.ts'/)).toEqual([])
 })
 
-test('a gateway that has served it has said nothing of it', async () => {
+test('a gateway that has served GraphiQL prints nothing on stderr', async () => {
   await using folder = await emptyFolder()
   const env = { PORT: '0', DATABASE_URL: `file:${folder.path}/rushes.db` }
   await using gateway = run('start.js', folder.path, env)
