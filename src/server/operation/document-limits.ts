@@ -1,5 +1,5 @@
 /**
- * Limits of a document before it is parsed, and on what its errors reveal.
+ * Limits of a document, most of them checked before it is parsed; and of what its errors reveal.
  * Invariant: no document is parsed that could fill the heap, overflow the stack, or block the event loop for
  * more than some tens of milliseconds.
  */

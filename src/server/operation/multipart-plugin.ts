@@ -22,7 +22,7 @@ const SLOT_TIMEOUT_MS = 30_000
 export const isMultipart = (method: string | undefined, contentType: string | null | undefined): boolean =>
   method === 'POST' && /^multipart\/form-data\s*(;|$)/i.test(contentType ?? '')
 
-/** Stands after authentication, and before every plugin that reads the body. */
+/** Must run after authentication, and before every plugin that reads the body. */
 export function useMultipart(
   rateLimits: Pick<RateLimits, 'consumeUpload'>,
   { countRejection }: Pick<Services, 'countRejection'>,

@@ -1,6 +1,6 @@
 /**
- * Plugins for yoga's own HTTP, which serves the rare kinds: GET, multipart, event streams, other media types,
- * errors. Their operations run through the shared executor (executor.ts).
+ * Plugins for yoga's own HTTP, which serves the rare kinds: GET, forms, event streams, other media types, errors.
+ * Their operations run through the shared executor (executor.ts).
  */
 import { isAsyncIterable, type Plugin } from 'graphql-yoga'
 import type { Context } from '../../graphql/context.ts'
@@ -8,8 +8,8 @@ import { badArgument } from '../../graphql/request-errors.ts'
 import type { PrepareOperation, TransportRequest } from './operation.ts'
 
 /**
- * Yoga reports a body that is not JSON, but neither invalid `variables` or `extensions` nor a truncated
- * multipart body.
+ * Yoga reports a body that is not JSON, but neither invalid `variables` or `extensions` nor a form that is cut
+ * short.
  */
 export const useBadRequestErrors = (): Plugin => ({
   onRequestParse: ({ requestParser, setRequestParser }) =>
