@@ -1,7 +1,6 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
 import {
   createRestriction,
@@ -10,23 +9,11 @@ import {
   writeOnlyRestriction,
 } from '../../../src/domain/access-scope.ts'
 import type { AppId } from '../../../src/domain/prediction.ts'
-import { drizzle, migrate } from '../../../src/store/sqlite/drizzle.ts'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 import { addPrediction, draft, idsOf, jobOf, MINUTE, pageRequest, T } from '../../support/store.ts'
+import { openOlderDatabase } from './upgrade/older-database.ts'
 
-/** A database as the first `count` migrations leave it. */
-function openOlderDatabase(folder: string, count: number): Database.Database {
-  const migrations = join(folder, 'migrations')
-  cpSync('src/store/sqlite/migrations', migrations, { recursive: true })
-  const path = join(migrations, 'meta', '_journal.json')
-  const journal = JSON.parse(readFileSync(path, 'utf8'))
-  writeFileSync(path, JSON.stringify({ ...journal, entries: journal.entries.slice(0, count) }))
-  const client = new Database(join(folder, 'rushes.db'))
-  migrate(drizzle(client), { migrationsFolder: migrations })
-  return client
-}
-
-test('what an older gateway left in flight, waiting or unknown is followed on by this one', async () => {
+test('this gateway tracks jobs that an older one left in flight, queued or unknown', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
   try {
     const old = openOlderDatabase(folder, 1)
@@ -68,7 +55,7 @@ test('what an older gateway left in flight, waiting or unknown is followed on by
   }
 })
 
-test('what an older gateway’s apps have spent is what their predictions of each month cost', async () => {
+test('an older gateway’s app has spent the cost of its predictions of each month', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
   try {
     const old = openOlderDatabase(folder, 2)
@@ -106,10 +93,10 @@ test('what an older gateway’s apps have spent is what their predictions of eac
       ['idle', february, 0],
     ] as const)
       expect([app, moment, await spent(app, moment)]).toEqual([app, moment, sum])
-    // It goes on from there.
+    // Later changes of a cost change the sum.
     await store.change('p3', () => ({ status: 'CANCELED', cost: 0 }), february)
     expect(await spent('web', february)).toBe(0)
-    // Its keys are the app's own, and no token's.
+    // The idempotency keys belong to the app itself, not to a token.
     const again = await store.create(
       draft('web' as AppId),
       { restrictionKey: '', key: 'k3', fingerprint: 'print' },
@@ -127,7 +114,7 @@ test('what an older gateway’s apps have spent is what their predictions of eac
   }
 })
 
-test('what an older gateway’s apps have tagged is found by tag, and for the tokens that submitted it', async () => {
+test('a filter by tag and a token find predictions of an older gateway', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
   try {
     const old = openOlderDatabase(folder, 6)
