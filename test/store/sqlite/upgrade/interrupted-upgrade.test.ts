@@ -18,7 +18,7 @@ import {
 
 const PREDICTIONS = 2000
 const BREAKPOINT = '--> statement-breakpoint\n'
-/** With so few pages in memory SQLite writes changed pages to the WAL before the commit. */
+/** SQLite writes changed pages to the WAL before the commit if they do not fit into its cache. */
 const SMALL_CACHE = 'PRAGMA cache_size = 10;'
 /** More bytes than the upgrade itself writes. Once they are in the WAL, all other statements are done. */
 const MARKER_BYTES = 4_000_000
@@ -90,7 +90,7 @@ describe('an upgrade that does not commit leaves the earlier database as it was,
     const file = createOlderDatabase(folder.path, PREDICTIONS, PREDICTIONS)
     const before = readAll(file)
     await using gateway = startCopy(folder.path, file, endUpgradeWith(MARKER, ENDLESS))
-    await until(() => existsSync(`${file}-wal`) && statSync(`${file}-wal`).size > MARKER_BYTES)
+    await until(() => existsSync(`${file}-wal`) && statSync(`${file}-wal`).size > MARKER_BYTES, 15_000)
     gateway.child.kill('SIGKILL')
     expect(await gateway.untilEnded()).toMatchObject({ signal: 'SIGKILL' })
     expect(readAll(file)).toEqual(before)

@@ -41,7 +41,7 @@ const AGE_MS = 6 * 24 * 60 * 60 * 1000
  */
 export function createOlderDatabase(folder: string, predictions: number, inFlight: number): string {
   const db = openOlderDatabase(folder, MIGRATIONS_BEFORE_NAMES)
-  // Nothing is lost with the process: the file is made anew each time.
+  // The file is temporary, so it need not survive a power cut.
   db.pragma('synchronous = OFF')
   const begin = Date.now() - AGE_MS
   db.transaction(() => {
