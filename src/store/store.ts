@@ -8,10 +8,11 @@
 
 import type { Scope } from '../domain/access-scope.ts'
 import type { AppLimits, LimitViolation } from '../domain/app-limits.ts'
+import type { ConcurrencyLimit } from '../domain/concurrency-limit.ts'
 import type { VideoModel } from '../domain/models.ts'
 import type { AppId, Draft, Job, Prediction, PredictionEvent, Transition } from '../domain/prediction.ts'
 import type { Filter } from '../domain/prediction-filter.ts'
-import type { ConcurrencyLimit, SubmitCircuit } from '../domain/submit-circuit.ts'
+import type { SubmitCircuit } from '../domain/submit-circuit.ts'
 import type { Upload, UploadedImage } from '../domain/upload.ts'
 
 export interface Store

@@ -4,14 +4,7 @@
  */
 import type { AppLimits } from '../../domain/app-limits.ts'
 import { MICROS_PER_USD } from '../../domain/models.ts'
-import type { ApiKeyInfo, App } from '../../store/store.ts'
-
-export interface AppUsage {
-  inFlight: number
-  queued: number
-  /** Micro-USD, this UTC month. */
-  spent: number
-}
+import type { ApiKeyInfo, App, AppUsage } from '../../store/store.ts'
 
 export const formatUtc = (ms: number): string =>
   `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} UTC`

@@ -2,13 +2,11 @@
  * What holds submits back, in SQLite: the pause, and the pace. Both change in the transaction that had the answer.
  */
 import {
-  type CircuitTrip,
   type ConcurrencyLimit,
   decreaseConcurrency,
   increaseConcurrency,
-  openCircuit,
-  type SubmitCircuit,
-} from '../../../domain/submit-circuit.ts'
+} from '../../../domain/concurrency-limit.ts'
+import { type CircuitTrip, openCircuit, type SubmitCircuit } from '../../../domain/submit-circuit.ts'
 import type { Db } from '../connection.ts'
 import { count, type SQL, sql } from '../drizzle.ts'
 import { prepare } from '../prepare.ts'
