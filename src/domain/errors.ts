@@ -1,7 +1,7 @@
 /**
- * Every failure with a name: what an app is told, whether asking again can help, and what to do.
- * Whatever is not in these tables is a bug: masked as "Unexpected error." and logged once.
- * No message here or elsewhere carries upstream's own words.
+ * Every failure that an app can meet: its code, its message, whether a retry can help, and the remedy.
+ * Invariant: an error outside these tables is a bug; it is masked as "Unexpected error." and logged once. No message
+ * contains text from upstream.
  */
 
 export interface Failure {
@@ -11,7 +11,7 @@ export interface Failure {
   remedy: string
 }
 
-/** Answers to a mutation. Each is a GraphQL type of its own. */
+/** Errors that a mutation returns. Each is a GraphQL type. */
 export const MUTATION_ERRORS = {
   INVALID_INPUT: {
     message: 'The input is not valid.',
@@ -39,7 +39,7 @@ export const MUTATION_ERRORS = {
     remedy: 'Compare `budget` and `spent`; ask whoever runs the gateway.',
   },
   NOT_FOUND: {
-    message: 'There is nothing of that id here.',
+    message: 'Nothing was found for this id.',
     retryable: false,
     remedy: 'Check the id. An id of another app gets the same answer.',
   },
@@ -56,7 +56,7 @@ export const MUTATION_ERRORS = {
 } as const satisfies Record<string, Failure>
 export type MutationErrorCode = keyof typeof MUTATION_ERRORS
 
-/** Why a prediction FAILED. */
+/** Reasons for the status FAILED. */
 export const PREDICTION_ERRORS = {
   CONTENT_REJECTED: {
     message: "The image or the prompt was refused by upstream's content moderation.",
@@ -64,7 +64,7 @@ export const PREDICTION_ERRORS = {
     remedy: 'Change the image or the prompt.',
   },
   INVALID_INPUT: {
-    message: 'The input was refused: by upstream, or since its image is none, or over 25 MB.',
+    message: 'Upstream refused the input, or the image file is not an image or is over 25 MB.',
     retryable: false,
     remedy: 'Change the input; nothing was charged.',
   },
@@ -106,7 +106,7 @@ export const PREDICTION_ERROR_CODES = Object.keys(PREDICTION_ERRORS) as [
   ...PredictionErrorCode[],
 ]
 
-/** GraphQL request errors: the code stands in `extensions.code`. */
+/** GraphQL request errors. The code is in `extensions.code`. */
 export const REQUEST_ERRORS = {
   UNAUTHENTICATED: {
     message: 'A valid key is needed: Authorization: Bearer rsh_…',
@@ -119,7 +119,7 @@ export const REQUEST_ERRORS = {
     remedy: 'Mint a token with the permission READ.',
   },
   NOT_FOUND: {
-    message: 'There is nothing of that id here.',
+    message: 'Nothing was found for this id.',
     retryable: false,
     remedy: 'Check the id. An id of another app gets the same answer.',
   },
@@ -167,7 +167,7 @@ export const REQUEST_ERRORS = {
 } as const satisfies Record<string, Failure>
 export type RequestErrorCode = keyof typeof REQUEST_ERRORS
 
-/** A start that can't go on, said in one sentence: the operator sees the message and no stack. Exit code 1. */
+/** Startup failed for a reason outside the code. The operator sees the message without a stack; the exit code is 1. */
 export class StartupError extends Error {
   override name = 'StartupError'
 }

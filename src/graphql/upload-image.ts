@@ -111,7 +111,7 @@ function parseImage(data: Buffer, appId: UploadedImage['appId']): UploadedImage 
   const head = parseImageHeader(data.subarray(0, MAX_HEAD_BYTES))
   if (head === null) return 'expected a JPEG, PNG, WebP or BMP'
   const { type: contentType, width, height } = head
-  if (width === null || height === null) return 'expected an image that says its width and height'
+  if (width === null || height === null) return 'expected an image whose header has its width and height'
   if (Math.max(width, height) > MAX_SIDE_PIXELS) return `expected sides of at most ${MAX_SIDE_PIXELS} pixels`
   const hash = createHash('sha256').update(data).digest('hex')
   return { appId, hash, contentType, width, height, bytes: data.length }

@@ -322,7 +322,7 @@ describe.each(['cancelPrediction', 'retryPrediction'] as const)('%s', name => {
       expect(await (name === 'cancelPrediction' ? world.cancel(id) : world.retry({ id }))).toEqual({
         __typename: 'NotFoundError',
         code: 'NOT_FOUND',
-        message: 'There is nothing of that id here.',
+        message: 'Nothing was found for this id.',
         retryable: false,
       })
     expect((await world.store.eventRange()).head).toBe(head)

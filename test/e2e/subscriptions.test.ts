@@ -48,7 +48,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     for (const answer of answers) expect(answer).toEqual(answers[0])
     expect(answers[0]).toHaveLength(1)
     expect(answers[0]?.[0]?.errors?.[0]).toMatchObject({
-      message: 'There is nothing of that id here.',
+      message: 'Nothing was found for this id.',
       extensions: { code: 'NOT_FOUND' },
     })
   })

@@ -95,7 +95,7 @@ describe('uploadImage', () => {
     [
       'an image cut off before its sides',
       JPEG.subarray(0, 20),
-      'expected an image that says its width and height',
+      'expected an image whose header has its width and height',
     ],
     [
       'sides that no number of the schema holds',
