@@ -1,6 +1,6 @@
 /**
- * Who asks, and how much of its app it sees: all of it with a key, a part of it with a token that is limited. Pure.
- * Invariant: every read names a scope, and a scope names its app; what is out of it looks as if it had never been.
+ * Access of a caller to its app's predictions: all of them with a key, some of them with a restricted token. Pure.
+ * Invariant: every read names a scope, and a scope names its app. A prediction outside the scope seems not to exist.
  */
 import { createHash } from 'node:crypto'
 import type { AppId, Prediction } from './prediction.ts'
@@ -11,21 +11,21 @@ export interface Scope {
   readonly restriction: Restriction | null
 }
 
-/** A prediction is seen by any one of these. */
+/** A prediction is visible if any one of these matches. */
 export interface Restriction {
   readonly tags: readonly string[]
   readonly ids: readonly string[]
-  /** The same for the same tags and ids: what was submitted under this very restriction is seen, too. */
+  /** Hash of tags and ids. Predictions submitted under the same restriction are visible, too. */
   readonly id: string
 }
 
 export const PERMISSIONS = ['READ', 'SUBMIT'] as const
 export type Permission = (typeof PERMISSIONS)[number]
 
-/** What a token may; a key may everything. */
+/** Rights of a token. A key has all rights. */
 export interface Grant {
   readonly tokenId: string
-  /** What it submits carries them. */
+  /** Tags added to everything that the token submits. */
   readonly tags: readonly string[]
   readonly permissions: readonly Permission[]
   readonly maxSubmits: number
@@ -33,11 +33,11 @@ export interface Grant {
 
 export interface Access {
   readonly scope: Scope
-  /** Null: it is a key of the app itself. */
+  /** Null: the caller has a key of the app. */
   readonly grant: Grant | null
   /** The visible prefix of the key, or of the key that minted the token. */
   readonly keyPrefix: string
-  /** Of a token. Null for a key: its row says, and may be changed while it is known. */
+  /** Expiry of a token. Null for a key: the expiry is in its row and may change. */
   readonly expiresAt: number | null
 }
 
@@ -46,11 +46,11 @@ export const fullScope = (appId: AppId): Scope => ({ appId, restriction: null })
 export const hasPermission = ({ grant }: Pick<Access, 'grant'>, permission: Permission): boolean =>
   grant === null || grant.permissions.includes(permission)
 
-/** An image is for a submit: whoever may have none needs no image. */
+/** Uploads are for submits: a token that may not submit may not upload. */
 export const mayUpload = (access: Pick<Access, 'grant'>): boolean =>
   hasPermission(access, 'SUBMIT') && access.grant?.maxSubmits !== 0
 
-/** One and the same for the same tags and ids, in whatever order: what is submitted under it carries its tags as they stand here. */
+/** Returns the same restriction for the same tags and ids, in any order. */
 export function createRestriction(tags: readonly string[], ids: readonly string[]): Restriction {
   const sorted = { tags: [...new Set(tags)].sort(), ids: [...new Set(ids)].sort() }
   const text = JSON.stringify([sorted.tags, sorted.ids])
@@ -58,18 +58,18 @@ export function createRestriction(tags: readonly string[], ids: readonly string[
 }
 
 /**
- * Of a token without READ: what it is given by id, and what such tokens have submitted. It sees no more in what its
- * mutations answer.
+ * Restriction of a token without READ: it sees the given ids, and predictions that such tokens have submitted.
+ * The same holds for the results of its mutations.
  */
 export function writeOnlyRestriction(tags: readonly string[], ids: readonly string[]): Restriction {
   const { id } = createRestriction(['without READ', ...tags.map(tag => `tag ${tag}`)], ids)
   return { ...createRestriction([], ids), id }
 }
 
-/** Empty where nothing is out of it. */
+/** Empty for an unrestricted scope. */
 export const restrictionKeyOf = ({ restriction }: Scope): string => restriction?.id ?? ''
 
-/** The one meaning of a scope; the engines' SQL is held against it by a property test. */
+/** Definition of a scope's visibility. A property test compares the store's SQL with it. */
 export const canSee = (
   { appId, restriction }: Scope,
   { id, tags, restrictionKey, ...prediction }: ScopedFields,

@@ -1,26 +1,27 @@
 /**
- * What an app may have, and what a submit that would be too much is told. Pure.
- * Invariant: money is spent from acceptance on, whatever waits or is in flight; only what comes back is given back.
+ * Limits of an app, and which of them a submit would violate. Pure.
+ * Invariant: the budget is charged on acceptance, whether the job is queued or in flight. It is credited only if the
+ * prediction's cost becomes 0.
  */
 
-/** Null is no limit. They are read anew each time: they change while the gateway runs. */
+/** Null: no limit. Limits are read again for each submit, because they change while the gateway runs. */
 export interface AppLimits {
-  /** Holds jobs back in the queue and refuses nothing. */
+  /** Max concurrent jobs. Above it jobs wait in the queue; no submit is refused. */
   maxInFlight: number | null
   maxQueued: number | null
   submitsPerMinute: number | null
-  /** Micro-USD a UTC month. */
+  /** Micro-USD per UTC month. */
   monthlyBudget: number | null
-  /** The app's share of scarce slots, against the others'. */
+  /** The app's share of the account's slots, relative to the other apps. */
   weight: number
 }
 
-/** Asked only for what is limited. */
+/** Reads current usage. Each function is called only if its limit is set. */
 export interface UsageReader {
   queued(): number
-  /** Micro-USD in this month. */
+  /** Micro-USD in this UTC month. */
   spent(): number
-  /** When the newest submit but `n` was accepted, if it was after; the newest has 0. */
+  /** When the newest submit but `skip` was accepted, if that was after `moment`. `skip` 0 is the newest. */
   submitTimeAfter(moment: number, skip: number): number | null
 }
 
@@ -31,7 +32,7 @@ export type LimitViolation =
 
 const MINUTE_MS = 60_000
 
-/** What waiting does not mend is told first. */
+/** Reports first a limit that waiting does not lift. */
 export function checkLimits(
   limits: AppLimits,
   usage: UsageReader,
@@ -51,7 +52,7 @@ export function checkLimits(
   return null
 }
 
-/** The beginning of the UTC month of a moment. */
+/** Start of the UTC month that contains `moment`, ms. */
 export function startOfUtcMonth(moment: number): number {
   const date = new Date(moment)
   return Date.UTC(date.getUTCFullYear(), date.getUTCMonth())

@@ -1,36 +1,38 @@
 /**
- * Who is next, among apps that share one account's places. An app's key is (n + k − 1 + rounding) / weight: n of its jobs
- * have a place, the job is the k-th of those that wait. The least key is next, then the least turn, then the queue that
- * began first. `turn` is the time the app's jobs had places, by its weight. `rounding`, from 0 to 1, is 0 for an app that
- * had less than its share and 1 for one that had more: counts alone would ignore weights where places are few. The first
- * job of a queue that has just begun has the key 0: whoever asks for one waits for no backlog, whatever the weights.
- * Invariant: to give a place away changes nobody's key. So the order of all that wait is one list, and a position is true.
+ * Weighted fair queueing of the account's upstream slots among apps. Pure.
+ * A queued job's key is (activeJobs + queueIndex − 1 + bias) / weight of its app. The lowest key is next. Ties go to the
+ * lowest `virtualTime`, then to the oldest backlog.
+ * `virtualTime` is the time for which the app's jobs have held slots, divided by its weight.
+ * `bias` is between 0 (the app had less than its share) and 1 (it had more). Without it, counts alone would ignore the
+ * weights when there are few slots.
+ * The first job of a newly active app has key 0, so an app with a single job never waits behind a backlog.
+ * Invariant: assigning a slot changes no key. The order of all queued jobs is therefore one list, and a position is exact.
  */
 
-/** Time in a place by which an app is a whole job ahead or behind. Jobs of seconds and of five minutes do well with it. */
+/** Slot time by which an app counts as one whole job ahead or behind. Works for jobs of seconds and of five minutes. */
 export const JOB_TIME_SCALE_MS = 3 * 60_000
-/** Nobody is owed more time in a place than this. */
+/** Max slot time that an app can be owed. */
 export const MAX_CREDIT_MS = 5 * JOB_TIME_SCALE_MS
-/** What one job may count for: a clock that was set makes nobody a debtor for good. */
+/** Max time for which one job counts, so that a changed clock leaves no app in debt for good. */
 export const MAX_COUNTED_JOB_MS = 60 * 60_000
 
-/** How an app stands whose jobs wait. */
+/** State of an app with queued jobs. */
 export interface AppQueueState {
   appId: string
   weight: number
-  /** Jobs that have a place. */
+  /** Jobs that hold a slot. */
   activeJobs: number
-  /** Most places it may have. */
+  /** Max slots of the app. */
   maxActive: number
   bias: number
   virtualTime: number
   backlogStartedAt: number
   waitingJobs: number
-  /** 1 if none of its queue has had a place yet. */
+  /** 1 if no job of the current backlog has held a slot yet, else 0. */
   isNewlyActive: number
 }
 
-/** The very sum that the store's statements have: ties must agree to the last bit. */
+/** The same expression as in the store's SQL: ties must agree to the last bit. */
 const fairnessKey = (
   { activeJobs, bias, weight, isNewlyActive }: AppQueueState,
   queueIndex: number,
@@ -40,8 +42,8 @@ const fairnessKey = (
     : (activeJobs + queueIndex - 1 + bias) / weight
 
 /**
- * How many jobs wait before the app's k-th. What another app's limit holds back is not before it; what its own does has
- * the place that it would have without, for others end as well.
+ * Number of queued jobs before the app's job at `queueIndex`. Jobs that another app's own limit holds back do not count.
+ * A job that its own app's limit holds back keeps the position it would have without that limit.
  */
 export function jobsAhead(own: AppQueueState, queueIndex: number, apps: readonly AppQueueState[]): number {
   const key = fairnessKey(own, queueIndex)
@@ -54,16 +56,16 @@ export function jobsAhead(own: AppQueueState, queueIndex: number, apps: readonly
   }, 0)
 }
 
-/** Of its waiting jobs, those that its own limit lets through. */
+/** Number of queued jobs that the app's own limit lets start. */
 const startableJobs = ({ activeJobs, maxActive, waitingJobs }: AppQueueState): number =>
   Math.max(0, Math.min(waitingJobs, maxActive - activeJobs))
 
-/** Where the keys of two are the same. */
+/** Order of two apps with equal keys. */
 const precedesOnTie = (a: AppQueueState, b: AppQueueState): boolean =>
   (a.virtualTime - b.virtualTime || a.backlogStartedAt - b.backlogStartedAt || (a.appId < b.appId ? -1 : 1)) <
   0
 
-/** The least of `from` … `to` that is so, as are all after it; `to` + 1 if none is. */
+/** Lowest index from `from` to `to` for which `predicate` holds, as it then must for all after it; else `to` + 1. */
 function firstIndexWhere(from: number, to: number, predicate: (index: number) => boolean): number {
   let low = from
   let high = to + 1

@@ -1,6 +1,6 @@
 /**
- * What the first bytes of an image say: its type, and its sides where they are among these bytes. Pure.
- * Never throws, whatever the bytes. The type is believed by its signature alone, so a head that was cut off still has it.
+ * Reads the type of an image from its first bytes, and its width and height if these bytes contain them. Pure.
+ * Invariant: it never throws. The signature alone decides the type, so a truncated header still has one.
  */
 import { imageDimensionsFromData } from 'image-dimensions'
 
@@ -9,19 +9,19 @@ export type ImageType = (typeof IMAGE_TYPES)[number]
 
 export interface ImageHeader {
   type: ImageType
-  /** Pixels as they are stored, before any rotation; null if these bytes do not say. */
+  /** Pixels as stored, before any rotation. Null: not in these bytes. */
   width: number | null
   height: number | null
 }
 
-/** What is longer is refused: 25 MB, counted generously. */
+/** Max image size: 25 MB, counted as MiB. A longer image is refused. */
 export const MAX_IMAGE_BYTES = 25 * 1024 * 1024
 
 export function parseImageHeader(head: Uint8Array): ImageHeader | null {
   const type = detectType(head)
   if (type === null) return null
   const dimensions = type === 'image/bmp' ? bitmapDimensions(head) : imageDimensionsFromData(head)
-  // A side of 0 is one the head leaves open: a JPEG may tell its height at its end.
+  // 0 means that the header leaves it open: a JPEG may have its height at the end of the file.
   return { type, width: dimensions?.width || null, height: dimensions?.height || null }
 }
 
@@ -30,12 +30,12 @@ function detectType(head: Uint8Array): ImageType | null {
   if (text.startsWith('\xff\xd8\xff')) return 'image/jpeg'
   if (text.startsWith('\x89PNG\r\n\x1a\n')) return 'image/png'
   if (/^RIFF.{4}WEBP/s.test(text)) return 'image/webp'
-  // Two letters alone would make a bitmap of many a text.
+  // The two letters alone would match many texts.
   if (text.startsWith('BM') && BITMAP_HEADER_BYTES.has(bitmapHeaderBytes(head))) return 'image/bmp'
   return null
 }
 
-/** The first header, of 12 bytes, has sides of 16 bits; every later one of 32, and a negative height if its rows run down. */
+/** The oldest header has 12 bytes and 16-bit dimensions, all others 32-bit ones. A negative height means top-down rows. */
 const FIRST_BITMAP_HEADER_BYTES = 12
 const BITMAP_HEADER_BYTES: ReadonlySet<number> = new Set([
   FIRST_BITMAP_HEADER_BYTES,

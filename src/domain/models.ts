@@ -1,9 +1,9 @@
 /**
- * The catalogue: what can be asked of upstream, within which limits, at what price.
- * Upstream drops what it does not know and bills the defaults, so these limits are checked here or nowhere.
+ * The models, with their limits and prices.
+ * Upstream ignores parameters it does not know and bills the defaults, so only the gateway checks these limits.
  */
 
-/** USD amounts are whole micro-dollars, so that sums stay exact. */
+/** USD amounts are integers in micro-dollars, so sums are exact. */
 export const MICROS_PER_USD = 1_000_000
 
 export const VIDEO_MODELS = ['WAN_2_2_I2V_PLUS_1080P', 'WAN_2_2_I2V_PLUS_480P'] as const
@@ -11,16 +11,16 @@ export type VideoModel = (typeof VIDEO_MODELS)[number]
 
 export interface ModelCard {
   model: VideoModel
-  /** The id upstream knows it by; its slashes go raw into the path. */
+  /** Upstream's id of the model. Its slashes go unescaped into the path. */
   upstreamId: string
   name: string
   description: string
   resolution: string
-  /** Seconds a clip may last. */
+  /** Possible lengths of a clip, seconds. */
   durations: readonly number[]
-  /** Micro-USD a job. */
+  /** Micro-USD per job. */
   price: number
-  /** Seconds from submission to video, until finished jobs tell better. */
+  /** Seconds from submission to video. Used until there are finished jobs to measure. */
   expectedSeconds: number
 }
 

@@ -1,10 +1,10 @@
 /**
- * Which predictions a list or a feed is about. Pure.
+ * Filter of a list or a feed of predictions. Pure.
  */
 import type { VideoModel } from './models.ts'
 import type { Prediction, Status } from './prediction.ts'
 
-/** Each field lets a prediction through that has one of its values; fields are joined by "and". */
+/** A field matches a prediction that has one of its values. Fields are joined by "and". */
 export interface Filter {
   ids?: readonly string[] | undefined
   statuses?: readonly Status[] | undefined
@@ -14,7 +14,7 @@ export interface Filter {
   createdBefore?: number | undefined
 }
 
-/** The one meaning of a filter; the engines' SQL is held against it by a property test. */
+/** Definition of a filter. A property test compares the store's SQL with it. */
 export const matchesFilter = (filter: Filter, p: Prediction): boolean =>
   (filter.ids?.includes(p.id) ?? true) &&
   (filter.statuses?.includes(p.status) ?? true) &&

@@ -1,25 +1,25 @@
 /**
- * The noun: what was asked, how it stands, and every legal step from one standing to the next. Pure.
- * Invariant: a final state is left only where the gateway itself had guessed it, for a truth learned late.
+ * The prediction: its input, its state and every legal transition. Pure.
+ * Invariant: a final state changes only if the gateway had assumed it and the real one became known.
  */
 import type { PredictionErrorCode } from './errors.ts'
 import type { VideoModel } from './models.ts'
 import type { CircuitTrip } from './submit-circuit.ts'
 
 declare const brand: unique symbol
-/** An app's own id. Every read names it first, so that no query can forget whose rows it may see. */
+/** Id of an app. Every read takes it first, so that no query can forget whose rows it may read. */
 export type AppId = string & { readonly [brand]: 'AppId' }
 
 export const STATUSES = ['QUEUED', 'CREATED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED'] as const
 export type Status = (typeof STATUSES)[number]
 
-/** What is known of the POST. `begun` is on disk before it; `unknown` was sent and never answered. */
+/** State of the POST. `begun` is on disk before the POST is sent; `unknown`: it was sent and not answered. */
 export const SUBMISSIONS = ['none', 'begun', 'accepted', 'unknown'] as const
 export type Submission = (typeof SUBMISSIONS)[number]
 
 /**
- * How what was sent is followed. `closely`: upstream may be working on it, and it takes one of the account's places,
- * whatever its app was told. `late`: given up, and still looked at now and then for as long as upstream remembers it.
+ * Tracking of a submitted job. `active`: upstream may be working on it, and it holds a slot, whatever status its app has
+ * seen. `expired`: past the deadline; polled rarely, for as long as upstream keeps the job.
  */
 export const TRACKINGS = ['active', 'expired'] as const
 export type Tracking = (typeof TRACKINGS)[number]
@@ -28,7 +28,7 @@ export const EVENT_TYPES = ['QUEUED', 'STATUS_CHANGED'] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
 export interface Input {
-  /** A path of this gateway where it is an upload's. */
+  /** For an upload: the path of its preview on this gateway. */
   imageUrl: string
   prompt: string
   negativePrompt: string | null
@@ -43,7 +43,7 @@ export interface Output {
   expiresAt: number
 }
 
-/** What an app asks for; never changes after. */
+/** Fields that are set on creation and never change. */
 export interface Draft {
   appId: AppId
   model: VideoModel
@@ -51,15 +51,15 @@ export interface Draft {
   tags: string[]
   metadata: unknown
   retryOf: string | null
-  /** Its image was uploaded here. */
+  /** The upload that is its image; null if the image is a URL. */
   uploadId: string | null
-  /** Of the restricted token that submitted it, else empty: see scope.ts. */
+  /** Key of the restriction of the token that submitted it, else empty: see access-scope.ts. */
   restrictionKey: string
-  /** The token that submitted it, if one did. */
+  /** The token that submitted it; null if it was a key. */
   tokenId: string | null
 }
 
-/** How it stands. All moments are milliseconds since 1970; cost is micro-USD. */
+/** Mutable state that an app sees. Times are Unix milliseconds, cost is micro-USD. */
 export interface PredictionState {
   status: Status
   outputs: Output[]
@@ -78,30 +78,30 @@ export interface Prediction extends Draft, PredictionState {
   createdAt: number
 }
 
-/** A prediction as the workers see it. */
+/** A prediction with the internal state that the workers use. */
 export interface Job extends Prediction {
   submission: Submission
-  /** Null: nothing was sent, or all that can be known of it is known. */
+  /** Null: nothing was sent, or the state is definite. */
   tracking: Tracking | null
-  /** Raised by every claim: a write-back with an older one is refused. */
+  /** Fencing token, raised by every claim. A write-back with an older one is refused. */
   fence: number
   submitAttempts: number
   dueAt: number
-  /** When its image was last seen to be one. */
+  /** When the image was last verified. */
   imageVerifiedAt: number | null
-  /** Looks at its image that failed, one after the other. */
+  /** Failed image checks in a row. */
   imageCheckFailures: number
-  /** Where upstream has its image, if that was uploaded here. */
+  /** URL of the uploaded image in upstream's storage. */
   upstreamImageUrl: string | null
-  /** When the last POST was about to be sent. */
+  /** Start of the last POST. */
   submitStartedAt: number | null
-  /** When upstream was last known to be still at it. */
+  /** When upstream last reported the job as running. */
   lastSeenRunningAt: number | null
-  /** When upstream first called it completed without an output. */
+  /** When upstream first reported the job as completed without outputs. */
   completedWithoutOutputSince: number | null
 }
 
-/** What upstream is sent: it can't fetch an image from here. */
+/** The input as upstream gets it. Upstream cannot fetch images from this gateway. */
 export const upstreamInput = ({ input, upstreamImageUrl }: Job): Input =>
   upstreamImageUrl === null ? input : { ...input, imageUrl: upstreamImageUrl }
 
@@ -110,7 +110,7 @@ export interface PredictionEvent {
   type: EventType
   previousStatus: Status | null
   occurredAt: number
-  /** As it was right after the event. */
+  /** The prediction right after the event. */
   prediction: Prediction
 }
 
@@ -129,14 +129,14 @@ export type StateChange = Partial<Omit<PredictionState, 'updatedAt'>> &
       | 'completedWithoutOutputSince'
     >
   > & {
-    /** Nothing was sent: the POST takes nothing of the account's minute. */
+    /** Nothing was sent, so the POST does not count against the account's submits per minute. */
     submitStartedAt?: null
-    /** Null: upstream answered as it should. If this was the trial, it is over. */
+    /** Null: upstream answered normally. If this was the probe, the circuit closes. */
     submitCircuit?: CircuitTrip | null
   }
 /**
- * Looks at the row as it is now and answers with a change, or with null where the news is old; so poll, webhook, submit
- * answer and reconciliation may come late, twice or in any order.
+ * From the current row to a change, or to null if the observation is old. Polls, webhooks, submit answers and the
+ * reconciler may therefore report late, twice or in any order.
  */
 export type Transition = (job: Job) => StateChange | null
 
@@ -152,13 +152,13 @@ const NEXT_STATUSES: Readonly<Record<Status, readonly Status[]>> = {
   CANCELED: [],
 }
 
-/** What the gateway declares by itself, for want of an answer. */
+/** Errors that the gateway assumes without an answer from upstream. */
 const PROVISIONAL_ERRORS: ReadonlySet<PredictionErrorCode | null> = new Set([
   'SUBMISSION_UNKNOWN',
   'TIMED_OUT',
 ])
 
-/** @param error that of the row as it stands */
+/** @param error the row's error before the transition */
 export const isLegalTransition = (
   from: Status,
   to: Status,
@@ -166,7 +166,7 @@ export const isLegalTransition = (
 ): boolean =>
   NEXT_STATUSES[from].includes(to) || (from === 'FAILED' && PROVISIONAL_ERRORS.has(error) && isFinal(to))
 
-/** What came back from the one POST; the upstream contract's money table decides which it is. */
+/** Result of a POST. upstream/submit-outcome.ts decides which. */
 export type SubmitOutcome =
   | { kind: 'accepted'; upstreamId: string }
   | { kind: 'unsent' }
@@ -175,7 +175,7 @@ export type SubmitOutcome =
   | { kind: 'throttled'; retryAfterMs: number | null }
   | { kind: 'unknown' }
 
-/** What a look at upstream showed. */
+/** Result of a poll. */
 export type Observation =
   | { status: 'waiting' }
   | { status: 'processing' }

@@ -1,6 +1,7 @@
 /**
- * What each piece of news makes of a row. Pure, and total: news that is old, doubled or about another state is null.
- * Invariant: a row whose POST may have been sent is never made one that may be sent again; only a certain refusal does that.
+ * State transitions of a prediction. Each is a pure function from a row and an observation to a change, or to null if the
+ * observation is old, a duplicate, or about another state.
+ * Invariant: a row whose POST may have been sent never becomes sendable again, unless upstream certainly refused the POST.
  */
 import type { PredictionErrorCode } from './errors.ts'
 import {
@@ -17,23 +18,23 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
-/** Upstream remembers jobs, and keeps outputs, this long. */
+/** Upstream keeps jobs and their outputs for this time. */
 export const UPSTREAM_RETENTION_MS = 7 * DAY
-/** An account in trouble is looked at this often. */
+/** Delay before the submit circuit is probed after an account error. */
 const ACCOUNT_PROBE_DELAY_MS = MINUTE
-/** Upstream counts submits by the minute. */
+/** Delay after a 429 without Retry-After. Upstream counts submits per minute. */
 const DEFAULT_RETRY_AFTER_MS = MINUTE
 const UNREACHABLE_PROBE_DELAY_MS = SECOND
 const MAX_REFUSED_RETRY_DELAY_MS = 15 * MINUTE
-/** Looks at an image, before it is given up. */
+/** Failed image checks in a row before the prediction fails. */
 const MAX_IMAGE_CHECKS = 3
 
-// ── Its image ──
+// ── Image checks ──
 
 const isWaitingForSubmit = ({ status, submission }: Job): boolean =>
   status === 'QUEUED' && submission === 'none'
 
-/** It ends here, and was never sent. */
+/** The prediction fails before anything was sent. */
 const failUnsent = (error: PredictionErrorCode, now: number): StateChange => ({
   status: 'FAILED',
   error,
@@ -46,7 +47,7 @@ export const imageVerified =
   job =>
     isWaitingForSubmit(job) ? { imageVerifiedAt: now, imageCheckFailures: 0, dueAt: now } : null
 
-/** It was uploaded here, and upstream has it. */
+/** The image was uploaded to this gateway and is now in upstream's storage. */
 export const imageTransferred =
   (upstreamImageUrl: string, now: number): Transition =>
   job => {
@@ -54,7 +55,7 @@ export const imageTransferred =
     return change && { ...change, upstreamImageUrl }
   }
 
-/** It is no image, or too large. */
+/** The file is not an image, or is too large. */
 export const imageRejected =
   (now: number): Transition =>
   job =>
@@ -70,24 +71,24 @@ export const imageCheckFailed =
     return { imageCheckFailures, ...failUnsent('IMAGE_UNREACHABLE', now) }
   }
 
-/** Whether one more failed look is the last. */
+/** Whether one more failed check fails the prediction. */
 export const isLastImageCheck = (job: Job): boolean => job.imageCheckFailures + 1 >= MAX_IMAGE_CHECKS
 
-/** Nothing could be looked at, which says nothing of the image. */
+/** The image could not be checked, for a reason that says nothing about the image. */
 export const imageCheckPostponed =
   (retryAt: number): Transition =>
   job =>
     isWaitingForSubmit(job) ? { dueAt: retryAt } : null
 
-// ── Its POST ──
+// ── The POST ──
 
-/** Upstream has it under this id: as the POST's answer, a webhook with the row's own token, or the list says. */
+/** Upstream has accepted the job under this id, by the POST's answer, a webhook with the row's token, or upstream's list. */
 export const submitAccepted =
   (upstreamId: string, nextPollAt: number): Transition =>
   job => {
     if (job.submission !== 'begun' && job.submission !== 'unknown') return null
     return {
-      // What was called an end stays one until the end itself is known.
+      // A final status that the app has seen stays until the real one is known.
       ...(job.status === 'QUEUED' && { status: 'CREATED' }),
       submission: 'accepted',
       tracking: 'active',
@@ -98,7 +99,7 @@ export const submitAccepted =
     }
   }
 
-/** The POST's answer. `nextLook` is when to look first: at the job, or for it. */
+/** The POST's answer. `nextCheckAt` is the time of the first poll, or of the first search if the outcome is unknown. */
 export const submitAnswered =
   (outcome: SubmitOutcome, now: number, nextCheckAt: number): Transition =>
   job => {
@@ -134,18 +135,24 @@ export const submitAnswered =
     }
   }
 
-/** Back into the queue; or, where its app canceled it meanwhile, canceled before it was sent. */
+/** Puts the job back into the queue. If its app has canceled it meanwhile, it stays canceled and costs nothing. */
 const requeueRefused = ({ status }: Job, now: number, submitCircuit: CircuitTrip): StateChange => ({
   submission: 'none',
   ...(status === 'QUEUED' ? { dueAt: now } : { cost: 0 }),
   submitCircuit,
 })
 
-/** What finds the account in trouble over and over may be refused alone: it rests, so that it does not stop the others each time. */
+/**
+ * Delay before a job is submitted again that was refused for an account error. A job that is refused repeatedly may be the
+ * only one affected; the delay keeps it from opening the circuit for all others each time.
+ */
 const refusedRetryDelay = (submitAttempts: number): number =>
   submitAttempts < 3 ? 0 : Math.min(2 ** (submitAttempts - 3) * MINUTE, MAX_REFUSED_RETRY_DELAY_MS)
 
-/** It may be running and charged: it keeps its place, is looked for, and nothing more is sent until upstream can be read. */
+/**
+ * The job may be running and charged. It keeps its slot, the reconciler searches for it, and the submit circuit stays open
+ * until upstream can be read.
+ */
 const submitUnknown = (now: number, nextSearchAt: number): StateChange => ({
   submission: 'unknown',
   tracking: 'active',
@@ -153,7 +160,7 @@ const submitUnknown = (now: number, nextSearchAt: number): StateChange => ({
   submitCircuit: { reason: 'unknown', until: now },
 })
 
-/** A row whose POST was begun by a process that did not live to write the answer down. */
+/** The process that started the POST ended before it stored the answer. */
 export const submitAbandoned =
   (now: number, nextSearchAt: number): Transition =>
   job =>
@@ -162,13 +169,13 @@ export const submitAbandoned =
 export interface SearchOptions {
   now: number
   nextSearchAt: number
-  /** After the POST; then its app is told SUBMISSION_UNKNOWN, its place is free, and the search goes on. */
+  /** Time since the POST. After it the prediction fails with SUBMISSION_UNKNOWN, its slot is free, and the search goes on. */
   submitUnknownAfterMs: number
 }
 
 /**
- * Upstream's list shows none that is surely this one.
- * @param isAbsent the list was read to its end, and none of it can be this one: so it takes no place either
+ * Upstream's list has no job that is certainly this one.
+ * @param isAbsent the whole list was read and no entry can be this job, so it holds no slot
  */
 export const notListedUpstream =
   ({ now, nextSearchAt, submitUnknownAfterMs }: SearchOptions, isAbsent: boolean): Transition =>
@@ -189,37 +196,37 @@ export const notListedUpstream =
     }
   }
 
-// ── What upstream makes of it ──
+// ── Polls and webhooks ──
 
 export interface PollOptions {
   now: number
   nextPollAt: number
-  /** After submission; then the gateway itself calls it TIMED_OUT, and looks now and then. */
+  /** Time since submission. After it the prediction fails with TIMED_OUT, its slot is free, and it is polled rarely. */
   deadlineMs: number
-  /** A job that is called completed has this long for its outputs to come. */
+  /** Time for the outputs to appear once upstream reports the job as completed. */
   outputGraceMs: number
 }
 
-/** What a look showed. A standing never goes back: a late "created" after "processing" is old news. */
+/** Result of a poll. The status never goes back: a late "created" after "processing" is ignored. */
 export const pollSucceeded =
   (observation: Observation, options: PollOptions): Transition =>
   job => {
     if (!isTracked(job)) return null
     const finalChange = toFinalChange(observation, job, options)
-    if (finalChange === 'not yet')
+    if (finalChange === 'unfinished')
       return { lastSeenRunningAt: options.now, ...pollProgress(observation, job, options) }
-    if (finalChange === 'empty')
+    if (finalChange === 'no outputs')
       return {
         completedWithoutOutputSince: job.completedWithoutOutputSince ?? options.now,
         dueAt: options.nextPollAt,
       }
-    // What its app canceled has ended for it; one that was given up is told what the gateway had not guessed.
+    // A canceled prediction stays canceled. A provisional error is replaced only by a different result.
     const isReported =
       job.status !== 'CANCELED' && !(job.status === 'FAILED' && job.error === finalChange.error)
     return { ...(isReported && finalChange), tracking: null }
   }
 
-/** The look failed, which says nothing of the job. An upstream that can't be read is given twice the time. */
+/** The poll failed, which says nothing about the job. If upstream gives no answer at all, the deadline is doubled. */
 export const pollFailed =
   (options: PollOptions, isAnswered: boolean): Transition =>
   job =>
@@ -237,7 +244,7 @@ function pollProgress(observation: Observation, job: Job, options: PollOptions):
     : change
 }
 
-/** It is looked at again; ever less closely. */
+/** Schedules the next poll. Past the deadline, tracking expires; after upstream's retention, it ends. */
 function scheduleNextPoll(job: Job, { now, nextPollAt, deadlineMs }: PollOptions): StateChange {
   const age = now - (job.submittedAt ?? now)
   if (job.tracking === 'expired')
@@ -250,7 +257,7 @@ function scheduleNextPoll(job: Job, { now, nextPollAt, deadlineMs }: PollOptions
   }
 }
 
-/** Every field that an end decides, so that it corrects an earlier one whole. */
+/** All fields that a final state sets, so that it replaces a provisional one completely. */
 type FinalChange = Required<
   Pick<StateChange, 'status' | 'error' | 'outputs' | 'finishedAt' | 'inferenceMs' | 'cost'>
 >
@@ -259,8 +266,8 @@ function toFinalChange(
   observation: Observation,
   job: Job,
   { now, outputGraceMs }: PollOptions,
-): FinalChange | 'not yet' | 'empty' {
-  // At the earliest: it may be seen days later.
+): FinalChange | 'unfinished' | 'no outputs' {
+  // A lower bound: the poll may come days after the job ended.
   const earliestFinishedAt = job.lastSeenRunningAt ?? job.submittedAt ?? now
   const defaults: Omit<FinalChange, 'status'> = {
     error: null,
@@ -272,11 +279,11 @@ function toFinalChange(
   switch (observation.status) {
     case 'waiting':
     case 'processing':
-      return 'not yet'
+      return 'unfinished'
     case 'completed':
       if (observation.outputs.length === 0) {
         if (job.completedWithoutOutputSince === null || now - job.completedWithoutOutputSince < outputGraceMs)
-          return 'empty'
+          return 'no outputs'
         return { ...defaults, status: 'FAILED', error: 'NO_OUTPUT', inferenceMs: observation.inferenceMs }
       }
       return {
@@ -294,7 +301,7 @@ function toFinalChange(
         status: 'FAILED',
         error: observation.error,
         inferenceMs: observation.inferenceMs,
-        // Upstream refunds what it reports as failed; a job it gave up on for time it may keep charging.
+        // Upstream refunds jobs that it reports as failed. It may still charge a job that it timed out.
         cost: observation.error === 'TIMED_OUT' ? job.cost : 0,
       }
     case 'canceled':
@@ -303,27 +310,27 @@ function toFinalChange(
 }
 
 /**
- * A webhook says that it has ended. Its word is taken for that alone: the look that follows decides. One that carries
- * the row's own token also says under which id it is known, whatever the POST's answer was.
+ * A webhook reports that the job has ended. Only this is believed; the poll that follows decides the state. A webhook with
+ * the row's own token also gives the upstream id, whatever the POST's answer was.
  */
 export const webhookReceived =
   (upstreamId: string, now: number): Transition =>
   job => {
     if (job.submission === 'accepted')
-      // Its fence is raised: a look under way began before the end.
+      // Raises the fence, because a poll in flight started before the end.
       return job.upstreamId === upstreamId && job.tracking !== null
         ? { dueAt: now, lastSeenRunningAt: now, fence: job.fence + 1 }
         : null
-    // Refused, so it was said, and waiting to be sent again: it runs.
+    // Upstream answered that it refused the POST, and the job waits to be sent again; the webhook shows that it runs.
     const begunJob =
       job.submitStartedAt !== null && isWaitingForSubmit(job) ? { ...job, submission: 'begun' as const } : job
     const change = submitAccepted(upstreamId, now)(begunJob)
     return change && { ...change, lastSeenRunningAt: now }
   }
 
-// ── Its app ──
+// ── Cancellation ──
 
-/** Nothing was sent: nothing will be. Else upstream goes on with it, and so does what it takes of the account. */
+/** If nothing was sent, nothing will be, and it is free. Otherwise upstream goes on: the job keeps its slot and its cost. */
 export const canceled =
   (now: number): Transition =>
   job =>

@@ -1,15 +1,15 @@
 /**
- * An image that an app has uploaded: kept for seven days, or as long as a job that waits needs it.
- * The same bytes are one upload to everybody who may see it, and are kept once an app.
+ * An image that an app has uploaded. It is kept for seven days, and longer while an unfinished job uses it.
+ * Invariant: the same bytes under the same restriction are one upload, and their image is stored once per app.
  */
 import { randomBytes } from 'node:crypto'
 import type { ImageType } from './image-format.ts'
 import type { AppId } from './prediction.ts'
 
-/** Kept once an app. */
+/** Stored once per app. */
 export interface UploadedImage {
   appId: AppId
-  /** SHA-256 of its bytes, hex. */
+  /** SHA-256 of the bytes, hex. */
   hash: string
   contentType: ImageType
   width: number
@@ -19,9 +19,9 @@ export interface UploadedImage {
 
 export interface Upload extends UploadedImage {
   id: string
-  /** Of the restricted token that uploaded it, else empty: see scope.ts. */
+  /** Key of the restriction of the token that uploaded it, else empty: see access-scope.ts. */
   restrictionKey: string
-  /** Whoever has it may look at the image. */
+  /** Token in the preview URL. Anyone who has it can see the image. */
   previewToken: string
   expiresAt: number
 }
@@ -31,12 +31,12 @@ export const UPLOAD_RETENTION_MS = 7 * 24 * 60 * 60 * 1000
 export const UPLOAD_PATH = '/uploads/'
 const PREVIEW_TOKEN_PATTERN = /^[\w-]{24}$/
 
-/** 144 bits of chance: it can't be guessed, and nothing of the image or of its app is in it. */
+/** 144 random bits: it cannot be guessed, and it contains nothing of the image or its app. */
 export const createPreviewToken = (): string => randomBytes(18).toString('base64url')
 
 export const previewPath = (previewToken: string): string => `${UPLOAD_PATH}${previewToken}`
 
-/** Null for a path that is none of ours. */
+/** Null if the path is not a preview path. */
 export function parsePreviewPath(path: string): string | null {
   const previewToken = path.slice(UPLOAD_PATH.length)
   return path.startsWith(UPLOAD_PATH) && PREVIEW_TOKEN_PATTERN.test(previewToken) ? previewToken : null

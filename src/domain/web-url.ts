@@ -1,7 +1,7 @@
 /**
- * Whether a text is a URL that a browser or a fetcher takes as it stands. Pure.
+ * Checks URLs that browsers and HTTP clients must read alike. Pure.
  */
 
-/** http or https; no white space and no control character, which some parsers drop and others do not. */
+/** True for an http or https URL without white space and control characters, which some parsers drop and others keep. */
 export const isWebUrl = (text: string): boolean =>
   /^[^\s\p{Cc}]+$/u.test(text) && /^https?:$/.test(URL.parse(text)?.protocol ?? '')

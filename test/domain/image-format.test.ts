@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { type ImageType, parseImageHeader } from '../../src/domain/image-format.ts'
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1')
-/** Numbers of so many bytes, one after the other. */
+/** The numbers, each in `size` bytes. */
 const bigEndian = (size: number, ...values: number[]) =>
   Buffer.concat(
     values.map(value => {
@@ -21,7 +21,7 @@ const segment = (marker: number, content: Buffer) =>
 const frame = (marker: number, width: number, height: number) =>
   segment(marker, Buffer.concat([bigEndian(1, 8), bigEndian(2, height, width), bigEndian(1, 1, 1, 0x11, 0)]))
 const jpeg = (...segments: Buffer[]) => Buffer.concat([bigEndian(1, 0xff, 0xd8), ...segments])
-/** Of an APP1, with something inside that looks like a frame. */
+/** An APP1 segment whose content looks like a frame. */
 const metadata = (size: number) =>
   segment(0xe1, Buffer.concat([latin1('Exif\0\0'), frame(0xc0, 9, 9), Buffer.alloc(size)]))
 const webp = (chunk: string, content: Buffer) =>
@@ -36,7 +36,7 @@ const webp = (chunk: string, content: Buffer) =>
 const bitmap = (header: number, sides: Buffer) =>
   Buffer.concat([latin1('BM'), littleEndian(4, 999, 0, 54, header), sides, Buffer.alloc(40)])
 
-/** Heads as ffmpeg writes them, each of 300 by 200. */
+/** Headers as ffmpeg writes them, each of a 300 × 200 image. */
 const SAMPLE_HEADS: [type: ImageType, head: Buffer][] = [
   [
     'image/jpeg',
@@ -51,16 +51,16 @@ const SAMPLE_HEADS: [type: ImageType, head: Buffer][] = [
   ['image/bmp', Buffer.from('Qk1WvwIAAAAAADYAAAAoAAAALAEAAMgAAAABABgAAAAAACC/AgAAAA==', 'base64')],
 ]
 
-test.each(SAMPLE_HEADS)('the head of a written %s says its type and its sides', (type, head) => {
+test.each(SAMPLE_HEADS)('the header of a real %s has its type, width and height', (type, head) => {
   expect(parseImageHeader(head)).toEqual({ type, width: 300, height: 200 })
 })
 
-test('a whole file is read as its head is', () => {
+test('a whole file is read like its header', () => {
   const file = readFileSync('src/simulator/assets/sample.jpg')
   expect(parseImageHeader(file)).toEqual({ type: 'image/jpeg', width: 1280, height: 720 })
 })
 
-test.each(SAMPLE_HEADS)('a part of a larger buffer is read alone: %s', (type, head) => {
+test.each(SAMPLE_HEADS)('a view into a larger buffer is read alone: %s', (type, head) => {
   const around = Buffer.concat([SAMPLE_HEADS[1]![1], head, SAMPLE_HEADS[1]![1]])
   const part = new Uint8Array(around.buffer, around.byteOffset + SAMPLE_HEADS[1]![1].length, head.length)
   expect(parseImageHeader(part)).toEqual({ type, width: 300, height: 200 })
@@ -70,13 +70,13 @@ describe('a JPEG', () => {
   const jpegSize = (width: number | null, height: number | null) => ({ type: 'image/jpeg', width, height })
 
   test.each([0xc0, 0xc1, 0xc2, 0xc3, 0xc5, 0xc6, 0xc7, 0xc9, 0xca, 0xcb, 0xcd, 0xce, 0xcf])(
-    'has its sides in the frame of marker %i, whatever its metadata hold',
+    'has its dimensions in the frame of marker %i, whatever its metadata contain',
     marker => {
       expect(parseImageHeader(jpeg(metadata(500), frame(marker, 4000, 3000)))).toEqual(jpegSize(4000, 3000))
     },
   )
 
-  test.each([0xc4, 0xc8, 0xcc])('has none in the table of marker %i', marker => {
+  test.each([0xc4, 0xc8, 0xcc])('has no dimensions in the table of marker %i', marker => {
     expect(parseImageHeader(jpeg(frame(marker, 9, 9), frame(0xc0, 40, 30)))).toEqual(jpegSize(40, 30))
   })
 
@@ -86,19 +86,19 @@ describe('a JPEG', () => {
     )
   })
 
-  test('whose frame lies beyond these bytes has no sides', () => {
+  test('whose frame lies beyond these bytes has no dimensions', () => {
     const file = jpeg(metadata(60_000), metadata(60_000), frame(0xc0, 40, 30))
     expect(parseImageHeader(file)).toEqual(jpegSize(40, 30))
     expect(parseImageHeader(file.subarray(0, 65_536))).toEqual(jpegSize(null, null))
   })
 
-  test('that leaves its height to its end has none', () => {
+  test('with its height at the end of the file has no height', () => {
     expect(parseImageHeader(jpeg(frame(0xc0, 40, 0)))).toEqual(jpegSize(40, null))
   })
 })
 
 describe('a WebP', () => {
-  test('with an extended header has the sides of its canvas', () => {
+  test('with an extended header has the dimensions of its canvas', () => {
     const head = webp('VP8X', Buffer.concat([littleEndian(4, 0x10), littleEndian(3, 16_383, 99_999)]))
     expect(parseImageHeader(head)).toEqual({ type: 'image/webp', width: 16_384, height: 100_000 })
   })
@@ -109,12 +109,12 @@ describe('a WebP', () => {
     expect(parseImageHeader(head)).toEqual({ type: 'image/webp', width: 300, height: 200 })
   })
 
-  test('of a form nobody knows has no sides', () => {
+  test('of an unknown form has no dimensions', () => {
     const head = webp('VP9 ', Buffer.alloc(40, 1))
     expect(parseImageHeader(head)).toEqual({ type: 'image/webp', width: null, height: null })
   })
 
-  test('is no other file in the same wrapping', () => {
+  test('is not any other RIFF file', () => {
     const wave = Buffer.concat([latin1('RIFF'), littleEndian(4, 99), latin1('WAVEfmt '), Buffer.alloc(40)])
     expect(parseImageHeader(wave)).toBeNull()
   })
@@ -123,28 +123,28 @@ describe('a WebP', () => {
 describe('a BMP', () => {
   const bmpSize = (width: number | null, height: number | null) => ({ type: 'image/bmp', width, height })
 
-  test('with the first header has sides of 16 bits', () => {
+  test('with the oldest header has 16-bit dimensions', () => {
     expect(parseImageHeader(bitmap(12, littleEndian(2, 640, 40_000)))).toEqual(bmpSize(640, 40_000))
   })
 
-  test.each([16, 40, 52, 56, 64, 108, 124])('with a header of %i bytes has sides of 32 bits', header => {
+  test.each([16, 40, 52, 56, 64, 108, 124])('with a header of %i bytes has 32-bit dimensions', header => {
     expect(parseImageHeader(bitmap(header, littleEndian(4, 100_000, 480)))).toEqual(bmpSize(100_000, 480))
   })
 
-  test('whose rows run down has a negative height, which is a height', () => {
+  test('with top-down rows has a negative height, which is read as positive', () => {
     expect(parseImageHeader(bitmap(40, littleEndian(4, 640, -480)))).toEqual(bmpSize(640, 480))
   })
 
-  test('of a negative width has none', () => {
+  test('with a negative width has no width', () => {
     expect(parseImageHeader(bitmap(40, littleEndian(4, -640, 480)))).toEqual(bmpSize(null, 480))
   })
 
-  test('is no text that begins with the same letters', () => {
+  test('is not a text that begins with the same letters', () => {
     expect(parseImageHeader(latin1('BM stands for bitmap, and for much else besides.'))).toBeNull()
   })
 })
 
-test('what is none of the four is no image', () => {
+test('any other file is not an image', () => {
   const others = [
     '',
     '<!doctype html><html><body>not found</body></html>',
@@ -162,7 +162,7 @@ test('what is none of the four is no image', () => {
   for (const text of others) expect(parseImageHeader(latin1(text)), text).toBeNull()
 })
 
-describe('whatever the bytes, it answers', () => {
+describe('any bytes give a result', () => {
   const isAnswer = (bytes: Uint8Array) => {
     const image = parseImageHeader(bytes)
     if (image === null) return true
@@ -176,7 +176,7 @@ describe('whatever the bytes, it answers', () => {
     bitmap(12, Buffer.alloc(0)),
   ]
 
-  test('by chance, or after a good beginning', () => {
+  test('whether random or after a valid start', () => {
     const tail = fc.oneof(
       fc.uint8Array({ maxLength: 2000 }),
       fc
@@ -193,7 +193,7 @@ describe('whatever the bytes, it answers', () => {
   })
 
   test.each(SAMPLE_HEADS)(
-    'a %s that breaks off anywhere has its type, and its sides or none',
+    'a %s that is truncated anywhere has its type, and its dimensions or none',
     (type, head) => {
       const enough = type === 'image/bmp' ? 18 : 12
       for (let length = 0; length <= head.length; length++) {
@@ -206,7 +206,7 @@ describe('whatever the bytes, it answers', () => {
     },
   )
 
-  test('within a moment, though 64 KiB of it be markers', () => {
+  test('within 500 ms, even for 64 KiB of markers', () => {
     const start = performance.now()
     for (const filler of [0xff, 0x00, 0x01]) parseImageHeader(jpeg(Buffer.alloc(65_536, filler)))
     parseImageHeader(jpeg(...Array.from({ length: 13_000 }, () => segment(0xe1, Buffer.alloc(1)))))

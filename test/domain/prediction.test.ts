@@ -11,7 +11,7 @@ describe('statuses', () => {
     expect(FINAL).toEqual(['COMPLETED', 'FAILED', 'CANCELED'])
   })
 
-  test('a step is legal exactly if it leads further', () => {
+  test('a transition is legal exactly if it leads further', () => {
     const rank: Record<Status, number> = {
       QUEUED: 0,
       CREATED: 1,
@@ -25,20 +25,22 @@ describe('statuses', () => {
         expect(isLegalTransition(from, to), `${from} → ${to}`).toBe(rank[to] > rank[from])
   })
 
-  test('nothing leads out of COMPLETED and CANCELED, whatever error stands beside', () => {
+  test('COMPLETED and CANCELED never change, whatever error the row has', () => {
     for (const from of ['COMPLETED', 'CANCELED'] as const)
       for (const to of STATUSES)
         for (const error of [null, ...PREDICTION_ERROR_CODES])
           expect(isLegalTransition(from, to, error)).toBe(false)
   })
 
-  test('FAILED is left where the gateway had guessed it, for an end and for nothing else', () => {
-    const guesses = PREDICTION_ERROR_CODES.filter(error => isLegalTransition('FAILED', 'COMPLETED', error))
-    expect(guesses).toEqual(['TIMED_OUT', 'SUBMISSION_UNKNOWN'])
+  test('FAILED changes only where the error was provisional, and only to a final status', () => {
+    const provisional = PREDICTION_ERROR_CODES.filter(error =>
+      isLegalTransition('FAILED', 'COMPLETED', error),
+    )
+    expect(provisional).toEqual(['TIMED_OUT', 'SUBMISSION_UNKNOWN'])
     for (const to of STATUSES)
       for (const error of [null, ...PREDICTION_ERROR_CODES])
         expect(isLegalTransition('FAILED', to, error), `${error} → ${to}`).toBe(
-          error !== null && guesses.includes(error) && FINAL.includes(to),
+          error !== null && provisional.includes(error) && FINAL.includes(to),
         )
   })
 })
@@ -46,7 +48,7 @@ describe('statuses', () => {
 describe('a filter', () => {
   const p = newPrediction({ id: 'a', status: 'FAILED', tags: ['red', 'blue'] })
   test.each<[string, Filter, boolean]>([
-    ['without a field lets everything through', {}, true],
+    ['no fields match everything', {}, true],
     ['ids: one of them', { ids: ['b', 'a'] }, true],
     ['ids: none of them', { ids: ['b', 'A'] }, false],
     ['ids: an empty list', { ids: [] }, false],
@@ -66,12 +68,12 @@ describe('a filter', () => {
     ['createdBefore: a millisecond later', { createdBefore: T + 1 }, true],
     ['fields are joined by "and"', { ids: ['a'], statuses: ['QUEUED'] }, false],
     ['all fields at once', { ids: ['a'], statuses: ['FAILED'], tags: ['red'], createdAfter: 0 }, true],
-    ['a field that is undefined is no field', { ids: undefined, tags: undefined }, true],
+    ['an undefined field is ignored', { ids: undefined, tags: undefined }, true],
   ])('%s', (_, filter, isMatch) => {
     expect(matchesFilter(filter, p)).toBe(isMatch)
   })
 
-  test('asking for tags, it lets nothing through that has none', () => {
+  test('by tags does not match a prediction without tags', () => {
     expect(matchesFilter({ tags: ['red'] }, newPrediction())).toBe(false)
   })
 })

@@ -32,7 +32,7 @@ import {
 import { HOUR, MINUTE, newPrediction, PRICE, SECOND, T } from '../support/store.ts'
 
 const DAY = 24 * HOUR
-/** Created, sent, now, and the next look: each told from the others. */
+/** Created, submit started, now, next poll: four different times. */
 const CREATED_AT = T
 const SUBMIT_STARTED_AT = CREATED_AT + SECOND
 const NOW = CREATED_AT + MINUTE
@@ -75,7 +75,7 @@ const ended = (status: Status, error: PredictionErrorCode | null = null): Partia
 const UNKNOWN = { ...ended('FAILED', 'SUBMISSION_UNKNOWN'), submittedAt: SUBMIT_STARTED_AT }
 const TIMED_OUT = ended('FAILED', 'TIMED_OUT')
 
-/** Every standing that a row can have. */
+/** Every state that a row can have. */
 const STATES = {
   waiting: queued,
   refused: { ...queued, submitStartedAt: SUBMIT_STARTED_AT, submitAttempts: 1 },
@@ -94,8 +94,8 @@ const STATES = {
   unknown,
   'unknown, CANCELED': { ...unknown, ...ended('CANCELED') },
   'unknown, FAILED': { ...unknown, ...UNKNOWN },
-  'unknown, CANCELED, forgotten': { ...unknown, ...ended('CANCELED'), tracking: null },
-  'unknown, FAILED, forgotten': { ...unknown, ...UNKNOWN, tracking: null },
+  'unknown, CANCELED, untracked': { ...unknown, ...ended('CANCELED'), tracking: null },
+  'unknown, FAILED, untracked': { ...unknown, ...UNKNOWN, tracking: null },
   created,
   processing: { ...created, status: 'PROCESSING', startedAt: SUBMIT_STARTED_AT },
   'accepted, CANCELED': { ...created, ...ended('CANCELED') },
@@ -103,7 +103,7 @@ const STATES = {
   'TIMED_OUT, expired': { ...created, ...TIMED_OUT, tracking: 'expired' },
   'CANCELED, expired': { ...created, ...ended('CANCELED'), tracking: 'expired' },
   'SUBMISSION_UNKNOWN, expired': { ...created, ...UNKNOWN, tracking: 'expired' },
-  'TIMED_OUT, forgotten': { ...created, ...TIMED_OUT, tracking: null },
+  'TIMED_OUT, untracked': { ...created, ...TIMED_OUT, tracking: null },
   COMPLETED: { ...created, ...ended('COMPLETED'), tracking: null },
   FAILED: { ...created, ...ended('FAILED', 'GENERATION_FAILED'), cost: 0, tracking: null },
   CANCELED: { ...created, ...ended('CANCELED'), tracking: null },
@@ -111,7 +111,7 @@ const STATES = {
 type State = keyof typeof STATES
 const NAMES = Object.keys(STATES) as State[]
 
-/** What it makes of each state; of all that are not named it makes nothing. */
+/** Compares the change of each state; states that are not named must not change. */
 function expectChanges(transition: Transition, expected: Partial<Record<State, StateChange>>): void {
   const actual = NAMES.map(name => [name, transition(Object.freeze({ ...STATES[name] }))] as const)
   expect(Object.fromEntries(actual.filter(([, change]) => change !== null))).toEqual(expected)
@@ -119,7 +119,7 @@ function expectChanges(transition: Transition, expected: Partial<Record<State, S
 const forStates = (names: readonly State[], change: StateChange) =>
   Object.fromEntries(names.map(name => [name, change]))
 
-/** As the store does it. */
+/** Applies a change as the store does. */
 const apply = (job: Job, { submitCircuit: _, ...fields }: StateChange): Job => ({ ...job, ...fields })
 
 const QUEUED_STATES: readonly State[] = ['waiting', 'refused']
@@ -142,34 +142,34 @@ const clip = (n: number, hasNsfwContent: boolean | null = null) => ({
   hasNsfwContent,
 })
 const CLIPS = [clip(1, true), clip(2), clip(3, false)]
-/** From when it was last seen at work, or sent: it may have ended just then. */
+/** Expire seven days after the job was last seen running, or else sent: it may have ended right then. */
 const OUTPUTS = CLIPS.map(output => ({ ...output, expiresAt: SUBMIT_STARTED_AT + 7 * DAY }))
 const COMPLETED: Observation = { status: 'completed', outputs: CLIPS, inferenceMs: 900 }
 const EMPTY: Observation = { status: 'completed', outputs: [], inferenceMs: 7 }
 const failed = (error: PredictionErrorCode): Observation => ({ status: 'failed', error, inferenceMs: 12 })
 
-describe('a look at its image', () => {
+describe('an image check', () => {
   const END = { status: 'FAILED', finishedAt: NOW, cost: 0 } as const
 
-  test('that shows one makes a row that waits ready, and nothing else', () => {
+  test('that finds an image makes a queued row ready, and changes nothing else', () => {
     expectChanges(
       imageVerified(NOW),
       forStates(QUEUED_STATES, { imageVerifiedAt: NOW, imageCheckFailures: 0, dueAt: NOW }),
     )
   })
 
-  test('that shows none ends it as INVALID_INPUT, unsent and free', () => {
+  test('that finds no image ends it as INVALID_INPUT, unsent and free', () => {
     expectChanges(imageRejected(NOW), forStates(QUEUED_STATES, { ...END, error: 'INVALID_INPUT' }))
   })
 
-  test('that failed is counted, and what was seen before is not seen any more', () => {
+  test('that failed is counted, and an earlier verification no longer counts', () => {
     expectChanges(
       imageCheckFailed(NOW, NEXT_POLL_AT),
       forStates(QUEUED_STATES, { imageVerifiedAt: null, imageCheckFailures: 1, dueAt: NEXT_POLL_AT }),
     )
   })
 
-  test('that failed for the third time ends it as IMAGE_UNREACHABLE, unsent and free', () => {
+  test('that failed three times ends it as IMAGE_UNREACHABLE, unsent and free', () => {
     let job: Job = { ...queued, imageVerifiedAt: SUBMIT_STARTED_AT }
     for (const imageCheckFailures of [1, 2]) {
       expect(isLastImageCheck(job)).toBe(false)
@@ -184,12 +184,12 @@ describe('a look at its image', () => {
     })
   })
 
-  test('that shows one forgets the tries before', () => {
+  test('that finds an image resets the failures', () => {
     const tried = { ...queued, imageCheckFailures: 2 }
     expect(isLastImageCheck(apply(tried, imageVerified(NOW)(tried)!))).toBe(false)
   })
 
-  test('that could not be tried is repeated, and counts for nothing', () => {
+  test('that was not made is repeated and not counted', () => {
     expectChanges(imageCheckPostponed(NEXT_POLL_AT), forStates(QUEUED_STATES, { dueAt: NEXT_POLL_AT }))
   })
 })
@@ -220,10 +220,10 @@ const OUTCOMES: readonly SubmitOutcome[] = [
 ]
 
 describe("the POST's answer", () => {
-  /** To a row whose app still waits, and to one that was canceled meanwhile. */
+  /** The changes of a row whose app still waits, and of one that was canceled meanwhile. */
   test.each<[string, SubmitOutcome, StateChange, StateChange]>([
     [
-      'accepted: upstream has it, under its id, since the POST was begun',
+      'accepted: upstream has it under its id, submitted when the POST started',
       { kind: 'accepted', upstreamId: 'x' },
       { ...ACCEPTED, status: 'CREATED' },
       ACCEPTED,
@@ -243,7 +243,7 @@ describe("the POST's answer", () => {
       { submission: 'none', cost: 0, submitCircuit: null },
     ],
     [
-      'unsent: back into the queue, and a look at upstream in a second',
+      'unsent: back into the queue, and a probe of upstream in a second',
       { kind: 'unsent' },
       { submission: 'none', submitStartedAt: null, dueAt: NOW, submitCircuit: UNREACHABLE },
       { submission: 'none', submitStartedAt: null, cost: 0, submitCircuit: UNREACHABLE },
@@ -261,25 +261,25 @@ describe("the POST's answer", () => {
       { submission: 'none', cost: 0, submitCircuit: { reason: 'throttled', until: NOW + 5 * SECOND } },
     ],
     [
-      'throttled without a word how long: for a minute',
+      'throttled without Retry-After: back into the queue for a minute',
       { kind: 'throttled', retryAfterMs: null },
       { submission: 'none', dueAt: NOW, submitCircuit: { reason: 'throttled', until: NOW + MINUTE } },
       { submission: 'none', cost: 0, submitCircuit: { reason: 'throttled', until: NOW + MINUTE } },
     ],
     [
-      'unknown: it is looked for, its cost stays, and nothing more is sent',
+      'unknown: it is searched for, its cost stays, and nothing more is sent',
       { kind: 'unknown' },
       OUTCOME_UNKNOWN,
       OUTCOME_UNKNOWN,
     ],
-  ])('%s; no other state hears of it', (_, outcome, change, toCanceled) => {
+  ])('%s; no other state changes', (_, outcome, change, toCanceled) => {
     expectChanges(submitAnswered(outcome, NOW, NEXT_POLL_AT), {
       begun: change,
       'begun, CANCELED': toCanceled,
     })
   })
 
-  test('comes once: the second is no news, whatever the first one was', () => {
+  test('is applied once: a second one changes nothing, whatever the first one was', () => {
     for (const job of [STATES.begun, STATES['begun, CANCELED']])
       for (const first of OUTCOMES)
         for (const second of OUTCOMES) {
@@ -288,7 +288,7 @@ describe("the POST's answer", () => {
         }
   })
 
-  test('what goes back into the queue stays QUEUED and keeps its price', () => {
+  test('leaves a job that goes back into the queue QUEUED, with its price', () => {
     for (const outcome of OUTCOMES.filter(({ kind }) => ['unsent', 'account', 'throttled'].includes(kind)))
       expect(apply(submitStarted, submitAnswered(outcome, NOW, NEXT_POLL_AT)(submitStarted)!)).toMatchObject({
         ...{ status: 'QUEUED', submission: 'none', tracking: null },
@@ -306,7 +306,7 @@ describe("the POST's answer", () => {
 })
 
 describe('a row whose claimant died', () => {
-  test('is looked for, canceled or not, for its POST may have been sent; a row in any other state is none', () => {
+  test('is searched for, canceled or not, since its POST may have been sent; other states do not change', () => {
     expectChanges(submitAbandoned(NOW, NEXT_POLL_AT), {
       begun: OUTCOME_UNKNOWN,
       'begun, CANCELED': OUTCOME_UNKNOWN,
@@ -314,18 +314,18 @@ describe('a row whose claimant died', () => {
   })
 })
 
-describe('a job found at upstream', () => {
+describe('a job that the reconciler finds', () => {
   const found = submitAccepted('x', NEXT_POLL_AT)
 
-  test('is followed from then on, since its POST; what has ended for its app stays ended', () => {
+  test('is tracked from then on; a finished prediction stays finished', () => {
     expectChanges(found, {
       begun: { ...ACCEPTED, status: 'CREATED' },
       'begun, CANCELED': ACCEPTED,
       unknown: { ...ACCEPTED, status: 'CREATED' },
       'unknown, CANCELED': ACCEPTED,
       'unknown, FAILED': ACCEPTED,
-      'unknown, CANCELED, forgotten': ACCEPTED,
-      'unknown, FAILED, forgotten': ACCEPTED,
+      'unknown, CANCELED, untracked': ACCEPTED,
+      'unknown, FAILED, untracked': ACCEPTED,
     })
   })
 
@@ -337,7 +337,7 @@ describe('a job found at upstream', () => {
   })
 })
 
-test('who finds the account in trouble for the third time rests, longer each time; nobody else does', () => {
+test('a job refused for the account three times waits longer each time; other refusals cause no delay', () => {
   const retryDelayAfter = (outcome: SubmitOutcome, submitAttempts: number) =>
     submitAnswered(outcome, NOW, NEXT_POLL_AT)({ ...STATES.begun, submitAttempts })!.dueAt! - NOW
   const delays = [1, 2, 3, 4, 5, 6, 7, 50].map(attempts => retryDelayAfter({ kind: 'account' }, attempts))
@@ -361,25 +361,25 @@ describe('a search that found nothing', () => {
     finishedAt: SUBMIT_STARTED_AT + age,
   })
 
-  test('is repeated; a row in any other state hears nothing of it', () => {
+  test('is repeated; other states do not change', () => {
     expectChanges(searchAt(UNKNOWN_AFTER_MS - 1), forStates(UNRESOLVED_STATES, { dueAt: NEXT_POLL_AT }))
   })
 
-  test('frees its place where a list read to its end has nothing that could be it', () => {
+  test('frees its slot where a complete list has no possible match', () => {
     expectChanges(
       searchAt(UNKNOWN_AFTER_MS - 1, UNKNOWN_AFTER_MS, true),
       forStates(UNRESOLVED_STATES, SLOT_RELEASED),
     )
   })
 
-  test('is told as SUBMISSION_UNKNOWN after a while, once, frees its place and goes on; its cost stays', () => {
+  test('ends it as SUBMISSION_UNKNOWN after a while, once, frees its slot and goes on; its cost stays', () => {
     expectChanges(searchAt(UNKNOWN_AFTER_MS), {
       ...forStates(UNRESOLVED_STATES, SLOT_RELEASED),
       unknown: { ...SLOT_RELEASED, ...submissionUnknown(UNKNOWN_AFTER_MS) },
     })
   })
 
-  test('ends after seven days, whether its app was told or not', () => {
+  test('stops after seven days, whether the prediction had ended or not', () => {
     expectChanges(searchAt(7 * DAY - 1, 0), {
       ...forStates(UNRESOLVED_STATES, SLOT_RELEASED),
       unknown: { ...SLOT_RELEASED, ...submissionUnknown(7 * DAY - 1) },
@@ -391,26 +391,26 @@ describe('a search that found nothing', () => {
   })
 })
 
-describe('a look', () => {
+describe('a poll', () => {
   const POLL_OPTIONS: PollOptions = { now: NOW, nextPollAt: NEXT_POLL_AT, deadlineMs: HOUR, outputGraceMs: 0 }
-  const poll = (seen: Observation, over: Partial<PollOptions> = {}) =>
-    pollSucceeded(seen, { ...POLL_OPTIONS, ...over })
+  const poll = (observation: Observation, over: Partial<PollOptions> = {}) =>
+    pollSucceeded(observation, { ...POLL_OPTIONS, ...over })
   const trackedStates = [...IN_FLIGHT_STATES, ...EXPIRED_STATES]
   const STILL_RUNNING = { lastSeenRunningAt: NOW, dueAt: NEXT_POLL_AT }
   const TRACKING_ENDED = { tracking: null }
 
-  test('that finds it waiting is repeated, and says that it still ran', () => {
+  test('that finds it waiting is repeated, and records that it still runs', () => {
     expectChanges(poll({ status: 'waiting' }), forStates(trackedStates, STILL_RUNNING))
   })
 
-  test('that finds it processing is told to a job that is CREATED', () => {
+  test('that finds it processing changes a CREATED prediction', () => {
     expectChanges(poll({ status: 'processing' }), {
       ...forStates(trackedStates, STILL_RUNNING),
       created: { ...STILL_RUNNING, status: 'PROCESSING', startedAt: NOW },
     })
   })
 
-  /** Every field that an end decides. */
+  /** All fields that a final state sets. */
   const end = (over: StateChange): StateChange => ({
     ...{ error: null, outputs: [], finishedAt: NOW, inferenceMs: null, cost: PRICE, tracking: null },
     ...over,
@@ -428,9 +428,9 @@ describe('a look', () => {
     ),
   ]
   test.each(ends)(
-    'that finds it %s tells so, corrects what was guessed, and is the last one; what was canceled stays so',
-    (_, seen, change) => {
-      expectChanges(poll(seen), {
+    'that finds it %s ends it, corrects a provisional error, and is the last one; a canceled one stays canceled',
+    (_, observation, change) => {
+      expectChanges(poll(observation), {
         ...forStates(trackedStates, change),
         'accepted, CANCELED': TRACKING_ENDED,
         'CANCELED, expired': TRACKING_ENDED,
@@ -438,7 +438,7 @@ describe('a look', () => {
     },
   )
 
-  test('that finds it timed out tells so where the gateway had not guessed it, and it may be charged', () => {
+  test('that finds it timed out ends it where the gateway had not, and it may be charged', () => {
     const change = end({ status: 'FAILED', error: 'TIMED_OUT', inferenceMs: 12 })
     expectChanges(poll(failed('TIMED_OUT')), {
       ...forStates(trackedStates, change),
@@ -448,23 +448,23 @@ describe('a look', () => {
     })
   })
 
-  test('a correction is an end like any other, and whole', () => {
+  test('that corrects a provisional error sets every field, like any other end', () => {
     for (const name of ['TIMED_OUT, expired', 'SUBMISSION_UNKNOWN, expired'] as const)
-      for (const [, seen, change] of ends) {
+      for (const [, observation, change] of ends) {
         const job = STATES[name]
-        const after = apply(job, poll(seen)(job)!)
+        const after = apply(job, poll(observation)(job)!)
         expect(after).toMatchObject(change)
         expect(isLegalTransition(job.status, after.status, job.error)).toBe(true)
         for (const again of [COMPLETED, EMPTY, failed('INVALID_INPUT')]) expect(poll(again)(after)).toBeNull()
       }
   })
 
-  test('a job goes from CREATED to its end without PROCESSING, if no look found it there', () => {
+  test('ends a CREATED prediction without PROCESSING, if no poll found it there', () => {
     const after = apply(created, poll(COMPLETED)(created)!)
     expect(after).toMatchObject({ status: 'COMPLETED', startedAt: null })
   })
 
-  test('completed without an output is looked at once more, and only then NO_OUTPUT', () => {
+  test('that finds it completed without outputs is repeated, and only then is it NO_OUTPUT', () => {
     expectChanges(
       poll(EMPTY),
       forStates(trackedStates, { completedWithoutOutputSince: NOW, dueAt: NEXT_POLL_AT }),
@@ -478,7 +478,7 @@ describe('a look', () => {
     }
   })
 
-  test('an output that comes late is an output', () => {
+  test('accepts an output that appears late', () => {
     const once = apply(created, poll(EMPTY)(created)!)
     expect(poll(COMPLETED)(once)).toMatchObject({ status: 'COMPLETED', outputs: OUTPUTS })
   })
@@ -488,28 +488,28 @@ describe('a look', () => {
     const TRACKING_EXPIRED = { tracking: 'expired', dueAt: NEXT_POLL_AT } as const
     const END: StateChange = { status: 'FAILED', error: 'TIMED_OUT', finishedAt: at }
 
-    test('ends the job as TIMED_OUT, and gives its place up: it may be charged, and is still looked at', () => {
-      for (const seen of [{ status: 'waiting' }, { status: 'processing' }] as const)
-        expectChanges(poll(seen, { now: at }), {
+    test('ends the prediction as TIMED_OUT and frees its slot: it may be charged and is still polled', () => {
+      for (const observation of [{ status: 'waiting' }, { status: 'processing' }] as const)
+        expectChanges(poll(observation, { now: at }), {
           ...forStates(trackedStates, { lastSeenRunningAt: at, dueAt: NEXT_POLL_AT }),
           ...forStates(IN_FLIGHT_STATES, { ...TRACKING_EXPIRED, lastSeenRunningAt: at }),
           ...forStates(['created', 'processing'], { ...TRACKING_EXPIRED, ...END, lastSeenRunningAt: at }),
         })
     })
 
-    test('a millisecond before it the job has its place and is not told', () => {
+    test('one millisecond earlier, it keeps its slot and its status', () => {
       expectChanges(
         poll({ status: 'waiting' }, { now: at - 1 }),
         forStates(trackedStates, { lastSeenRunningAt: at - 1, dueAt: NEXT_POLL_AT }),
       )
     })
 
-    test('a look that shows an end is believed', () => {
+    test('a poll that shows an end is believed', () => {
       expect(poll(COMPLETED, { now: at })(created)).toMatchObject({ status: 'COMPLETED', tracking: null })
     })
   })
 
-  test('at what was given up ends after seven days, and nothing is told', () => {
+  test('of an expired job is the last one after seven days, and changes nothing else', () => {
     for (const transition of [
       poll({ status: 'waiting' }, { now: SUBMIT_STARTED_AT + 7 * DAY - 1 }),
       pollFailed({ ...POLL_OPTIONS, now: SUBMIT_STARTED_AT + 7 * DAY - 1 }, true),
@@ -527,12 +527,12 @@ describe('a look', () => {
     expect(UPSTREAM_RETENTION_MS).toBe(7 * DAY)
   })
 
-  test('that failed says nothing of the job: it is repeated', () => {
+  test('that failed changes nothing: it is repeated', () => {
     for (const isAnswered of [true, false])
       expectChanges(pollFailed(POLL_OPTIONS, isAnswered), forStates(trackedStates, { dueAt: NEXT_POLL_AT }))
   })
 
-  test('that failed ends a job past its deadline; where upstream could not be read at all, past twice of it', () => {
+  test('that failed ends a job past its deadline; without any answer, past twice the deadline', () => {
     const atAge = (age: number, isAnswered: boolean) =>
       pollFailed({ ...POLL_OPTIONS, now: SUBMIT_STARTED_AT + age }, isAnswered)(created)
     const repeated = { dueAt: NEXT_POLL_AT }
@@ -550,22 +550,22 @@ describe('a look', () => {
 describe('a webhook', () => {
   const FOUND_BY_WEBHOOK = { ...ACCEPTED, dueAt: NOW, lastSeenRunningAt: NOW }
 
-  test('with the id that it is known by has it looked at now, and makes a look under way an old one', () => {
+  test('with a known id schedules a poll now, and outdates a poll in flight', () => {
     const change = { dueAt: NOW, lastSeenRunningAt: NOW, fence: queued.fence + 1 }
-    const isUnknown = Object.fromEntries(
+    const unanswered = Object.fromEntries(
       NAMES.filter(name => ['begun', 'unknown'].includes(STATES[name].submission)).map(name => [
         name,
         expect.anything(),
       ]),
     )
     expectChanges(webhookReceived('u', NOW), {
-      ...isUnknown,
+      ...unanswered,
       refused: expect.anything(),
       ...forStates([...IN_FLIGHT_STATES, ...EXPIRED_STATES], change),
     })
   })
 
-  test('says under which id a row without one is known: begun, looked for, given up, or refused, so it was said', () => {
+  test('assigns the id to a row without one: POST started, unanswered, given up or refused', () => {
     expectChanges(webhookReceived('x', NOW), {
       refused: { ...FOUND_BY_WEBHOOK, status: 'CREATED' },
       begun: { ...FOUND_BY_WEBHOOK, status: 'CREATED' },
@@ -573,12 +573,12 @@ describe('a webhook', () => {
       unknown: { ...FOUND_BY_WEBHOOK, status: 'CREATED' },
       'unknown, CANCELED': FOUND_BY_WEBHOOK,
       'unknown, FAILED': FOUND_BY_WEBHOOK,
-      'unknown, CANCELED, forgotten': FOUND_BY_WEBHOOK,
-      'unknown, FAILED, forgotten': FOUND_BY_WEBHOOK,
+      'unknown, CANCELED, untracked': FOUND_BY_WEBHOOK,
+      'unknown, FAILED, untracked': FOUND_BY_WEBHOOK,
     })
   })
 
-  test('decides no end: that is the look that follows', () => {
+  test('ends nothing: the poll that follows does', () => {
     for (const name of NAMES) {
       const change = webhookReceived('u', NOW)(STATES[name])
       if (change === null) continue
@@ -587,7 +587,7 @@ describe('a webhook', () => {
     }
   })
 
-  test("before the POST's answer makes that one old news", () => {
+  test("before the POST's answer outdates that answer", () => {
     for (const name of ['begun', 'begun, CANCELED'] as const) {
       const after = apply(STATES[name], webhookReceived('x', NOW)(STATES[name])!)
       for (const outcome of OUTCOMES) expect(submitAnswered(outcome, NOW, NEXT_POLL_AT)(after)).toBeNull()
@@ -599,14 +599,14 @@ describe('a webhook', () => {
 describe('a cancel', () => {
   const END: StateChange = { status: 'CANCELED', finishedAt: NOW }
 
-  test('ends whatever has not ended: free while nothing is sent, and later with what it takes of the account', () => {
+  test('ends an unfinished prediction: free before the POST; later it keeps its cost and its slot', () => {
     expectChanges(canceled(NOW), {
       ...forStates(QUEUED_STATES, { ...END, cost: 0 }),
       ...forStates(['begun', 'unknown', 'created', 'processing'], END),
     })
   })
 
-  test('is no news to what has ended, a guess too', () => {
+  test('does not change a finished prediction, provisional errors included', () => {
     for (const name of NAMES) if (isFinal(STATES[name].status)) expect(canceled(NOW)(STATES[name])).toBeNull()
   })
 })
@@ -626,11 +626,11 @@ describe('cost', () => {
     ['accepted keeps the price', PRICE, submitAnswer({ kind: 'accepted', upstreamId: 'u' }), 'begun'],
     ['rejected is free', 0, submitAnswer({ kind: 'rejected' }), 'begun'],
     ['rejected is free after a cancel too', 0, submitAnswer({ kind: 'rejected' }), 'begun, CANCELED'],
-    ['a refusal keeps the price of what waits on', PRICE, submitAnswer({ kind: 'account' }), 'begun'],
-    ['a refusal makes a canceled one free', 0, submitAnswer({ kind: 'account' }), 'begun, CANCELED'],
+    ['a refusal keeps the price of a job that waits on', PRICE, submitAnswer({ kind: 'account' }), 'begun'],
+    ['a refusal makes a canceled job free', 0, submitAnswer({ kind: 'account' }), 'begun, CANCELED'],
     ['no answer keeps the price', PRICE, submitAnswer({ kind: 'unknown' }), 'begun'],
     [
-      'no answer keeps the price of a canceled one',
+      'no answer keeps the price of a canceled job',
       PRICE,
       submitAnswer({ kind: 'unknown' }),
       'begun, CANCELED',
@@ -642,11 +642,11 @@ describe('cost', () => {
       notListedUpstream({ now: NOW, nextSearchAt: NEXT_POLL_AT, submitUnknownAfterMs: 0 }, false),
       'unknown',
     ],
-    ['an image that is none is free', 0, imageRejected(NOW), 'waiting'],
+    ['an invalid image is free', 0, imageRejected(NOW), 'waiting'],
     ['a cancel before sending is free', 0, canceled(NOW), 'waiting'],
     ['a cancel after a refusal is free', 0, canceled(NOW), 'refused'],
-    ['a cancel while the POST is under way keeps the price', PRICE, canceled(NOW), 'begun'],
-    ['a cancel while nobody knows keeps the price', PRICE, canceled(NOW), 'unknown'],
+    ['a cancel while the POST is in flight keeps the price', PRICE, canceled(NOW), 'begun'],
+    ['a cancel while the outcome is unknown keeps the price', PRICE, canceled(NOW), 'unknown'],
     ['a cancel after sending keeps the price', PRICE, canceled(NOW), 'processing'],
     ['COMPLETED keeps the price', PRICE, pollResult(COMPLETED), 'processing'],
     ['canceled by upstream keeps the price', PRICE, pollResult({ status: 'canceled' }), 'processing'],
@@ -667,7 +667,7 @@ describe('cost', () => {
   })
 })
 
-test('news in any order leads over legal steps to an end, and what was sent is never sent again', () => {
+test('observations in any order make only legal transitions, and a sent job is never sent again', () => {
   const moment = fc.integer({ min: NOW, max: NOW + 9 * DAY })
   const observation: fc.Arbitrary<Observation> = fc.oneof(
     fc.constantFrom<Observation[]>({ status: 'waiting' }, { status: 'processing' }, { status: 'canceled' }),
@@ -677,12 +677,12 @@ test('news in any order leads over legal steps to an end, and what was sent is n
   const pollOptions = moment.map(
     (now): PollOptions => ({ now, nextPollAt: now + 1, deadlineMs: HOUR, outputGraceMs: 0 }),
   )
-  /** What a claim does to a row that waits. */
+  /** The change that a claim makes to a queued row. */
   const claim: Transition = ({ status, submission }) =>
     status === 'QUEUED' && submission === 'none' ? { submission: 'begun' } : null
   const transitions: fc.Arbitrary<Transition> = fc.oneof(
     { weight: 3, arbitrary: fc.constant(claim) },
-    // Half of the POSTs are accepted, else hardly a stream would come to its later steps.
+    // Half of the POSTs are accepted; otherwise few sequences would reach the later states.
     {
       weight: 2,
       arbitrary: moment.map(at => submitAnswered({ kind: 'accepted', upstreamId: 'x' }, at, at + 1)),
@@ -693,10 +693,17 @@ test('news in any order leads over legal steps to an end, and what was sent is n
         .tuple(fc.constantFrom(...OUTCOMES), moment)
         .map(([outcome, at]) => submitAnswered(outcome, at, at + 1)),
     },
-    { weight: 3, arbitrary: fc.tuple(observation, pollOptions).map(([seen, at]) => pollSucceeded(seen, at)) },
+    {
+      weight: 3,
+      arbitrary: fc
+        .tuple(observation, pollOptions)
+        .map(([observation, options]) => pollSucceeded(observation, options)),
+    },
     {
       weight: 1,
-      arbitrary: fc.tuple(pollOptions, fc.boolean()).map(([at, isAnswered]) => pollFailed(at, isAnswered)),
+      arbitrary: fc
+        .tuple(pollOptions, fc.boolean())
+        .map(([options, isAnswered]) => pollFailed(options, isAnswered)),
     },
     { weight: 1, arbitrary: moment.map(at => submitAbandoned(at, at + 1)) },
     {
@@ -711,36 +718,36 @@ test('news in any order leads over legal steps to an end, and what was sent is n
   )
   const reached = new Set<string>()
   fc.assert(
-    fc.property(fc.array(transitions, { minLength: 15, maxLength: 30 }), stream => {
-      let now = queued
+    fc.property(fc.array(transitions, { minLength: 15, maxLength: 30 }), sequence => {
+      let job = queued
       let mayRun = false
-      for (const transition of stream) {
-        const change = transition(Object.freeze(now))
+      for (const transition of sequence) {
+        const change = transition(Object.freeze(job))
         if (change === null) continue
         const next = {
-          ...apply(now, change),
+          ...apply(job, change),
           ...(transition === claim && { submitStartedAt: SUBMIT_STARTED_AT }),
         }
-        if (next.status !== now.status)
-          expect(isLegalTransition(now.status, next.status, now.error)).toBe(true)
-        if (now.status === 'CANCELED')
-          expect([next.status, next.error, next.finishedAt]).toEqual(['CANCELED', null, now.finishedAt])
-        // Once accepted or unknown it is never in the queue again.
+        if (next.status !== job.status)
+          expect(isLegalTransition(job.status, next.status, job.error)).toBe(true)
+        if (job.status === 'CANCELED')
+          expect([next.status, next.error, next.finishedAt]).toEqual(['CANCELED', null, job.finishedAt])
+        // Once accepted or unknown, it never returns to the queue.
         mayRun ||= next.submission === 'accepted' || next.submission === 'unknown'
         if (mayRun) expect(['accepted', 'unknown']).toContain(next.submission)
-        now = next
-        reached.add(now.status).add(`${now.error}`)
-        // What the contract says of every prediction at every moment.
-        expect(now.error !== null).toBe(now.status === 'FAILED')
-        expect(now.outputs.length > 0).toBe(now.status === 'COMPLETED')
-        expect(now.finishedAt !== null).toBe(isFinal(now.status))
-        expect(now.upstreamId !== null).toBe(now.submission === 'accepted')
-        if (now.status === 'CREATED' || now.status === 'PROCESSING') expect(now.tracking).toBe('active')
-        // What is open has somebody who looks after it; what has no more to be known has nobody.
-        if (now.submission === 'accepted' || now.submission === 'unknown')
-          expect(isFinal(now.status) || now.tracking !== null).toBe(true)
-        else expect(now.tracking).toBeNull()
-        expect(now.cost === PRICE || isFinal(now.status)).toBe(true)
+        job = next
+        reached.add(job.status).add(`${job.error}`)
+        // Invariants of every prediction at all times.
+        expect(job.error !== null).toBe(job.status === 'FAILED')
+        expect(job.outputs.length > 0).toBe(job.status === 'COMPLETED')
+        expect(job.finishedAt !== null).toBe(isFinal(job.status))
+        expect(job.upstreamId !== null).toBe(job.submission === 'accepted')
+        if (job.status === 'CREATED' || job.status === 'PROCESSING') expect(job.tracking).toBe('active')
+        // An unfinished prediction that was sent is tracked; one that was not sent is not.
+        if (job.submission === 'accepted' || job.submission === 'unknown')
+          expect(isFinal(job.status) || job.tracking !== null).toBe(true)
+        else expect(job.tracking).toBeNull()
+        expect(job.cost === PRICE || isFinal(job.status)).toBe(true)
       }
     }),
     { numRuns: 3000 },
