@@ -1,5 +1,6 @@
 /**
- * Start, and stop on a signal. What keeps it from starting is one sentence and exit code 1.
+ * Starts the gateway, prints where it listens, and stops it on a signal. If it cannot start, the operator sees one sentence
+ * and the exit code is 1.
  */
 import { loadConfig } from './config/config.ts'
 import { SETTINGS } from './config/settings.ts'
@@ -7,14 +8,14 @@ import { StartupError } from './domain/errors.ts'
 import { createGateway, dashboardLink, type Gateway } from './gateway/gateway.ts'
 import { createLog } from './observability/log.ts'
 
-/** What `npm run app` opens when it is told nothing. */
+/** The database that `npm run app` opens by default. */
 const DEFAULT_DATABASE_FILE = SETTINGS.DATABASE_URL.default.replace('file:', '')
 const DAY_MS = 24 * 60 * 60 * 1000
-/** The gateway closes within five seconds; whatever holds on after that is let go. */
+/** The process exits after this time, whatever is still open, so that it always stops within five seconds. */
 const FORCED_EXIT_MS = 4900
 
 export async function main(): Promise<void> {
-  // A terminal or a log pipe that went away must not end a process with paid jobs in hand.
+  // A closed terminal or log pipe must not end a process with paid jobs in flight.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   try {
     const config = loadConfig(process.env)
@@ -64,7 +65,7 @@ async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string 
     const databaseSetting = databaseFile === DEFAULT_DATABASE_FILE ? '' : `DATABASE_URL=file:${databaseFile} `
     if ((await gateway.store.countApps()) === 0)
       lines.push(
-        'There is no app yet, so nobody can call. Make one:',
+        'There is no app yet, so no client has access. Create one:',
         '',
         `  ${databaseSetting}npm run app -- create NAME`,
         '',
@@ -86,7 +87,7 @@ async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string 
       `mutation { submitVideo(input: {image: {url: "${simulator.sampleImage}"}, prompt: "a slow pan"}) { ... on SubmitVideoPayload { prediction { id status } } ... on Error { code message } } }`,
     ),
     '',
-    'and watch everything that happens:',
+    'Watch all events:',
     '',
     curl(
       endpoint,

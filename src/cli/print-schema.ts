@@ -1,5 +1,5 @@
 /**
- * `npm run schema`: prints what apps see to schema.graphql.
+ * `npm run schema`: writes the GraphQL schema to schema.graphql.
  */
 import { writeFileSync } from 'node:fs'
 import { printSchema } from 'graphql'

@@ -1,7 +1,8 @@
 /**
- * Keeps a feed's cursor current. A graphql-ws client sends a subscription's first variables again at each reconnect; with
- * this around it they carry the cursor of the last item that came, so the feed goes on right behind it.
- * Invariant: `after` moves once the sink has an item, and to that item's cursor. Imports nothing: copy it as it is.
+ * Resumes a feed after a reconnect. A graphql-ws client sends a subscription's original variables again at each reconnect;
+ * this wrapper puts the cursor of the last received item into them, so the feed continues right after that item.
+ * Invariant: `after` changes only after the sink has received an item, and to that item's cursor.
+ * This file imports nothing: copy it as it is.
  */
 export interface SubscribePayload {
   query: string
@@ -15,15 +16,15 @@ export interface Sink {
   complete(): void
 }
 
-/** What subscribes as the clients of graphql-ws and graphql-sse do. */
+/** The interface that the clients of graphql-ws and graphql-sse share. */
 export interface SubscriptionClient {
   subscribe(payload: SubscribePayload, sink: Sink): () => void
   iterate?: unknown
 }
 
 /**
- * For documents whose feed takes `after: $after` and selects `cursor`; every other operation passes as it is.
- * Takes `iterate` away: it goes past `subscribe`, and would begin at the first cursor again.
+ * Works for documents whose feed takes `after: $after` and selects `cursor`. Other operations pass through unchanged.
+ * Removes `iterate`, which bypasses `subscribe` and would start at the original cursor again.
  */
 export function resumable<Client extends SubscriptionClient>(client: Client): Omit<Client, 'iterate'> {
   const { iterate: _, ...rest } = client

@@ -13,13 +13,13 @@ const FEED = `subscription ($after: String) { feed: predictionFeed(after: $after
   ... on FeedGap { cursor }
 } }`
 
-/** A client that answers with what the test says, and remembers what it was asked. */
+/** A client whose results the test sends, and which records its subscriptions. */
 function fakeClient() {
   const subscriptions: { payload: SubscribePayload; sink: Sink }[] = []
   return {
-    subscriptions: subscriptions,
+    subscriptions,
     iterate: () => {},
-    on: () => 'heard',
+    on: () => 'on',
     subscribe(payload: SubscribePayload, sink: Sink) {
       subscriptions.push({ payload, sink })
       return () => {}
@@ -28,7 +28,7 @@ function fakeClient() {
 }
 
 describe('resumable', () => {
-  test('moves `after` to the cursor of each item, after the sink has it, and leaves what it was given alone', () => {
+  test('sets `after` to the cursor of each item once the sink has it, and does not change the given payload', () => {
     const client = fakeClient()
     const payload = { query: FEED, variables: { after: 'a', filter: {} } }
     const seen: unknown[] = []
@@ -46,7 +46,7 @@ describe('resumable', () => {
     expect(payload.variables.after).toBe('a')
   })
 
-  test('lets results without a cursor, errors and ends through, with the sink as their `this`', () => {
+  test('passes on results without a cursor, errors and completion, with the sink as `this`', () => {
     const client = fakeClient()
     class ReceivedCalls {
       all: unknown[] = []
@@ -71,9 +71,9 @@ describe('resumable', () => {
     expect(client.subscriptions[0]?.payload.variables).toEqual({})
   })
 
-  test('keeps the rest of the client, but for what goes past `subscribe`', () => {
+  test('keeps the rest of the client, except `iterate`, which bypasses `subscribe`', () => {
     const client = resumable(fakeClient())
-    expect(client.on()).toBe('heard')
+    expect(client.on()).toBe('on')
     expect('iterate' in client).toBe(false)
   })
 })
@@ -98,7 +98,7 @@ const clients = {
 }
 
 test.each(['graphql-ws', 'graphql-sse'] as const)(
-  'a plain %s client in it has a feed without a gap across restarts',
+  'a plain %s client, wrapped, has a feed without gaps across restarts',
   async name => {
     await using harness = await startGateway()
     const plain = clients[name](harness)

@@ -1,6 +1,6 @@
 /**
- * What was typed after `npm run app --`, read or refused whole.
- * Invariant: nothing typed is overlooked, and all faults of the flags are told at once.
+ * Parses the arguments of `npm run app --`.
+ * Invariant: every argument is used or reported, and all faults of the flags are reported together.
  */
 import { parseArgs } from 'node:util'
 import { didYouMean } from '../../config/did-you-mean.ts'
@@ -10,9 +10,9 @@ import { FLAGS, type Flag, type FlagName, HELP, LIMIT_FLAGS, VERBS, type Verb } 
 
 export interface ParsedCommand {
   verb: Verb
-  /** A name or a key; null where the verb can do without and none was given. */
+  /** A name or a key; null if it is optional and not given. */
   subject: string | null
-  /** Those that were given. */
+  /** The limits that were given. */
   limits: Partial<AppLimits>
   expiresAt: number | null
   graceMs: number | null
@@ -22,7 +22,7 @@ export interface ParsedCommand {
 
 type FlagTexts = Map<FlagName, string | null>
 
-/** Null: help is wanted. */
+/** Returns null if help was requested. */
 export function parseArguments(args: string[], now: number): ParsedCommand | null {
   const options = Object.fromEntries(
     Object.entries(FLAGS).map(([name, flag]) => [
@@ -37,7 +37,7 @@ export function parseArguments(args: string[], now: number): ParsedCommand | nul
     allowPositionals: true,
     tokens: true,
   })
-  // Else it is read as a flag a letter.
+  // parseArgs would read it as one flag per letter.
   const dashed = args.find(arg => /^-[a-z]{2}/i.test(arg))
   if (dashed !== undefined && !positionals.includes(dashed))
     throw new StartupError(asSentence(noSuchFlag(dashed)))
@@ -63,9 +63,9 @@ export function parseArguments(args: string[], now: number): ParsedCommand | nul
   if (faults.length > 0) throw new StartupError(faults.map(asSentence).join('\n'))
 
   if (rest.length > 0)
-    throw new StartupError(`one at a time: "${subject}", or "${rest[0]}"?\n${usageLine(verb)}`)
+    throw new StartupError(`too many arguments: "${subject}" and "${rest[0]}".\n${usageLine(verb)}`)
   if (subject === undefined && verb !== 'list')
-    throw new StartupError(`"${verb}" of what?\n${usageLine(verb)}`)
+    throw new StartupError(`"${verb}" lacks its argument.\n${usageLine(verb)}`)
   const limits = Object.fromEntries(
     Object.entries(LIMIT_FLAGS).flatMap(([flag, limit]) =>
       values.has(flag as FlagName) ? [[limit, values.get(flag as FlagName)]] : [],
@@ -89,7 +89,7 @@ const usageLine = (verb: Verb) => `  npm run app -- ${VERBS[verb].usage}`
 
 function parseVerb(name: string | undefined): Verb {
   if (name !== undefined && Object.hasOwn(VERBS, name)) return name as Verb
-  if (name === undefined) throw new StartupError(`what is to be done?\n\n${HELP}`)
+  if (name === undefined) throw new StartupError(`no verb is given.\n\n${HELP}`)
   const verbs = Object.keys(VERBS)
   const hint = didYouMean(name, verbs) || `; there are ${verbs.join(', ')}`
   throw new StartupError(asSentence(`there is no verb "${name}"${hint}`))

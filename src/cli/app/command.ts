@@ -1,6 +1,6 @@
 /**
- * `npm run app` as a function: from what was typed to what is printed.
- * Invariant: no fault repeats more of a key than its visible beginning, wherever it was typed.
+ * `npm run app` as a function: from the arguments to the printed text.
+ * Invariant: an error message repeats no more of a key than its prefix, wherever the key was typed.
  */
 import { StartupError } from '../../domain/errors.ts'
 import type { Store } from '../../store/store.ts'
@@ -10,8 +10,8 @@ import { type Env, withStore } from './open-store.ts'
 import { VERB_ACTIONS } from './verbs.ts'
 
 /**
- * @param lockTimeoutMs how long another process may hold the database; default 5 s
- * @throws StartupError for whoever typed it
+ * @param lockTimeoutMs how long to wait for another process's lock; default 5 s
+ * @throws StartupError with a message for the operator
  */
 export async function runCommand(
   args: string[],
@@ -32,10 +32,10 @@ export async function runCommand(
   }
 }
 
-/** npm's own, which may well be set. */
+/** Flags that npm itself has, so they may be set for another reason. */
 const NPM_OWN_FLAGS = ['json', 'all']
 
-/** Without `--` npm takes the flags for its own: an app would be made without its limits, and nobody told. */
+/** Without `--` npm takes the flags as its own, and an app would silently be created without its limits. */
 function rejectFlagsKeptByNpm(env: Env): void {
   const keptFlag = Object.keys(FLAGS).find(
     flag => !NPM_OWN_FLAGS.includes(flag) && env[`npm_config_${flag.replaceAll('-', '_')}`] !== undefined,

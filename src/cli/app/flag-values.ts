@@ -1,11 +1,11 @@
 /**
- * How the values of `npm run app`'s flags are read: from text to a value, or to what was expected instead.
- * Invariant: what is not certainly meant is refused, for a limit read wrongly costs money.
+ * Parsers for the flag values of `npm run app`: from a text to a value, or to a description of what was expected.
+ * Invariant: an ambiguous text is refused, because a limit that is read wrongly costs money.
  */
 import { z } from 'zod'
 import { MICROS_PER_USD } from '../../domain/models.ts'
 
-/** `expected`: the end of a sentence that begins with the flag and its text. */
+/** `expected` completes a sentence that begins with the flag and its text. */
 export type ValueParser<Value> = (text: string, now: number) => { value: Value } | { expected: string }
 
 const MAX_USD = 1_000_000
@@ -27,7 +27,7 @@ export const orNone =
     return 'value' in result ? result : { expected: `${result.expected}, or none` }
   }
 
-/** In micro-USD, without a detour over fractions. */
+/** The value is in micro-USD, computed without floating-point fractions. */
 export const parseDollars: ValueParser<number> = text => {
   const [, units, fraction = ''] = /^(\d+)(?:\.(\d{1,6}))?$/.exec(text) ?? []
   const value = Number(units) * MICROS_PER_USD + Number(fraction.padEnd(6, '0'))
@@ -42,15 +42,15 @@ const DATE = z.union([
   z.iso.datetime({ offset: true, precision: -1 }),
 ])
 
-/** A day begins, and a moment is told, in UTC or the zone that is given. */
+/** A date means its first moment in UTC. A date with a time needs its zone. */
 export const parseDate: ValueParser<number> = (text, now) => {
   const value = DATE.safeParse(text).success ? Date.parse(text) : Number.NaN
   if (Number.isNaN(value))
-    return { expected: 'a date like 2027-01-31, or a moment with its zone like 2027-01-31T18:00Z' }
-  return value > now ? { value } : { expected: 'a date to come; this one is past' }
+    return { expected: 'a date like 2027-01-31, or a time with its zone like 2027-01-31T18:00Z' }
+  return value > now ? { value } : { expected: 'a date in the future' }
 }
 
-/** In ms. */
+/** The value is in ms. */
 export const parseDuration: ValueParser<number> = text => {
   if (text === '0') return { value: 0 }
   const [, count, unit] = /^(\d+)([smhd])$/.exec(text) ?? []

@@ -1,6 +1,5 @@
 /**
- * The flags of `npm run app`: which verbs they belong to, what they mean, how their values are read. The help and
- * every sentence about them are made from these two tables.
+ * The verbs and flags of `npm run app`. The help and every message about them are built from these two tables.
  */
 import {
   orNone,
@@ -14,24 +13,24 @@ import {
 export const VERBS = {
   create: {
     usage: 'create NAME [LIMITS] [--expires DATE]',
-    about: 'Makes an app and its first key, which is shown once.',
+    about: 'Creates an app and its first key, which is shown once.',
   },
-  list: { usage: 'list [NAME]', about: 'Shows apps: their limits, what they use of them, their keys.' },
-  set: { usage: 'set NAME LIMITS', about: 'Changes the limits that are given, and no other.' },
+  list: { usage: 'list [NAME]', about: 'Shows apps: their limits, their usage, their keys.' },
+  set: { usage: 'set NAME LIMITS', about: 'Changes the given limits, and no other.' },
   rotate: {
     usage: 'rotate NAME [--grace DURATION] [--expires DATE]',
-    about: 'Gives an app a new key, shown once; its earlier ones end after the grace.',
+    about: 'Creates a new key, shown once. Earlier keys expire after the grace period.',
   },
   revoke: {
     usage: 'revoke KEY | revoke NAME --all',
-    about: 'Takes back one key, or every key of an app. Its connections end.',
+    about: 'Revokes one key, or every key of an app. Their connections are closed.',
   },
 } as const
 export type Verb = keyof typeof VERBS
 
 export interface Flag {
   verbs: readonly Verb[]
-  /** What its value is called; none: it has none. */
+  /** Name of its value; undefined if it takes none. */
   value?: string
   description: string
   parse?: ValueParser<number | null>
@@ -45,7 +44,7 @@ const limitFlag = (value: string, description: string, parse: ValueParser<number
   parse,
 })
 
-/** The flag of each limit. */
+/** The limit that each flag sets. */
 export const LIMIT_FLAGS = {
   'max-in-flight': 'maxInFlight',
   'max-queued': 'maxQueued',
@@ -55,29 +54,29 @@ export const LIMIT_FLAGS = {
 } as const
 
 export const FLAGS = {
-  'max-in-flight': limitFlag(
+  'max-in-flight': limitFlag('N', 'max jobs at upstream; more wait', orNone(parseInteger(1, MAX_COUNT))),
+  'max-queued': limitFlag('N', 'max jobs that wait; more are refused', orNone(parseInteger(1, MAX_COUNT))),
+  'submits-per-minute': limitFlag(
     'N',
-    'jobs upstream works on at once; more wait',
+    'max submits a minute; more are refused',
     orNone(parseInteger(1, MAX_COUNT)),
   ),
-  'max-queued': limitFlag('N', 'jobs that may wait; more are refused', orNone(parseInteger(1, MAX_COUNT))),
-  'submits-per-minute': limitFlag('N', 'more are refused', orNone(parseInteger(1, MAX_COUNT))),
-  'monthly-budget-usd': limitFlag('N', 'for a UTC month, as in 12.50', orNone(parseDollars)),
+  'monthly-budget-usd': limitFlag('N', 'US dollars per UTC month, for example 12.50', orNone(parseDollars)),
   weight: limitFlag('N', 'share of scarce slots, 1 to 1000 (default: 1)', parseInteger(1, 1000)),
   expires: {
     verbs: ['create', 'rotate'],
     value: 'DATE',
-    description: 'when the new key ends (default: never)',
+    description: 'when the new key expires (default: never)',
     parse: parseDate,
   },
   grace: {
     verbs: ['rotate'],
     value: 'DURATION',
-    description: 'how long earlier keys hold on (default: 24h)',
+    description: 'how long earlier keys stay valid (default: 24h)',
     parse: parseDuration,
   },
   all: { verbs: ['revoke'], description: 'every key of the app NAME' },
-  json: { verbs: Object.keys(VERBS) as Verb[], description: 'answer for a machine' },
+  json: { verbs: Object.keys(VERBS) as Verb[], description: 'prints JSON' },
 } as const satisfies Record<string, Flag>
 export type FlagName = keyof typeof FLAGS
 
@@ -93,17 +92,17 @@ ${Object.values(VERBS)
   .map(({ usage, about }) => `  ${usage}\n      ${about}`)
   .join('\n')}
 
-LIMITS; none is without limit, and the default:
+LIMITS ("none", the default, means no limit):
 ${helpRows(name => name in LIMIT_FLAGS)}
 
-and else:
+Other flags:
 ${helpRows(name => !(name in LIMIT_FLAGS))}
 
   NAME      1 to 64 letters, digits, dots, dashes or underscores
-  KEY       the first 12 characters of a key, as list shows them, or the whole
+  KEY       the first 12 characters of a key, as list shows them, or all of it
   DATE      2027-01-31 (its first moment in UTC), or 2027-01-31T18:00Z
   DURATION  30m, 24h, 7d, or 0
 
-The database is that of DATABASE_URL. A gateway that runs on it notices within
-five seconds. A fault is a sentence on stderr and exit code 1, with --json too.
-For a machine: npm run -s app -- list --json`
+The database is the one of DATABASE_URL. A running gateway applies changes
+within five seconds. Errors go to stderr, with exit code 1, also with --json.
+In a script: npm run -s app -- list --json`

@@ -1,6 +1,6 @@
 /**
- * How apps, keys, money and moments are shown by `npm run app`, for people and for machines. Pure.
- * Invariant: of a key nothing but its prefix and its dates; no row is longer than 80 columns.
+ * Formats apps, keys, money and times for `npm run app`, as text and as JSON. Pure.
+ * Invariant: a key is shown only by its prefix and its dates. No row is longer than 80 columns.
  */
 import type { AppLimits } from '../../domain/app-limits.ts'
 import { MICROS_PER_USD } from '../../domain/models.ts'
@@ -10,7 +10,7 @@ export const formatUtc = (ms: number): string =>
   `${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')} UTC`
 export const toIso = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString())
 
-/** At least the cents, and every micro-dollar there is. */
+/** Two to six decimals, so that no micro-dollar is lost. */
 export function formatDollars(micro: number): string {
   const units = Math.floor(micro / MICROS_PER_USD)
   const fraction = String(micro % MICROS_PER_USD)
@@ -36,12 +36,12 @@ export const formatLimits = (limits: AppLimits): string =>
   ])
 
 export const formatKeyRow = ({ prefix, createdAt, expiresAt }: ApiKeyInfo, now: number): [string, string] => {
-  const created = `made ${formatUtc(createdAt).slice(0, 19)}`
-  if (expiresAt === null) return [`key ${prefix}…`, `${created}, no end`]
+  const created = `created ${formatUtc(createdAt).slice(0, 19)}`
+  if (expiresAt === null) return [`key ${prefix}…`, `${created}, no expiry`]
   return [`key ${prefix}…`, `${created}, ${expiresAt <= now ? 'ended' : 'ends'} ${formatUtc(expiresAt)}`]
 }
 
-/** An app, what it uses and may use, its keys. */
+/** An app with its usage, limits and keys. */
 export function formatApp(app: App, usage: AppUsage, keys: readonly ApiKeyInfo[], now: number): string {
   const { maxInFlight, maxQueued, submitsPerMinute, monthlyBudget, weight } = app.limits
   const usageOf = (used: string, limit: string) =>
@@ -54,7 +54,7 @@ export function formatApp(app: App, usage: AppUsage, keys: readonly ApiKeyInfo[]
     ['weight', String(weight)],
     ...(keys.length > 0
       ? keys.map(key => formatKeyRow(key, now))
-      : [['no key', '"rotate" gives it one'] as [string, string]]),
+      : [['no key', '"rotate" creates one'] as [string, string]]),
   ])}`
 }
 

@@ -1,12 +1,12 @@
 /**
- * `npm run app`: makes apps, sets their limits, gives keys and takes them back.
- * Works beside a running gateway: both write the same file, and what is changed here holds there within five
- * seconds, for open connections too. Exit code 0; or 1, and a sentence on stderr.
+ * `npm run app`: creates apps, sets their limits, creates and revokes keys.
+ * Works beside a running gateway: both write the same file, and a change takes effect there within five seconds, also for
+ * open connections. Exit code 0; or 1 with a sentence on stderr.
  */
 import { StartupError } from '../../domain/errors.ts'
 import { runCommand } from './command.ts'
 
-// Whoever reads only the head of the list goes away before its end.
+// A reader such as `head` closes the pipe before the list ends.
 process.stdout.on('error', () => {})
 
 try {

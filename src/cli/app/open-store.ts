@@ -1,6 +1,6 @@
 /**
- * The database `npm run app` writes to, beside a gateway that may run on it.
- * Invariant: whatever stands in the way of it is one sentence, and nothing is left open.
+ * Opens the database of `npm run app`, beside a gateway that may run on it.
+ * Invariant: every obstacle becomes a StartupError, and the store is always closed.
  */
 import { existsSync } from 'node:fs'
 import { loadConfig } from '../../config/config.ts'
@@ -9,12 +9,12 @@ import { toStartupError } from '../../store/sqlite/connection.ts'
 import { openSqliteStore } from '../../store/sqlite/sqlite-store.ts'
 import type { Store } from '../../store/store.ts'
 
-/** The gateway holds the file for milliseconds. */
+/** A running gateway holds the lock for milliseconds. */
 const LOCK_TIMEOUT_MS = 5000
 
 export type Env = Readonly<Record<string, string | undefined>>
 
-/** @param createIfMissing whether a database that is not there is made */
+/** @param createIfMissing whether to create a missing database */
 export async function withStore<Result>(
   env: Env,
   createIfMissing: boolean,
@@ -23,10 +23,10 @@ export async function withStore<Result>(
 ): Promise<Result> {
   const { databaseFile: file } = loadConfig(env)
   if (file === ':memory:')
-    throw new StartupError("DATABASE_URL: a database in memory is nobody else's; name a file.")
+    throw new StartupError('DATABASE_URL: a database in memory cannot be shared with a gateway; name a file.')
   if (!createIfMissing && !existsSync(file))
     throw new StartupError(
-      `DATABASE_URL: there is no database ${file}. Name the gateway's, or make one with "create".`,
+      `DATABASE_URL: there is no database ${file}. Name the gateway's, or create one with "create".`,
     )
   const store = openSqliteStore(file, () => {}, { lockTimeoutMs })
   try {

@@ -1,8 +1,7 @@
 /**
- * What `npm run app` does, a function a verb: from the call and the store to an answer in both forms.
- * Invariant: a key is in the answer that made it, and nowhere else.
+ * The verbs of `npm run app`, one function each: from the parsed command and the store to a result as text and JSON.
+ * Invariant: a key is only in the result of the command that created it.
  */
-
 import { createKey, hashesEqual, PREFIX_LENGTH, parseKey } from '../../auth/api-key.ts'
 import { didYouMean } from '../../config/did-you-mean.ts'
 import { fullScope } from '../../domain/access-scope.ts'
@@ -19,28 +18,31 @@ export interface CommandResult {
 }
 
 const APP_NAME_PATTERN = /^[\w.-]{1,64}$/
-/** As `list` shows it, or the whole. */
+/** The prefix as `list` shows it, or the whole key. */
 const KEY_PATTERN = /^(rsh_[\w-]{8})(?:…|\.\.\.|([\w-]{32}))?$/
 const DAY_MS = 24 * 60 * 60 * 1000
-/** So many names stand in a sentence. */
+/** An error lists the names of the apps, if there are no more than this. */
 const MAX_LISTED_NAMES = 5
 const KEEP_KEY_NOTE = "Keep it on the app's server; it is not shown again."
 
 export const VERB_ACTIONS: Record<
   Verb,
-  (call: ParsedCommand, store: Store, now: number) => Promise<CommandResult>
+  (command: ParsedCommand, store: Store, now: number) => Promise<CommandResult>
 > = {
   async create({ subject, limits, expiresAt }, store, now) {
     const name = subject!
-    // Or a secret that was pasted in the wrong place would be kept, and shown.
-    if (name.startsWith('rsh_')) throw new StartupError(`"${name}" is no name: it begins like a key.`)
+    // Otherwise a key that was pasted in the wrong place would be stored and shown.
+    if (name.startsWith('rsh_'))
+      throw new StartupError(`"${name}" is not a valid name: it begins like a key.`)
     if (!APP_NAME_PATTERN.test(name))
-      throw new StartupError(`"${name}" is no name: 1 to 64 letters, digits, dots, dashes or underscores.`)
+      throw new StartupError(
+        `"${name}" is not a valid name: expected 1 to 64 letters, digits, dots, dashes or underscores.`,
+      )
     const { key, prefix, hash } = createKey()
     const app = await store.createApp(name, now, { limits, key: { prefix, hash, expiresAt } })
     if (app === null) throw new StartupError(`there is an app named "${name}" already.`)
     return {
-      text: `App "${name}" is there. Its key${validUntil(expiresAt)}:\n\n  ${key}\n\n${KEEP_KEY_NOTE} Its limits:\n\n${formatLimits(app.limits)}`,
+      text: `App "${name}" is created. Its key${validUntil(expiresAt)}:\n\n  ${key}\n\n${KEEP_KEY_NOTE} Its limits:\n\n${formatLimits(app.limits)}`,
       json: { id: app.id, name, key, expiresAt: toIso(expiresAt), limits: limitsToJson(app.limits) },
     }
   },
@@ -65,7 +67,7 @@ export const VERB_ACTIONS: Record<
       }),
     )
     return {
-      text: shown.map(({ text }) => text).join('\n\n') || 'There is no app yet; "create NAME" makes one.',
+      text: shown.map(({ text }) => text).join('\n\n') || 'There is no app yet; "create NAME" creates one.',
       json: shown.map(({ json }) => json),
     }
   },
@@ -89,7 +91,7 @@ export const VERB_ACTIONS: Record<
     const earlier = await store.rotateKeys(id, { prefix, hash, expiresAt }, now + (graceMs ?? DAY_MS), now)
     const earlierKeysText =
       earlier.length === 0
-        ? 'It had no other that was good.'
+        ? 'It had no other valid key.'
         : `Its earlier keys:\n\n${earlier.map(each => `  ${formatKeyRow(each, now).join('  ')}`).join('\n')}`
     return {
       text: `The new key of "${name}"${validUntil(expiresAt)}:\n\n  ${key}\n\n${KEEP_KEY_NOTE} ${earlierKeysText}`,
@@ -103,10 +105,12 @@ export const VERB_ACTIONS: Record<
       key => key.expiresAt === null || key.expiresAt > now,
     )
     const revokedText = all
-      ? `No key of "${app.name}" is good any more:\n\n${revoked.map(prefix => `  ${prefix}…\n`).join('')}\n`
-      : `The key ${revoked[0]}… of "${app.name}" is no longer good. `
+      ? `Every key of "${app.name}" is revoked:\n\n${revoked.map(prefix => `  ${prefix}…\n`).join('')}\n`
+      : `The key ${revoked[0]}… of "${app.name}" is revoked. `
     const remainingText =
-      remaining.length > 0 ? `It has ${remaining.length} more.` : `"rotate ${app.name}" gives it a new one.`
+      remaining.length > 0
+        ? `The app has ${remaining.length} more.`
+        : `"rotate ${app.name}" creates a new one.`
     return {
       text: revokedText + remainingText,
       json: { id: app.id, name: app.name, revoked, keys: remaining.map(keyToJson) },
@@ -138,15 +142,15 @@ async function revokeOneKey(store: Store, text: string) {
   if (prefix === undefined)
     throw new StartupError(
       text.startsWith('rsh_')
-        ? `"${text}" is no key: give its first ${PREFIX_LENGTH} characters, or all 44.`
-        : `"${text}" is no key: one begins with rsh_. Every key of an app is taken back by "revoke NAME --all".`,
+        ? `"${text}" is not a key: give its first ${PREFIX_LENGTH} characters, or all 44.`
+        : `"${text}" is not a key: a key begins with rsh_. "revoke NAME --all" revokes every key of an app.`,
     )
   const storedKey = await store.findKey(prefix)
   const app = storedKey && (await store.getApp(storedKey.appId))
   if (!app) throw new StartupError(`there is no key that begins with "${prefix}".`)
   if (secret !== undefined && !hashesEqual(parseKey(key)!.hash, storedKey.hash))
     throw new StartupError(
-      `a key of "${app.name}" begins with "${prefix}" and goes on otherwise. Nothing was taken back.`,
+      `the key of "${app.name}" that begins with "${prefix}" is another one. Nothing was revoked.`,
     )
   if (!(await store.revokeKey(prefix)))
     throw new StartupError(`there is no key that begins with "${prefix}".`)

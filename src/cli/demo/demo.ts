@@ -1,7 +1,7 @@
 /**
- * `npm run demo`: a gateway of its own, one job, watched from mutation to video as any front end would.
- * It always asks the simulator, whatever key the environment holds: a demo costs nothing.
- * Exit code 0 if the video plays; 1, and a sentence, if anything failed.
+ * `npm run demo`: starts a gateway, submits one job and watches it until its video is ready, as a front end would.
+ * It always uses the simulator, whatever key the environment has, so it costs nothing.
+ * Exit code 0 if the video plays; else 1 with a sentence on stderr.
  */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -34,7 +34,7 @@ const WATCH = `subscription Watch($after: String, $id: ID!) {
 }`
 const FINAL = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
 const HOUR = 60 * 60 * 1000
-/** The simulator takes some ten seconds. */
+/** The simulator takes about ten seconds. */
 const DEMO_TIMEOUT_MS = 60_000
 
 interface PredictionView {
@@ -51,7 +51,7 @@ interface Update {
 const interrupted = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.on(signal, () => interrupted.abort(new Error('interrupted')))
-process.stdout.on('error', () => interrupted.abort(new Error('nobody reads the output')))
+process.stdout.on('error', () => interrupted.abort(new Error('the output was closed')))
 
 let folder: string | null = null
 let gateway: Gateway | null = null
@@ -66,7 +66,7 @@ try {
   gateway = await createGateway(config, await createLog('error'))
   console.log(await runDemo(gateway, signal))
   if (process.stdout.isTTY) {
-    console.log('Until Ctrl-C it is on the dashboard above, where you can ask for another.')
+    console.log('The dashboard above shows it and takes more submits. Ctrl-C ends the demo.')
     await once(interrupted.signal, 'abort')
   }
 } catch (error) {
@@ -119,10 +119,10 @@ async function runDemo(gateway: Gateway, signal: AbortSignal): Promise<string> {
     throw new Error(`the job ended ${status}${error === null ? '' : `: ${error.message}`}`)
   const video = await checkVideo(url, signal)
   const size = `${video.width} × ${video.height}, ${video.seconds.toFixed(1)} s, ${video.codec}, ${Math.round(video.bytes / 1024)} KiB`
-  return `The video is there and plays (${size}):\n  ${url}\nThat address ends with this demo; npm start gives you a gateway that stays.`
+  return `The video is ready and plays (${size}):\n  ${url}\nThis URL ends with the demo; npm start runs a gateway that stays.`
 }
 
-/** Follows the job to its end, over any drop of the connection. */
+/** Watches the job to its end, across reconnects. */
 async function waitUntilFinal(
   endpoint: string,
   authorization: string,

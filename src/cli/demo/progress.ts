@@ -1,10 +1,10 @@
 /**
- * How far it is: one live line on a terminal, a plain line for each change in a pipe.
+ * Shows the progress of a job: one live line on a terminal, a plain line per change in a pipe.
  */
 export interface Progress {
-  /** What is so now. */
+  /** Shows the current state. */
   update(text: string): void
-  /** Ends the live line; what it last said stays. */
+  /** Ends the live line; its last text stays. */
   end(): void
 }
 

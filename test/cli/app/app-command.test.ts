@@ -17,7 +17,7 @@ const HOUR = 60 * 60 * 1000
 const DAY = 24 * HOUR
 const SECRET = /rsh_[\w-]{40}/
 
-/** A folder, and the command in this process on the database in it. */
+/** A folder, and the command run in this process on the database in it. */
 async function commandFixture() {
   const folder = await emptyFolder()
   const file = join(folder.path, 'rushes.db')
@@ -27,10 +27,10 @@ async function commandFixture() {
     folder: folder.path,
     file,
     execute: command,
-    /** For a machine. */
-    // biome-ignore lint/suspicious/noExplicitAny: each verb has an answer of its own
-    ask: async (...args: string[]): Promise<any> => JSON.parse(await command(...args, '--json')),
-    /** The sentence it is refused with. */
+    /** The result as JSON. */
+    // biome-ignore lint/suspicious/noExplicitAny: each verb has its own result
+    executeJson: async (...args: string[]): Promise<any> => JSON.parse(await command(...args, '--json')),
+    /** The message of its StartupError. */
     async failure(...args: string[]): Promise<string> {
       const outcome = await command(...args).catch((error: unknown) => error)
       expect(outcome).toBeInstanceOf(StartupError)
@@ -63,7 +63,7 @@ describe('npm run app', () => {
       return app.out
     }
     const made = await type('create', 'web', '--max-queued', '100', '--expires', '2999-01-31')
-    expect(made).toMatch(/^App "web" is there. Its key, valid until 2999-01-31 00:00:00 UTC:\n\n {2}rsh_/)
+    expect(made).toMatch(/^App "web" is created. Its key, valid until 2999-01-31 00:00:00 UTC:\n\n {2}rsh_/)
     const [first] = SECRET.exec(made)!
     expect(await type('list')).toMatch(/^web\n {2}in flight +0, no limit\n {2}queued +0 of 100\n/)
     expect(await type('set', 'web', '--max-in-flight', '3', '--max-queued', 'none')).toMatch(
@@ -71,27 +71,25 @@ describe('npm run app', () => {
     )
     const rotated = JSON.parse(await type('rotate', 'web', '--json'))
     expect(rotated.earlierKeys).toMatchObject([{ prefix: first.slice(0, 12) }])
-    expect(await type('revoke', first)).toMatch(
-      /^The key rsh_.{8}… of "web" is no longer good\. It has 1 more/,
-    )
+    expect(await type('revoke', first)).toMatch(/^The key rsh_.{8}… of "web" is revoked\. The app has 1 more/)
     for (const key of [first, rotated.key]) {
       expect(shown.filter(out => out.includes(key))).toHaveLength(1)
       expect(databaseDump(join(folder.path, 'data/rushes.db'))).not.toContain(key.slice(12))
     }
   })
 
-  test('refuses with a sentence on stderr, nothing on stdout, and 1, for a machine too', async () => {
+  test('fails with a sentence on stderr, nothing on stdout, and exit code 1, also with --json', async () => {
     await using folder = await emptyFolder()
     await using app = run('cli/app/main.ts', folder.path, {}, ['list', '--json'])
     expect((await app.untilEnded()).code).toBe(1)
     expect([app.out, app.err]).toEqual([
       '',
-      'app: DATABASE_URL: there is no database data/rushes.db. Name the gateway\'s, or make one with "create".\n',
+      'app: DATABASE_URL: there is no database data/rushes.db. Name the gateway\'s, or create one with "create".\n',
     ])
     expect(await readdir(folder.path)).toEqual([])
   })
 
-  test('typed several times at once makes one app, and each rotation its key', async () => {
+  test('run several times at once creates one app, and one key per rotation', async () => {
     await using folder = await emptyFolder()
     const atOnce = async (...args: string[]) => {
       const runs = Array.from({ length: 3 }, () => run('cli/app/main.ts', folder.path, {}, args))
@@ -110,7 +108,7 @@ describe('npm run app', () => {
     expect([ends.length, ends.filter((end: unknown) => end === null)]).toEqual([4, [null]])
   })
 
-  test('says all it can within 80 columns', async () => {
+  test('prints no line longer than 80 columns', async () => {
     await using d = await commandFixture()
     const name = 'n'.repeat(20)
     await d.execute('create', 'm'.repeat(64))
@@ -138,9 +136,16 @@ describe('npm run app', () => {
       expect(await d.execute(...args)).toBe(help)
   })
 
-  test('set changes what is given and no other; none takes a limit away', async () => {
+  test('set changes only the given limits, and "none" removes one', async () => {
     await using d = await commandFixture()
-    const { limits } = await d.ask('create', 'web', '--monthly-budget-usd', '12.5', '--max-queued', '9')
+    const { limits } = await d.executeJson(
+      'create',
+      'web',
+      '--monthly-budget-usd',
+      '12.5',
+      '--max-queued',
+      '9',
+    )
     expect(limits).toEqual({
       maxInFlight: null,
       maxQueued: 9,
@@ -148,62 +153,76 @@ describe('npm run app', () => {
       monthlyBudgetUsd: 12.5,
       weight: 1,
     })
-    const after = await d.ask('set', 'web', '--weight', '7', '--max-queued=none', '--submits-per-minute', '5')
+    const after = await d.executeJson(
+      'set',
+      'web',
+      '--weight',
+      '7',
+      '--max-queued=none',
+      '--submits-per-minute',
+      '5',
+    )
     expect(after.limits).toEqual({ ...limits, maxQueued: null, weight: 7, submitsPerMinute: 5 })
-    const [listed] = await d.ask('list')
+    const [listed] = await d.executeJson('list')
     expect(listed.limits).toEqual(after.limits)
   })
 
-  test('rotate ends earlier keys after the grace, none later than it would have ended anyway', async () => {
+  test('rotate ends earlier keys after the grace period, but no key later than its own expiry', async () => {
     await using d = await commandFixture()
     await d.execute('create', 'web', '--expires', '2026-05-17T12:00Z')
     const ends = async (...args: string[]) =>
-      (await d.ask('rotate', 'web', ...args)).earlierKeys.map((key: { expiresAt: string }) => key.expiresAt)
+      (await d.executeJson('rotate', 'web', ...args)).earlierKeys.map(
+        (key: { expiresAt: string }) => key.expiresAt,
+      )
     expect(await ends()).toEqual(['2026-05-17T12:00:00.000Z'])
     expect(await ends('--grace', '30m')).toEqual(['2026-05-17T11:00:00.000Z', '2026-05-17T11:00:00.000Z'])
     d.advanceClock(HOUR)
-    // Only what still was good is told of.
+    // Expired keys are not listed.
     expect(await ends('--grace', '0')).toEqual(['2026-05-17T11:30:00.000Z'])
     expect(await ends('--grace', '7d', '--expires', '2027-01-01')).toEqual(['2026-05-24T11:30:00.000Z'])
     const list = await d.execute('list')
     for (const end of ['ended 2026-05-17 11:30:00', 'ends 2026-05-24 11:30:00', 'ends 2027-01-01 00:00:00'])
       expect(list.split(`, ${end} UTC`)).toHaveLength(2)
     d.advanceClock(300 * DAY)
-    expect(await d.execute('rotate', 'web')).toContain('It had no other that was good.')
+    expect(await d.execute('rotate', 'web')).toContain('It had no other valid key.')
   })
 
-  test('revoke takes back the key that was meant, by its beginning or whole, and no other', async () => {
+  test('revoke revokes exactly the given key, by its prefix or whole', async () => {
     await using d = await commandFixture()
-    const { key: web } = await d.ask('create', 'web')
-    const { key: other } = await d.ask('create', 'other')
+    const { key: web } = await d.executeJson('create', 'web')
+    const { key: other } = await d.executeJson('create', 'other')
     const prefix = web.slice(0, 12)
     expect(await d.failure('revoke', `${prefix}${other.slice(12)}`)).toBe(
-      `a key of "web" begins with "${prefix}" and goes on otherwise. Nothing was taken back.`,
+      `the key of "web" that begins with "${prefix}" is another one. Nothing was revoked.`,
     )
     for (const near of [prefix.slice(0, -1), `${prefix}x`, web.slice(0, -1), `${web}x`, ` ${prefix}`, 'web'])
-      expect(await d.failure('revoke', near)).toContain('is no key')
-    expect((await d.ask('list')).flatMap((app: { keys: unknown[] }) => app.keys)).toHaveLength(2)
+      expect(await d.failure('revoke', near)).toContain('is not a key')
+    expect((await d.executeJson('list')).flatMap((app: { keys: unknown[] }) => app.keys)).toHaveLength(2)
 
-    expect(await d.ask('revoke', `${prefix}…`)).toMatchObject({ name: 'web', revoked: [prefix], keys: [] })
+    expect(await d.executeJson('revoke', `${prefix}…`)).toMatchObject({
+      name: 'web',
+      revoked: [prefix],
+      keys: [],
+    })
     expect(await d.failure('revoke', prefix)).toBe(`there is no key that begins with "${prefix}".`)
-    expect(await d.execute('revoke', other)).toContain('"rotate other" gives it a new one')
+    expect(await d.execute('revoke', other)).toContain('"rotate other" creates a new one')
   })
 
-  test('revoke NAME --all takes back every key of the app, and of no other', async () => {
+  test('revoke NAME --all revokes every key of the app, and of no other', async () => {
     await using d = await commandFixture()
     for (const name of ['web', 'webs']) await d.execute('create', name)
-    const { key } = await d.ask('rotate', 'web')
+    const { key } = await d.executeJson('rotate', 'web')
     expect(await d.failure('revoke', key, '--all')).not.toMatch(SECRET)
     expect(await d.failure('revoke', 'weob', '--all')).toContain('did you mean web?')
-    expect((await d.ask('revoke', 'web', '--all')).revoked).toHaveLength(2)
+    expect((await d.executeJson('revoke', 'web', '--all')).revoked).toHaveLength(2)
     expect(await d.failure('revoke', 'web', '--all')).toBe('the app "web" has no key.')
-    const [web, webs] = await d.ask('list')
+    const [web, webs] = await d.executeJson('list')
     expect([web.keys.length, webs.keys.length]).toEqual([0, 1])
   })
 
-  test('repeats a key in no fault, wherever it was typed', async () => {
+  test('repeats a key in no error message, wherever it was typed', async () => {
     await using d = await commandFixture()
-    const { key } = await d.ask('create', 'web')
+    const { key } = await d.executeJson('create', 'web')
     for (const args of [
       ['create', key],
       ['list', key],
@@ -217,17 +236,20 @@ describe('npm run app', () => {
   })
 
   test.each<[string[], string]>([
-    [[], 'what is to be done?'],
+    [[], 'no verb is given.'],
     [['crate', 'x'], 'there is no verb "crate"; did you mean create?'],
     [['x'], 'there is no verb "x"; there are create, list, set, rotate, revoke.'],
     [['toString'], 'there is no verb "toString"; there are create, list, set, rotate, revoke.'],
-    [['create'], '"create" of what?\n  npm run app -- create NAME [LIMITS] [--expires DATE]'],
-    [['revoke'], '"revoke" of what?\n  npm run app -- revoke KEY | revoke NAME --all'],
-    [['create', 'a', 'b'], 'one at a time: "a", or "b"?'],
-    [['create', 'a b'], '"a b" is no name: 1 to 64 letters, digits, dots, dashes or underscores.'],
-    [['create', ''], '"" is no name'],
-    [['create', 'n'.repeat(65)], 'is no name'],
-    [['create', 'rsh_abc'], '"rsh_abc" is no name: it begins like a key.'],
+    [['create'], '"create" lacks its argument.\n  npm run app -- create NAME [LIMITS] [--expires DATE]'],
+    [['revoke'], '"revoke" lacks its argument.\n  npm run app -- revoke KEY | revoke NAME --all'],
+    [['create', 'a', 'b'], 'too many arguments: "a" and "b".'],
+    [
+      ['create', 'a b'],
+      '"a b" is not a valid name: expected 1 to 64 letters, digits, dots, dashes or underscores.',
+    ],
+    [['create', ''], '"" is not a valid name'],
+    [['create', 'n'.repeat(65)], 'is not a valid name'],
+    [['create', 'rsh_abc'], '"rsh_abc" is not a valid name: it begins like a key.'],
     [['create', 'web'], 'there is an app named "web" already.'],
     [['list', 'wep'], 'there is no app named "wep"; did you mean web?'],
     [['set', 'other', '--weight', '2'], 'there is no app named "other"; there are web.'],
@@ -252,10 +274,7 @@ describe('npm run app', () => {
       ['rotate', 'web', '--grace', '1w'],
       '--grace "1w": expected a duration like 30m, 24h or 7d, up to 366d, or 0.',
     ],
-    [
-      ['create', 'a', '--expires', '2001-01-01'],
-      '--expires "2001-01-01": expected a date to come; this one is past.',
-    ],
+    [['create', 'a', '--expires', '2001-01-01'], '--expires "2001-01-01": expected a date in the future.'],
   ])('refuses %j in a sentence', async (args, sentence) => {
     await using d = await commandFixture()
     await d.execute('create', 'web')
@@ -278,7 +297,7 @@ describe('npm run app', () => {
     'Infinity',
     '1000001',
     '9'.repeat(400),
-  ])('takes %j for no limit', async text => {
+  ])('refuses %j as a limit', async text => {
     await using d = await commandFixture()
     const flags = ['--max-in-flight', '--max-queued', '--submits-per-minute', '--weight']
     const failure = await d.failure('create', 'web', ...flags.map(flag => `${flag}=${text}`))
@@ -286,7 +305,7 @@ describe('npm run app', () => {
     expect(existsSync(d.file)).toBe(false)
   })
 
-  test('notices that npm kept a flag for itself', async () => {
+  test('fails if npm kept a flag for itself', async () => {
     await using d = await commandFixture()
     const env = { DATABASE_URL: `file:${d.file}`, npm_config_json: 'true', npm_config_max_in_flight: '3' }
     await expect(runCommand(['create', 'web'], env, NOW)).rejects.toThrow(
@@ -295,7 +314,7 @@ describe('npm run app', () => {
     expect(existsSync(d.file)).toBe(false)
   })
 
-  test('a weight can not be taken away', async () => {
+  test('a weight cannot be removed', async () => {
     await using d = await commandFixture()
     expect(await d.failure('create', 'web', '--weight', 'none')).toBe(
       '--weight "none": expected a whole number from 1 to 1000.',
@@ -304,7 +323,7 @@ describe('npm run app', () => {
 })
 
 describe('values', () => {
-  test('dollars are read to the micro-dollar, and shown as they were', () => {
+  test('dollars are parsed to the micro-dollar, and printed as they were', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 1e12 }), micro => {
         const text = formatDollars(micro)
@@ -331,7 +350,7 @@ describe('values', () => {
       expect(parseDollars(text, NOW), text).toHaveProperty('expected')
   })
 
-  test('a date is one of the calendar, in UTC or with its zone, and to come', () => {
+  test('a date exists in the calendar, is in UTC or has its zone, and is in the future', () => {
     expect(parseDate('2028-02-29', NOW)).toEqual({ value: Date.UTC(2028, 1, 29) })
     expect(parseDate('2027-01-31T18:00+02:00', NOW)).toEqual({ value: Date.UTC(2027, 0, 31, 16) })
     expect(parseDate('2026-05-17T10:30:00.001Z', NOW)).toEqual({ value: NOW + 1 })
@@ -379,7 +398,7 @@ describe('values', () => {
 describe('the database', () => {
   const VERBS = [['list'], ['set', 'web', '--weight', '2'], ['rotate', 'web'], ['revoke', 'rsh_12345678']]
 
-  test.each(VERBS)('%s makes none where there is none', async (...args) => {
+  test.each(VERBS)('is not created by %s', async (...args) => {
     await using d = await commandFixture()
     expect(await d.failure(...args)).toMatch(
       /^DATABASE_URL: there is no database \S+rushes\.db\. .+"create"\.$/,
@@ -400,20 +419,20 @@ describe('the database', () => {
       },
       /written by a newer Rushes/,
     ],
-  ])('is refused in a sentence where it is %s', async (_, prepare, sentence) => {
+  ])('is refused in a sentence if it is %s', async (_, prepare, sentence) => {
     await using d = await commandFixture()
     await prepare(d.file)
     for (const args of [['create', 'web'], ...VERBS]) expect(await d.failure(...args)).toMatch(sentence)
   })
 
-  test('that stays locked is refused in a sentence, and nothing is written; a list only reads', async () => {
+  test('that stays locked is refused in a sentence, and nothing is written; list works, as it only reads', async () => {
     await using d = await commandFixture()
-    const { key } = await d.ask('create', 'web')
+    const { key } = await d.executeJson('create', 'web')
     const lockHolder = new Database(d.file)
     lockHolder.exec('begin immediate')
     for (const args of [['create', 'x'], ...VERBS.slice(1, 3), ['revoke', key.slice(0, 12)]])
       expect(await d.failure(...args)).toMatch(/is locked by another process \(SQLITE_BUSY\)\. Try again/)
-    expect(await d.ask('list')).toMatchObject([{ name: 'web', keys: [{ prefix: key.slice(0, 12) }] }])
+    expect(await d.executeJson('list')).toMatchObject([{ name: 'web', keys: [{ prefix: key.slice(0, 12) }] }])
     lockHolder.close()
   })
 })
@@ -423,7 +442,7 @@ describe('beside a running gateway', () => {
     '{ viewer { name limits { maxInFlight maxQueued submitsPerMinute monthlyBudget { amount } weight } } }'
   const commandFor =
     ({ folder }: Harness) =>
-    // biome-ignore lint/suspicious/noExplicitAny: each verb has an answer of its own
+    // biome-ignore lint/suspicious/noExplicitAny: each verb has its own result
     async (...args: string[]): Promise<any> =>
       JSON.parse(
         await runCommand([...args, '--json'], { DATABASE_URL: `file:${folder}/rushes.db` }, Date.now()),
@@ -431,11 +450,11 @@ describe('beside a running gateway', () => {
   const isKnown = async (harness: Harness, key: string) =>
     (await harness.query('{ viewer { name } }', {}, key)).errors === undefined
 
-  test('limits that are set show at once, and use is listed', async () => {
+  test('new limits show at once, and usage is listed', async () => {
     await using harness = await startGateway()
-    const ask = commandFor(harness)
-    const { key } = await ask('create', 'web', '--max-queued', '10')
-    await ask('set', 'web', '--monthly-budget-usd', '250.5', '--weight', '3', '--max-in-flight', '2')
+    const execute = commandFor(harness)
+    const { key } = await execute('create', 'web', '--max-queued', '10')
+    await execute('set', 'web', '--monthly-budget-usd', '250.5', '--weight', '3', '--max-in-flight', '2')
     expect((await harness.query(VIEWER, {}, key)).data.viewer).toEqual({
       name: 'web',
       limits: {
@@ -447,41 +466,41 @@ describe('beside a running gateway', () => {
       },
     })
     await submit(harness, 'a slow pan sim:seconds=60', key)
-    const [web] = await ask('list', 'web')
+    const [web] = await execute('list', 'web')
     expect(web.usage).toMatchObject({ spentThisMonthUsd: 0.8 })
     expect(web.usage.inFlight + web.usage.queued).toBe(1)
   })
 
-  test('a key that was rotated out works until its grace is over, the new one beside it', async () => {
+  test('an earlier key works beside the new one until its grace period ends', async () => {
     let ahead = 0
     await using harness = await startGateway({ overrides: { now: () => Date.now() + ahead } })
-    const ask = commandFor(harness)
-    const { key: old } = await ask('create', 'web')
-    const { key } = await ask('rotate', 'web', '--grace', '1h')
+    const execute = commandFor(harness)
+    const { key: old } = await execute('create', 'web')
+    const { key } = await execute('rotate', 'web', '--grace', '1h')
     expect([await isKnown(harness, old), await isKnown(harness, key)]).toEqual([true, true])
     ahead = HOUR
     await until(async () => !(await isKnown(harness, old)), 5000)
     expect(await isKnown(harness, key)).toBe(true)
   })
 
-  test('a key that is revoked ends within five seconds, and so does its open WebSocket', async () => {
+  test('a revoked key ends within five seconds, and so does its open WebSocket', async () => {
     await using harness = await startGateway()
-    const ask = commandFor(harness)
-    const { key } = await ask('create', 'web')
+    const execute = commandFor(harness)
+    const { key } = await execute('create', 'web')
     const feed = harness.subscribe('WebSocket', 'subscription { predictionFeed { __typename } }', {}, key)
     await take(feed, 1)
-    const asked = Date.now()
-    await ask('revoke', key.slice(0, 12))
+    const revokedAt = Date.now()
+    await execute('revoke', key.slice(0, 12))
     await until(async () => !(await isKnown(harness, key)), 5000)
     await expect(feed.next()).rejects.toMatchObject({ code: 4403 })
-    expect(Date.now() - asked).toBeLessThan(5000)
+    expect(Date.now() - revokedAt).toBeLessThan(5000)
     expect(await isKnown(harness, harness.key)).toBe(true)
   })
 
-  test('a key of the app that gets another one with no grace is no longer good', async () => {
+  test('an earlier key rotated without a grace period is no longer valid', async () => {
     await using harness = await startGateway()
-    const ask = commandFor(harness)
-    const { key } = await ask('rotate', 'test', '--grace', '0')
+    const execute = commandFor(harness)
+    const { key } = await execute('rotate', 'test', '--grace', '0')
     await until(async () => !(await isKnown(harness, harness.key)), 5000)
     expect(await isKnown(harness, key)).toBe(true)
   })

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { createProgress } from '../../../src/cli/demo/progress.ts'
 
-/** To the line's beginning, and nothing on it. */
+/** Moves to the start of the line and clears it. */
 const CLEAR_LINE = '\r\x1b[2K'
 
 beforeEach(() => void vi.useFakeTimers())
@@ -17,7 +17,7 @@ function stream(isTTY: boolean) {
   } as unknown as NodeJS.WriteStream & { written: string[] }
 }
 
-test('a pipe gets a plain line for each change, and none for the same again', () => {
+test('a pipe gets a plain line per change, and none for a repetition', () => {
   const pipe = stream(false)
   const progress = createProgress(pipe)
   progress.update('QUEUED')
@@ -28,7 +28,7 @@ test('a pipe gets a plain line for each change, and none for the same again', ()
   expect(pipe.written).toEqual(['  0.0 s  QUEUED\n', '  1.5 s  CREATED\n'])
 })
 
-test('a terminal gets one line that lives, no wider than the screen, and its end stays', () => {
+test('a terminal gets one live line, no wider than the screen, whose last text stays', () => {
   const terminal = stream(true)
   const progress = createProgress(terminal)
   progress.update('PROCESSING, and some more words')

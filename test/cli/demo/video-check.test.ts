@@ -5,9 +5,9 @@ import { checkVideo } from '../../../src/cli/demo/video-check.ts'
 
 test.each([
   ['a 404', 404, 'video/mp4', 'gone', /answers 404/],
-  ['a page', 200, 'text/html', '<html>not a video</html>', /is no playable MP4/],
-  ['nothing', 200, 'video/mp4', '', /is no playable MP4/],
-])('a URL that gives %s gives no video', async (_, status, type, body, message) => {
+  ['a page', 200, 'text/html', '<html>not a video</html>', /is not a playable MP4/],
+  ['nothing', 200, 'video/mp4', '', /is not a playable MP4/],
+])('a URL that answers with %s is not a video', async (_, status, type, body, message) => {
   const server = createServer((_request, response) =>
     response.writeHead(status, { 'content-type': type }).end(body),
   )
