@@ -1,18 +1,18 @@
 /**
- * What upstream lets one account do: so many videos at once, so many a minute. Counted from the ledger, so a restart
- * forgets nothing.
+ * Upstream's limits of one account: concurrent videos, and submits per minute.
+ * Invariant: both are counted from the store, so a restart forgets nothing.
  */
 import type { SimulatorStore } from './simulator-store.ts'
 
 export interface AccountLimitOptions {
-  /** Videos at once; undefined is no limit. */
+  /** Max concurrent videos. Undefined: no limit. */
   concurrency?: number | undefined
-  /** Submits accepted in any 60 s; undefined is no limit. */
+  /** Max submits accepted in any 60 s. Undefined: no limit. */
   perMinute?: number | undefined
 }
 
 export interface AccountLimits {
-  /** Seconds until one more submit may be accepted; null if one may now. */
+  /** Seconds until a submit can be accepted. Null: now. */
   retryAfterSeconds(): number | null
 }
 
@@ -35,6 +35,6 @@ export function createAccountLimits(
   }
 }
 
-/** When the first of `most` places is free again, each kept `keptMs` past its moment; null if one is free. */
+/** When the first of `limit` slots is free again, if each is held for `heldMs` after its time. Null: one is free now. */
 const freeAt = (taken: readonly number[], limit: number, heldMs: number): number | null =>
   taken.length < limit ? null : taken[taken.length - limit]! + heldMs

@@ -1,6 +1,6 @@
 /**
- * Upstream's API v3 as the contract has it, for the calls that are used: submit, result, list, balance, webhook secret, ticket.
- * Faithful where it hurts: unknown body keys are dropped in silence, and the job runs with the defaults.
+ * Upstream's API v3, for the calls in use: submit, result, list, balance, webhook secret, upload ticket.
+ * Like upstream, it silently ignores unknown body keys and runs the job with the defaults.
  */
 import { randomUUID } from 'node:crypto'
 import type { AccountLimits } from './account-limits.ts'
@@ -11,7 +11,7 @@ import type { SimulatorStore } from './simulator-store.ts'
 
 const MODELS = new Set(['alibaba/wan-2.2/i2v-plus-1080p', 'alibaba/wan-2.2/i2v-plus-480p'])
 
-/** USD; nothing is ever taken from it. */
+/** USD. It never changes. */
 const BALANCE = 100
 
 const success = (data: unknown): Reply => ({ status: 200, body: { code: 200, message: 'success', data } })
@@ -30,15 +30,15 @@ export interface SimulatorApiOptions {
   media: Pick<Media, 'createTicket'>
   now: () => number
   origin: () => string
-  /** The items of the list have their `input`. */
+  /** Whether list items have their `input`. */
   listsInputs: boolean
   webhookSecret: string
-  /** A webhook is owed. */
-  onWebhookOwed(): void
+  /** Called when a webhook has become pending. */
+  onWebhookPending(): void
 }
 
 export function createSimulatorApi(options: SimulatorApiOptions): SimulatorApi {
-  const { store, accountLimits, media, now, origin, listsInputs, webhookSecret, onWebhookOwed } = options
+  const { store, accountLimits, media, now, origin, listsInputs, webhookSecret, onWebhookPending } = options
 
   function submit(model: string, body: unknown, webhook: string | undefined): Reply {
     if (!MODELS.has(model)) return errorReply(404, `model ${model} not found`)
@@ -58,7 +58,7 @@ export function createSimulatorApi(options: SimulatorApiOptions): SimulatorApi {
     if (webhook === undefined || !triggersWebhook(job)) store.add(job)
     else {
       store.add(job, { url: webhook, dueAt: job.createdAt + job.plan.totalMs })
-      onWebhookOwed()
+      onWebhookPending()
     }
     return success(predictionOf(job, now(), origin()))
   }
@@ -99,7 +99,7 @@ export function createSimulatorApi(options: SimulatorApiOptions): SimulatorApi {
   }
 }
 
-/** The documented keys with their defaults, or what is wrong with them. */
+/** Returns the documented keys with their defaults, or an error message. */
 function parametersOf(body: unknown): Record<string, unknown> | string {
   if (!isObject(body)) return 'the body is not a JSON object'
   const {

@@ -1,16 +1,16 @@
 /**
- * A call of the API as it came in.
+ * Reads a call of the API, and the file of an upload form.
  */
 import type { IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 
 export interface ApiCall {
   method: string
-  /** Below /api/v3, without its query. */
+  /** Path below /api/v3, without the query. */
   path: string
-  /** Parsed, or undefined where it was no JSON. */
+  /** Parsed JSON; undefined if the body is not JSON. */
   body: unknown
-  /** Where the end of the job is to be announced. */
+  /** URL for the webhook of the job's end. */
   webhook?: string
 }
 
@@ -20,7 +20,7 @@ export interface Reply {
   body: object
 }
 
-/** Its body as it came. */
+/** A call and its raw body. */
 export interface ReceivedCall {
   call: ApiCall
   data: Buffer
@@ -39,7 +39,7 @@ export async function readCall(request: IncomingMessage, path: string, query: st
   return { call, data }
 }
 
-/** The file of a form's field `file`; null where there is none. */
+/** Returns the file in a form's field `file`; null if it is missing. */
 export async function parseFormFile(request: IncomingMessage, data: Buffer): Promise<File | null> {
   const headers = { 'content-type': request.headers['content-type'] ?? '' }
   const form = await new Response(new Uint8Array(data), { headers }).formData().catch(() => null)

@@ -1,23 +1,23 @@
 /**
- * The kinds of faults there are, and how often each comes beside the others.
- * Invariant: a fault may hide the truth, put it off or cut it short, and never tells another one: no end that the job does
- * not have, no id but its own.
+ * The kinds of faults, with their weights.
+ * Invariant: a fault may hide, delay or truncate the true answer. It never gives a false one: no final status that the job
+ * does not have, and no id but its own.
  */
 import type { Fault } from './fault.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
 export interface FaultKind {
   weight: number
-  /** The calls it befalls; all of its table, if it does not say. */
+  /** Paths it applies to. Undefined: all paths of its table. */
   path?: RegExp
-  /** Only among so many first calls of one path. */
+  /** Applies only to this many first calls of a path. */
   firstCalls?: number
-  /** Once for one path. */
+  /** Applies once per path. */
   once?: true
   make(random: SeededRandom): Fault
 }
 
-/** What is certain after a submit that met it: that there is a job, that there is none, or neither. */
+/** `certainOutcome` is what a client can know after a submit with this fault: a job exists, no job exists, or neither. */
 export interface SubmitFaultKind extends FaultKind {
   certainOutcome: 'accepted' | 'refused' | 'unknown'
 }
@@ -30,7 +30,7 @@ const HTML = {
 const errorBody = (code: number) => JSON.stringify({ code, message: 'a simulated fault', data: null })
 const SLOW_MS = [50, 4000] as const
 const OTHER_STATUSES = ['pending', 'queued', 'starting', 'running', 'in_progress', 'sparkling']
-/** Neither what names the job nor what it brought. */
+/** Fields that may be null: not the job's id, and not its outputs. */
 const NULLABLE_FIELDS = [
   'model',
   'urls',
@@ -115,8 +115,8 @@ export const SUBMIT_FAULTS: Readonly<Record<string, SubmitFaultKind>> = {
 
 const RESULT_PATH = /\/result$/
 const LIST_PATH = /^\/predictions$/
-/** Whoever puts a file reads no more than a status: one that is good and lies would be another truth. */
-const ANSWERED_PATH = /^\/(?!media\/files\/)/
+/** All paths but the PUT of a file. Its client reads only the status, so a false 200 would be a false answer. */
+const NOT_FILE_PUT_PATH = /^\/(?!media\/files\/)/
 export const READ_FAULTS: Readonly<Record<string, FaultKind>> = {
   reset: { weight: 2, make: () => ({ cut: 'before' }) },
   'reset amid': { weight: 1, make: () => ({ cut: 'amid' }) },
@@ -126,7 +126,7 @@ export const READ_FAULTS: Readonly<Record<string, FaultKind>> = {
   '429': { weight: 1, make: random => throttled(random.between(1, 2)) },
   '429 bare': { weight: 1, make: () => throttled() },
   '5xx': { weight: 3, make: random => serverError(random, false) },
-  HTML: { weight: 1, path: ANSWERED_PATH, make: () => ({ status: 200, ...HTML }) },
+  HTML: { weight: 1, path: NOT_FILE_PUT_PATH, make: () => ({ status: 200, ...HTML }) },
   'truncated JSON': { weight: 1, make: truncated },
   'null data': { weight: 1, make: () => rewrite(() => null) },
   'not found yet': {

@@ -1,6 +1,6 @@
 /**
- * A plan of faults by seed: which call goes wrong, and how. Drawn by the class of a call and its number in it.
- * Invariant: a seed gives the nth call of a class the same chances again, in whatever order other calls come.
+ * A seeded plan of faults: which call fails, and how, drawn by the call's class and its number in the class.
+ * Invariant: a seed gives the nth call of a class the same draw, in whatever order other calls come.
  */
 
 import type { ApiCall } from './call.ts'
@@ -12,14 +12,14 @@ import type { WebhookFault } from './webhook-sender.ts'
 
 export interface FaultPlanOptions {
   seed: number
-  /** How many of the submits, of the reads and of the webhooks go wrong; 0 to 1. */
+  /** Share of submits, reads and webhooks that fail, 0 to 1. Defaults: 0.25, 0.1, 0.3. */
   submits?: number
   reads?: number
   webhooks?: number
-  /** Other weights of kinds, by name; 0 is never. */
+  /** Weights that replace those of fault kinds, by name. 0: never. */
   weights?: Readonly<Record<string, number>>
-  /** Told of each fault as it is drawn. */
-  onFault?: (kind: string, of: ApiCall | PendingWebhook) => void
+  /** Called with each fault as it is drawn. */
+  onFault?: (kind: string, target: ApiCall | PendingWebhook) => void
 }
 
 export interface FaultPlan {
@@ -38,7 +38,7 @@ const classifyCall = ({ method, path }: ApiCall) =>
       : method === 'POST'
         ? 'submit'
         : path.endsWith('/result')
-          ? 'look'
+          ? 'poll'
           : 'read'
 
 export function createFaultPlan(options: FaultPlanOptions): FaultPlan {

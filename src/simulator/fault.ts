@@ -1,6 +1,6 @@
 /**
- * What can go wrong with one call, and doing it.
- * Invariant: what happens `before` leaves no job. Everything else has made one, as upstream would charge it.
+ * Faults of a call, and how they are applied.
+ * Invariant: a fault `before` leaves no job. Every other fault creates one, as upstream would charge it.
  */
 import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -9,24 +9,24 @@ import type { Reply } from './call.ts'
 type FaultPoint = 'before' | 'amid' | 'after'
 
 export type Fault =
-  /** An answer of another's making; `after`: beside it the call took effect. */
+  /** Sends another response. `after`: the call takes effect as well. */
   | { status: number; body: string; headers?: Record<string, string>; after?: boolean }
-  /** The connection is cut, or left hanging: before the call took effect, after, or in the middle of the answer. */
+  /** Cuts the connection, or leaves it hanging: before the call takes effect, after it, or in the middle of the response. */
   | { cut: FaultPoint }
   | { stall: FaultPoint }
-  /** The right answer, so much later: the call takes effect before the wait or after it, whoever has hung up by then. */
+  /** Delays the right response. The call takes effect after or before the delay, even if the client has hung up. */
   | { late: 'before' | 'after'; ms: number }
-  /** The right answer, once the job's webhook was sent. */
+  /** Sends the right response after the job's webhook was sent. */
   | { heldUntil: 'announced' }
-  /** The right answer's text, rewritten. */
+  /** Rewrites the text of the right response. */
   | { rewrite: (body: string) => string }
 
 export interface FaultContext {
   response: ServerResponse
-  /** Has the call take effect. */
+  /** Makes the call take effect. */
   takeEffect: () => Reply
   whenSent: (id: string) => Promise<void>
-  /** The simulator closes. */
+  /** Aborts when the simulator closes. */
   signal: AbortSignal
 }
 
@@ -51,10 +51,10 @@ export async function applyFault(
     if (data?.id !== undefined) await whenSent(data.id)
     return send(response, reply)
   }
-  const when = 'cut' in fault ? fault.cut : fault.stall
-  if (when !== 'before') {
+  const point = 'cut' in fault ? fault.cut : fault.stall
+  if (point !== 'before') {
     const reply = takeEffect()
-    if (when === 'amid') await sendHalf(response, reply)
+    if (point === 'amid') await sendHalf(response, reply)
   }
   if ('cut' in fault) response.destroy()
 }

@@ -1,6 +1,5 @@
 /**
- * The simulator's files, for pages of every origin: the sample image, what was handed over, and a video for each job that
- * has one.
+ * Serves the simulator's files to pages of any origin: the sample image, uploaded files, and a video for each completed job.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { fileURLToPath } from 'node:url'

@@ -1,5 +1,6 @@
 /**
- * A simulated job: what it will do is fixed when it is made, how it stands is a function of the time. No timers.
+ * A simulated job. Pure.
+ * Invariant: its plan is fixed when it is created, and its state is a function of the time, so it needs no timer.
  */
 
 export interface SimulatedJob {
@@ -11,22 +12,23 @@ export interface SimulatedJob {
 }
 
 export interface JobPlan {
-  /** Ms it stays `created`. */
+  /** Duration of the status `created`. */
   createdMs: number
-  /** Ms from submit to end. */
+  /** Duration from submit to end. */
   totalMs: number
-  /** The status it ends with, as upstream spells it. */
+  /** Final status, in upstream's spelling. */
   end: string
-  /** Business code of a failure. */
+  /** Upstream's error code of a failure. */
   code?: number
-  /** It completes and has no output. */
+  /** It completes without outputs. */
   empty?: boolean
   nsfw?: boolean
 }
 
 /**
- * Words in a prompt that steer a job, for those who build a front end against it:
- * `sim:fail=1200` (a business code), `sim:end=timeout` (a status), `sim:seconds=60`, `sim:empty`, `sim:nsfw`.
+ * Reads the plan of a job from directives in its prompt, so that a front end can be developed against the simulator:
+ * `sim:fail=1200` (an error code), `sim:end=timeout` (a status), `sim:seconds=60`, `sim:empty`, `sim:nsfw`.
+ * Without directives a job completes after 6 to 10 s.
  */
 export function planOf(prompt: string, random: number): JobPlan {
   const option = (name: string) => new RegExp(`\\bsim:${name}=(\\w+(?:\\.\\d+)?)`).exec(prompt)?.[1]
@@ -45,18 +47,18 @@ export function planOf(prompt: string, random: number): JobPlan {
 }
 
 const age = (job: SimulatedJob, now: number) => now - job.createdAt
-/** Jobs and files are kept this long. */
+/** Retention of jobs and files. */
 export const WEEK_MS = 7 * 24 * 60 * 60 * 1000
 export const isKept = (job: SimulatedJob, now: number): boolean => age(job, now) < WEEK_MS
-/** Whether there is a video. */
+/** Whether the job has a video. */
 export const isCompleted = (job: SimulatedJob, now: number): boolean =>
   age(job, now) >= job.plan.totalMs && job.plan.end === 'completed' && job.plan.empty !== true
 
-/** Of the ends only these are told to a webhook. */
+/** Upstream sends a webhook for these final statuses only. */
 export const triggersWebhook = ({ plan: { end } }: SimulatedJob): boolean =>
   end === 'completed' || end === 'failed'
 
-/** The prediction as upstream would answer with it at `now`. */
+/** The prediction as upstream would return it at `now`. */
 export function predictionOf(job: SimulatedJob, now: number, origin: string): object {
   const { plan } = job
   const ended = age(job, now) >= plan.totalMs

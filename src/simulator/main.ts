@@ -10,15 +10,15 @@ const USAGE = `npm run simulator -- [--port N] [--key KEY] [--file PATH] [--webh
                      [--concurrency N] [--per-minute N] [--list-inputs] [--faults SEED]
 
   --port N                 port to listen on (default: the one of the last start, else a free one)
-  --key KEY                the key it asks for (default: simulator)
+  --key KEY                the key that calls must have (default: simulator)
   --file PATH              where jobs and port are kept (default: data/simulator-alone.db)
-  --webhook-secret SECRET  what its webhooks are signed with (default: ${WEBHOOK_SECRET})
-  --concurrency N          videos at once; one more submit is answered 429 (default: no limit)
-  --per-minute N           submits in any 60 s, the same (default: no limit)
-  --list-inputs            the items of POST /predictions have their input (default: they lack it)
-  --faults SEED            calls and webhooks go wrong as a plan by this number has it: a quarter of the submits is cut,
-                           stalled, slow, refused or answered with nonsense, before the job is made or after; a tenth
-                           of the reads; of the webhooks a third is lost, doubled or late`
+  --webhook-secret SECRET  secret that signs webhooks (default: ${WEBHOOK_SECRET})
+  --concurrency N          max concurrent videos; more submits get 429 (default: no limit)
+  --per-minute N           max submits in any 60 s; more get 429 (default: no limit)
+  --list-inputs            items of POST /predictions have their input (default: they lack it)
+  --faults SEED            injects faults, reproducible by this number: a quarter of the submits is cut, stalled, slow,
+                           refused or answered with an invalid body, before or after the job is created; so is a tenth
+                           of the reads; 30 % of the webhooks are lost, doubled or late`
 
 const text = { type: 'string' } as const
 const flag = { type: 'boolean', default: false } as const

@@ -1,6 +1,6 @@
 /**
- * Files that are handed to upstream: by a ticket and a PUT of its own, or by one call with a form; kept for a week.
- * Strict where the real one is: the PUT has exactly the ticket's headers, its length, and no `Authorization`.
+ * Uploads to upstream: by a ticket and a PUT, or by one call with a form. Files are kept for a week.
+ * As strict as upstream: the PUT must have exactly the ticket's headers and length, and no `Authorization`.
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
@@ -12,16 +12,16 @@ export interface Media {
   createTicket(body: unknown): Reply
   putFile(id: string, headers: IncomingHttpHeaders, data: Buffer): Reply
   uploadForm(file: File | null, data: Buffer): Reply
-  /** Null: it was never put, or is forgotten. */
+  /** Null: it was never uploaded, or has expired. */
   fileAt(path: string): StoredFile | null
 }
 
-/** Below the origin, and no part of the API. */
+/** A path below the origin, outside the API's path. */
 export const PUT_PATH = '/media/files/'
 const FILES_PATH = '/files/uploads/'
 const TICKET_MS = 15 * 60 * 1000
 const MAX_FILE_BYTES = 100 * 1024 * 1024
-/** What no client sends by itself. */
+/** Headers that no HTTP client adds by itself. */
 const EXPLICIT_HEADERS = /^(x-|content-(type|encoding|md5)$)/
 
 export function createMedia(store: SimulatorStore, now: () => number, origin: () => string): Media {

@@ -1,13 +1,13 @@
 /**
- * Chance out of a seed (mulberry32): the same seed draws the same numbers, on every machine.
- * Invariant: who draws has a source of its own, forked by name, so one drawer's haste does not shift another's numbers.
+ * Seeded random numbers (mulberry32): the same seed gives the same numbers on every machine.
+ * Invariant: each user forks its own generator by name, so one user's draws do not shift another's.
  */
 export interface SeededRandom {
-  /** A whole number, both ends included. */
+  /** An integer from `min` to `max`, both included. */
   between(min: number, max: number): number
   chance(probability: number): boolean
   pick<Item>(items: readonly Item[]): Item
-  /** An entry by its weight; null if all weigh nothing. */
+  /** An item, with a probability proportional to its weight. Null: all weights are 0. */
   pickWeighted<Item>(entries: readonly (readonly [item: Item, weight: number])[]): Item | null
   fork(name: string): SeededRandom
 }
@@ -17,7 +17,7 @@ export const newSeed = (): number => Math.floor(Math.random() * 2 ** 32)
 export function createSeededRandom(seed: number): SeededRandom {
   let state = seed >>> 0
 
-  /** In [0, 1). */
+  /** A number in [0, 1). */
   function next(): number {
     state = (state + 0x6d2b79f5) >>> 0
     let mixed = Math.imul(state ^ (state >>> 15), state | 1)
@@ -41,6 +41,6 @@ export function createSeededRandom(seed: number): SeededRandom {
   }
 }
 
-/** FNV-1a. */
+/** The FNV-1a hash, started from the seed. */
 const hash = (text: string, seed: number): number =>
   [...text].reduce((sum, letter) => Math.imul(sum ^ letter.codePointAt(0)!, 16777619), seed ^ 2166136261)

@@ -1,11 +1,11 @@
 /**
- * What the simulator remembers across restarts: its jobs, the webhooks it still owes, and the port its output URLs name.
+ * The simulator's database: jobs, pending webhooks, files, and the port in its output URLs.
  */
 import { createRequire } from 'node:module'
 import Database from 'better-sqlite3'
 import type { SimulatedJob } from './job.ts'
 
-// Drizzle's other build links every dialect's index: 180 MB and a quarter of a second more (measured).
+// Drizzle's ES modules load the index of every dialect: 180 MB and 250 ms more (measured). Its CommonJS build does not.
 const require = createRequire(import.meta.url)
 const { and, asc, desc, eq, gt, isNull, lt, lte, sql } =
   require('drizzle-orm') as typeof import('drizzle-orm')
@@ -38,17 +38,17 @@ const files = sqliteTable('files', {
 const ports = sqliteTable('ports', { only: integer().primaryKey(), port: integer().notNull() })
 
 export interface PendingWebhook {
-  /** Of its job. */
+  /** The job's id. */
   id: string
   url: string
-  /** So far. */
+  /** Attempts so far. */
   tries: number
 }
 
-/** A file that was, or may be, handed over. */
+/** A file that was uploaded, or that has a ticket. */
 export interface StoredFile {
   id: string
-  /** Of its PUT. */
+  /** Headers of its PUT. */
   headers: Record<string, string>
   size: number
   createdAt: number
@@ -56,28 +56,28 @@ export interface StoredFile {
 }
 
 export interface SimulatorStore {
-  /** With the webhook that it asks for, if its end is announced, and when. */
+  /** Adds a job, and its webhook if its end sends one. */
   add(job: SimulatedJob, webhook?: { url: string; dueAt: number }): void
   get(id: string): SimulatedJob | null
-  /** Newest first, read as they are asked for. */
+  /** Jobs created between `after` and `before`, newest first, read in pages. */
   newest(after: number, before: number, model?: string): Generator<SimulatedJob>
-  /** When those were accepted that came after, oldest first. */
+  /** Creation times of jobs created after `after`, oldest first. */
   acceptedAfter(after: number): number[]
-  /** When those end that have not, soonest first. */
+  /** End times of jobs that have not ended, soonest first. */
   endingAfter(now: number): number[]
-  isWebhookOwed(id: string): boolean
-  /** What another process had taken is due again. */
+  hasPendingWebhook(id: string): boolean
+  /** Makes webhooks that an earlier process had claimed due again. */
   reclaimWebhooks(): void
-  /** Webhooks that are due; no more then, until they are put off. */
+  /** Claims due webhooks. Each is due again only after `rescheduleWebhook`. */
   claimDueWebhooks(now: number): PendingWebhook[]
-  /** When the next one is due. */
+  /** When the next webhook is due; null if there is none. */
   nextWebhookDueAt(): number | null
   rescheduleWebhook(id: string, dueAt: number, tries: number): void
   deleteWebhook(id: string): void
   addFile(file: StoredFile): void
   putFile(id: string, data: Buffer): void
   file(id: string): StoredFile | null
-  /** The port of the last start; null at the first. */
+  /** Port of the last start; null at the first start. */
   port(): number | null
   savePort(port: number): void
   close(): void
@@ -149,7 +149,7 @@ export function openSimulatorStore(file: string): SimulatorStore {
         .all()
         .map(({ at }) => at),
 
-    isWebhookOwed: id => db.select().from(webhooks).where(eq(webhooks.id, id)).get() !== undefined,
+    hasPendingWebhook: id => db.select().from(webhooks).where(eq(webhooks.id, id)).get() !== undefined,
     reclaimWebhooks: () => void db.update(webhooks).set({ dueAt: 0 }).where(isNull(webhooks.dueAt)).run(),
     claimDueWebhooks: now =>
       db.update(webhooks).set({ dueAt: null }).where(lte(webhooks.dueAt, now)).returning().all(),

@@ -1,5 +1,6 @@
 /**
- * WaveSpeed on loopback: its API, its webhooks, its files, its memory. A house of its own: it imports nothing of the gateway.
+ * WaveSpeed on loopback: API, webhooks, files and database.
+ * Invariant: it imports nothing of the gateway.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -16,19 +17,19 @@ import { createWebhookSender, type WebhookDelivery, type WebhookFault } from './
 export type { ApiCall, Fault, PendingWebhook, WebhookDelivery, WebhookFault }
 
 export interface SimulatorOptions extends AccountLimitOptions {
-  /** Where jobs, webhooks and port are kept; `:memory:` keeps them for this run. */
+  /** Path of the database, or `:memory:`, which ends with the process. */
   file: string
-  /** The key it asks for. */
+  /** The key that calls must have. */
   key: string
-  /** Undefined: the port of the last start, or at the first a free one. */
+  /** Undefined: the port of the last start, or a free one at the first start. */
   port?: number | undefined
-  /** What its webhooks are signed with. */
+  /** Secret that signs webhooks; default `WEBHOOK_SECRET`. */
   webhookSecret?: string | undefined
-  /** The items of the list have their `input`; by default they lack it. */
+  /** Whether list items have their `input`; default false. */
   listsInputs?: boolean | undefined
-  /** Asked before each API call: a fault to answer with instead, or in front of the real answer. */
+  /** Called before each API call; returns a fault to apply, or null. */
   fault?: ((call: ApiCall) => Fault | null) | undefined
-  /** Asked before a webhook is sent for the first time. */
+  /** Called before the first attempt of each webhook; returns a fault to apply, or null. */
   webhookFault?: ((webhook: PendingWebhook) => WebhookFault | null) | undefined
 }
 
@@ -36,11 +37,11 @@ export interface Simulator {
   readonly origin: string
   readonly sampleImage: string
   readonly webhookSecret: string
-  /** Calls that reached the API with the right key, and PUTs of files, in order. */
+  /** API calls with the right key, and PUTs of files, in order. The last 10,000 are kept. */
   readonly calls: readonly ApiCall[]
-  /** Webhooks that were sent, in the order of their answers. */
+  /** Webhooks that were sent, in the order of their answers. The last 10,000 are kept. */
   readonly webhooks: readonly WebhookDelivery[]
-  /** Moves its clock ahead. */
+  /** Moves the simulator's clock forward. */
   advance(ms: number): void
   close(): Promise<void>
 }
@@ -48,13 +49,13 @@ export interface Simulator {
 export const WEBHOOK_SECRET = 'whsec_simulator'
 
 const API_PATH = '/api/v3'
-/** The older way to hand over a file. */
+/** Path of the older upload endpoint. */
 const FORM_UPLOAD_PATH = '/media/upload/binary'
 const HOST = '127.0.0.1'
-/** Calls and webhooks it remembers. */
+/** Max calls, and max webhooks, kept for reading. */
 const MAX_REMEMBERED = 10_000
 
-/** @throws the error of `listen`, where the port is taken */
+/** @throws the error of `listen` if the port is in use */
 export async function createSimulator(options: SimulatorOptions): Promise<Simulator> {
   const { file, key, port, webhookSecret = WEBHOOK_SECRET, listsInputs = false } = options
   const { fault = () => null, webhookFault = () => null } = options
@@ -83,7 +84,7 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
     origin: () => origin,
     listsInputs,
     webhookSecret,
-    onWebhookOwed: webhookSender.sendDue,
+    onWebhookPending: webhookSender.sendDue,
   })
 
   const files = createFiles(store, media, now)
@@ -128,7 +129,7 @@ export async function createSimulator(options: SimulatorOptions): Promise<Simula
   }
 
   const server = createServer((request, response) => {
-    // One clock: that of the moments it tells of its jobs.
+    // The Date header uses the same clock as the jobs' times.
     response.setHeader('date', new Date(now()).toUTCString())
     const [path = '/', query = ''] = (request.url ?? '/').split(/\?(.*)/s)
     if (request.method === 'PUT' && path.startsWith(PUT_PATH))

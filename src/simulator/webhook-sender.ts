@@ -1,7 +1,7 @@
 /**
- * Tells whoever asked for it that a job has ended: one timer for the webhook that is due next.
- * Invariant: what is owed stands in the ledger until it was answered 2xx or tried four times, so a restart goes on with it;
- * after `close` nothing runs.
+ * Sends the webhooks of ended jobs, with one timer for the webhook that is due next.
+ * Invariant: a pending webhook stays in the store until it was answered 2xx or attempted four times, so a restart continues.
+ * After `close` nothing runs.
  */
 import type { Dispatcher } from 'undici'
 import type { SimulatedJob } from './job.ts'
@@ -13,34 +13,34 @@ export interface WebhookSenderOptions {
   now: () => number
   secret: string
   toPrediction: (job: SimulatedJob) => object
-  /** Asked before the first try of each. */
+  /** Called before the first attempt of each webhook. */
   fault: (webhook: PendingWebhook) => WebhookFault | null
 }
 
-/** It is never sent, sent twice at once, or sent so much later. */
+/** The webhook is never sent, sent twice at once, or sent later. */
 export type WebhookFault = 'lost' | 'doubled' | { delayMs: number }
 
 /** One POST of a webhook. */
 export interface WebhookDelivery {
-  /** Of its job. */
+  /** The job's id. */
   id: string
   url: string
-  /** Null: there was no answer. */
+  /** Null: no answer. */
   status: number | null
 }
 
 export interface WebhookSender {
-  /** Sends what is due, and sets the timer for what is due next. */
+  /** Sends due webhooks, and sets the timer for the next one. */
   sendDue(): void
-  /** Resolves once the job's webhook has been sent, whatever the answer; at once where none is owed. */
+  /** Resolves once the job's webhook has been sent, whatever the answer; at once if no webhook is pending. */
   whenSent(id: string): Promise<void>
   close(): Promise<void>
 }
 
 const RESPONSE_TIMEOUT_MS = 5000
-/** After each try but the last. */
+/** Delays after each attempt but the last. */
 const RETRY_DELAYS_MS = [1000, 2000, 4000]
-/** Node's timers know no longer time. */
+/** Max delay of a Node timer. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 export function createWebhookSender(
@@ -112,7 +112,7 @@ export function createWebhookSender(
         timer = setTimeout(webhookSender.sendDue, Math.min(Math.max(nextDueAt - now(), 0), MAX_TIMER_MS))
     },
     whenSent(id) {
-      if (!store.isWebhookOwed(id)) return Promise.resolve()
+      if (!store.hasPendingWebhook(id)) return Promise.resolve()
       const waiter = waiters.get(id) ?? Promise.withResolvers<void>()
       waiters.set(id, waiter)
       return waiter.promise
@@ -128,7 +128,7 @@ export function createWebhookSender(
   return webhookSender
 }
 
-/** undici is loaded with the first webhook: where none is asked for, nobody needs it here. */
+/** Loads undici with the first webhook, since many runs send none. */
 async function createHttpClient() {
   const { Agent, request } = await import('undici')
   const dispatcher = new Agent({

@@ -1,9 +1,10 @@
 /**
- * How upstream signs a webhook. Pure. The key is the secret without its prefix, as it is written: it is not decoded.
+ * Signs a webhook as upstream does. Pure.
+ * The HMAC key is the text of the secret without its prefix; it is not base64-decoded.
  */
 import { createHmac } from 'node:crypto'
 
-/** The headers of a webhook. @param now ms since 1970 */
+/** Returns the headers of a webhook. @param now Unix milliseconds */
 export function signWebhook(secret: string, id: string, now: number, body: string): Record<string, string> {
   const timestamp = `${Math.floor(now / 1000)}`
   const mac = createHmac('sha256', secret.replace(/^whsec_/, '')).update(`${id}.${timestamp}.${body}`)

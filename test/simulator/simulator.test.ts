@@ -29,14 +29,14 @@ const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
 const OTHER_MODEL = 'alibaba/wan-2.2/i2v-plus-480p'
 const DAY = 24 * 60 * 60 * 1000
 
-// No connection outlives its request.
+// Each connection ends with its request.
 const dispatcher = new Agent({ pipelining: 0 })
 afterAll(() => dispatcher.destroy())
 
 interface Answer {
   status: number
   code: number
-  // biome-ignore lint/suspicious/noExplicitAny: the shape is the call's
+  // biome-ignore lint/suspicious/noExplicitAny: each call has its own shape
   data: any
 }
 
@@ -75,7 +75,7 @@ async function folder() {
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
 }
 
-/** Somebody who waits for webhooks: answers with `statuses`, one after the other, then with 204; 0 is no answer. */
+/** A server that receives webhooks: answers with `statuses` in order, then with 204. 0: no answer. */
 async function listenForWebhooks(...statuses: number[]) {
   const requests: { url: string; headers: IncomingHttpHeaders; body: string }[] = []
   const server = createServer(async (request, response) => {
@@ -87,7 +87,7 @@ async function listenForWebhooks(...statuses: number[]) {
   await once(server.listen(0, '127.0.0.1'), 'listening')
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
-    requests: requests,
+    requests,
     [Symbol.asyncDispose]: async () => {
       server.close()
       server.closeAllConnections()
@@ -96,7 +96,7 @@ async function listenForWebhooks(...statuses: number[]) {
 }
 
 describe('the API', () => {
-  test('answers nobody without its key', async () => {
+  test('refuses calls without its key', async () => {
     await using simulator = await start()
     for (const key of ['', 'another', `${KEY}x`, `x ${KEY}`]) {
       for (const [method, path] of [
@@ -119,18 +119,18 @@ describe('the API', () => {
   test.each<[what: string, fields: object | string]>([
     ['without an image', { image: undefined }],
     ['with an empty image', { image: '' }],
-    ['with an image that is no URL', { image: 'cat.png' }],
-    ['with an image that is no string', { image: ['https://images.example/cat.png'] }],
+    ['with an image that is not a URL', { image: 'cat.png' }],
+    ['with an image that is not a string', { image: ['https://images.example/cat.png'] }],
     ['without a prompt', { prompt: undefined }],
     ['with an empty prompt', { prompt: '' }],
-    ['with a prompt that is no string', { prompt: 7 }],
+    ['with a prompt that is not a string', { prompt: 7 }],
     ['of 7 seconds', { duration: 7 }],
     ['of "5" seconds', { duration: '5' }],
     ['with a seed below -1', { seed: -2 }],
     ['with a seed of 32 bits', { seed: 2_147_483_648 }],
-    ['with a seed between two numbers', { seed: 0.5 }],
-    ['with a negative prompt that is no string', { negative_prompt: 7 }],
-    ['with an expansion that is no boolean', { enable_prompt_expansion: 'true' }],
+    ['with a seed that is not an integer', { seed: 0.5 }],
+    ['with a negative prompt that is not a string', { negative_prompt: 7 }],
+    ['with an expansion that is not a boolean', { enable_prompt_expansion: 'true' }],
   ])('refuses a job %s', async (_, fields) => {
     await using simulator = await start()
     expect(await simulator.submit(fields as object)).toEqual({ status: 400, code: 400, data: null })
@@ -151,14 +151,14 @@ describe('the API', () => {
     },
   )
 
-  test('knows no prediction that it has not made', async () => {
+  test('answers 404 for a prediction that it did not create', async () => {
     await using simulator = await start()
     const { data } = await simulator.submit()
     for (const path of [`/predictions/${'f'.repeat(32)}/result`, `/predictions/${data.id}`])
       expect(await simulator.call('GET', path)).toEqual({ status: 404, code: 404, data: null })
   })
 
-  test('answers a submit with a prediction as the contract shows one', async () => {
+  test('answers a submit with a prediction in the form of the upstream contract', async () => {
     await using simulator = await start()
     for (const model of [MODEL, OTHER_MODEL]) {
       const { status, code, data } = await simulator.submit({}, model)
@@ -179,7 +179,7 @@ describe('the API', () => {
     }
   })
 
-  test('drops keys it does not know in silence, and the job runs with the defaults', async () => {
+  test('silently ignores unknown body keys, and runs the job with the defaults', async () => {
     await using home = await folder()
     const file = join(home.path, 'simulator.db')
     await using simulator = await start({ file })
@@ -206,7 +206,7 @@ describe('the API', () => {
     expect((await simulator.result(data.id)).status).toBe('completed')
   })
 
-  test('remembers every call with the key, in order', async () => {
+  test('records every call with the key, in order', async () => {
     await using simulator = await start()
     const { data } = await simulator.submit({ seed: 3 })
     await simulator.result(data.id)
@@ -224,7 +224,7 @@ describe('the API', () => {
 })
 
 describe('a job', () => {
-  test('is created, then processing, then completed, as time goes by', async () => {
+  test('is created, then processing, then completed, as time passes', async () => {
     await using simulator = await start()
     const { data } = await simulator.submit({ prompt: 'sim:seconds=60' })
     const met: string[] = []
@@ -245,7 +245,7 @@ describe('a job', () => {
     })
   })
 
-  test('takes some seconds where nothing is said', async () => {
+  test('takes 6 to 10 seconds by default', async () => {
     await using simulator = await start()
     const { data } = await simulator.submit()
     simulator.advance(5500)
@@ -254,7 +254,7 @@ describe('a job', () => {
     expect((await simulator.result(data.id)).status).toBe('completed')
   })
 
-  test('takes parts of a second at their word', async () => {
+  test('accepts fractions of a second', async () => {
     await using simulator = await start()
     const { data } = await simulator.submit({ prompt: 'a slow pan sim:seconds=60.9, then a close-up' })
     simulator.advance(60_200)
@@ -275,7 +275,7 @@ describe('a job', () => {
     ['sim:end=sparkling', { status: 'sparkling', outputs: [] }],
     ['sim:empty', { status: 'completed', outputs: [], has_nsfw_contents: [] }],
     ['sim:nsfw', { status: 'completed', has_nsfw_contents: [true] }],
-  ])('does as %s in its prompt says', async (word, end) => {
+  ])('follows the directive %s in its prompt', async (word, end) => {
     await using simulator = await start()
     const { data } = await simulator.submit({ prompt: `a slow pan, ${word} sim:seconds=10` })
     simulator.advance(9000)
@@ -286,7 +286,7 @@ describe('a job', () => {
     expect(ended).toMatchObject(end)
   })
 
-  test('is forgotten after seven days', async () => {
+  test('is deleted after seven days', async () => {
     await using simulator = await start()
     const { data } = await simulator.submit({ prompt: 'sim:seconds=1' })
     simulator.advance(7 * DAY - 60_000)
@@ -301,7 +301,7 @@ describe('the list', () => {
   // biome-ignore lint/suspicious/noExplicitAny: predictions as upstream writes them
   const ids = ({ data }: Answer) => data.items.map((item: any) => item.id)
 
-  test('is paged, newest first, up to a short page', async () => {
+  test('is paginated, newest first, and ends with a short page', async () => {
     await using simulator = await start()
     const made: string[] = []
     for (let n = 0; n < 5; n++) {
@@ -329,7 +329,7 @@ describe('the list', () => {
     expect(await simulator.list(fields)).toEqual({ status: 400, code: 400, data: null })
   })
 
-  test('is narrowed to a model', async () => {
+  test('is filtered by model', async () => {
     await using simulator = await start()
     const one = (await simulator.submit({}, MODEL)).data.id
     const other = (await simulator.submit({}, OTHER_MODEL)).data.id
@@ -337,7 +337,7 @@ describe('the list', () => {
     expect(ids(await simulator.list({ model: OTHER_MODEL }))).toEqual([other])
   })
 
-  test('is narrowed to a status before it is paged: a short page is the last one', async () => {
+  test('is filtered by status before pagination: a short page is the last one', async () => {
     await using simulator = await start()
     const completed: string[] = []
     for (let n = 0; n < 6; n++) {
@@ -349,7 +349,7 @@ describe('the list', () => {
     expect((await Promise.all(pages)).map(ids)).toEqual([completed.slice(0, 2), completed.slice(2)])
   })
 
-  test('is narrowed to a span of creation', async () => {
+  test('is filtered by creation time', async () => {
     await using simulator = await start()
     const made = []
     for (let n = 0; n < 3; n++) {
@@ -365,7 +365,7 @@ describe('the list', () => {
   test.each([
     [true, expect.objectContaining({ prompt: 'a slow pan', seed: -1 })],
     [false, undefined],
-  ])('with its inputs listed: %s', async (listsInputs, input) => {
+  ])('has inputs if they are listed: %s', async (listsInputs, input) => {
     await using simulator = await start({ listsInputs })
     await simulator.submit()
     expect((await simulator.list()).data.items[0].input).toEqual(input)
@@ -373,7 +373,7 @@ describe('the list', () => {
 })
 
 describe('a webhook', () => {
-  test('is signed as in the vector of the contract', () => {
+  test('is signed as in the test vector of the upstream contract', () => {
     const id = '0123456789abcdef0123456789abcdef'
     const body = `{"id":"${id}","model":"alibaba/wan-2.2/i2v-plus-1080p","outputs":["https://example.test/o.mp4"],"status":"completed","error":""}`
     expect(signWebhook('whsec_dGVzdC1zZWNyZXQtbm90LXJlYWw=', id, 1_760_000_000_999, body)).toEqual({
@@ -384,18 +384,18 @@ describe('a webhook', () => {
     })
   })
 
-  test('brings the bare prediction once its job has ended, to the address with its query', async () => {
-    await using there = await listenForWebhooks()
+  test('contains the bare prediction, and is sent to its URL with its query once the job has ended', async () => {
+    await using receiver = await listenForWebhooks()
     await using simulator = await start({ webhookSecret: 'whsec_mine' })
-    const address = `${there.url}?p=a%20b&q=c+d`
+    const address = `${receiver.url}?p=a%20b&q=c+d`
     const { data } = await simulator.submitFor(address, 'sim:seconds=60')
     simulator.advance(59_000)
     expect(simulator.calls.map(call => call.webhook)).toEqual([address])
     await simulator.result(data.id)
-    expect(there.requests).toEqual([])
+    expect(receiver.requests).toEqual([])
     simulator.advance(2000)
     await until(() => simulator.webhooks.length > 0)
-    const [{ url, headers, body }] = there.requests as [(typeof there.requests)[0]]
+    const [{ url, headers, body }] = receiver.requests as [(typeof receiver.requests)[0]]
     expect(url).toBe('/hook?p=a%20b&q=c+d')
     expect(JSON.parse(body)).toEqual(await simulator.result(data.id))
     const sentAt = Number(headers['webhook-timestamp']) * 1000
@@ -404,60 +404,60 @@ describe('a webhook', () => {
     expect(simulator.webhooks).toEqual([{ id: data.id, url: address, status: 204 }])
     simulator.advance(DAY)
     await simulator.result(data.id)
-    expect(there.requests).toHaveLength(1)
+    expect(receiver.requests).toHaveLength(1)
   })
 
-  test('tells the secret to whoever has the key', async () => {
+  test('has a secret that a call with the key can read', async () => {
     await using simulator = await start()
     const { data } = await simulator.call('GET', '/webhook/secret')
     expect(data).toEqual({ secret: simulator.webhookSecret })
   })
 
-  test('tells of completed and failed jobs, and of no other end', async () => {
-    await using there = await listenForWebhooks()
+  test('is sent for completed and failed jobs, and for no other final status', async () => {
+    await using receiver = await listenForWebhooks()
     await using simulator = await start()
     const ends = ['sim:end=cancelled', 'sim:end=timeout', 'sim:fail=1200', 'sim:empty', 'sim:seconds=0']
-    for (const end of ends) await simulator.submitFor(there.url, `${end} sim:seconds=0`)
+    for (const end of ends) await simulator.submitFor(receiver.url, `${end} sim:seconds=0`)
     await until(() => simulator.webhooks.length === 3)
     simulator.advance(DAY)
     await simulator.list()
-    expect(there.requests.map(({ body }) => JSON.parse(body).status).sort()).toEqual([
+    expect(receiver.requests.map(({ body }) => JSON.parse(body).status).sort()).toEqual([
       'completed',
       'completed',
       'failed',
     ])
   })
 
-  test('is sent again where it was not answered 2xx, three times, under its one id', async () => {
-    await using there = await listenForWebhooks(500, 302, 404, 503)
+  test('is sent again up to three times if not answered 2xx, under the same id', async () => {
+    await using receiver = await listenForWebhooks(500, 302, 404, 503)
     await using simulator = await start()
-    const { data } = await simulator.submitFor(there.url)
+    const { data } = await simulator.submitFor(receiver.url)
     for (let sent = 1; sent <= 4; sent++) {
       await until(() => simulator.webhooks.length === sent)
       simulator.advance(10_000)
     }
     await simulator.list()
-    expect(there.requests.map(({ headers }) => headers['webhook-id'])).toEqual(Array(4).fill(data.id))
+    expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(Array(4).fill(data.id))
     expect(simulator.webhooks.map(({ status }) => status)).toEqual([500, 302, 404, 503])
   })
 
-  test('is not sent again where it was answered', async () => {
-    await using there = await listenForWebhooks(500)
+  test('is not sent again after a 2xx answer', async () => {
+    await using receiver = await listenForWebhooks(500)
     await using simulator = await start()
-    await simulator.submitFor(there.url)
+    await simulator.submitFor(receiver.url)
     for (const sent of [1, 2]) {
       await until(() => simulator.webhooks.length === sent)
       simulator.advance(10_000)
     }
     await simulator.list()
-    expect(there.requests).toHaveLength(2)
+    expect(receiver.requests).toHaveLength(2)
   })
 
-  test('that nobody is there for is sent again', async () => {
-    const there = await listenForWebhooks()
-    await there[Symbol.asyncDispose]()
+  test('is sent again if its receiver is unreachable', async () => {
+    const receiver = await listenForWebhooks()
+    await receiver[Symbol.asyncDispose]()
     await using simulator = await start()
-    await simulator.submitFor(there.url)
+    await simulator.submitFor(receiver.url)
     for (const sent of [1, 2]) {
       await until(() => simulator.webhooks.length === sent)
       simulator.advance(10_000)
@@ -465,14 +465,14 @@ describe('a webhook', () => {
     expect(simulator.webhooks.map(({ status }) => status)).toEqual([null, null])
   })
 
-  test('that is still owed at an end is sent after the restart, and so is one that was under way', async () => {
+  test('that is pending or in flight at a stop is sent after the restart', async () => {
     await using home = await folder()
-    await using there = await listenForWebhooks(0)
+    await using receiver = await listenForWebhooks(0)
     const file = join(home.path, 'simulator.db')
     const first = await start({ file })
-    const { data: hanging } = await first.submitFor(there.url)
-    const { data: later } = await first.submitFor(there.url, 'sim:seconds=3600')
-    await until(() => there.requests.length === 1)
+    const { data: hanging } = await first.submitFor(receiver.url)
+    const { data: later } = await first.submitFor(receiver.url, 'sim:seconds=3600')
+    await until(() => receiver.requests.length === 1)
     await first.close()
     await using second = await start({ file })
     await until(() => second.webhooks.length === 1)
@@ -481,12 +481,12 @@ describe('a webhook', () => {
     expect(second.webhooks.map(({ id }) => id)).toEqual([hanging.id, later.id])
   })
 
-  test.each(['', 'x', 'ftp://a.example/'])('to %j is refused with its job', async address => {
+  test.each(['', 'x', 'ftp://a.example/'])('to %j is refused together with its job', async address => {
     await using simulator = await start()
     expect(await simulator.submitFor(address)).toEqual({ status: 400, code: 400, data: null })
   })
 
-  test('that is owed keeps no process from its end', async () => {
+  test('that is pending does not keep the process alive', async () => {
     await using home = await folder()
     await using process = run('simulator/main.ts', home.path, {}, [
       '--port',
@@ -512,7 +512,7 @@ describe('a webhook', () => {
 })
 
 describe('an account', () => {
-  /** The answer's Retry-After. */
+  /** The Retry-After of a submit that is refused; false if it is accepted. */
   async function retryAfterOf(simulator: Awaited<ReturnType<typeof start>>) {
     const response = await simulator.get(`${simulator.origin}/api/v3/${MODEL}`, {
       method: 'POST',
@@ -523,7 +523,7 @@ describe('an account', () => {
     return response.status === 429 && Number(response.headers.get('retry-after'))
   }
 
-  test('runs as many videos at once as it may', async () => {
+  test('runs no more concurrent videos than its limit', async () => {
     await using simulator = await start({ concurrency: 2 })
     await simulator.submit({ prompt: 'sim:seconds=60' })
     await simulator.submit({ prompt: 'sim:seconds=20' })
@@ -534,7 +534,7 @@ describe('an account', () => {
     expect(await retryAfterOf(simulator)).toBeLessThan(11)
   })
 
-  test('accepts as many in a minute as it may', async () => {
+  test('accepts no more submits per minute than its limit', async () => {
     await using simulator = await start({ perMinute: 2 })
     await simulator.submit({ prompt: 'sim:seconds=0' })
     simulator.advance(30_000)
@@ -550,8 +550,8 @@ describe('an account', () => {
 describe('a fault', () => {
   const whenItEnds = { prompt: 'sim:seconds=0.1' }
 
-  test.each(Object.entries(SUBMIT_FAULTS))('"%s" on a submit leaves what it says', async (name, kind) => {
-    await using there = await listenForWebhooks()
+  test.each(Object.entries(SUBMIT_FAULTS))('"%s" on a submit has its certain outcome', async (name, kind) => {
+    await using receiver = await listenForWebhooks()
     let drawn = false
     await using simulator = await start({
       fault({ path }) {
@@ -561,7 +561,7 @@ describe('a fault', () => {
       },
     })
     const answer = await simulator
-      .get(`${simulator.origin}/api/v3/${MODEL}?webhook=${there.url}`, {
+      .get(`${simulator.origin}/api/v3/${MODEL}?webhook=${receiver.url}`, {
         method: 'POST',
         headers: { authorization: `Bearer ${KEY}` },
         body: JSON.stringify({ image: simulator.sampleImage, ...whenItEnds }),
@@ -573,14 +573,14 @@ describe('a fault', () => {
     if (kind.certainOutcome === 'accepted') expect(JSON.parse(answer!.body).data.id).toMatch(/^[0-9a-f]{32}$/)
     if (kind.certainOutcome === 'refused') expect(answer!.status).toBe(429)
     if (name === 'answered after its webhook')
-      expect([answer!.status, there.requests.length]).toEqual([200, 1])
+      expect([answer!.status, receiver.requests.length]).toEqual([200, 1])
     const jobs = async () => (await simulator.list()).data.items.length
-    // It is made after all, whoever has hung up.
+    // The job is created although the client has hung up.
     if (name === 'slow before') await until(async () => (await jobs()) === 1)
     else expect(await jobs()).toBe(/before|429/.test(name) ? 0 : 1)
   })
 
-  test.each(Object.entries(READ_FAULTS))('"%s" on a read tells no other end', async (_, kind) => {
+  test.each(Object.entries(READ_FAULTS))('"%s" on a read reports no false final status', async (_, kind) => {
     let wrong = false
     await using simulator = await start({ fault: () => (wrong ? kind.make(createSeededRandom(3)) : null) })
     const { data } = await simulator.submit({ prompt: 'sim:seconds=0 sim:fail=1200' })
@@ -607,7 +607,7 @@ describe('a fault', () => {
     { method: 'POST', path: '/predictions', body: {} },
     { method: 'GET', path: '/balance', body: undefined },
   ]
-  /** What a plan draws, by the class of the call, over `rounds` of the calls. */
+  /** The kinds that a plan draws for each call, over `rounds` rounds of all calls. */
   function drawFaults(rounds: number, options: Partial<FaultPlanOptions> = {}, calls = CALLS): string[][] {
     const drawnKinds = calls.map((): string[] => [])
     let callIndex = 0
@@ -618,14 +618,14 @@ describe('a fault', () => {
     return drawnKinds
   }
 
-  test('is drawn by the seed, the class of the call and its number, whatever comes between', () => {
+  test('is drawn by the seed, the class of the call and its number, whatever other calls come between', () => {
     const full = drawFaults(300)
     expect(drawFaults(300)).toEqual(full)
     expect(drawFaults(300, { seed: 6 })).not.toEqual(full)
     for (const [i, call] of CALLS.entries()) expect(drawFaults(300, {}, [call])).toEqual([full[i]])
   })
 
-  test('comes as often as it is asked for, of every kind that has a weight', () => {
+  test('has the configured frequency, and every kind with a weight occurs', () => {
     expect(new Set(drawFaults(200, { submits: 0, reads: 0 }).flat())).toEqual(new Set(['none']))
     const met = drawFaults(2000, { submits: 1, reads: 0.5, weights: { '429 bare': 0 } })
     const kinds = Object.keys(SUBMIT_FAULTS).filter(name => name !== '429 bare')
@@ -633,19 +633,19 @@ describe('a fault', () => {
     const share = met[1]!.filter(kind => kind !== 'none').length / met[1]!.length
     expect(share).toBeCloseTo(0.5, 1)
     expect(met.flat().filter(kind => kind.endsWith('429 bare'))).toEqual([])
-    expect(met[1]!.filter(kind => kind === 'look: no outputs yet')).toHaveLength(1)
+    expect(met[1]!.filter(kind => kind === 'poll: no outputs yet')).toHaveLength(1)
     expect(new Set(met[2])).toContain('list: no inputs')
-    expect(met[1]).not.toContain('look: no inputs')
+    expect(met[1]).not.toContain('poll: no inputs')
   })
 
-  test('"not found yet" befalls the first looks at a job alone', () => {
+  test('"not found yet" happens only to the first three polls of a job', () => {
     const polls = Array.from({ length: 400 }, (_, i) => ({ ...CALLS[1]!, path: `/predictions/${i}/result` }))
-    const met = drawFaults(6, { reads: 1 }, polls).map(kinds => kinds.lastIndexOf('look: not found yet'))
+    const met = drawFaults(6, { reads: 1 }, polls).map(kinds => kinds.lastIndexOf('poll: not found yet'))
     expect(Math.max(...met)).toBe(2)
   })
 
-  test('of a webhook loses it, sends it twice or puts it off', async () => {
-    await using there = await listenForWebhooks()
+  test('of a webhook loses it, sends it twice or delays it', async () => {
+    await using receiver = await listenForWebhooks()
     const faults: [string, WebhookFault][] = [
       ['twice', 'doubled'],
       ['never', 'lost'],
@@ -654,18 +654,18 @@ describe('a fault', () => {
     await using simulator = await start({
       webhookFault: ({ url }) => faults.find(([name]) => url.endsWith(name))?.[1] ?? null,
     })
-    for (const [name] of faults) await simulator.submitFor(`${there.url}/${name}`)
-    await simulator.submitFor(`${there.url}/once`)
+    for (const [name] of faults) await simulator.submitFor(`${receiver.url}/${name}`)
+    await simulator.submitFor(`${receiver.url}/once`)
     await until(() => simulator.webhooks.length === 3)
     simulator.advance(61_000)
     await until(() => simulator.webhooks.length === 4)
-    expect(there.requests.map(({ url }) => url.split('/').at(-1)).sort()).toEqual([
+    expect(receiver.requests.map(({ url }) => url.split('/').at(-1)).sort()).toEqual([
       'late',
       'once',
       'twice',
       'twice',
     ])
-    expect(there.requests.at(-1)!.url).toMatch(/late$/)
+    expect(receiver.requests.at(-1)!.url).toMatch(/late$/)
   })
 
   test('of a webhook is drawn by the seed', () => {
@@ -688,7 +688,7 @@ describe('a file', () => {
     return (await simulator.result(data.id)).outputs[0]
   }
 
-  test('of a finished job is an MP4, for pages of every origin and without the key', async () => {
+  test('of a finished job is an MP4, for pages of any origin and without the key', async () => {
     await using simulator = await start()
     const response = await simulator.get(await finished(simulator), {
       headers: { origin: 'https://app.example' },
@@ -701,7 +701,7 @@ describe('a file', () => {
     expect(response.headers.get('content-length')).toBe(`${bytes.length}`)
   })
 
-  test('is served in parts', async () => {
+  test('is served in ranges', async () => {
     await using simulator = await start()
     const url = await finished(simulator)
     const full = await (await simulator.get(url)).bytes()
@@ -715,7 +715,7 @@ describe('a file', () => {
     await beyond.text()
   })
 
-  test('is a video of five seconds, 1920 × 1080, that a player can play from its first frame', async () => {
+  test('is a video of five seconds, 1920 × 1080, that starts to play before it is loaded', async () => {
     await using simulator = await start()
     const bytes = await (await simulator.get(await finished(simulator))).bytes()
     using video = new Input({ source: new BufferSource(bytes), formats: [MP4] })
@@ -727,12 +727,12 @@ describe('a file', () => {
     expect(await track.computeDuration()).toBeCloseTo(5, 1)
     const { packetCount } = await track.computePacketStats()
     expect(packetCount).toBeGreaterThanOrEqual(5 * 10)
-    // Index before media: a browser starts before it has the whole file.
+    // The index is before the media, so a browser starts before it has the whole file.
     const head = Buffer.from(bytes)
     expect(head.indexOf('moov')).toBeLessThan(head.indexOf('mdat'))
   })
 
-  test('is not there before its job is finished, nor for one that failed', async () => {
+  test('does not exist before its job has finished, nor for a failed job', async () => {
     await using simulator = await start()
     const { data: running } = await simulator.submit({ prompt: 'sim:seconds=3600' })
     const { data: failed } = await simulator.submit({ prompt: 'sim:seconds=0 sim:fail=1200' })
@@ -742,7 +742,7 @@ describe('a file', () => {
     }
   })
 
-  test('is kept seven days', async () => {
+  test('is kept for seven days', async () => {
     await using simulator = await start()
     const url = await finished(simulator)
     simulator.advance(7 * DAY - 60_000)
@@ -777,7 +777,7 @@ describe('an upload', () => {
     return { code, put, ...data }
   }
 
-  test('is a ticket and a PUT, and is there for seven days', async () => {
+  test('takes a ticket and a PUT, and is kept for seven days', async () => {
     await using simulator = await start()
     const { put, download_url: url, upload } = await ticket(simulator)
     expect(upload).toMatchObject({ method: 'PUT', headers: HEADERS })
@@ -807,7 +807,7 @@ describe('an upload', () => {
     expect(await put()).toBe(200)
   })
 
-  test('is refused with another length, or once its ticket is over', async () => {
+  test('is refused with another length, or after its ticket has expired', async () => {
     await using simulator = await start()
     const { put } = await ticket(simulator)
     expect(await put({}, JPEG.subarray(1))).toBe(400)
@@ -824,7 +824,7 @@ describe('an upload', () => {
     },
   )
 
-  test('may be a form, too', async () => {
+  test('can be a form, too', async () => {
     await using simulator = await start()
     const send = async (name: string) => {
       const body = new FormData()
@@ -843,7 +843,7 @@ describe('an upload', () => {
     expect((await send('image')).code).toBe(400)
   })
 
-  test('outlives a restart', async () => {
+  test('survives a restart', async () => {
     await using home = await folder()
     const file = join(home.path, 'simulator.db')
     const first = await start({ file })
@@ -854,7 +854,7 @@ describe('an upload', () => {
     expect((await second.get(url)).status).toBe(200)
   })
 
-  test('goes wrong as reads do, and a PUT that is called good has arrived', async () => {
+  test('has the faults of reads, and a PUT that is answered 200 has arrived', async () => {
     const plan = createFaultPlan({ seed: 1, reads: 1, submits: 0 })
     const kinds = new Set<string>()
     for (let n = 0; n < 300; n++) {
@@ -887,7 +887,7 @@ describe('a restart', () => {
     expect((await second.result(running.id)).status).toBe('completed')
   })
 
-  test('takes no other port where its own is taken', async () => {
+  test('fails if its port is in use, and takes no other', async () => {
     await using home = await folder()
     const file = join(home.path, 'simulator.db')
     await using first = await start({ file })
@@ -908,7 +908,7 @@ describe('the official client', () => {
     }
   }
 
-  test('gets a video out of it, unchanged', async () => {
+  test('gets a video from it, unmodified', async () => {
     using quiet = silenceConsole()
     await using simulator = await start()
     const client = new Client(KEY, { baseUrl: simulator.origin })
@@ -924,7 +924,7 @@ describe('the official client', () => {
     expect(quiet.printed()).toEqual([])
   })
 
-  test('hands over a file, which is there then', async () => {
+  test('uploads a file, which can then be fetched', async () => {
     using quiet = silenceConsole()
     await using simulator = await start()
     const client = new Client(KEY, { baseUrl: simulator.origin })
@@ -938,7 +938,7 @@ describe('the official client', () => {
     expect(quiet.printed()).toEqual([])
   })
 
-  test('is told of a failure, a cancellation and a wrong key', async () => {
+  test('reports a failure, a cancellation and an invalid key', async () => {
     using _quiet = silenceConsole()
     await using simulator = await start()
     const client = new Client(KEY, { baseUrl: simulator.origin })
