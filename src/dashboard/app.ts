@@ -1,5 +1,5 @@
 /**
- * Who looks: nobody yet, or an app; its board lives as long as its key is shown.
+ * The root view: asks for a key, then shows the dashboard of that key's app until the key is forgotten.
  */
 import { html } from 'htm/preact'
 import { useEffect, useState } from 'preact/hooks'
@@ -11,23 +11,23 @@ import { KeyPrompt } from './key-prompt.ts'
 
 export function App() {
   const [key, setKey] = useState<string | null>(findKey)
-  const [why, setWhy] = useState<string | null>(null)
+  const [message, setMessage] = useState<string | null>(null)
   const [dashboard, setDashboard] = useState<Dashboard | null>(null)
 
-  const leave = (why: string | null) => {
+  const leave = (message: string | null) => {
     forgetKey()
     setKey(null)
-    setWhy(why)
+    setMessage(message)
   }
 
   useEffect(() => {
-    // A link with another key, opened where the page is open already.
-    const changed = () => {
+    // A link with another key may be opened in a tab that has the page already.
+    const onHashChange = () => {
       const linked = findKey()
       if (linked !== null) setKey(linked)
     }
-    addEventListener('hashchange', changed)
-    return () => removeEventListener('hashchange', changed)
+    addEventListener('hashchange', onHashChange)
+    return () => removeEventListener('hashchange', onHashChange)
   }, [])
 
   useEffect(() => {
@@ -43,9 +43,9 @@ export function App() {
   const enter = (key: string) => {
     keepKey(key)
     setKey(key)
-    setWhy(null)
+    setMessage(null)
   }
 
-  if (key === null) return html`<${KeyPrompt} why=${why} onKey=${enter} />`
+  if (key === null) return html`<${KeyPrompt} message=${message} onKey=${enter} />`
   return dashboard && html`<${DashboardPage} dashboard=${dashboard} onLeave=${() => leave(null)} />`
 }

@@ -1,15 +1,15 @@
 /**
- * One attempt has one idempotency key, however often it is asked for: until the gateway has answered it, and for a moment
- * after that. So a double click, a key held down, or an answer that was lost pays for nothing twice.
- * Invariant: whoever asks for the same again, later and with the answer seen, wants another one.
+ * Gives repeated requests one idempotency key: until the gateway has answered, and for 1.5 s after the last repetition.
+ * A double click, a key held down or a lost answer therefore never pays twice.
+ * Invariant: the same request later, after an answer, is a new attempt with a new key.
  */
 
 export interface Attempts {
-  /** @param requestText what is asked for, the same words for the same */
+  /** @param requestText identifies the request: equal requests have equal texts */
   run<Result>(requestText: string, send: (key: string) => Promise<Result>): Promise<Result>
 }
 
-/** Since it was last asked for. A key held down repeats some thirty times a second. */
+/** Time since the last repetition. A key held down repeats about thirty times a second. */
 const REPEAT_WINDOW_MS = 1500
 
 export function createAttempts(now: () => number = () => performance.now()): Attempts {
@@ -34,6 +34,6 @@ export function createAttempts(now: () => number = () => performance.now()): Att
   }
 }
 
-/** A page that came by plain http has no `randomUUID`. */
+/** `crypto.randomUUID` does not exist on a page loaded by plain HTTP. */
 export const createIdempotencyKey = (): string =>
   [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('')

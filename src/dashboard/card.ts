@@ -1,5 +1,5 @@
 /**
- * One prediction: its picture or its video, how far it is, what it cost, and what can be done about it.
+ * The card of one prediction: image or video, progress, cost and actions.
  */
 import { html } from 'htm/preact'
 import { useState } from 'preact/hooks'
@@ -8,13 +8,14 @@ import type { Model, MutationResult, PredictionCard } from './documents.ts'
 import {
   formatAgo,
   formatClock,
+  formatError,
   formatMoney,
-  formatRefusal,
   formatSeconds,
   httpUrlOrUndefined,
   STATUS_LABELS,
 } from './format.ts'
 import { MediaPreview } from './media-preview.ts'
+import { isUnfinished } from './prediction-list.ts'
 
 export interface CardProps {
   dashboard: Dashboard
@@ -23,9 +24,8 @@ export interface CardProps {
   model: Model | undefined
 }
 
-/** More would make the card, and its whole row, long. */
+/** More tags would make the card, and its whole row, too tall. */
 const MAX_TAGS = 3
-const UNDER_WAY = new Set(['QUEUED', 'CREATED', 'PROCESSING'])
 
 export function Card({ dashboard, prediction, position, model }: CardProps) {
   const { id, status, input, error, cost, tags } = prediction
@@ -38,7 +38,7 @@ export function Card({ dashboard, prediction, position, model }: CardProps) {
             <span class="status">${STATUS_LABELS[status]}</span>
             <span class="when">${progressText(prediction, position, model, dashboard.now())}</span>
           </p>
-          ${UNDER_WAY.has(status) && html`<${Progress} prediction=${prediction} model=${model} now=${dashboard.now()} />`}
+          ${isUnfinished(status) && html`<${Progress} prediction=${prediction} model=${model} now=${dashboard.now()} />`}
           <h3 id=${`prompt-${id}`} title=${input.prompt}>${input.prompt}</h3>
           ${error && html`<p class="error">${error.message}</p>`}
           <p class="facts">
@@ -63,7 +63,7 @@ function progressText(
   const { status, createdAt, submittedAt, finishedAt } = prediction
   if (status === 'QUEUED')
     return `${position === undefined ? '' : `no. ${position} in the queue · `}${formatClock(now - Date.parse(createdAt))}`
-  if (UNDER_WAY.has(status)) {
+  if (isUnfinished(status)) {
     const expectedSeconds = model?.expectedSeconds ?? null
     return `${formatClock(now - Date.parse(submittedAt ?? createdAt))}${expectedSeconds === null ? '' : ` · usually ${formatSeconds(expectedSeconds)}`}`
   }
@@ -75,7 +75,7 @@ function progressText(
   return `${took}${formatAgo(finishedAt, now)}`
 }
 
-/** Against what the model usually takes; nobody upstream tells how far a job really is. */
+/** Progress relative to the model's usual time, since upstream does not report progress. */
 function Progress({
   prediction,
   model,
@@ -89,7 +89,7 @@ function Progress({
   const expectedSeconds = model?.expectedSeconds ?? null
   if (submittedAt === null || expectedSeconds === null) return html`<div class="progress waiting" />`
   const share = (now - Date.parse(submittedAt)) / 1000 / expectedSeconds
-  // What takes longer than usual is not done: the bar nears its end and never gets there.
+  // If a job takes longer than usual, the bar approaches its end and never reaches it.
   const shown = 100 * Math.max(0, share < 0.9 ? share : 0.97 - 0.07 * Math.exp((0.9 - share) / 0.07))
   return html`
     <div
@@ -115,14 +115,14 @@ function Actions({
 
   async function act(
     send: () => Promise<MutationResult>,
-    messageFor: (answer: MutationResult) => string | null,
+    messageFor: (result: MutationResult) => string | null,
   ) {
     if (isBusy) return
     setBusy(true)
     setMessage(null)
     try {
       const result = await send()
-      setMessage(result.code === undefined ? messageFor(result) : formatRefusal(result, price))
+      setMessage(result.code === undefined ? messageFor(result) : formatError(result, price))
     } catch (error) {
       setMessage((error as Error).message)
     }
@@ -140,15 +140,15 @@ function Actions({
       () => 'Submitted anew.',
     )
 
-  const isUnderWay = UNDER_WAY.has(status)
-  const isOver = status === 'FAILED' || status === 'CANCELED'
-  // One button, whose words change: the focus stays where it was.
+  const canCancel = isUnfinished(status)
+  const canRetry = status === 'FAILED' || status === 'CANCELED'
+  // One button whose label changes, so it keeps the focus.
   return html`
     <p class="actions">
       ${
-        (isUnderWay || isOver) &&
-        html`<button key="act" onClick=${isUnderWay ? cancel : retry} aria-disabled=${isBusy} aria-describedby=${`prompt-${id}`}>
-          ${isUnderWay ? 'Cancel' : `Retry · ${formatMoney(price)}`}
+        (canCancel || canRetry) &&
+        html`<button key="act" onClick=${canCancel ? cancel : retry} aria-disabled=${isBusy} aria-describedby=${`prompt-${id}`}>
+          ${canCancel ? 'Cancel' : `Retry · ${formatMoney(price)}`}
         </button>`
       }
       ${

@@ -1,5 +1,5 @@
 /**
- * The board as a page: what is known of the app, the form, and the grid.
+ * The dashboard as a page: header, submit form, usage, plot, filters and predictions.
  */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
@@ -8,15 +8,15 @@ import { Filters } from './filters.ts'
 import { formatClock } from './format.ts'
 import { useDashboard, useRedrawEvery } from './hooks.ts'
 import { HourPlot } from './hour-plot.ts'
-import { Grid } from './prediction-grid.ts'
+import { PredictionGrid } from './prediction-grid.ts'
 import { SubmitForm } from './submit-form.ts'
-import { Account } from './usage-panel.ts'
+import { UsagePanel } from './usage-panel.ts'
 
 export function DashboardPage({ dashboard, onLeave }: { dashboard: Dashboard; onLeave(): void }) {
   const state = useDashboard(dashboard)
   const { viewer, announcements } = state
   useTitle(dashboard)
-  // Whoever came through the gate stands at the top of the page.
+  // After the key prompt the focus is at the top of the page.
   const top = useRef<HTMLHeadingElement>(null)
   useEffect(() => top.current?.focus({ preventScroll: true }), [])
   return html`
@@ -32,12 +32,12 @@ export function DashboardPage({ dashboard, onLeave }: { dashboard: Dashboard; on
     <main class="desk">
       <div class="side">
         <${SubmitForm} dashboard=${dashboard} models=${state.models} />
-        ${viewer && html`<${Account} viewer=${viewer} />`}
+        ${viewer && html`<${UsagePanel} viewer=${viewer} />`}
       </div>
       <div class="work">
         <${HourPlot} dashboard=${dashboard} />
         <${Filters} dashboard=${dashboard} list=${state.list} filter=${state.filter} />
-        <${Grid} dashboard=${dashboard} state=${state} />
+        <${PredictionGrid} dashboard=${dashboard} state=${state} />
       </div>
     </main>
     <div class="unseen" role="log">
@@ -46,7 +46,7 @@ export function DashboardPage({ dashboard, onLeave }: { dashboard: Dashboard; on
   `
 }
 
-/** For a tab that nobody looks at. */
+/** Shows the number of unfinished predictions in the tab's title, for a tab in the background. */
 function useTitle({ state: { offlineSince, viewer } }: Dashboard): void {
   const unfinished = (viewer?.usage.inFlight ?? 0) + (viewer?.usage.queued ?? 0)
   const title =
@@ -62,7 +62,7 @@ function useTitle({ state: { offlineSince, viewer } }: Dashboard): void {
   )
 }
 
-/** Whether what is shown is of now. */
+/** Shows whether the page is up to date. */
 function ConnectionStatus({ dashboard }: { dashboard: Dashboard }) {
   const { isLive, offlineSince, errorMessage } = dashboard.state
   useRedrawEvery(1000, offlineSince !== null)

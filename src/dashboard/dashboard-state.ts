@@ -1,9 +1,8 @@
 /**
- * What the page knows, kept true: read once, then told by the feed from right behind that reading; what no event carries
- * (places in the queue, the app's figures) is read again after events, and every few seconds while something waits.
- * Invariant: what is on the page is never older than what was told: a reading begun before an event gives way to it.
+ * The dashboard's state: read once, then updated by the feed from the cursor of that read. Queue positions and usage, which
+ * no event carries, are read again after events, and every few seconds while jobs are queued.
+ * Invariant: a card is never older than the last event: a read that started before an event does not overwrite it.
  */
-
 import { createAttempts } from './attempts.ts'
 import { createDebouncedRefresh } from './debounced-refresh.ts'
 import {
@@ -32,21 +31,21 @@ import { createObservable } from './observable.ts'
 import { appendPage, EMPTY_LIST, type PredictionList, updateCard } from './prediction-list.ts'
 
 export interface DashboardState {
-  /** Null until the first reading is there. */
+  /** Null until the first read has finished. */
   viewer: Viewer | null
   models: readonly Model[]
   list: PredictionList
   filter: CardFilter
-  /** By id; as of the last reading. */
+  /** Queue positions by prediction id, as of the last read. */
   positions: ReadonlyMap<string, number>
   isLive: boolean
-  /** Since when it is not, by this machine's clock. */
+  /** Start of the current interruption, by this machine's clock; null while live. */
   offlineSince: number | null
-  /** What went wrong with the page's own questions. */
+  /** Why the page's last request failed; null if it succeeded. */
   errorMessage: string | null
-  /** A list by the chosen filter is on its way; until then what is there is what passes. */
+  /** The list of the chosen filter is being read; until then the loaded cards are filtered. */
   isLoading: boolean
-  /** The last things that somebody who doesn't look should hear. */
+  /** The latest announcements for screen readers. */
   announcements: readonly Announcement[]
 }
 
@@ -64,16 +63,17 @@ export interface Dashboard {
   close(): void
 }
 
-/** After an event the figures are read again, but no more often than this; and this often while something waits. */
+/** Min interval of reading figures after events. */
 const FIGURES_MIN_INTERVAL_MS = 1000
+/** Interval of reading figures while jobs are queued. */
 const FIGURES_MAX_INTERVAL_MS = 5000
-/** A reading that failed is repeated. */
+/** Delay before a failed read is repeated. */
 const RETRY_MS = 3000
-/** `nodes` takes a hundred. */
+/** Max ids of the `nodes` field. */
 const MAX_POSITIONS = 100
-/** What is further back has been heard. */
+/** Older announcements have been read out. */
 const MAX_ANNOUNCEMENTS = 3
-/** Cards at first; whoever reads on has more. */
+/** Max cards, until the user loads older ones. */
 const INITIAL_MAX_CARDS = 120
 
 const INITIAL_STATE: DashboardState = {
@@ -89,7 +89,7 @@ const INITIAL_STATE: DashboardState = {
   announcements: [],
 }
 
-/** @param onInvalidKey the key is none, or none any more; the page asks for another */
+/** @param onInvalidKey called when the key is invalid or was revoked; the page asks for another one */
 export function createDashboard(
   key: string,
   filter: CardFilter,
@@ -98,7 +98,7 @@ export function createDashboard(
   const state = createObservable<DashboardState>({ ...INITIAL_STATE, filter })
   const { set } = state
   const timers = new Set<ReturnType<typeof setTimeout>>()
-  /** What was heard while a list was being read: newer than what it brings. */
+  /** Updates that arrived while a list was being read. They are newer than that list. */
   const pendingUpdates = new Set<PredictionCard[]>()
   const attempts = createAttempts()
   const figuresRefresh = createDebouncedRefresh(loadFigures, FIGURES_MIN_INTERVAL_MS, FIGURES_MAX_INTERVAL_MS)
@@ -117,7 +117,7 @@ export function createDashboard(
     },
   })
 
-  /** What went wrong is over with the next thing that goes well. */
+  /** Clears the error message after a success. */
   async function request<Data>(query: string, variables?: object): Promise<Data> {
     const data = await api.request<Data>(query, variables)
     if (state.value.errorMessage !== null) set({ errorMessage: null })
@@ -148,14 +148,14 @@ export function createDashboard(
     timers.add(timer)
   }
 
-  /** The list and where the feed stood when it was read: together they miss nothing. */
+  /** Reads the list together with the feed's cursor, so that the feed continues without a gap. */
   async function load(): Promise<void> {
     const { filter } = state.value
     const updates: PredictionCard[] = []
     pendingUpdates.add(updates)
     try {
       const { feedCursor, viewer, models, predictions } = await request<Overview>(OVERVIEW, { filter })
-      // Another filter was chosen since: its own reading is under way.
+      // Another filter was chosen meanwhile, and its own read is in flight.
       if (isClosed || filter !== state.value.filter) return
       maxCards = INITIAL_MAX_CARDS
       const page = appendPage(EMPTY_LIST, nodesOf(predictions), predictions.pageInfo.hasNextPage)
@@ -184,7 +184,7 @@ export function createDashboard(
             applyUpdate(item.prediction)
             announcer.add(item.prediction)
           }
-          // Events are missing: what is on the page is read again, and the feed goes on.
+          // Events are missing: read the page's data again. The feed continues.
           if (item?.reason) {
             load()
             loadHistory()
@@ -193,7 +193,7 @@ export function createDashboard(
         error(error) {
           unsubscribe = null
           handleError(error)
-          // It began with a cursor; a new reading gives another.
+          // The subscription needs a new cursor, which a new read gives.
           if (!(error instanceof RequestFailed && error.isInvalidKey)) schedule(RETRY_MS, load)
         },
         complete: () => {},
@@ -209,11 +209,11 @@ export function createDashboard(
   }
 
   async function loadFigures(): Promise<boolean> {
-    // Nobody looks; whoever does again rings.
+    // The tab is hidden. It triggers a refresh when it is shown.
     if (isClosed || state.value.viewer === null || document.hidden) return false
     history.prune()
     const waiting = state.value.list.cards.filter(({ status }) => status === 'QUEUED')
-    // Those that will be sent first.
+    // The oldest, which will be sent first.
     const ids = waiting.slice(-MAX_POSITIONS).map(({ id }) => id)
     try {
       const { viewer, models, nodes } = await request<Figures>(FIGURES, { ids })
@@ -272,7 +272,7 @@ export function createDashboard(
     async loadOlder() {
       const { filter, list } = state.value
       if (list.oldestLoaded === null) return
-      // With those of its own millisecond: which are known is known.
+      // Includes the millisecond of the oldest card; `appendPage` drops duplicates.
       const createdBefore = new Date(Date.parse(list.oldestLoaded.createdAt) + 1).toISOString()
       try {
         const { predictions } = await request<Pick<Overview, 'predictions'>>(OLDER, {

@@ -1,6 +1,6 @@
 /**
- * Repeats something after each ring, but not more often than `leastMs`; and every `mostMs` as long as it says so.
- * Invariant: it runs once at a time, and a ring that comes meanwhile is followed by another run.
+ * Runs `refresh` `minIntervalMs` after a trigger, and again every `maxIntervalMs` while it resolves to true.
+ * Invariant: one run at a time; a trigger during a run is followed by another run.
  */
 export interface DebouncedRefresh {
   trigger(): void
@@ -13,7 +13,7 @@ export function createDebouncedRefresh(
   maxIntervalMs: number,
 ): DebouncedRefresh {
   let timer: ReturnType<typeof setTimeout> | undefined
-  /** A run is about to begin, or will be when this one is over. */
+  /** A run is scheduled, or will be when the current one ends. */
   let isTriggered = false
   let isRunning = false
   let isStopped = false

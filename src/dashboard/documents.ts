@@ -1,5 +1,5 @@
 /**
- * What the dashboard asks, and the shapes of what it is told. Held against schema.graphql by a test.
+ * The dashboard's GraphQL documents, and the types of their results. A test validates them against schema.graphql.
  */
 export const STATUSES = ['QUEUED', 'CREATED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED'] as const
 export type PredictionStatus = (typeof STATUSES)[number]
@@ -47,7 +47,7 @@ export interface Viewer {
   usage: { inFlight: number; queued: number; spentThisMonth: { amount: number } }
 }
 
-/** When something became of a prediction. */
+/** The times of a prediction's status changes. */
 export type PredictionTimes = Pick<
   PredictionCard,
   'id' | 'status' | 'createdAt' | 'submittedAt' | 'finishedAt' | 'updatedAt'
@@ -84,7 +84,7 @@ export interface FeedResult {
   errors?: { message: string }[]
 }
 
-/** The answer to a mutation: what it is for, or why not. */
+/** Result of a mutation: its payload, or the fields of an error. */
 export interface MutationResult {
   prediction?: PredictionCard
   mayStillBeCharged?: boolean
@@ -126,14 +126,14 @@ export const OLDER = `query Older($filter: PredictionFilter) {
 }
 ${CARD_FRAGMENT}`
 
-/** What no event carries. */
+/** The values that no event carries. */
 export const FIGURES = `query Figures($ids: [ID!]!) {
   ${VIEWER_FIELDS}
   ${MODEL_FIELDS}
   nodes(ids: $ids) { ... on Prediction { id queuePosition } }
 }`
 
-export const HISTORY = `query Moments($after: String, $filter: PredictionFilter) {
+export const HISTORY = `query History($after: String, $filter: PredictionFilter) {
   predictions(first: 100, after: $after, filter: $filter) {
     edges { node { id status createdAt submittedAt finishedAt updatedAt } }
     pageInfo { hasNextPage endCursor }

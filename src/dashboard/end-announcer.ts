@@ -1,6 +1,6 @@
 /**
- * Says to whoever doesn't look what has ended: one by its prompt, several of a moment by their number.
- * Invariant: nothing is said twice, and the same words twice are two sayings.
+ * Announces finished predictions to screen readers: a single one by its prompt, several within a second by their number.
+ * Invariant: nothing is announced twice, and two announcements with equal texts have different ids.
  */
 import type { PredictionCard } from './documents.ts'
 import { shorten } from './format.ts'

@@ -1,5 +1,5 @@
 /**
- * Which predictions are shown; the page's address keeps it, so that a reload shows the same.
+ * The filter of the shown predictions. It is kept in the page's URL, so a reload shows the same.
  */
 import { html } from 'htm/preact'
 import type { Dashboard } from './dashboard-state.ts'
@@ -7,7 +7,7 @@ import { type CardFilter, type PredictionStatus, STATUSES } from './documents.ts
 import { STATUS_LABELS } from './format.ts'
 import type { PredictionList } from './prediction-list.ts'
 
-/** What one button shows: to whoever waits, sent and running are one. */
+/** The statuses of each button. "Running" includes jobs that were sent and do not run yet. */
 const STATUS_GROUPS: [name: string, statuses: readonly PredictionStatus[]][] = [
   ['All', []],
   [STATUS_LABELS.QUEUED, ['QUEUED']],
@@ -26,7 +26,7 @@ export function readFilterFromUrl(): CardFilter {
   )
 }
 
-/** Of a list that is empty the gateway lets nothing through. */
+/** Omits empty lists: for the gateway, an empty list matches nothing. */
 const buildFilter = (statuses: readonly PredictionStatus[], tags: readonly string[]): CardFilter => ({
   ...(statuses.length > 0 && { statuses }),
   ...(tags.length > 0 && { tags }),
@@ -40,7 +40,7 @@ function writeFilterToUrl({ statuses = [], tags = [] }: CardFilter): void {
   history.replaceState(null, '', params.size > 0 ? `?${params}` : location.pathname)
 }
 
-const parseTags = (text: string): string[] =>
+export const parseTags = (text: string): string[] =>
   text
     .split(',')
     .map(tag => tag.trim())

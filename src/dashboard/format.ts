@@ -1,5 +1,5 @@
 /**
- * Figures and states in words.
+ * Formats numbers, times, statuses and errors as text.
  */
 import type { MutationResult, PredictionStatus } from './documents.ts'
 
@@ -30,7 +30,7 @@ export function formatSeconds(value: number): string {
   return value < 7200 ? `${Math.round(value / 60)} min` : `${Math.round(value / 3600)} h`
 }
 
-/** `just now`, `5 min ago`, `3 h ago`, then the day. */
+/** `just now`, `5 min ago`, `3 h ago`, later the date. */
 export function formatAgo(moment: string, now: number): string {
   const minutes = Math.floor((now - Date.parse(moment)) / 60_000)
   if (minutes < 1) return 'just now'
@@ -39,31 +39,31 @@ export function formatAgo(moment: string, now: number): string {
   return new Date(moment).toLocaleDateString(undefined, { day: 'numeric', month: 'short' })
 }
 
-/** Why the gateway did not do it. @param price of what was asked for */
-export function formatRefusal(result: MutationResult, price = 0): string {
+/** The error of a mutation as text. @param price USD that the mutation would have cost */
+export function formatError(result: MutationResult, price = 0): string {
   const { code, message = 'The gateway refused.', issues = [], retryAfterMs, budget, spent } = result
   if (issues.length > 0) return issues.map(issue => formatFault(issue.message)).join(' ')
   if (retryAfterMs !== undefined) {
-    const what = code === 'RATE_LIMITED' && price > 0 ? 'Too many submits within a minute.' : message
-    return `${what} In ${formatSeconds(Math.ceil(retryAfterMs / 1000))} there is room again.`
+    const reason = code === 'RATE_LIMITED' && price > 0 ? 'Too many submits within a minute.' : message
+    return `${reason} In ${formatSeconds(Math.ceil(retryAfterMs / 1000))} there is room again.`
   }
   if (budget && spent)
     return `${message} Spent: ${formatMoney(spent.amount)} of ${formatMoney(budget.amount)}; this costs ${formatMoney(price)}.`
   return message
 }
 
-/** The gateway says what it expected; beside a field that is a sentence. */
+/** Turns the gateway's "expected …" into a sentence to show beside a field. */
 export function formatFault(message: string): string {
   const text = message.replace(/^expected /, '')
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
 }
 
-/** A long prompt is known by how it begins. */
+/** The first 80 characters of a prompt. */
 export function shorten(prompt: string): string {
   const characters = [...prompt]
   return characters.length > 80 ? `${characters.slice(0, 80).join('')}…` : prompt
 }
 
-/** Whatever an upstream or an app may call an address: only what a browser fetches is one. */
+/** Guards against other schemes, such as `javascript:`, in URLs that come from upstream or an app. */
 export const httpUrlOrUndefined = (url: string): string | undefined =>
   /^https?:\/\//i.test(url) ? url : undefined

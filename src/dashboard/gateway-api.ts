@@ -1,15 +1,15 @@
 /**
- * The gateway as this page asks it: questions over HTTP, the feed over one WebSocket that comes back by itself.
- * Invariant: the key goes to this page's own origin, in a header or in `connection_init`, and never into an address.
+ * The page's client of the gateway: requests over HTTP, the feed over one WebSocket that reconnects by itself.
+ * Invariant: the key is sent only to this page's origin, in a header or in `connection_init`, and never in a URL.
  */
 import { createClient } from 'graphql-ws'
 import { resumable, type Sink } from '../client/resumable.ts'
 import type { MutationResult } from './documents.ts'
 
-/** What was asked for is not there, and why, in words for whoever looks at the page. */
+/** A request failed. The message is shown to the user. */
 export class RequestFailed extends Error {
   override name = 'RequestFailed'
-  /** The key is none, or none any more. */
+  /** The key is invalid or was revoked. */
   readonly isInvalidKey: boolean
   constructor(message: string, isInvalidKey = false) {
     super(message)
@@ -19,32 +19,32 @@ export class RequestFailed extends Error {
 
 export interface GatewayApi {
   request<Data>(query: string, variables?: object): Promise<Data>
-  /** A mutation whose field is called `answer`. */
+  /** Sends a mutation whose field has the alias `answer`. */
   mutate(query: string, input: object): Promise<MutationResult>
-  /** The same with a file at `input.file`, as a GraphQL multipart request. */
+  /** Sends such a mutation with a file at `input.file`, as a GraphQL multipart request. */
   uploadFile(query: string, file: File): Promise<MutationResult>
   subscribe(query: string, variables: Record<string, unknown>, sink: Sink): () => void
-  /** The gateway's clock, ms, whatever this machine's says. */
+  /** The gateway's clock, Unix milliseconds, even if this machine's clock is wrong. */
   now(): number
   close(): void
 }
 
 export interface GatewayApiOptions {
   key: string
-  /** Whether the WebSocket stands. */
+  /** Called when the WebSocket has connected or closed. */
   onConnectionChange(isConnected: boolean): void
 }
 
 const INVALID_KEY_MESSAGE = 'This key is not known here, or is no longer good.'
 const ENDPOINT = new URL('/graphql', location.href)
-/** The gateway closes with it where the key is none; one that was taken back ends there, too. */
+/** The gateway's close code for an invalid key. After a key was revoked, the next connection gets it, too. */
 const CLOSE_UNAUTHORIZED = 4401
-/** A connection that doesn't answer a ping so long is dead. */
+/** A connection that does not answer a ping within this time is dead. */
 const PONG_TIMEOUT_MS = 5000
-/** A request that hangs is one that failed; a file may take longer. */
+/** A request without an answer has failed after this time. An upload may take longer. */
 const REQUEST_TIMEOUT_MS = 20_000
 const UPLOAD_TIMEOUT_MS = 5 * 60_000
-/** A clock that is off by less makes no difference to anybody. */
+/** A smaller difference between the clocks is ignored. */
 const MIN_CLOCK_SKEW_MS = 2000
 const MAX_RETRY_WAIT_MS = 5000
 
@@ -92,7 +92,7 @@ export function createGatewayApi({ key, onConnectionChange }: GatewayApiOptions)
       clockSkewMs = Math.abs(measuredSkewMs) < MIN_CLOCK_SKEW_MS ? 0 : measuredSkewMs
     const { data, errors } = await response.json().catch(() => ({}))
     if (response.status === 401) throw new RequestFailed(INVALID_KEY_MESSAGE, true)
-    // A token that may not read opens no page: whoever has it needs another one.
+    // A token without READ cannot open the page, so another key is needed.
     if (errors?.length > 0)
       throw new RequestFailed(errors[0].message, errors[0].extensions?.code === 'FORBIDDEN')
     if (!data) throw new RequestFailed(`The gateway answered ${response.status}.`)

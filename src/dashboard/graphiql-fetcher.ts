@@ -1,6 +1,7 @@
 /**
- * Whatever GraphiQL asks: an answer, or a subscription followed over any drop of its connection, by server-sent events.
- * Invariant: a feed goes on right behind the last event that came, and under the key it began with: a place in it is that app's.
+ * GraphiQL's fetcher: executes operations over HTTP, and subscriptions over server-sent events with reconnects.
+ * Invariant: after a reconnect a feed continues after the last received event, under the key it started with, because a
+ * cursor is valid only for its app.
  */
 export interface GraphiqlRequest {
   query: string
@@ -20,7 +21,7 @@ interface ResultSink {
 
 export interface FetcherOptions {
   post(operation: GraphiqlRequest, headers?: Record<string, string>, signal?: AbortSignal): Promise<Response>
-  /** The key is none, or none any more. */
+  /** Called when the key is invalid or was revoked. */
   onInvalidKey(): void
   onState(text: string): void
 }
@@ -59,7 +60,7 @@ export function createFetcher({ post, onInvalidKey, onState }: FetcherOptions) {
             if (event === 'complete') return
           }
       } catch {
-        // Cut: the connection, or by whoever watched.
+        // The connection was lost, or the user stopped the subscription.
       }
       if (signal.aborted) return
       onState('The connection is gone: trying again.')
@@ -95,7 +96,7 @@ export function createFetcher({ post, onInvalidKey, onState }: FetcherOptions) {
   }
 }
 
-/** GraphiQL shows the newest result alone, and a video's way is worth seeing whole. */
+/** Adds the earlier results as `earlier`, since GraphiQL shows only the newest result of a subscription. */
 function emitWithEarlier(sink: ResultSink): (result: object) => void {
   const earlier: object[] = []
   return result => {

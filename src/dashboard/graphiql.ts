@@ -1,12 +1,11 @@
 /**
- * GraphiQL's own page: asks for a key once, and gives GraphiQL a fetcher that sends it.
- * Invariant: the key stands in sessionStorage and in a header, never in an address that reaches a server.
+ * The GraphiQL page: asks for a key once, and gives GraphiQL a fetcher that sends it.
+ * Invariant: the key is only in sessionStorage and in a header, never in a URL that reaches a server.
  */
-
 import { createFetcher, type GraphiqlRequest } from './graphiql-fetcher.ts'
 import { findKey, keepKey } from './key.ts'
 
-/** As the gateway wrote it into the page. */
+/** Settings that the gateway has written into the page. */
 interface PageSettings {
   endpoint: string
   parts: string
@@ -50,7 +49,7 @@ async function tryKey(candidate: string): Promise<void> {
     const response = await post({ query: '{ feedCursor viewer { name } }' }, candidate)
     if (response.status === 401) return showRefusal(UNKNOWN_KEY_MESSAGE)
     const { data, errors } = await response.json()
-    // A token that may not read is a key all the same.
+    // A token without READ is a valid credential.
     if (!data && errors?.[0]?.extensions?.code !== 'FORBIDDEN')
       return showRefusal(errors?.[0]?.message ?? `The gateway answered ${response.status}.`)
     key = candidate
@@ -66,7 +65,7 @@ async function tryKey(candidate: string): Promise<void> {
   }
 }
 
-// ── Asking ──
+// ── Requests ──
 
 const post = (operation: GraphiqlRequest, bearer: string, headers = {}, signal?: AbortSignal) =>
   fetch(settings.endpoint, {
@@ -81,7 +80,7 @@ const post = (operation: GraphiqlRequest, bearer: string, headers = {}, signal?:
     signal: signal ?? null,
   })
 
-/** Each operation ends under the key it began with. */
+/** Each operation uses the key it started with until it ends. */
 const fetcher = (...args: Parameters<ReturnType<typeof createFetcher>>) => {
   const bearer = key
   const execute = createFetcher({
@@ -94,7 +93,7 @@ const fetcher = (...args: Parameters<ReturnType<typeof createFetcher>>) => {
 
 // ── GraphiQL ──
 
-/** Its tabs, apart from those of any other GraphiQL that was at this port once. */
+/** Storage with a prefix, so that tabs of another GraphiQL that once ran on this port are not read. */
 const tabStorage = {
   getItem: (name: string) => localStorage.getItem(`rushes.${name}`),
   setItem: (name: string, value: string) => localStorage.setItem(`rushes.${name}`, value),
@@ -108,11 +107,11 @@ const tabStorage = {
   },
 }
 
-/** The first tab begins anew with each visit: its place in the feed, and its image, were of the last one. */
+/** Resets the variables of the first tab on each visit: its cursor and its image are those of the last visit. */
 function refreshFirstTab(tab: { query: string; variables: string }): void {
   const state = tabStorage.getItem('graphiql:tabState')
   if (state === null || tabStorage.getItem('graphiql:query') === tab.query) {
-    // Else it takes the tab for another one after a reload, and opens one more beside it.
+    // Otherwise GraphiQL does not recognise the tab after a reload, and opens another one.
     tabStorage.setItem('graphiql:query', tab.query)
     tabStorage.setItem('graphiql:variables', tab.variables)
   }
@@ -135,11 +134,11 @@ async function renderGraphiql(after: string | undefined): Promise<void> {
     fetcher,
     storage: tabStorage,
     defaultTabs: [tab],
-    // Null: it does not ask.
+    // Null: GraphiQL sends no introspection query.
     schema: settings.introspection ? undefined : null,
-    // Else it writes each edit into the address.
+    // Without it GraphiQL writes each edit into the URL.
     onEditQuery: () => {},
-    // What is typed there it may keep in localStorage: the key has a field of its own.
+    // Headers may be stored in localStorage, and the key has its own field.
     isHeadersEditorEnabled: false,
     shouldPersistHeaders: false,
     showPersistHeadersSettings: false,
@@ -160,7 +159,7 @@ function loadGraphiql(): Promise<unknown> {
 Object.assign(globalThis, {
   MonacoEnvironment: { getWorkerUrl: (_: string, name: string) => `${settings.parts}${name}.js` },
 })
-// While the key is typed.
+// GraphiQL loads while the user types the key.
 const graphiqlLoaded = loadGraphiql()
 graphiqlLoaded.catch(() => {})
 
@@ -169,7 +168,7 @@ elementById('form').addEventListener('submit', event => {
   tryKey(keyField.value.trim())
 })
 elementById('other').addEventListener('click', askForKey)
-// Without a key there is nothing behind it.
+// The dialog stays open without a key: the page behind it is empty.
 keyDialog.addEventListener('cancel', event => {
   if (key === '') event.preventDefault()
 })

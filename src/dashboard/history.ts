@@ -1,24 +1,23 @@
 /**
- * When what became of the app's predictions, of the last day: for the plot, whatever filter is chosen.
- * Invariant: what is older than what is known changes nothing, be it heard or read.
+ * Times of the app's predictions of the last day, for the plot. The chosen filter does not apply.
+ * Invariant: an older state of a prediction never replaces a newer one, whether it comes from an event or a read.
  */
-
 import { type Connection, HISTORY, type PredictionTimes } from './documents.ts'
 import type { GatewayApi } from './gateway-api.ts'
 
 export interface PredictionHistory {
-  /** By id; changed in place. */
+  /** By prediction id. The map is mutated. */
   readonly timesById: ReadonlyMap<string, PredictionTimes>
-  /** There are more than are worth reading: so many are known, the newest. */
+  /** Number of predictions after which reading stopped, newest first. Null: all are known. */
   readonly truncatedAt: number | null
   record(times: PredictionTimes): void
-  /** Forgets what is too old for any plot. */
+  /** Drops predictions that are too old for the plot. */
   prune(): void
-  /** As much as is worth a plot: a page after the other. */
+  /** Reads the last day page by page, at most 20 pages. */
   load(): Promise<void>
 }
 
-/** What ended in the last hour may have waited long. */
+/** More than the plotted hour, since a job that ended in it may have waited long. */
 const DAY_MS = 24 * 60 * 60 * 1000
 const PAGE_SIZE = 100
 const MAX_PAGES = 20

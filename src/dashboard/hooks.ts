@@ -1,5 +1,5 @@
 /**
- * What makes a view look again: the board, and time.
+ * Hooks that redraw a view: when the dashboard's state changes, or at intervals.
  */
 import { useEffect, useReducer } from 'preact/hooks'
 import type { Dashboard, DashboardState } from './dashboard-state.ts'
@@ -12,7 +12,7 @@ export function useDashboard(dashboard: Dashboard): DashboardState {
   return dashboard.state
 }
 
-/** While `isOn`. */
+/** Redraws every `ms` while `isOn`. */
 export function useRedrawEvery(ms: number, isOn: boolean): void {
   const redraw = useRedraw()
   useEffect(() => {

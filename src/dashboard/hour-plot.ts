@@ -1,5 +1,5 @@
 /**
- * The last hour, minute by minute: submitted, finished, failed, and the time in the queue; in a sentence, too.
+ * Plot of the last hour by the minute: submitted, finished and failed jobs, and their time in the queue. Totals as text, too.
  */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
@@ -10,12 +10,12 @@ import { useRedrawEvery } from './hooks.ts'
 import { computeHourStats, type HourStats } from './hour-stats.ts'
 
 const HEIGHT = 112
-/** Where a minute's bars would be hairlines, five are taken together. */
+/** Below this width a bar covers five minutes, since bars of one minute would be hairlines. */
 const NARROW_PX = 480
 const minutesPerBar = (element: HTMLElement | null): number =>
   element !== null && element.clientWidth < NARROW_PX ? 5 : 1
 const TIME = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
-/** A minute's figures move no faster. */
+/** The plot's values change no faster. */
 const REDRAW_INTERVAL_MS = 2000
 
 export function HourPlot({ dashboard }: { dashboard: Dashboard }) {
@@ -149,7 +149,7 @@ function plotOptions(element: HTMLElement): uPlot.Options {
   }
 }
 
-/** A canvas knows no variables, and a variable's own value is not yet that of the theme. */
+/** Resolves a CSS variable to a color: a canvas takes no variables, and the variable's raw value is a `light-dark()`. */
 function resolveColor(element: HTMLElement, name: string): string {
   const probe = element.appendChild(document.createElement('i'))
   probe.style.color = `var(${name})`

@@ -1,5 +1,5 @@
 /**
- * The last hour by the minute: how many were submitted, finished and failed, and how long they waited. Pure.
+ * Statistics of the last hour by the minute: submitted, finished and failed predictions, and their waits. Pure.
  */
 import type { PredictionTimes } from './documents.ts'
 
@@ -7,18 +7,18 @@ export const MINUTES = 60
 const MINUTE_MS = 60_000
 
 export interface HourStats {
-  /** Where the minutes begin, Unix seconds; the last one is still under way. */
+  /** Start of each bucket, Unix seconds. The last bucket is not over yet. */
   times: number[]
   submitted: number[]
   finished: number[]
   failed: number[]
-  /** The median of those sent within each minute, s; null where none was. */
+  /** Median wait of the jobs sent in each bucket, seconds; null if no job was sent. */
   waited: (number | null)[]
-  /** Of all, s. */
+  /** Median wait of all jobs sent, seconds. */
   medianWait: number | null
 }
 
-/** @param minutesPerBucket minutes that are taken together; a divisor of 60 */
+/** @param minutesPerBucket a divisor of 60 */
 export function computeHourStats(
   predictions: Iterable<PredictionTimes>,
   now: number,

@@ -1,18 +1,18 @@
 /**
- * The image of a video to be: a file, dropped, chosen or pasted, or the address of one; with a look at it.
+ * The image field of the submit form: a dropped, chosen or pasted file, or a URL; with a preview.
  */
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 
 export type ImageChoice = { file: File } | { url: string }
 
-/** What the gateway takes; it judges by the bytes. */
+/** Image types that the gateway accepts. The gateway itself decides by the bytes. */
 const ACCEPTED_TYPES = 'image/jpeg,image/png,image/webp,image/bmp'
 const MAX_IMAGE_BYTES = 25 * 1024 * 1024
 
 const findFileFault = ({ size, type }: File): string | null => {
   if (size > MAX_IMAGE_BYTES) return 'An image may have 25 MB at most.'
-  return type === '' || type.startsWith('image/') ? null : 'That is no image.'
+  return type === '' || type.startsWith('image/') ? null : 'This file is not an image.'
 }
 
 export interface ImageFieldProps {
@@ -31,19 +31,19 @@ export function ImageField({ image, fault, onImage }: ImageFieldProps) {
   const chooseFile = (files: FileList | undefined | null) => {
     const file = files?.[0]
     if (file === undefined) return
-    const reason = findFileFault(file)
-    setFileFault(reason)
-    if (reason === null) onImage({ file })
+    const fileFault = findFileFault(file)
+    setFileFault(fileFault)
+    if (fileFault === null) onImage({ file })
   }
   const remove = () => {
     setFileFault(null)
     onImage({ url: '' })
     chooser.current?.focus()
   }
-  // A file that misses the field must not take its page away, and one may be pasted wherever one is.
+  // A file dropped beside the field must not replace the page. A file can be pasted anywhere on the page.
   useEffect(() => {
     const preventNavigation = (event: Event) => event.preventDefault()
-    // What has words, too, is meant for where it is pasted.
+    // A clipboard that has text, too, is meant for the focused field.
     const paste = ({ clipboardData }: ClipboardEvent) => {
       if (!clipboardData?.getData('text/plain')) chooseFile(clipboardData?.files)
     }
@@ -88,7 +88,7 @@ export function ImageField({ image, fault, onImage }: ImageFieldProps) {
             ref=${chooser}
             onChange=${({ target }: { target: HTMLInputElement }) => {
               chooseFile(target.files)
-              // The same one, chosen again, is a change, too.
+              // Otherwise choosing the same file again causes no change event.
               target.value = ''
             }} />
         </label>
@@ -116,13 +116,13 @@ function Preview({ src, isFile }: { src: string; isFile: boolean }) {
   return html`<img src=${src} alt="The chosen image" onError=${() => setBroken(true)} />`
 }
 
-/** The address of what can be looked at; null where there is nothing yet. */
+/** URL of the preview; null if there is no image yet. */
 function usePreview(image: ImageChoice): string | null {
   const [preview, setPreview] = useState<string | null>(null)
   const source = 'file' in image ? image.file : image.url
   useEffect(() => {
     if (typeof source === 'string') {
-      // Not each letter of an address that is being typed is asked for.
+      // Waits until typing pauses, so that not every prefix of a URL is requested.
       const timer = setTimeout(() => setPreview(/^https?:\/\/[^/]/.test(source) ? source : null), 300)
       return () => clearTimeout(timer)
     }

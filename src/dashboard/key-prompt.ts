@@ -1,16 +1,17 @@
 /**
- * Asks for a key.
+ * The form that asks for a key.
  */
 import { html } from 'htm/preact'
 import { useEffect, useRef } from 'preact/hooks'
 
-/** As key.ts has it; a `Bearer` before it is let go. */
+/** The same characters as in key.ts. A `Bearer` before the key is removed. */
 const KEY_PATTERN = '[\\x21-\\x7e]+'
 
-export function KeyPrompt({ why, onKey }: { why: string | null; onKey(key: string): void }) {
+/** `message`: why another key is needed; null at first. */
+export function KeyPrompt({ message, onKey }: { message: string | null; onKey(key: string): void }) {
   const field = useRef<HTMLInputElement>(null)
-  // The page's own autofocus is for its first moment alone.
-  useEffect(() => field.current?.focus(), [why])
+  // The autofocus attribute works only while the page loads.
+  useEffect(() => field.current?.focus(), [message])
   const enter = (event: SubmitEvent) => {
     event.preventDefault()
     const key = String(new FormData(event.target as HTMLFormElement).get('key')).trim()
@@ -25,8 +26,8 @@ export function KeyPrompt({ why, onKey }: { why: string | null; onKey(key: strin
         <input
           id="key" name="key" type="password" required autocomplete="off" ref=${field} spellcheck=${false}
           pattern=${`\\s*(Bearer\\s+)?${KEY_PATTERN}\\s*`} title="rsh_… without spaces" placeholder="rsh_…"
-          aria-describedby=${why ? 'why' : undefined} aria-invalid=${why ? 'true' : undefined} />
-        ${why && html`<p id="why" class="error" role="alert">${why}</p>`}
+          aria-describedby=${message ? 'why' : undefined} aria-invalid=${message ? 'true' : undefined} />
+        ${message && html`<p id="why" class="error" role="alert">${message}</p>`}
         <button class="primary">Open</button>
       </form>
       <p class="hint">

@@ -1,6 +1,6 @@
 /**
- * The key of an app, or a token: out of the page's address, where a link may carry it, and kept for this tab alone.
- * Invariant: it stands in the fragment only, which no browser sends, and only until it was read.
+ * The key or token in use: taken from a link's URL, and kept in this tab's sessionStorage.
+ * Invariant: in a URL it is only in the fragment, which browsers do not send, and only until it was read.
  */
 const STORAGE_KEY = 'rushes.key'
 
@@ -13,7 +13,7 @@ export function findKey(): string | null {
   return linked
 }
 
-/** What a header can carry. */
+/** True for a text that a header can carry. */
 export const isKey = (text: string): boolean => /^[\x21-\x7e]+$/.test(text)
 
 export const keepKey = (key: string): void => sessionStorage.setItem(STORAGE_KEY, key)

@@ -1,5 +1,5 @@
 /**
- * The page: a key is asked for, or found; then the board is shown.
+ * Entry point of the dashboard page.
  */
 import { html, render } from 'htm/preact'
 import { App } from './app.ts'

@@ -1,6 +1,6 @@
 /**
- * A prediction's picture, and the video in its place once it is there. One that arrives while somebody looks plays by itself,
- * silent; an older one when it is asked to.
+ * A prediction's image, replaced by the video once it is ready. A video that becomes ready while the page is open plays by
+ * itself, muted; an older one plays on request.
  */
 import { html } from 'htm/preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
@@ -20,15 +20,15 @@ export function MediaPreview({
   now,
   isLive,
 }: MediaPreviewProps) {
-  const [wasUnderWay] = useState(status !== 'COMPLETED')
+  const [wasUnfinished] = useState(status !== 'COMPLETED')
   const [isPlayRequested, setPlayRequested] = useState(false)
   const [isBroken, setBroken] = useState(false)
   const [isImageBroken, setImageBroken] = useState(false)
   const player = useRef<HTMLVideoElement>(null)
   const video = outputs[0]
   const isFlagged = video?.hasNsfwContent === true
-  const autoplays = wasUnderWay && !isFlagged && !matchMedia('(prefers-reduced-motion: reduce)').matches
-  // What could not be loaded while the gateway was away may be there again.
+  const autoplays = wasUnfinished && !isFlagged && !matchMedia('(prefers-reduced-motion: reduce)').matches
+  // Media that could not be loaded while the gateway was unreachable may load now.
   useEffect(() => {
     if (!isLive) return
     setBroken(false)

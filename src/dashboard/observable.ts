@@ -1,5 +1,5 @@
 /**
- * A value that is replaced and never changed; whoever watches it is told, once a frame at most.
+ * An observable immutable value. It notifies its listeners at most once per animation frame.
  */
 export interface Observable<Value> {
   readonly value: Value

@@ -1,26 +1,25 @@
 /**
- * The predictions, newest first.
+ * The grid of predictions, newest first.
  */
 import { html } from 'htm/preact'
 import { useRef } from 'preact/hooks'
 import { Card } from './card.ts'
 import type { Dashboard, DashboardState } from './dashboard-state.ts'
-import type { PredictionCard } from './documents.ts'
 import { useRedrawEvery } from './hooks.ts'
-import { filterList } from './prediction-list.ts'
+import { filterList, isUnfinished } from './prediction-list.ts'
 
-const isUnderWay = ({ status }: PredictionCard) =>
-  status === 'QUEUED' || status === 'CREATED' || status === 'PROCESSING'
-
-export function Grid({ dashboard, state }: { dashboard: Dashboard; state: DashboardState }) {
+export function PredictionGrid({ dashboard, state }: { dashboard: Dashboard; state: DashboardState }) {
   const { viewer, list, filter, positions, models, isLoading } = state
   const { cards, oldestLoaded } = isLoading ? filterList(list, filter) : list
-  useRedrawEvery(1000, cards.some(isUnderWay))
+  useRedrawEvery(
+    1000,
+    cards.some(({ status }) => isUnfinished(status)),
+  )
   const listElement = useRef<HTMLUListElement>(null)
   const loadOlder = async () => {
     const { length } = cards
     await dashboard.loadOlder()
-    // The button may be gone; whoever pressed it goes on with what it brought.
+    // The button may be gone, so the focus moves to the first card it has loaded.
     requestAnimationFrame(() =>
       listElement.current?.children[length]?.querySelector<HTMLElement>('button, a')?.focus(),
     )

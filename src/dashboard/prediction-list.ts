@@ -1,16 +1,19 @@
 /**
- * The predictions on the page, newest first: those that a filter lets through, each once, as it was last heard of. Pure.
- * Invariant: it has no holes: down to its floor everything is there, and what lies below is not, until it is read.
+ * The list of predictions on the page, newest first: those that match a filter, each once, in its latest state. Pure.
+ * Invariant: the list has no holes. Down to `oldestLoaded` every matching prediction is in it, and none below.
  */
-import type { CardFilter, PredictionCard } from './documents.ts'
+import type { CardFilter, PredictionCard, PredictionStatus } from './documents.ts'
 
 export interface PredictionList {
   readonly cards: readonly PredictionCard[]
-  /** The oldest that was read, where there is more below it. */
+  /** The oldest loaded prediction, if there are older ones to load. Null: all are loaded. */
   readonly oldestLoaded: Pick<PredictionCard, 'id' | 'createdAt'> | null
 }
 
 export const EMPTY_LIST: PredictionList = { cards: [], oldestLoaded: null }
+
+export const isUnfinished = (status: PredictionStatus): boolean =>
+  status === 'QUEUED' || status === 'CREATED' || status === 'PROCESSING'
 
 export const matchesFilter = (
   { statuses = [], tags = [] }: CardFilter,
@@ -24,7 +27,7 @@ export const filterList = ({ cards, oldestLoaded }: PredictionList, filter: Card
   oldestLoaded,
 })
 
-/** The next page below what is there. */
+/** Appends the next, older page. */
 export function appendPage(
   list: PredictionList,
   page: readonly PredictionCard[],
@@ -36,7 +39,7 @@ export function appendPage(
   return { cards, oldestLoaded: hasMore ? (cards.at(-1) ?? null) : null }
 }
 
-/** What became of one. What no longer passes the filter goes; with more than `most` the oldest go below the floor. */
+/** Applies a new state of a prediction. A card that no longer matches is removed; above `maxCards` the oldest are dropped. */
 export function updateCard(
   list: PredictionList,
   filter: CardFilter,
@@ -58,13 +61,13 @@ function truncate(cards: readonly PredictionCard[], maxCards: number): Predictio
   return { cards: kept, oldestLoaded: kept.at(-1) ?? null }
 }
 
-/** What is older than what is known changes nothing. */
+/** An older state never replaces a newer one. */
 const isNewer = (incoming: PredictionCard, existing: PredictionCard | undefined): boolean =>
   existing === undefined || existing.updatedAt <= incoming.updatedAt
 
 type CardPosition = Pick<PredictionCard, 'id' | 'createdAt'>
 
-/** Ids are made in time's order, also within a millisecond. */
+/** Ids ascend in order of creation, also within a millisecond. */
 const newestFirst = (a: CardPosition, b: CardPosition): number =>
   compare(b.createdAt, a.createdAt) || compare(b.id, a.id)
 

@@ -1,17 +1,18 @@
 /**
- * Asks for a video. What is wrong is said beside its field; what was typed stays.
+ * The form that submits a video. A fault is shown beside its field, and the entered values stay.
  */
 import { html } from 'htm/preact'
 import { useRef, useState } from 'preact/hooks'
 import type { Dashboard } from './dashboard-state.ts'
 import type { Model, MutationResult } from './documents.ts'
-import { formatFault, formatMoney, formatRefusal, formatSeconds } from './format.ts'
+import { parseTags } from './filters.ts'
+import { formatError, formatFault, formatMoney, formatSeconds } from './format.ts'
 import { type ImageChoice, ImageField } from './image-field.ts'
 
 const NO_IMAGE: ImageChoice = { url: '' }
-/** Those of the input, `input.prompt` and so on, that have a place of their own for what is wrong with them. */
+/** Fields of the mutation's input that show their own faults. */
 const FIELDS_WITH_FAULTS = ['image', 'prompt', 'negativePrompt', 'seed', 'tags', 'duration']
-/** Those that nobody sees while they are folded away. */
+/** Fields that are hidden while "More" is closed. */
 const FOLDED_FIELDS = ['negativePrompt', 'seed', 'tags']
 
 const UPLOADS_FULL_MESSAGE = 'This app keeps as many images as it may.'
@@ -21,7 +22,7 @@ const isWide = () => matchMedia('(min-width: 56rem)').matches
 export function SubmitForm({ dashboard, models }: { dashboard: Dashboard; models: readonly Model[] }) {
   const root = useRef<HTMLDetailsElement>(null)
   const moreFields = useRef<HTMLDetailsElement>(null)
-  // On a phone what is there comes first.
+  // On a phone the form starts closed, so that the predictions come first.
   const [isOpen] = useState(isWide)
   const [chosenModel, setChosenModel] = useState<string | null>(null)
   const [image, setImage] = useState<ImageChoice>(NO_IMAGE)
@@ -39,7 +40,7 @@ export function SubmitForm({ dashboard, models }: { dashboard: Dashboard; models
     if (result.code !== undefined) return showFaults(result)
     setMessage({ text: 'Submitted.', isError: false })
     if (isWide()) return
-    // There the new card is below what the form takes.
+    // On a phone the new card would be below the open form.
     root.current?.removeAttribute('open')
     root.current?.closest('main')?.querySelector('.grid')?.scrollIntoView({ block: 'start' })
   }
@@ -51,8 +52,8 @@ export function SubmitForm({ dashboard, models }: { dashboard: Dashboard; models
     showFieldFaults({
       image:
         result.code === 'RATE_LIMITED'
-          ? formatRefusal({ ...result, message: UPLOADS_FULL_MESSAGE })
-          : formatRefusal(result),
+          ? formatError({ ...result, message: UPLOADS_FULL_MESSAGE })
+          : formatError(result),
     })
     setMessage(null)
     return null
@@ -67,11 +68,11 @@ export function SubmitForm({ dashboard, models }: { dashboard: Dashboard; models
     showFieldFaults(Object.fromEntries(fieldIssues.map(({ field, text }) => [field, text])))
     const otherIssues = issues.filter(({ field }) => !FIELDS_WITH_FAULTS.includes(field))
     const text =
-      otherIssues.length > 0 ? otherIssues.map(({ text }) => text).join(' ') : formatRefusal(result, price)
+      otherIssues.length > 0 ? otherIssues.map(({ text }) => text).join(' ') : formatError(result, price)
     setMessage(fieldIssues.length > 0 && otherIssues.length === 0 ? null : { text, isError: true })
   }
 
-  /** Says what is wrong where it is, and leads there. */
+  /** Shows the faults beside their fields, and moves the focus to the first one. */
   function showFieldFaults(fieldFaults: Record<string, string>): void {
     setFaults(fieldFaults)
     if (moreFields.current !== null && FOLDED_FIELDS.some(name => name in fieldFaults))
@@ -81,7 +82,7 @@ export function SubmitForm({ dashboard, models }: { dashboard: Dashboard; models
     )
   }
 
-  /** What is typed anew is not wrong any more. */
+  /** Clears the fault of a field that is being edited. */
   function clearFault(field: string): void {
     setMessage(null)
     setFaults(({ [field]: _, ...others }) => others)
@@ -171,10 +172,7 @@ const durationHint = ({ durations, expectedSeconds }: Model): string =>
 
 function readInput(form: FormData, model: Model | undefined) {
   const text = (name: string) => String(form.get(name) ?? '').trim()
-  const tags = text('tags')
-    .split(',')
-    .map(tag => tag.trim())
-    .filter(tag => tag !== '')
+  const tags = parseTags(text('tags'))
   return {
     prompt: text('prompt'),
     enablePromptExpansion: form.get('expand') !== null,

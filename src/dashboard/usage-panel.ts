@@ -1,11 +1,11 @@
 /**
- * What the app may use, and what it uses.
+ * The app's usage and its limits.
  */
 import { html } from 'htm/preact'
 import type { Viewer } from './documents.ts'
 import { formatMoney } from './format.ts'
 
-export function Account({ viewer: { limits, usage } }: { viewer: Viewer }) {
+export function UsagePanel({ viewer: { limits, usage } }: { viewer: Viewer }) {
   const { maxInFlight, maxQueued, submitsPerMinute, monthlyBudget, weight } = limits
   const others = [
     submitsPerMinute !== null && `${submitsPerMinute} submits a minute`,

@@ -15,8 +15,8 @@ import { type Announcement, announcementText, createEndAnnouncer } from '../../s
 import {
   formatAgo,
   formatClock,
+  formatError,
   formatMoney,
-  formatRefusal,
   formatSeconds,
   httpUrlOrUndefined,
 } from '../../src/dashboard/format.ts'
@@ -68,13 +68,13 @@ test.each(documentEntries)('%s is valid against the schema', (_, document) => {
   expect(validate(schema, parse(document))).toEqual([])
 })
 
-test('statuses are those of the schema', () => {
+test('the statuses are those of the schema', () => {
   const schema = buildSchema(readFileSync('schema.graphql', 'utf8'))
   const values = schema.getType('PredictionStatus')!.toConfig() as unknown as { values: object }
   expect(new Set(Object.keys(values.values))).toEqual(new Set(documents.STATUSES))
 })
 
-test('the feed selects its cursor in each of its items, and nothing that is read for each watcher alone', () => {
+test('the feed selects the cursor of each item type, and no field that is resolved per subscriber', () => {
   expect(documents.FEED.match(/\bcursor\b/g)).toHaveLength(3)
   expect(documents.FEED).not.toMatch(/queuePosition|retryOf|history/)
 })
@@ -82,7 +82,7 @@ test('the feed selects its cursor in each of its items, and nothing that is read
 const MANY = 1000
 const ids = (list: PredictionList) => list.cards.map(({ id }) => id)
 
-test('a shelf is what is newest of the list, without holes, whatever is heard before and after each page is read', () => {
+test('a prediction list is the newest part of all predictions, without holes, in whatever order events and pages arrive', () => {
   const change = fc.record({
     at: fc.integer({ min: 0, max: 11 }),
     status: fc.constantFrom<PredictionStatus>('QUEUED', 'PROCESSING', 'COMPLETED', 'FAILED'),
@@ -91,11 +91,11 @@ test('a shelf is what is newest of the list, without holes, whatever is heard be
   const filter = fc.constantFrom<CardFilter>({}, { statuses: ['QUEUED', 'FAILED'] })
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 8 }), filter, fc.array(step), (older, filter, steps) => {
-      /** As the gateway has them. */
+      /** The predictions in the gateway. */
       const rows = new Map<string, PredictionCard>()
       const row = (nth: number, status: PredictionStatus, updated: number) => {
         const id = `p${String(nth).padStart(2, '0')}`
-        // Three of a millisecond.
+        // Three predictions per millisecond.
         rows.set(id, predictionOf(id, { status, createdAt: at(Math.floor(nth / 3)), updatedAt: at(updated) }))
         return rows.get(id)!
       }
@@ -112,7 +112,7 @@ test('a shelf is what is newest of the list, without holes, whatever is heard be
         if (step === 'read') {
           if (list.oldestLoaded !== null) list = appendPage(list, ...page(list.oldestLoaded.createdAt))
         } else {
-          // Nothing is skipped: what is made is made as the next one.
+          // A new prediction is always the next one, without gaps.
           const nth = Math.min(step.change.at, newest)
           newest = Math.max(newest, nth + 1)
           list = updateCard(list, filter, row(nth, step.change.status, time + 1), MANY)
@@ -125,14 +125,14 @@ test('a shelf is what is newest of the list, without holes, whatever is heard be
   )
 })
 
-test('what is told late changes nothing', () => {
+test('late events and pages change nothing', () => {
   const done = predictionOf('a', { status: 'COMPLETED', updatedAt: at(2) })
   const list = appendPage(EMPTY_LIST, [done], false)
   expect(updateCard(list, {}, predictionOf('a', { status: 'PROCESSING', updatedAt: at(1) }), MANY)).toBe(list)
   expect(appendPage(list, [predictionOf('a')], false).cards).toEqual([done])
 })
 
-test('what no longer passes the filter goes', () => {
+test('a card that no longer matches the filter is removed', () => {
   const filter = { statuses: ['QUEUED'] as const }
   const list = appendPage(EMPTY_LIST, [predictionOf('a')], false)
   const running = predictionOf('a', { status: 'PROCESSING', updatedAt: at(1) })
@@ -144,12 +144,12 @@ test('what no longer passes the filter goes', () => {
   expect(matchesFilter({ statuses: ['FAILED'], tags: ['y'] }, predictionOf('a', { tags: ['y'] }))).toBe(false)
 })
 
-test('a shelf that is too long lets its oldest go, to be read again', () => {
+test('a list that is too long drops its oldest cards, to be read again', () => {
   const full = appendPage(EMPTY_LIST, [predictionOf('b', { createdAt: at(1) }), predictionOf('a')], false)
   const cut = updateCard(full, {}, predictionOf('c', { createdAt: at(2) }), 2)
   expect(ids(cut)).toEqual(['c', 'b'])
   expect(cut.oldestLoaded?.id).toBe('b')
-  // One below the floor is not put where nothing leads to it.
+  // A prediction older than `oldestLoaded` is not added, since others before it may be missing.
   expect(ids(updateCard(cut, {}, predictionOf('a', { updatedAt: at(3) }), 2))).toEqual(['c', 'b'])
   expect(ids(appendPage(cut, [predictionOf('b', { createdAt: at(1) }), predictionOf('a')], false))).toEqual([
     'c',
@@ -158,7 +158,7 @@ test('a shelf that is too long lets its oldest go, to be read again', () => {
   ])
 })
 
-const moments = (more: Partial<PredictionTimes>): PredictionTimes => ({
+const timesOf = (more: Partial<PredictionTimes>): PredictionTimes => ({
   id: 'a',
   status: 'QUEUED',
   createdAt: at(0),
@@ -168,25 +168,25 @@ const moments = (more: Partial<PredictionTimes>): PredictionTimes => ({
   ...more,
 })
 
-test('an hour counts each moment in its minute, and what is older nowhere', () => {
+test('the hour counts each time in its minute, and older times not at all', () => {
   const now = NOON + 30 * SECOND
   const hour = computeHourStats(
     [
-      moments({}),
-      moments({
+      timesOf({}),
+      timesOf({
         status: 'COMPLETED',
         createdAt: at(-3 * MINUTE),
         submittedAt: at(-2 * MINUTE),
         finishedAt: at(0),
       }),
-      moments({
+      timesOf({
         status: 'FAILED',
         createdAt: at(-90 * MINUTE),
         submittedAt: at(-MINUTE),
         finishedAt: at(-1),
       }),
-      moments({ status: 'CANCELED', createdAt: at(-60 * MINUTE), finishedAt: at(-59 * MINUTE) }),
-      moments({
+      timesOf({ status: 'CANCELED', createdAt: at(-60 * MINUTE), finishedAt: at(-59 * MINUTE) }),
+      timesOf({
         status: 'COMPLETED',
         createdAt: at(-80 * MINUTE),
         submittedAt: at(-79 * MINUTE),
@@ -195,9 +195,11 @@ test('an hour counts each moment in its minute, and what is older nowhere', () =
     ],
     now,
   )
-  const counted = (of: readonly (number | null)[]) =>
+  const counted = (values: readonly (number | null)[]) =>
     Object.fromEntries(
-      [...of.entries()].filter(([, value]) => value).map(([minute, value]) => [minute - MINUTES + 1, value]),
+      [...values.entries()]
+        .filter(([, value]) => value)
+        .map(([minute, value]) => [minute - MINUTES + 1, value]),
     )
   expect(counted(hour.submitted)).toEqual({ 0: 1, [-3]: 1 })
   expect(counted(hour.finished)).toEqual({ 0: 1 })
@@ -208,9 +210,9 @@ test('an hour counts each moment in its minute, and what is older nowhere', () =
   expect(hour.times[0]).toBe(NOON / 1000 - 59 * 60)
 })
 
-test('minutes can be taken together', () => {
+test('a bucket can cover several minutes', () => {
   const all = Array.from({ length: 60 }, (_, n) =>
-    moments({
+    timesOf({
       status: 'COMPLETED',
       createdAt: at(-n * MINUTE),
       submittedAt: at(-n * MINUTE),
@@ -223,26 +225,26 @@ test('minutes can be taken together', () => {
   expect(hour.medianWait).toBe(0)
 })
 
-test('what is known of the past gives way to what is newer alone, be it heard or read', async () => {
+test('in the history only newer states replace older ones, from events and from pages', async () => {
   const page = (nodes: PredictionTimes[], hasNextPage = false) => ({
     predictions: { edges: nodes.map(node => ({ node })), pageInfo: { hasNextPage, endCursor: 'next' } },
   })
-  const done = moments({ status: 'COMPLETED', finishedAt: at(5), updatedAt: at(5) })
-  let answer = page([done, moments({ id: 'b' })])
+  const done = timesOf({ status: 'COMPLETED', finishedAt: at(5), updatedAt: at(5) })
+  let answer = page([done, timesOf({ id: 'b' })])
   const history = createHistory({ request: async <Data>() => answer as Data, now: () => NOON })
-  history.record(moments({ id: 'b', status: 'FAILED', updatedAt: at(9) }))
-  history.record(moments({}))
+  history.record(timesOf({ id: 'b', status: 'FAILED', updatedAt: at(9) }))
+  history.record(timesOf({}))
   await history.load()
   expect(history.timesById.get('a')).toEqual(done)
   expect(history.timesById.get('b')).toMatchObject({ status: 'FAILED' })
   expect(history.truncatedAt).toBeNull()
-  // It never ends: so many are read, and it is said that there are more.
+  // An endless list is read up to a limit, and marked as truncated.
   answer = page([done], true)
   await history.load()
   expect(history.truncatedAt).toBe(2000)
 })
 
-test('a median is between the halves', () => {
+test('the median of an even number of values is between the two middle ones', () => {
   expect(median([])).toBeNull()
   expect(median([3])).toBe(3)
   expect(median([9, 1, 2])).toBe(2)
@@ -253,16 +255,16 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-test('a pulse runs once for many rings, again for one that came meanwhile, and on while it is told to', async () => {
+test('a debounced refresh runs once for many triggers, again for one during a run, and repeats while asked to', async () => {
   vi.useFakeTimers()
   let runs = 0
-  let goesOn = false
+  let shouldRepeat = false
   let finish: () => void = () => {}
   const refresh = createDebouncedRefresh(
     () => {
       runs++
       return new Promise(resolve => {
-        finish = () => resolve(goesOn)
+        finish = () => resolve(shouldRepeat)
       })
     },
     500,
@@ -280,18 +282,18 @@ test('a pulse runs once for many rings, again for one that came meanwhile, and o
   finish()
   await vi.advanceTimersByTimeAsync(500)
   expect(runs).toBe(2)
-  goesOn = true
+  shouldRepeat = true
   finish()
   await vi.advanceTimersByTimeAsync(4999)
   expect(runs).toBe(2)
-  // A ring does not wait for the next time.
+  // A trigger does not wait for the next repetition.
   refresh.trigger()
   await vi.advanceTimersByTimeAsync(500)
   expect(runs).toBe(3)
   finish()
   await vi.advanceTimersByTimeAsync(5000)
   expect(runs).toBe(4)
-  goesOn = false
+  shouldRepeat = false
   finish()
   await vi.advanceTimersByTimeAsync(60_000)
   expect(runs).toBe(4)
@@ -301,7 +303,7 @@ test('a pulse runs once for many rings, again for one that came meanwhile, and o
   expect(runs).toBe(4)
 })
 
-test('spans, moments and money are said as people say them', () => {
+test('durations, times and money are formatted for people', () => {
   expect([0, 42_900, 725_000, 3_723_000, -5].map(formatClock)).toEqual([
     '0:00',
     '0:42',
@@ -326,16 +328,16 @@ test('spans, moments and money are said as people say them', () => {
   ])
 })
 
-test('a refusal has what its app needs to act on', () => {
+test('an error has the facts that the user needs to act on it', () => {
   expect(
-    formatRefusal({ code: 'RATE_LIMITED', message: 'Too many of all sorts.', retryAfterMs: 11_200 }, 0.8),
+    formatError({ code: 'RATE_LIMITED', message: 'Too many of all sorts.', retryAfterMs: 11_200 }, 0.8),
   ).toBe('Too many submits within a minute. In 12 s there is room again.')
-  expect(formatRefusal({ message: 'Over.', budget: { amount: 10 }, spent: { amount: 9.6 } }, 0.8)).toBe(
+  expect(formatError({ message: 'Over.', budget: { amount: 10 }, spent: { amount: 9.6 } }, 0.8)).toBe(
     'Over. Spent: $9.60 of $10.00; this costs $0.80.',
   )
   const issues = ['expected at most 10 tags', 'its image has expired'].map(message => ({ path: [], message }))
-  expect(formatRefusal({ message: 'No.', issues })).toBe('At most 10 tags. Its image has expired.')
-  expect(formatRefusal({ message: 'No.' })).toBe('No.')
+  expect(formatError({ message: 'No.', issues })).toBe('At most 10 tags. Its image has expired.')
+  expect(formatError({ message: 'No.' })).toBe('No.')
 })
 
 test.each([
@@ -345,11 +347,11 @@ test.each([
   ['data:text/html,<script>', false],
   ['//videos.example/1.mp4', false],
   ['', false],
-])('%s is an address of something to show: %s', (url, isOne) => {
-  expect(httpUrlOrUndefined(url)).toBe(isOne ? url : undefined)
+])('%s is a URL that may be shown: %s', (url, isAllowed) => {
+  expect(httpUrlOrUndefined(url)).toBe(isAllowed ? url : undefined)
 })
 
-test('what has ended is said: one by its prompt, several by their number', () => {
+test('finished predictions are announced: one by its prompt, several by their number', () => {
   const failed = { code: 'X', message: 'No.', retryable: false }
   const [done, gone] = [
     predictionOf('a', { status: 'COMPLETED' }),
@@ -361,23 +363,23 @@ test('what has ended is said: one by its prompt, several by their number', () =>
   expect(announcementText([gone, gone])).toBe('2 failed')
 })
 
-test('the same words twice are two sayings, and what does not end is none', async () => {
+test('equal texts are two announcements, and an unfinished prediction causes none', async () => {
   vi.useFakeTimers()
-  const sayings: Announcement[] = []
-  const announcer = createEndAnnouncer(saying => sayings.push(saying))
+  const announcements: Announcement[] = []
+  const announcer = createEndAnnouncer(announcement => announcements.push(announcement))
   announcer.add(predictionOf('a', { status: 'PROCESSING' }))
   await vi.advanceTimersByTimeAsync(5000)
-  expect(sayings).toEqual([])
+  expect(announcements).toEqual([])
   for (let n = 0; n < 2; n++) {
     announcer.add(predictionOf('a', { status: 'COMPLETED' }))
     await vi.advanceTimersByTimeAsync(5000)
   }
-  expect(sayings.map(({ text }) => text)).toEqual(['The video is there: a', 'The video is there: a'])
-  expect(new Set(sayings.map(({ id }) => id)).size).toBe(2)
+  expect(announcements.map(({ text }) => text)).toEqual(['The video is there: a', 'The video is there: a'])
+  expect(new Set(announcements.map(({ id }) => id)).size).toBe(2)
   announcer.add(predictionOf('a', { status: 'COMPLETED' }))
   announcer.stop()
   await vi.advanceTimersByTimeAsync(5000)
-  expect(sayings).toHaveLength(2)
+  expect(announcements).toHaveLength(2)
 })
 
 describe('an attempt', () => {
@@ -390,9 +392,9 @@ describe('an attempt', () => {
       pass: (ms: number) => {
         at += ms
       },
-      ask: (of: string, isLost = false) =>
+      ask: (request: string, isLost = false) =>
         attempts
-          .run(of, async key => {
+          .run(request, async key => {
             keys.push(key)
             if (isLost) throw new Error('no answer')
             return 'answer'
@@ -401,7 +403,7 @@ describe('an attempt', () => {
     }
   }
 
-  test('that was not answered keeps its key, however long that takes', async () => {
+  test('without an answer keeps its key, however long that takes', async () => {
     const f = fixture()
     await f.ask('a', true)
     f.pass(60 * MINUTE)
@@ -412,9 +414,9 @@ describe('an attempt', () => {
     expect(f.keys[1]).not.toBe(f.keys[0])
   })
 
-  test('that was answered keeps it while somebody goes on and on, and then no more', async () => {
+  test('with an answer keeps its key while it is repeated, and then no longer', async () => {
     const f = fixture()
-    // A key that is held down for seconds.
+    // A keyboard key that is held down for seconds.
     for (let n = 0; n < 100; n++) {
       await f.ask('a')
       f.pass(50)
@@ -426,7 +428,7 @@ describe('an attempt', () => {
   })
 })
 
-test('a key of an attempt is nobody else’s, also where a page came by plain http', () => {
+test('each attempt has a unique key, without crypto.randomUUID', () => {
   const keys = Array.from({ length: 100 }, createIdempotencyKey)
   expect(new Set(keys)).toHaveLength(100)
   expect(keys[0]).toMatch(/^[\da-f]{32}$/)
