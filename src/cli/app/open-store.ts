@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 import { loadConfig } from '../../config/config.ts'
 import { StartupError } from '../../domain/errors.ts'
-import { toStartupError } from '../../store/sqlite/connection.ts'
+import { toStartupError } from '../../store/sqlite/sqlite-errors.ts'
 import { openSqliteStore } from '../../store/sqlite/sqlite-store.ts'
 import type { Store } from '../../store/store.ts'
 

@@ -8,8 +8,9 @@ import type { AppId } from '../../domain/prediction.ts'
 import type { AppStore, AppUsage, CreateResult, TokenLimits } from '../store.ts'
 import type { Db } from './connection.ts'
 import { type SQL, sql } from './drizzle.ts'
+import { HAS_RESTRICTION, IN_FLIGHT, SUBMIT_STARTED, UNRESOLVED, WAITING } from './predicates.ts'
 import { jsonValues, prepare } from './prepare.ts'
-import { appMonthlySpend, HAS_RESTRICTION, IN_FLIGHT, SUBMIT_STARTED, UNRESOLVED, WAITING } from './schema.ts'
+import { appMonthlySpend } from './schema.ts'
 import { scopeParameters, VISIBLE } from './visibility.ts'
 
 type Violation = Extract<CreateResult, { kind: 'refused' }>['violation']

@@ -15,30 +15,20 @@ import {
 } from '../../domain/prediction.ts'
 import { CIRCUIT_REASONS } from '../../domain/submit-circuit.ts'
 import { blob, index, integer, primaryKey, real, sql, sqliteTable, text, uniqueIndex } from './drizzle.ts'
-
-/**
- * Where a row is on its way. Spelled out, never bound: SQLite uses a partial index only if the query says
- * its condition word for word.
- */
-export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
-export const SUBMIT_STARTED = sql.raw(`"submission" = 'begun'`)
-/** Each takes one of the account's places. */
-export const IN_FLIGHT = sql.raw(`"tracking" = 'active'`)
-/** Looked at: what is in flight, and what was given up and is not yet forgotten. */
-export const TRACKED = sql.raw(`"submission" = 'accepted' and "tracking" is not null`)
-/** Looked for: its POST may have been taken. */
-export const UNRESOLVED = sql.raw(`"submission" = 'unknown' and "tracking" is not null`)
-/** Its app was told how it ended, be it that nobody knows. */
-export const ENDED = sql.raw(`"status" <> 'QUEUED'`)
-/** Whose POST has, or had, no answer: each may be any job that nobody here knows. */
-export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
-export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
-export const HAS_TOKEN = sql.raw(`"token_id" is not null`)
-/** Submitted with a token that is limited to some predictions: what it sees beside its tags is found so. */
-export const HAS_RESTRICTION = sql.raw(`"restriction_key" <> ''`)
-export const HAS_UPLOAD = sql.raw(`"upload_id" is not null`)
-/** An image whose bytes are still being written, or already being taken away. */
-export const INCOMPLETE = sql.raw(`"is_complete" = 0`)
+import {
+  COMPLETED,
+  ENDED,
+  HAS_RESTRICTION,
+  HAS_TOKEN,
+  HAS_UPLOAD,
+  IN_FLIGHT,
+  INCOMPLETE,
+  SUBMIT_STARTED,
+  TRACKED,
+  UNANSWERED,
+  UNRESOLVED,
+  WAITING,
+} from './predicates.ts'
 
 /** Facts about the database itself: its epoch, the key of its cursors, the upstream it belongs to. */
 export const meta = sqliteTable('meta', {

@@ -17,8 +17,9 @@ import {
 import type { UploadResult, UploadStore } from '../store.ts'
 import type { Db, Tx } from './connection.ts'
 import { and, asc, eq, inArray, isNotNull, lte, ne, or, type SQL, sql } from './drizzle.ts'
+import { HAS_UPLOAD, INCOMPLETE } from './predicates.ts'
 import { jsonValues, prepare } from './prepare.ts'
-import { HAS_UPLOAD, INCOMPLETE, imageChunks, images, uploads } from './schema.ts'
+import { imageChunks, images, uploads } from './schema.ts'
 
 /** Read while somebody waits, so little; and not so little that an image is hundreds of rows. */
 const CHUNK_BYTES = 256 * 1024

@@ -6,9 +6,9 @@
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { type SQL, sql } from '../drizzle.ts'
+import { WAITING } from '../predicates.ts'
 import { jsonValues, prepare } from '../prepare.ts'
 import { ALL_COLUMNS, decodeJsonColumns, type PredictionRow, type SqliteRow, toJob } from '../row-mapping.ts'
-import { WAITING } from '../schema.ts'
 import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
 import type { SubmitThrottle } from './submit-throttle.ts'
 

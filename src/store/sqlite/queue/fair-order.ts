@@ -11,9 +11,9 @@ import {
 } from '../../../domain/fair-queue.ts'
 import type { Db } from '../connection.ts'
 import { sql } from '../drizzle.ts'
+import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from '../predicates.ts'
 import { prepare } from '../prepare.ts'
 import type { PredictionRow } from '../row-mapping.ts'
-import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from '../schema.ts'
 
 const HAS_ACTIVE_JOBS = sql`(exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
   or exists (select 1 from predictions indexed by predictions_submit_started where app_id = apps.id and ${SUBMIT_STARTED}))`

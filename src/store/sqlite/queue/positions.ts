@@ -7,8 +7,8 @@ import { jobsAhead } from '../../../domain/fair-queue.ts'
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { type SQL, sql } from '../drizzle.ts'
+import { WAITING } from '../predicates.ts'
 import { jsonValues, prepare } from '../prepare.ts'
-import { WAITING } from '../schema.ts'
 import type { FairOrder } from './fair-order.ts'
 
 /** A count up to each takes 0.5 ms behind 10,000 rows, all at once 10 (measured). */

@@ -6,20 +6,9 @@
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { and, asc, eq, gt, gte, inArray, lte, ne, or, type SQL, sql } from '../drizzle.ts'
+import { ENDED, IN_FLIGHT, SUBMIT_STARTED, TRACKED, UNANSWERED, UNRESOLVED, WAITING } from '../predicates.ts'
 import { toJob } from '../row-mapping.ts'
-import {
-  concurrencyLimit,
-  ENDED,
-  IN_FLIGHT,
-  predictions,
-  SUBMIT_STARTED,
-  submitAttempts,
-  submitCircuit,
-  TRACKED,
-  UNANSWERED,
-  UNRESOLVED,
-  WAITING,
-} from '../schema.ts'
+import { concurrencyLimit, predictions, submitAttempts, submitCircuit } from '../schema.ts'
 import type { SharedStatements } from '../shared-statements.ts'
 import { createImageCheckClaims } from './claim-image-checks.ts'
 import { createSubmitClaims } from './claim-submits.ts'

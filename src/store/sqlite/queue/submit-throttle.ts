@@ -9,8 +9,9 @@ import {
 import { type CircuitTrip, openCircuit, type SubmitCircuit } from '../../../domain/submit-circuit.ts'
 import type { Db } from '../connection.ts'
 import { count, type SQL, sql } from '../drizzle.ts'
+import { IN_FLIGHT, SUBMIT_STARTED } from '../predicates.ts'
 import { prepare } from '../prepare.ts'
-import { concurrencyLimit, IN_FLIGHT, predictions, SUBMIT_STARTED, submitCircuit } from '../schema.ts'
+import { concurrencyLimit, predictions, submitCircuit } from '../schema.ts'
 
 export const countPredictions = (db: Db, where: SQL): number =>
   db.select({ n: count() }).from(predictions).where(where).get()!.n

@@ -1,0 +1,26 @@
+/**
+ * Predicates for the state of a row, used by the partial indexes of schema.ts and by the queries.
+ * Invariant: they are written out, never bound. SQLite uses a partial index only if the query repeats its condition word
+ * for word.
+ */
+import { sql } from './drizzle.ts'
+
+export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
+export const SUBMIT_STARTED = sql.raw(`"submission" = 'begun'`)
+/** Holds a slot of the account. */
+export const IN_FLIGHT = sql.raw(`"tracking" = 'active'`)
+/** Polled: in flight, or expired and not yet forgotten by upstream. */
+export const TRACKED = sql.raw(`"submission" = 'accepted' and "tracking" is not null`)
+/** Searched for upstream: its POST may have been accepted. */
+export const UNRESOLVED = sql.raw(`"submission" = 'unknown' and "tracking" is not null`)
+/** The client has been told an end, possibly `SUBMISSION_UNKNOWN`. */
+export const ENDED = sql.raw(`"status" <> 'QUEUED'`)
+/** The POST has, or had, no answer: the row may be any unknown job of upstream. */
+export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
+export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
+export const HAS_TOKEN = sql.raw(`"token_id" is not null`)
+/** Submitted with a restricted token. */
+export const HAS_RESTRICTION = sql.raw(`"restriction_key" <> ''`)
+export const HAS_UPLOAD = sql.raw(`"upload_id" is not null`)
+/** The bytes of the image are still being written, or already being deleted. */
+export const INCOMPLETE = sql.raw(`"is_complete" = 0`)
