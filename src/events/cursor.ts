@@ -1,21 +1,21 @@
 /**
- * A place in the event log, as an app is told it ↔ an opaque string: the log's epoch for that app, a `seq` and a nonce, one
- * AES block, sealed under the database's own key. Sealed, because differences between bare numbers would tell one app the
- * traffic of the others; with a nonce where the place is the log's head, for that such a cursor changed would tell it too.
- * Invariant: what does not open to the epoch of this log and app is no cursor, so that one of another app's is none; 48
- * bits of epoch make a forgery hopeless.
+ * Encodes a position in the event log as an opaque cursor: the log's epoch for the app, a `seq` and a nonce in one AES
+ * block, encrypted with the database's key. Encrypted, because differences between plain numbers would reveal the traffic
+ * of other apps. The nonce hides whether the head moved.
+ * Invariant: a cursor that does not decrypt to the epoch of this log and app is invalid. 48 bits of epoch make forgery
+ * hopeless.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
 import type { AppId } from '../domain/prediction.ts'
 
 export type CursorsOf = (appId: AppId) => Cursors
 
-export interface Cursors {
-  /** Of an event: the same each time. */
+interface Cursors {
+  /** Cursor of an event: the same each time. */
   encode(seq: number): string
-  /** Of the log's head: another each time. */
+  /** Cursor of the log's head: different each time. */
   encodeHead(seq: number): string
-  /** Null if it is not a cursor of this log, told to this app. */
+  /** Null if it is not a cursor of this log, issued to this app. */
   decode(cursor: string): number | null
 }
 
@@ -52,8 +52,14 @@ function createAppCursors(key: Buffer, appEpoch: Buffer): Cursors {
     return Buffer.concat([cipher.update(block), cipher.final()]).toString('base64url')
   }
 
+  /** An event's cursor is needed twice: for the SSE `id` and for the field `cursor`. */
+  let latest: { seq: number; cursor: string } | null = null
+
   return {
-    encode: seq => encrypt(seq, Buffer.alloc(NONCE_BYTES)),
+    encode(seq) {
+      if (latest?.seq !== seq) latest = { seq, cursor: encrypt(seq, Buffer.alloc(NONCE_BYTES)) }
+      return latest.cursor
+    },
     encodeHead: seq => encrypt(seq, randomBytes(NONCE_BYTES)),
 
     decode(cursor) {

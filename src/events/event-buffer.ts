@@ -4,7 +4,7 @@
  */
 import type { PredictionEvent } from '../domain/prediction.ts'
 
-export interface EventBuffer {
+interface EventBuffer {
   readonly bufferedAfter: number
   readonly head: number
   /** The event behind `head`. */
@@ -15,7 +15,7 @@ export interface EventBuffer {
   reset(head: number): void
 }
 
-export interface EventScan {
+interface EventScan {
   events: PredictionEvent[]
   scannedUpTo: number
 }

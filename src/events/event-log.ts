@@ -49,7 +49,7 @@ export interface Pin {
   release(): void
 }
 
-export interface EventLogOptions {
+interface EventLogOptions {
   store: Pick<EventStore, 'eventRange' | 'eventsAfter' | 'allEventsAfter'>
   wakeSignal: WakeSignal
   log: { error(fields: object, message: string): void }

@@ -26,7 +26,7 @@ export interface FeedMessage {
   isLast: boolean
 }
 
-export interface StartPosition {
+interface StartPosition {
   seq: number
   /** Told before anything else. */
   initialMessage: FeedMessage | null

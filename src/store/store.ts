@@ -49,7 +49,7 @@ export interface Idempotency {
 }
 
 /** What a key is already used for: this very request, or another one. */
-export interface IdempotentMatch {
+interface IdempotentMatch {
   kind: 'repeated' | 'conflict'
   prediction: Prediction
 }
@@ -79,7 +79,7 @@ export interface PageRequest {
   filter: Filter
 }
 
-export interface PredictionPage {
+interface PredictionPage {
   /** Newest first, whichever the direction. */
   predictions: Prediction[]
   hasNextPage: boolean
@@ -157,7 +157,7 @@ export interface RescheduledPoll {
 }
 
 /** Rows that are not at their end, by what they wait for. */
-export interface StateCounts {
+interface StateCounts {
   queued: number
   submitting: number
   inFlight: number
@@ -209,7 +209,7 @@ export interface QueueStore {
   countByState(): Promise<StateCounts>
 }
 
-export interface EventsRequest {
+interface EventsRequest {
   scope: Scope
   /** Events with a greater `seq`. */
   afterSeq: number
@@ -306,7 +306,7 @@ export interface AppStore {
   usage(scope: Scope, now: number): Promise<AppUsage>
 }
 
-export interface NewUpload {
+interface NewUpload {
   image: UploadedImage
   restrictionKey: string
   data: Buffer

@@ -1,8 +1,15 @@
-import { randomBytes } from 'node:crypto'
+import { createCipheriv, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { beforeEach, expect, test, vi } from 'vitest'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { createCursors } from '../../src/events/cursor.ts'
+
+vi.mock('node:crypto', async importActual => {
+  const crypto = await importActual<typeof import('node:crypto')>()
+  return { ...crypto, createCipheriv: vi.fn(crypto.createCipheriv) }
+})
+const encryptions = vi.mocked(createCipheriv)
+beforeEach(() => void encryptions.mockClear())
 
 const KEY = Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex')
 const EPOCH = Buffer.from('f00dfeedcafe0001', 'hex')
@@ -11,23 +18,23 @@ const cursors = createCursors(KEY, EPOCH)(APP)
 const MAX_SEQ = 2 ** 48 - 1
 const seq = fc.oneof(fc.nat(1000), fc.integer({ min: 0, max: MAX_SEQ }))
 
-test('a cursor opens to the place it was sealed at', () => {
+test('a cursor decodes to the seq it was made from', () => {
   fc.assert(fc.property(seq, n => cursors.decode(cursors.encode(n)) === n))
   for (const n of [0, 1, MAX_SEQ]) expect(cursors.decode(cursors.encode(n))).toBe(n)
 })
 
-test('a place has one cursor, short and good for a URL', () => {
+test('an event has one cursor, short and safe in a URL', () => {
   expect(cursors.encode(7)).toBe(createCursors(KEY, EPOCH)(APP).encode(7))
   fc.assert(fc.property(seq, n => /^[\w-]{22}$/.test(cursors.encode(n))))
 })
 
-test('neighbours look nothing alike, so a cursor tells no numbers', () => {
+test('cursors of neighbouring seqs look unrelated, so a cursor reveals no numbers', () => {
   const all = Array.from({ length: 500 }, (_, n) => cursors.encode(n))
   expect(new Set(all.map(cursor => cursor.slice(0, 6))).size).toBe(500)
   expect(new Set(all.map(cursor => cursor.slice(-6))).size).toBe(500)
 })
 
-test("another database's cursor is none, nor another app's: of another epoch, another key or another name", () => {
+test('a cursor of another epoch, another key or another app is invalid', () => {
   const otherEpoch = createCursors(KEY, Buffer.from('f00dfeedcaff0001', 'hex'))(APP)
   const otherKey = createCursors(randomBytes(16), EPOCH)(APP)
   const otherApp = createCursors(KEY, EPOCH)('another app' as AppId)
@@ -41,7 +48,7 @@ test("another database's cursor is none, nor another app's: of another epoch, an
   )
 })
 
-test('garbage is no cursor', () => {
+test('garbage is not a cursor', () => {
   const valid = cursors.encode(1)
   const garbage = [
     '',
@@ -63,7 +70,7 @@ test('garbage is no cursor', () => {
   )
 })
 
-test('a cursor with one character changed is none, even where the change is in bits that nobody reads', () => {
+test('a cursor with one changed character is invalid, even if the change is in unused bits', () => {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/='
   const valid = cursors.encode(42)
   for (let i = 0; i < valid.length; i++)
@@ -72,8 +79,41 @@ test('a cursor with one character changed is none, even where the change is in b
         expect(cursors.decode(valid.slice(0, i) + character + valid.slice(i + 1))).toBeNull()
 })
 
-test('the head has another cursor each time, and each opens to it', () => {
+test('the head has a different cursor each time, and each decodes to it', () => {
   const heads = Array.from({ length: 100 }, () => cursors.encodeHead(7))
   expect(new Set(heads).size).toBe(100)
   for (const head of heads) expect(cursors.decode(head)).toBe(7)
+})
+
+test('the cursor of an event is encrypted once, though it is needed twice in a row', () => {
+  const ofOneApp = createCursors(KEY, EPOCH)(APP)
+  const ofAnotherApp = createCursors(KEY, EPOCH)('another app' as AppId)
+  const first = ofOneApp.encode(1)
+  const second = ofOneApp.encode(2)
+  expect(encryptions).toHaveBeenCalledTimes(2)
+
+  expect(ofOneApp.encode(2)).toBe(second)
+  expect(encryptions).toHaveBeenCalledTimes(2)
+
+  expect(ofAnotherApp.encode(2)).not.toBe(second)
+  expect(ofOneApp.encode(2)).toBe(second)
+  expect(encryptions).toHaveBeenCalledTimes(3)
+
+  expect(ofOneApp.encode(1)).toBe(first)
+  expect(first).not.toBe(second)
+})
+
+test('a cursor of the head neither uses nor replaces the remembered cursor of an event', () => {
+  const cursor = cursors.encode(7)
+  expect(cursors.encodeHead(7)).not.toBe(cursor)
+  encryptions.mockClear()
+  expect(cursors.encode(7)).toBe(cursor)
+  expect(encryptions).not.toHaveBeenCalled()
+})
+
+test('seq 0 is remembered like any other', () => {
+  const fresh = createCursors(KEY, EPOCH)(APP)
+  expect(fresh.decode(fresh.encode(0))).toBe(0)
+  expect(fresh.encode(0)).toBe(fresh.encode(0))
+  expect(encryptions).toHaveBeenCalledTimes(1)
 })

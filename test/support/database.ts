@@ -5,12 +5,11 @@
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { openDatabase } from '../../src/store/sqlite/connection.ts'
-import { and, eq } from '../../src/store/sqlite/drizzle.ts'
+import { and, count, eq } from '../../src/store/sqlite/drizzle.ts'
 import { createGroupCommit } from '../../src/store/sqlite/group-commit.ts'
 import { WAITING } from '../../src/store/sqlite/predicates.ts'
 import { createPredictionStore } from '../../src/store/sqlite/predictions/write.ts'
 import { createQueueStore } from '../../src/store/sqlite/queue/queue.ts'
-import { countPredictions } from '../../src/store/sqlite/queue/submit-throttle.ts'
 import { apps, predictions } from '../../src/store/sqlite/schema.ts'
 import { createSharedStatements } from '../../src/store/sqlite/shared-statements.ts'
 import type { Claim, ImageClaim, PredictionStore, QueueStore, SubmitClaim } from '../../src/store/store.ts'
@@ -41,7 +40,12 @@ export function openTestDatabase(file = ':memory:') {
     },
     updateApp: (app: AppId, fields: Partial<AppRow>) =>
       db.update(apps).set(fields).where(eq(apps.id, app)).run(),
-    queuedCount: (app: AppId) => countPredictions(db, and(eq(predictions.appId, app), WAITING)!),
+    queuedCount: (app: AppId) =>
+      db
+        .select({ n: count() })
+        .from(predictions)
+        .where(and(eq(predictions.appId, app), WAITING))
+        .get()!.n,
     virtualTimeOf: (app: AppId) => db.select().from(apps).where(eq(apps.id, app)).get()!.virtualTime,
     insertRows(rows: readonly Row[]) {
       db.transaction(tx => {

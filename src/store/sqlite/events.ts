@@ -17,6 +17,7 @@ import {
   toPrediction,
 } from './row-mapping.ts'
 import { events } from './schema.ts'
+import type { SharedStatements } from './shared-statements.ts'
 
 const EVENT_COLUMNS = sql`${events.seq} as seq, ${events.type} as type, ${events.previousStatus} as previousStatus,
   ${events.occurredAt} as occurredAt, ${events.state} as state, ${PUBLIC_COLUMNS}`
@@ -31,7 +32,10 @@ const toEvent = (row: EventRow): PredictionEvent => ({
   prediction: toPrediction(decodeJsonColumns<PublicRow>(row), JSON.parse(row.state)),
 })
 
-export function createEventStore(db: Db): EventStore {
+export function createEventStore(
+  db: Db,
+  { findPrediction }: Pick<SharedStatements, 'findPrediction'>,
+): EventStore {
   const newest = prepare<number>(db, sql`select seq from sqlite_sequence where name = 'events'`).pluck()
   const oldest = prepare<number>(db, sql`select seq from events order by seq limit 1`).pluck()
 
@@ -65,10 +69,6 @@ export function createEventStore(db: Db): EventStore {
       )
       cross join predictions on predictions.id = requested.value
     order by events.seq`,
-  )
-  const snapshot = prepare<SqliteRow>(
-    db,
-    sql`select ${PUBLIC_COLUMNS} from predictions where id = @id and app_id = @appId`,
   )
   const inTransaction = db.$client.transaction((read: () => unknown) => read()) as <Read>(
     read: () => Read,
@@ -118,9 +118,8 @@ export function createEventStore(db: Db): EventStore {
 
     snapshot: async (scope, id) =>
       inTransaction(() => {
-        const raw = snapshot.get({ id, appId: scope.appId })
-        const prediction = raw ? toPrediction(decodeJsonColumns(raw)) : null
-        return prediction && canSee(scope, prediction) ? { prediction, head: range().head } : null
+        const prediction = findPrediction(scope, id)
+        return prediction && { prediction, head: range().head }
       }),
 
     async pruneEvents(occurredBefore, limit, maxSeq = Number.MAX_SAFE_INTEGER) {

@@ -1,18 +1,21 @@
 /**
- * What both sides of the queue use, made once a connection: each of these prepares statements.
+ * Statements that several parts of the store use, prepared once for each connection.
  */
 import { createMonthlySpend, type MonthlySpend } from './app-usage.ts'
 import type { Db } from './connection.ts'
+import { createFindPrediction, type FindPrediction } from './predictions/read.ts'
 import { createFairOrder, type FairOrder } from './queue/fair-order.ts'
 import { createSubmitThrottle, type SubmitThrottle } from './queue/submit-throttle.ts'
 
 export interface SharedStatements {
+  findPrediction: FindPrediction
   fairOrder: FairOrder
   submitThrottle: SubmitThrottle
   monthlySpend: MonthlySpend
 }
 
 export const createSharedStatements = (db: Db): SharedStatements => ({
+  findPrediction: createFindPrediction(db),
   fairOrder: createFairOrder(db),
   submitThrottle: createSubmitThrottle(db),
   monthlySpend: createMonthlySpend(db),

@@ -17,7 +17,7 @@ import { createSharedStatements } from './shared-statements.ts'
 import { withStartupErrors } from './sqlite-errors.ts'
 import { createUploadStore } from './uploads.ts'
 
-export interface SqliteStoreOptions {
+interface SqliteStoreOptions {
   /**
    * No other process may open it so until this one closes it or dies. So whoever held a lease on a row is gone: what was
    * begun is due for the reconciler at once, what upstream works on for a look, and what waits for one at its image.
@@ -43,7 +43,7 @@ export function openSqliteStore(file: string, notify: () => void, options: Sqlit
       ...createDatabaseIdentity(db, file),
       ...createPredictionStore(db, groupCommit, shared),
       ...createQueueStore(db, notify, shared),
-      ...createEventStore(db),
+      ...createEventStore(db, shared),
       ...createAppStore(db),
       ...createUploadStore(db),
       usage: createAppUsage(db, shared.monthlySpend),

@@ -27,7 +27,7 @@ export async function exploreStates(options: ExplorationOptions): Promise<Set<st
   const parts = {
     ...createPredictionStore(db, createGroupCommit(db, notify), shared),
     ...createQueueStore(db, notify, shared),
-    ...createEventStore(db),
+    ...createEventStore(db, shared),
   }
   const store = { ...parts, ...createAppStore(db) } as Store
   const machine = await createStateMachine(store, { ...options, rows: 1, concurrency: 1, from: T })

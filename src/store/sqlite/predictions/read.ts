@@ -2,7 +2,8 @@
  * Predictions as they are read, in SQLite: by their app, one, many, or a page of them; and what finished ones tell.
  * Invariant: whatever an app asks for is one statement, however many rows answer it.
  */
-import { canSee } from '../../../domain/access-scope.ts'
+import { canSee, type Scope } from '../../../domain/access-scope.ts'
+import type { Prediction } from '../../../domain/prediction.ts'
 import type { PredictionStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { and, desc, eq, lte, sql } from '../drizzle.ts'
@@ -17,13 +18,25 @@ import { createListStatements } from './list-query.ts'
 /** Jobs the usual duration is learned from. */
 const DURATION_SAMPLE_SIZE = 101
 
-export function createPredictionReads(
-  db: Db,
-): Pick<PredictionStore, 'get' | 'getMany' | 'list' | 'medianDuration' | 'recentDurations'> {
+/** The prediction with this id; null if the scope can't see it. */
+export type FindPrediction = (scope: Scope, id: string) => Prediction | null
+
+export function createFindPrediction(db: Db): FindPrediction {
   const byId = prepare<SqliteRow>(
     db,
     sql`select ${PUBLIC_COLUMNS} from predictions where id = @id and app_id = @appId`,
   )
+  return (scope, id) => {
+    const raw = byId.get({ id, appId: scope.appId })
+    const prediction = raw ? toPrediction(decodeJsonColumns(raw)) : null
+    return prediction && canSee(scope, prediction) ? prediction : null
+  }
+}
+
+export function createPredictionReads(
+  db: Db,
+  findPrediction: FindPrediction,
+): Pick<PredictionStore, 'get' | 'getMany' | 'list' | 'medianDuration' | 'recentDurations'> {
   const byIds = prepare<SqliteRow>(
     db,
     sql`select ${PUBLIC_COLUMNS} from predictions where ${predictions.id} in ${jsonValues('@ids')} and ${VISIBLE_BY_ID}`,
@@ -31,11 +44,7 @@ export function createPredictionReads(
   const listStatement = createListStatements(db)
 
   return {
-    async get(scope, id) {
-      const raw = byId.get({ id, appId: scope.appId })
-      const prediction = raw ? toPrediction(decodeJsonColumns(raw)) : null
-      return prediction && canSee(scope, prediction) ? prediction : null
-    },
+    get: async (scope, id) => findPrediction(scope, id),
 
     async getMany(scope, ids) {
       const rows = byIds.all({ ...scopeParameters(scope), ids: JSON.stringify(ids) })

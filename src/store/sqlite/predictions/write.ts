@@ -38,7 +38,7 @@ const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 export function createPredictionStore(
   db: Db,
   groupCommit: GroupCommit,
-  { monthlySpend, fairOrder, submitThrottle }: SharedStatements,
+  { findPrediction, monthlySpend, fairOrder, submitThrottle }: SharedStatements,
 ): PredictionStore {
   const checkLimits = createLimitChecks(db, monthlySpend)
   const recordEvent = createEventRecorder(db)
@@ -154,7 +154,7 @@ export function createPredictionStore(
   }
 
   return {
-    ...createPredictionReads(db),
+    ...createPredictionReads(db, findPrediction),
 
     create: (draft, idempotency, now, tokenLimits) =>
       groupCommit.write(

@@ -12,7 +12,7 @@ import { prepare } from '../prepare.ts'
 import { toJob } from '../row-mapping.ts'
 import { predictions, submitAttempts, submitCircuit } from '../schema.ts'
 import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
-import { countPredictions, type SubmitThrottle } from './submit-throttle.ts'
+import type { SubmitThrottle } from './submit-throttle.ts'
 
 const MINUTE = 60 * 1000
 const HOUR = 60 * MINUTE
@@ -24,16 +24,23 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
       select 1 from predictions where ${WAITING} and image_verified_at > @imageVerifiedAfter and due_at <= @now
     )`,
   ).pluck()
+  const countStarted = prepare<number>(
+    db,
+    sql`select count(*) from predictions where ${SUBMIT_STARTED}`,
+  ).pluck()
+  const hasAbandoned = prepare<number>(
+    db,
+    sql`select exists (select 1 from predictions where ${SUBMIT_STARTED} and due_at <= @now)`,
+  ).pluck()
 
   /** How many may be begun now. Asked under the write lock, so it stays true until they are. */
   function claimableCount(
     { now, limit, upstreamConcurrency, upstreamSubmitsPerMinute }: SubmitClaim,
     circuit: SubmitCircuit | null,
   ): number {
-    const startedCount = countPredictions(db, SUBMIT_STARTED)
+    const startedCount = countStarted.get()!
     // An abandoned row is an unknown that is not yet settled: nothing is sent before it is.
-    if (startedCount > 0 && countPredictions(db, and(SUBMIT_STARTED, lte(predictions.dueAt, now))!) > 0)
-      return 0
+    if (startedCount > 0 && hasAbandoned.get({ now }) === 1) return 0
     // On trial: one, and only when nobody else's is under way.
     const circuitAllowance = circuit === null ? limit : circuit.halfOpen ? 1 - startedCount : 0
     const maxActive = Math.min(

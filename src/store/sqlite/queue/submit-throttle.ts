@@ -8,16 +8,10 @@ import {
 } from '../../../domain/concurrency-limit.ts'
 import { type CircuitTrip, openCircuit, type SubmitCircuit } from '../../../domain/submit-circuit.ts'
 import type { Db } from '../connection.ts'
-import { count, type SQL, sql } from '../drizzle.ts'
+import { sql } from '../drizzle.ts'
 import { IN_FLIGHT, SUBMIT_STARTED } from '../predicates.ts'
 import { prepare } from '../prepare.ts'
-import { concurrencyLimit, predictions, submitCircuit } from '../schema.ts'
-
-export const countPredictions = (db: Db, where: SQL): number =>
-  db.select({ n: count() }).from(predictions).where(where).get()!.n
-
-export const hasPrediction = (db: Db, where: SQL): boolean =>
-  db.select({ id: predictions.id }).from(predictions).where(where).limit(1).get() !== undefined
+import { concurrencyLimit, submitCircuit } from '../schema.ts'
 
 export interface SubmitThrottle {
   submitCircuit(): SubmitCircuit | null
