@@ -1,9 +1,9 @@
 /**
- * Encodes a position in the event log as an opaque cursor: the log's epoch for the app, a `seq` and a nonce in one AES
- * block, encrypted with the database's key. Encrypted, because differences between plain numbers would reveal the traffic
- * of other apps. The nonce hides whether the head moved.
- * Invariant: a cursor that does not decrypt to the epoch of this log and app is invalid. 48 bits of epoch make forgery
- * hopeless.
+ * Encodes a position in the event log as an opaque cursor: the log's epoch for the app, a `seq` and a nonce in one
+ * AES block, encrypted with the database's key. Encrypted, because differences between plain numbers would reveal the
+ * traffic of other apps. The nonce hides whether the head moved.
+ * Invariant: a cursor that does not decrypt to the epoch of this log and app is invalid. 48 bits of epoch make
+ * forgery hopeless.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
 import type { AppId } from '../domain/prediction.ts'

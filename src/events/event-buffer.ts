@@ -1,22 +1,24 @@
 /**
- * The newest events of the log, as far as a number of bytes goes.
- * Invariant: every event behind `floor` and up to `head` is here. `seq` has no gaps, so an event's place is its index.
+ * The newest events of the log, within a number of bytes.
+ * Invariant: it holds every event after `bufferedAfter` and up to `head`. `seq` has no gaps, so an event's index
+ * follows from its `seq`.
  */
 import type { PredictionEvent } from '../domain/prediction.ts'
 
 interface EventBuffer {
   readonly bufferedAfter: number
   readonly head: number
-  /** The event behind `head`. */
+  /** Appends the event with `seq` = `head` + 1. */
   push(event: PredictionEvent): void
-  /** At most `limit` events behind `after` that pass, and how far it looked. `after` is not below `floor`. */
+  /** Returns at most `limit` wanted events after `afterSeq`, which must not be below `bufferedAfter`. */
   read(afterSeq: number, limit: number, isWanted: (event: PredictionEvent) => boolean): EventScan
-  /** Empty, and `head` is there. */
+  /** Empties the buffer and sets `head`. */
   reset(head: number): void
 }
 
 interface EventScan {
   events: PredictionEvent[]
+  /** `events` has every wanted event up to this `seq`. */
   scannedUpTo: number
 }
 
@@ -25,12 +27,12 @@ interface Entry {
   bytes: number
 }
 
-/** What an event takes beside its texts, roughly. */
+/** Estimated bytes of an event beside its texts. */
 const EVENT_OVERHEAD_BYTES = 1200
 
 export function createEventBuffer(head: number, maxBytes: number): EventBuffer {
   let entries: (Entry | undefined)[] = []
-  /** Those before it have been let go of: to move all others up for each takes long. */
+  /** Index of the first entry in use. Shifting the array on every eviction would be slow. */
   let firstIndex = 0
   let bufferedAfter = head
   let bytes = 0
@@ -76,7 +78,7 @@ export function createEventBuffer(head: number, maxBytes: number): EventBuffer {
   }
 }
 
-/** As long as the app and upstream made it. */
+/** Length of the texts that the app and upstream set. */
 function textLength({ prediction: { input, tags, metadata, outputs } }: PredictionEvent): number {
   const { imageUrl, prompt, negativePrompt } = input
   const others = JSON.stringify([tags, metadata, outputs])

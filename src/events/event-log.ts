@@ -1,8 +1,8 @@
 /**
- * The log as it grows. One tail a process reads each new event once, into a ring; a reader is a place, which it keeps
- * itself, and whoever fell out of the ring reads from the store.
- * Invariant: `head` moves in the same turn in which everyone who listens for an event behind it is woken, and nothing past
- * it is read. So a reader that looks, finds nothing up to `head` and listens, all in one turn, misses nothing.
+ * The event log as it grows. One loop per process (the tail) reads each new event once, into a buffer. A reader is
+ * only a `seq`; a reader whose `seq` is no longer buffered reads from the store.
+ * Invariant: `head` moves in the same tick in which the listeners for the new events are woken, and no event after
+ * `head` is returned. A reader that reads, finds nothing up to `head` and listens, all in one tick, misses nothing.
  */
 import { performance } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
@@ -13,7 +13,7 @@ import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { EventStore } from '../store/store.ts'
 import { createEventBuffer } from './event-buffer.ts'
 
-/** Which events a reader is for. */
+/** Selects events by scope, prediction and filter. */
 export interface EventSelector {
   scope: Scope
   predictionId?: string
@@ -22,24 +22,27 @@ export interface EventSelector {
 
 export interface EventBatch {
   events: PredictionEvent[]
-  /** There is nothing more for this interest up to here. */
+  /** `events` has every event of this selector up to this `seq`. */
   scannedUpTo: number
-  /** Null, or: events behind the reader's place were pruned, up to this one. */
+  /** Null, or the `seq` up to which events after the reader's position were pruned. */
   missedUpTo: number | null
 }
 
 export interface EventLog {
-  /** How far the tail has read. */
+  /** `seq` of the newest event that the tail has read. */
   readonly head: number
-  /** What is behind it is in the ring; what is not, in the store. */
+  /** Events after this `seq` are in the buffer; earlier ones are only in the store. */
   readonly bufferedAfter: number
-  /** At most a batch; at once if it is in the ring. */
+  /** Returns at most one batch. Synchronous if the events are in the buffer. */
   read(selector: EventSelector, afterSeq: number): EventBatch | Promise<EventBatch>
-  /** Calls `wake` for each event, in the turn in which it is there to be read. Answers with the way to stop. */
+  /**
+   * Calls `wake` for each matching event, in the tick in which it becomes readable. Returns the function that stops
+   * it.
+   */
   listen(selector: EventSelector, wake: (seq: number) => void): () => void
-  /** While a reader is served from `place`, nothing behind it is pruned. */
+  /** While pinned, events after `seq` are not pruned. */
   pin(seq: number): Pin
-  /** The lowest place that is held. */
+  /** The lowest pinned `seq`; null without a pin. */
   lowestPinnedSeq(): number | null
   close(): void
 }
@@ -59,16 +62,16 @@ interface EventLogOptions {
 const MAX_BATCH_EVENTS = 100
 /** A prompt may have a million characters. */
 const MAX_STORE_BATCH_EVENTS = 25
-/** A start reads so many of the newest events, for those who come back after a restart. */
+/** Events loaded at start: clients reconnect after a restart. */
 const WARM_UP_EVENTS = 1000
 const MAX_BUFFER_BYTES = 8 * 1024 * 1024
-/** Without a ring the tail looks this often: another process may have written. */
+/** Interval of the tail's reads without a signal: another process may have written. */
 const RECHECK_MS = 5000
-/** Thousands may listen: so long at a time. */
+/** Max time a tick spends on waking listeners: there may be thousands. */
 const SLICE_MS = 5
-/** After a read that failed. */
+/** Delay after a failed read. */
 const RETRY_MS = 500
-/** A reader that has not moved for so long no longer keeps the log from being pruned. */
+/** A pin that has not moved for this time no longer blocks pruning. */
 const PIN_TIMEOUT_MS = 60 * 60 * 1000
 
 export async function createEventLog({
@@ -102,7 +105,7 @@ export async function createEventLog({
         if (events.length === MAX_STORE_BATCH_EVENTS) await setImmediate()
         else await waiter.wait(RECHECK_MS, signal)
       } catch (error) {
-        if (!failing) log.error({ err: error }, 'the event log could not be read; it is read again')
+        if (!failing) log.error({ err: error }, 'the event log could not be read; retrying')
         failing = true
         await setTimeout(RETRY_MS, undefined, { signal }).catch(() => {})
       } finally {
@@ -118,7 +121,7 @@ export async function createEventLog({
         if (matchesSelector(selector, event)) wake(event.seq)
   }
 
-  /** Pruned while the process slept: each who listens reads the store, and is told. */
+  /** Events were pruned while the process slept: every listener is woken, reads the store and gets `missedUpTo`. */
   function skipTo(prunedUpTo: number): void {
     const firstSkippedSeq = buffer.head + 1
     buffer.reset(prunedUpTo)
@@ -161,7 +164,9 @@ export async function createEventLog({
       pins.add(pin)
       return {
         moveTo(newSeq) {
-          if (newSeq !== pin.seq) Object.assign(pin, { seq: newSeq, movedAt: Date.now() })
+          if (newSeq === pin.seq) return
+          pin.seq = newSeq
+          pin.movedAt = Date.now()
         },
         release: () => void pins.delete(pin),
       }
@@ -187,7 +192,7 @@ export async function createEventLog({
       limit: MAX_STORE_BATCH_EVENTS,
       ...(predictionId !== undefined && { predictionId }),
     })
-    // What the tail has not read yet will wake whoever listens; nobody may be past it by then.
+    // Events that the tail has not read yet will wake listeners: no reader may be past them by then.
     const { head } = buffer
     const missedUpTo = afterSeq < prunedUpTo ? prunedUpTo : null
     return {

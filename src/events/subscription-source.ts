@@ -1,6 +1,7 @@
 /**
- * What a subscription asks of the feed: where it begins, what each event is to it, when it ends.
- * Invariant: a place is given out with what stands at it (a snapshot, a cursor), so that from there on every event counts.
+ * Sources of subscriptions: where each starts in the event log, its message for an event, and when it ends.
+ * Invariant: a start position is returned together with the state at it (a snapshot or a cursor), so every later event
+ * counts.
  */
 
 import type { Scope } from '../domain/access-scope.ts'
@@ -20,36 +21,36 @@ export type GapReason = (typeof GAP_REASONS)[number]
 
 export interface FeedMessage {
   value: FeedItem | Prediction
-  /** Behind it, where there is one to go on from. */
+  /** Cursor to resume after this message; null if it has none. */
   cursor: string | null
-  /** Nothing comes after it. */
+  /** The subscription ends after this message. */
   isLast: boolean
 }
 
 interface StartPosition {
   seq: number
-  /** Told before anything else. */
+  /** Sent before anything else. */
   initialMessage: FeedMessage | null
-  /** From `place` on it is a replay: its end is told. */
+  /** The subscription replays events after `seq`, and the end of the replay is reported. */
   isReplay: boolean
 }
 
 export interface SubscriptionSource {
   selector: EventSelector
-  /** Nothing behind it may be pruned before `begin`. */
+  /** No event after it may be pruned until `resolveStart` returns. */
   pinSeq: number
   resolveStart(): Promise<StartPosition>
   toMessage(event: PredictionEvent): FeedMessage
-  /** Stands for events that were pruned before they were told. */
+  /** The message that replaces events that were pruned before they were delivered. */
   gapMessage(missedUpTo: number): Promise<FeedMessage>
-  /** Everything up to `place` has been told. Null where nobody wants to know. */
+  /** The message that says that everything up to `seq` was delivered; null if the subscription has none. */
   caughtUpMessage: ((seq: number) => FeedMessage) | null
 }
 
 export interface SubscriptionSources {
-  /** Every event in the scope that the filter lets through: from `after` on, or from now on if it is null. */
+  /** Every event in the scope that matches the filter: after the cursor, or from now on if it is null. */
   followFeed(scope: Scope, afterCursor: string | null, filter: Filter): SubscriptionSource
-  /** The present state, then every later one, up to a final one. Null if there is no such prediction in the scope. */
+  /** The present state, then every later one, up to a final one. Null if the scope has no such prediction. */
   watchPrediction(scope: Scope, id: string): Promise<SubscriptionSource | null>
 }
 

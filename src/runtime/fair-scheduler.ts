@@ -1,8 +1,8 @@
 /**
- * The event loop, shared: work on many items asks for a turn before each. Owners take turns; within one it goes by the
- * order of asking.
- * Invariant: turns given in one pass of the loop take a slice of time together and no more, so that a request that comes
- * meanwhile waits a slice and not the whole work; and an owner waits for one turn of each other, however much they have.
+ * Shares the event loop: work on many items awaits `nextSlice` before each item. Owners take turns; within an owner
+ * the first request is first.
+ * Invariant: all items of one event-loop pass take about 5 ms together, so an incoming request waits for one slice
+ * and not for the whole work. An owner waits for one item of each other owner, however many those have.
  */
 import { performance } from 'node:perf_hooks'
 
@@ -13,7 +13,7 @@ export interface FairScheduler {
 const SLICE_MS = 5
 
 export function createFairScheduler(): FairScheduler {
-  /** The first of the first owner is next. Sets, since an array's `shift` takes as long as the array is. */
+  /** The first resolver of the first owner is next. Sets, because `shift` of a long array is slow. */
   const waiting = new Map<string, Set<() => void>>()
   let isRunning = false
 
@@ -36,7 +36,7 @@ export function createFairScheduler(): FairScheduler {
       return
     }
     resume()
-    // Behind the microtask in which whoever got the turn uses it.
+    // Runs after the awaiting caller has resumed, so that its work counts towards this time slice.
     queueMicrotask(() =>
       queueMicrotask(() => {
         if (performance.now() < deadline) runSlice(deadline)

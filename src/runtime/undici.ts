@@ -1,7 +1,7 @@
 /**
- * What is used of undici. Its index loads a fetch, a WebSocket, caches, proxies and mocks besides: 12 MB resident and two
- * thirds of the time that loading it takes (measured, 8.12).
- * Danger: these are its own files, which another version may name otherwise.
+ * The parts of undici that the gateway uses. Its index also loads fetch, WebSocket, caches, proxies and mocks: 12 MB of
+ * resident memory and two thirds of its loading time (measured with 8.12).
+ * Danger: these are internal files, which another version may name differently.
  */
 import { createRequire } from 'node:module'
 import type { Dispatcher } from 'undici'
@@ -17,7 +17,7 @@ export const buildConnector: Undici['buildConnector'] = require('undici/lib/core
 const send: (this: Dispatcher, options: Dispatcher.RequestOptions) => Promise<Dispatcher.ResponseData> =
   require('undici/lib/api/api-request.js')
 
-/** What the index makes of it: a request through this dispatcher. */
+/** `request` of the index, through this dispatcher. */
 export function request(
   dispatcher: Dispatcher,
   url: string | URL,

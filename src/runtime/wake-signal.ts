@@ -1,18 +1,21 @@
 /**
- * "Look now": a hint, never the truth. Lose a ring and the next look finds the row.
- * Invariant: a ring between `arm` and `rung` is not lost. So: arm, read, then wait; the other order loses what
- * lands in between.
+ * A wake-up signal: a hint to look, never the truth. A lost signal costs latency only, because the next look finds
+ * the row.
+ * Invariant: a `notify` between `waiter()` and `wait()` is not lost. Order: create the waiter, read, wait.
  */
 export interface WakeSignal {
-  /** Wakes everyone who is armed. */
+  /** Wakes every waiter. */
   notify(): void
   waiter(): Waiter
 }
 
 export interface Waiter {
-  /** Resolves at the next ring, at once if it has rung since `arm`, or after `ms`, or when `signal` aborts. One use. */
+  /**
+   * Resolves at the next `notify`, at once if one came since `waiter()`, after `ms`, or when `signal` aborts. Single
+   * use.
+   */
   wait(ms: number, signal?: AbortSignal): Promise<void>
-  /** As if it had rung, for this one alone. */
+  /** Wakes this waiter alone. */
   wake(): void
   cancel(): void
 }

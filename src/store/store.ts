@@ -1,9 +1,9 @@
 /**
- * The questions that may be asked of what is so and what has happened: every engine answers these, and no caller
- * knows which engine it is. Moments are milliseconds since 1970 and come from the caller.
+ * The store interface that every engine implements. Callers do not know the engine. Times are milliseconds since 1970
+ * and are passed by the caller.
  *
- * Invariant: a status, its row and its event change in one transaction, in `create` and `change` and nowhere else;
- * `seq` numbers events in commit order, without gaps. After such a commit the store rings.
+ * Invariant: a prediction's status, row and event change in one transaction, only in `create` and `change`. `seq`
+ * numbers events in commit order, without gaps. After such a commit the store calls `notify`.
  */
 
 import type { Scope } from '../domain/access-scope.ts'
@@ -28,27 +28,27 @@ export interface Store
 }
 
 export interface DatabaseIdentity {
-  /** Made with the database: a cursor of another epoch is no cursor of this log. */
+  /** Created with the database. A cursor with another epoch is not a cursor of this log. */
   readonly epoch: Buffer
-  /** 16 bytes, secret: what cursors are sealed with. */
+  /** 16 bytes, secret: encrypts cursors. */
   readonly cursorKey: Buffer
-  /** 32 bytes, secret: what the addresses of webhooks are made with. */
+  /** 32 bytes, secret: derives webhook URLs. */
   readonly webhookKey: Buffer
-  /** 32 bytes, secret: what access tokens are signed with. */
+  /** 32 bytes, secret: signs access tokens. */
   readonly tokenKey: Buffer
-  /** Binds a new database to `upstream`; answers with the upstream it belongs to, which may be another one. */
+  /** Binds a new database to `upstream`. Returns the upstream the database belongs to, which may be another one. */
   bindUpstream(upstream: string): Promise<string>
 }
 
-/** The same key and fingerprint within 24 hours, in one space of one app, is the same request. */
+/** The same key and fingerprint within 24 hours, under the same app and restriction, is the same request. */
 export interface Idempotency {
-  /** A key is a key within the app, or within what a restricted token sees. */
+  /** Empty: the key is unique in the app. Otherwise it is unique among the tokens of this restriction. */
   restrictionKey: string
   key: string
   fingerprint: string
 }
 
-/** What a key is already used for: this very request, or another one. */
+/** The prediction that already uses the key: for the same request (`repeated`) or another one (`conflict`). */
 interface IdempotentMatch {
   kind: 'repeated' | 'conflict'
   prediction: Prediction
@@ -58,20 +58,20 @@ export type CreateResult =
   | IdempotentMatch
   | { kind: 'refused'; violation: LimitViolation | { code: 'FORBIDDEN' } }
 
-/** What a submit is measured by, beside its app's limits. */
+/** Limits of a token, checked beside the limits of its app. */
 export interface TokenLimits {
-  /** Predictions that this token may have made. */
+  /** Max predictions this token may create. */
   maxSubmits: number
 }
 
-/** A place in the list, between two predictions. */
+/** A position in the list, between two predictions. */
 export interface ListPosition {
   createdAt: number
   id: string
 }
 
 export interface PageRequest {
-  /** How many, from the newest end of the range, or with `backward` from its oldest. */
+  /** Max predictions: from the newest end of the range, or with `backward` from its oldest. */
   limit: number
   backward: boolean
   after: ListPosition | null
@@ -80,7 +80,7 @@ export interface PageRequest {
 }
 
 interface PredictionPage {
-  /** Newest first, whichever the direction. */
+  /** Newest first, in both directions. */
   predictions: Prediction[]
   hasNextPage: boolean
   hasPreviousPage: boolean
@@ -88,8 +88,8 @@ interface PredictionPage {
 
 export interface PredictionStore {
   /**
-   * Within the app's limits, counted in the transaction that writes. FORBIDDEN: the token has made `maxSubmits` already.
-   * What is repeated is answered, and measured by nothing.
+   * Creates a prediction if the app's limits allow it. They are checked in the transaction that writes. FORBIDDEN: the
+   * token has already created `maxSubmits`. A repeated request returns its prediction, whatever the limits.
    */
   create(
     draft: Draft & { cost: number },
@@ -97,27 +97,28 @@ export interface PredictionStore {
     now: number,
     tokenLimits?: TokenLimits,
   ): Promise<CreateResult>
-  /** What a request with this key would be answered with; null if the key is free. */
+  /** The prediction that uses this idempotency key; null if the key is free. */
   findByIdempotencyKey(appId: AppId, idempotency: Idempotency, now: number): Promise<IdempotentMatch | null>
   get(scope: Scope, id: string): Promise<Prediction | null>
-  /** In the order of `ids`; null for those that are out of the scope. */
+  /** Predictions in the order of `ids`; null for those out of the scope. */
   getMany(scope: Scope, ids: readonly string[]): Promise<(Prediction | null)[]>
   list(scope: Scope, page: PageRequest): Promise<PredictionPage>
-  /** Median of submission to end over the newest 101 completed jobs of a model, in ms; null if there is none. */
+  /** Median of submission to end over the newest 101 completed jobs of a model, ms; null without any. */
   medianDuration(model: VideoModel): Promise<number | null>
   /**
-   * How long the newest completed jobs of a model took, as far as looks can tell; newest first. One that took more than
-   * `longestMs` was looked at too rarely to tell.
+   * Durations of the newest completed jobs of a model, newest first, as intervals: polling sees the end late. Jobs
+   * longer than `maxDurationMs` are left out, because they were polled too rarely.
    */
   recentDurations(model: VideoModel, limit: number, maxDurationMs: number): Promise<DurationRange[]>
   /**
-   * The one writer of status. What an app acts on (status, error, cost) changes with an event, and not without. Null, and nothing written, if there is no such row, the fence is not the row's own,
-   * or `decide` has nothing to change. Throws on a transition that is not legal.
+   * The only writer of status. Status, error and cost change together with an event, and never without one. Returns
+   * null and writes nothing if the row does not exist, the fence is not the row's, or `transition` returns null.
+   * Throws on an illegal transition.
    */
   change(id: string, transition: Transition, now: number, fence?: number): Promise<Job | null>
 }
 
-/** How long a job took: still running at `from`, ended by `to`; ms since it was sent. */
+/** Duration of a job: it was still running at `from` and had ended by `to`; ms since it was sent. */
 export interface DurationRange {
   from: number
   to: number
@@ -125,30 +126,30 @@ export interface DurationRange {
 
 export interface Claim {
   now: number
-  /** A claimed row becomes due again by itself then, should the claimant die. */
+  /** Lease: the row becomes due again at this time if the worker dies. */
   leaseUntil: number
   limit: number
 }
 
 export interface SubmitClaim extends Claim {
-  /** Begun and in flight at once; null is no limit. */
+  /** Max active jobs (submit started or in flight) at once; null: no limit. */
   upstreamConcurrency: number | null
-  /** POSTs in any 60 s; null is no limit. */
+  /** Max POSTs in any 60 s; null: no limit. */
   upstreamSubmitsPerMinute: number | null
-  /** Only rows whose image has been seen after. */
+  /** Claims only rows whose image was verified after this time. */
   imageVerifiedAfter: number
 }
 
 export interface ImageClaim extends Claim {
-  /** An image seen before is looked at again. */
+  /** Images verified before this time are checked again. */
   imageVerifiedAfter: number
-  /** Rows never sent whose image has been seen; no more are made ready. */
+  /** Target number of rows that are ready to submit: image verified, never sent. */
   readyTarget: number
-  /** None of these apps'. */
+  /** Skips rows of these apps. */
   exceptApps?: Iterable<AppId>
 }
 
-/** A look that brought nothing new. */
+/** The next due time of a row whose poll had no news. */
 export interface RescheduledPoll {
   id: string
   fence: number
@@ -156,7 +157,7 @@ export interface RescheduledPoll {
   lastSeenRunningAt: number | null
 }
 
-/** Rows that are not at their end, by what they wait for. */
+/** Number of unfinished rows by state. */
 interface StateCounts {
   queued: number
   submitting: number
@@ -167,44 +168,52 @@ interface StateCounts {
 
 export interface QueueStore {
   /**
-   * Claims waiting rows for a look at their image, of the first `stock` in the order of claimSubmits. While submits are
-   * paused, only those whose image was never seen.
+   * Claims waiting rows for an image check, among the first `readyTarget` in the order of `claimSubmits`. While the
+   * submit circuit is open, it claims only rows whose image was never verified.
    */
   claimImageChecks(claim: ImageClaim): Promise<Job[]>
   /**
-   * Claims waiting rows for a POST and marks them `begun`, as far as the account's limits go and nothing pauses submits:
-   * of the app with the fewest in flight for its weight, and the oldest of it (fairness.ts). None of an app that has its
-   * `maxInFlight`. When this returns, the intent is on disk.
+   * Claims waiting rows for a POST and marks them `begun`, within the account's limits and if the submit circuit
+   * allows it. Order: domain/fair-queue.ts. Skips apps that have `maxInFlight` active jobs. When this returns, the
+   * intent is on disk.
    */
   claimSubmits(claim: SubmitClaim): Promise<Job[]>
-  /** 1 is next, in the order of claimSubmits; null for those that do not wait. In the order of `ids`. */
+  /**
+   * Queue position in the order of `claimSubmits`, 1 is next; null for rows that do not wait. In the order of `ids`.
+   */
   queuePositions(appId: AppId, ids: readonly string[]): Promise<(number | null)[]>
-  /** Rows upstream has accepted that are due for a look, whatever their app was told of them. */
+  /** Claims accepted rows that are due for a poll, also if their client has already been told an end. */
   claimPolls(claim: Claim): Promise<Job[]>
-  /** They are due later; those whose fence is another's by now stay as they are. One commit. */
+  /** Sets the next due time of polled rows in one commit. Rows with a newer fence stay as they are. */
   reschedule(polls: readonly RescheduledPoll[]): Promise<void>
-  /** Rows whose POST was never answered and that are due for a search; first those whose app still waits. */
+  /** Claims rows whose POST had no answer and that are due for a search; rows whose client still waits come first. */
   claimUnresolvedSubmits(claim: Claim): Promise<Job[]>
-  /** Rows upstream has accepted before, and that still take a place. */
+  /** Ids of rows that upstream accepted before this time and that still hold a slot. */
   findOverdueIds(acceptedBefore: number, limit: number): Promise<string[]>
-  /** Whether another row's POST of that model was begun in between (both included) and has, or had, no answer. */
+  /**
+   * Whether another POST of the same model was started between `from` and `to` (inclusive) and has, or had, no
+   * answer.
+   */
   hasConflictingSubmit(job: Job, from: number, to: number): Promise<boolean>
-  /** Rows whose POST was begun and whose claimant has not come back; `except` are those the caller itself has in hand. */
+  /**
+   * Claims rows whose POST was started by a worker that did not come back. `exceptIds`: rows the caller itself is
+   * sending.
+   */
   claimAbandonedSubmits(claim: Claim & { exceptIds?: Iterable<string> }): Promise<Job[]>
-  /** What pauses submits, if anything does. */
+  /** Null while the circuit is closed. */
   submitCircuit(): Promise<SubmitCircuit | null>
-  /** The pause, if a look is due; the next look is put off to `next`. */
+  /** The open circuit if a probe is due; postpones the next probe to `nextProbeAt`. */
   claimCircuitProbe(
     now: number,
     nextProbeAt: (circuit: SubmitCircuit) => number,
   ): Promise<SubmitCircuit | null>
-  /** This very pause becomes a trial: one submit at a time. A pause that began since stays. */
+  /** Half-opens this version of the circuit: one submit at a time. A circuit opened since stays open. */
   halfOpenCircuit(version: number): Promise<boolean>
-  /** Null: the account may have all it is configured for. */
+  /** The reduced concurrency limit; null: the configured one applies. */
   concurrencyLimit(): Promise<ConcurrencyLimit | null>
-  /** The prediction that has this upstream id. */
+  /** Id of the prediction that has this upstream id. */
   findIdByUpstreamId(upstreamId: string): Promise<string | null>
-  /** The clock was set ahead by so much, or back: what is due, what pauses, and when POSTs without an answer were begun. */
+  /** Shifts due times, circuit times and start times of unanswered POSTs by `ms`, after the clock was set. */
   shiftDeadlines(ms: number): Promise<void>
   countByState(): Promise<StateCounts>
 }
@@ -219,32 +228,35 @@ interface EventsRequest {
 
 export interface EventsResult {
   events: PredictionEvent[]
-  /** There is nothing of this request up to here that is not in `events`. */
+  /** `events` has every event of this request up to this `seq`. */
   scannedUpTo: number
-  /** Events up to here have been pruned. */
+  /** Events up to this `seq` were pruned. */
   prunedUpTo: number
 }
 
 export interface EventStore {
-  /** The newest event's `seq`, and the last pruned one's; 0 where there is none. */
+  /** `seq` of the newest event and of the last pruned one; 0 without any. */
   eventRange(): Promise<{ head: number; prunedUpTo: number }>
   eventsAfter(request: EventsRequest): Promise<EventsResult>
-  /** The first `limit` events of each, behind `after` and oldest first; in the order of `ids`. */
+  /** The first `limit` events after `afterSeq` of each prediction, oldest first; in the order of `ids`. */
   histories(
     scope: Scope,
     ids: readonly string[],
     afterSeq: number,
     limit: number,
   ): Promise<PredictionEvent[][]>
-  /** The events of all apps: for the feed's tail alone, which hands each to its own app. */
+  /** Events of all apps. Only for the event log, which delivers each to its own app. */
   allEventsAfter(afterSeq: number, limit: number): Promise<EventsResult>
-  /** The prediction and the log's head at one moment: what is newer than `head` is not yet in it. */
+  /** The prediction and the log's head, read in one transaction. */
   snapshot(scope: Scope, id: string): Promise<{ prediction: Prediction; head: number } | null>
-  /** Deletes at most `limit` of the oldest events that occurred before, none behind `last`; answers how many. */
+  /**
+   * Deletes at most `limit` of the oldest events that occurred before that time, none after `maxSeq`. Returns how
+   * many.
+   */
   pruneEvents(occurredBefore: number, limit: number, maxSeq?: number): Promise<number>
 }
 
-/** Null is no limit. Whoever goes by them reads them anew: they change while the gateway runs. */
+/** Its limits are read anew for each check: they change while the gateway runs. */
 export interface App {
   id: AppId
   name: string
@@ -252,14 +264,14 @@ export interface App {
 }
 
 export interface ApiKey {
-  /** The visible beginning of the key. */
+  /** The visible prefix of the key. */
   prefix: string
   /** SHA-256 of the whole key, hex. */
   hash: string
   expiresAt: number | null
 }
 
-/** What may be shown of a key. */
+/** The parts of a key that may be shown. */
 export interface ApiKeyInfo {
   prefix: string
   createdAt: number
@@ -274,7 +286,7 @@ export interface AppUsage {
 }
 
 export interface AppStore {
-  /** With its first key, if one is given, in one commit. Null, and nothing written, if the name is taken. */
+  /** Creates an app, with its first key if given, in one commit. Null if the name is taken; nothing is written. */
   createApp(
     name: string,
     now: number,
@@ -282,27 +294,27 @@ export interface AppStore {
   ): Promise<App | null>
   getApp(id: AppId): Promise<App | null>
   findAppByName(name: string): Promise<App | null>
-  /** By name. */
+  /** Sorted by name. */
   listApps(): Promise<App[]>
   countApps(): Promise<number>
-  /** What the patch doesn't name stays. Null if there is no such app. */
+  /** Limits missing in `patch` stay. Null if the app does not exist. */
   setLimits(id: AppId, patch: Partial<AppLimits>): Promise<App | null>
   /** Oldest first. */
   listKeys(appId: AppId): Promise<ApiKeyInfo[]>
   addKey(appId: AppId, key: ApiKey, now: number): Promise<void>
   findKey(prefix: string): Promise<(ApiKey & { appId: AppId }) | null>
   /**
-   * Adds the key, and those the app has end at `until`, or earlier where they would have anyway: one commit. Answers
-   * with those that were still good, as they now end.
+   * Adds the key and lets the app's other keys expire at `oldKeysExpireAt` at the latest, in one commit. Returns the
+   * other keys that were still valid, with their new expiry.
    */
   rotateKeys(appId: AppId, key: ApiKey, oldKeysExpireAt: number, now: number): Promise<ApiKeyInfo[]>
-  /** False if there is none of that prefix. */
+  /** False if no key has this prefix. */
   revokeKey(prefix: string): Promise<boolean>
-  /** All of an app's; answers with their prefixes. */
+  /** Revokes all keys of an app. Returns their prefixes. */
   revokeAllKeys(appId: AppId): Promise<string[]>
-  /** Deletes the keys that expired before; answers how many. */
+  /** Deletes keys that expired before this time. Returns how many. */
   pruneKeys(expiredBefore: number): Promise<number>
-  /** Of what is in the scope. */
+  /** Usage by the predictions in the scope. */
   usage(scope: Scope, now: number): Promise<AppUsage>
 }
 
@@ -312,32 +324,35 @@ interface NewUpload {
   data: Buffer
 }
 
-/** Refused: the app keeps so much that this would be too much, until some of it has expired. */
+/** Refused: the image does not fit until some uploads of the app have expired. */
 export type UploadResult = { kind: 'kept'; upload: Upload } | { kind: 'refused'; retryAfterMs: number }
 
-/** What of an image upstream has to be told. */
+/** An uploaded image with its URL at upstream. */
 export interface StoredImage extends UploadedImage {
-  /** Where upstream has it, if it surely has. */
+  /** Set while upstream surely has the image. */
   upstreamUrl: string | null
 }
 
 export interface UploadStore {
   /**
-   * Keeps it for seven days from now on; the same bytes in the same space are the same upload. What the app keeps is
-   * counted in the transaction that makes room for it. One of few bytes counts for more, so that there can't be millions.
-   * @param maxUploadBytesPerApp bytes an app may keep
+   * Stores an image for seven days. The same bytes under the same restriction are one upload. The app's bytes are
+   * counted in the transaction that reserves space. A small image counts for 64 KiB, so that there can't be millions.
+   * @param maxUploadBytesPerApp max bytes an app may store
    */
   saveUpload(upload: NewUpload, maxUploadBytesPerApp: number, now: number): Promise<UploadResult>
-  /** In the order of `ids`; null for those that are out of the scope, or have expired. */
+  /** Uploads in the order of `ids`; null for those that have expired or are out of the scope. */
   getUploads(scope: Scope, ids: readonly string[], now: number): Promise<(Upload | null)[]>
-  /** For whoever has its address: until it is pruned. */
+  /** Also works for an expired upload until it is pruned. */
   uploadByPreviewToken(previewToken: string): Promise<Upload | null>
-  /** Whatever its age: a job that waits keeps it. */
+  /** Also works for an expired upload: a waiting job keeps its image. */
   imageByUploadId(uploadId: string, now: number): Promise<StoredImage | null>
-  /** Its bytes, from 0 on; null behind the last. */
+  /** Bytes of the chunk, counted from 0; null after the last. */
   imageChunk(image: Pick<UploadedImage, 'appId' | 'hash'>, index: number): Promise<Buffer | null>
-  /** Upstream has it there, until then. */
+  /** Records that upstream has the image at `url` until `expiresAt`. */
   setUpstreamUrl(image: Pick<UploadedImage, 'appId' | 'hash'>, url: string, expiresAt: number): Promise<void>
-  /** One small step: expired uploads that no waiting job needs, or bytes that no upload needs. False: there is no more. */
+  /**
+   * Prunes one small step: expired uploads without an unfinished job, or bytes without an upload. False: nothing was
+   * left.
+   */
   pruneUploads(now: number): Promise<boolean>
 }

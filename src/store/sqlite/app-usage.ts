@@ -1,7 +1,7 @@
 /**
- * What an app uses of its limits, in SQLite: told to whoever asks, and measured against for each submit.
- * Invariant: a submit is measured under the write lock that it is written under, from the rows themselves, so that no
- * number of concurrent ones gets past a limit.
+ * Usage of an app: reported to clients, and checked for each submit.
+ * Invariant: limits are checked under the write lock of the insert, from the rows themselves, so concurrent submits
+ * can't exceed one.
  */
 import { type AppLimits, checkLimits, startOfUtcMonth, type UsageReader } from '../../domain/app-limits.ts'
 import type { AppId } from '../../domain/prediction.ts'
@@ -15,23 +15,25 @@ import { scopeParameters, VISIBLE } from './visibility.ts'
 
 type Violation = Extract<CreateResult, { kind: 'refused' }>['violation']
 
-/** One ahead of the clock was made before the clock was put back. */
+/** Rows further ahead of the clock are not counted: the clock was set back. */
 const MAX_CLOCK_SKEW_MS = 60_000
-/** From the beginning of any month into the next. */
+/** Added to the first moment of a month it lies in the next. */
 const MAX_MONTH_MS = 31 * 24 * 60 * 60 * 1000
 
 export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn'>): AppStore['usage'] {
-  /** The planner would take the index of all rows that the app ever had. */
+  /** `indexed by`: the planner would choose the index of all rows of the app. */
   const countVisible = (where: SQL, index: SQL) =>
     sql`(select count(*) from predictions indexed by ${index} where ${where} and ${VISIBLE})`
+  const isUnresolvedPending = sql`${UNRESOLVED} and status = 'QUEUED' and tracking = 'expired'`
   const selectJobCounts = prepare<Omit<AppUsage, 'spent'>>(
     db,
     sql`
-    select ${countVisible(SUBMIT_STARTED, sql`predictions_submit_started`)} + ${countVisible(IN_FLIGHT, sql`predictions_in_flight`)}
-        + ${countVisible(sql`${UNRESOLVED} and status = 'QUEUED' and tracking = 'expired'`, sql`predictions_unresolved`)} as inFlight,
+    select ${countVisible(SUBMIT_STARTED, sql`predictions_submit_started`)}
+        + ${countVisible(IN_FLIGHT, sql`predictions_in_flight`)}
+        + ${countVisible(isUnresolvedPending, sql`predictions_unresolved`)} as inFlight,
       ${countVisible(WAITING, sql`predictions_waiting`)} as queued`,
   )
-  // Rows ahead of the month may be there: the clock was put back.
+  // The upper bound excludes rows ahead of the month: the clock may have been set back.
   const isInMonth = sql`created_at >= @monthStart and created_at < @monthEnd`
   const sumCost = prepare<number>(
     db,
@@ -61,7 +63,7 @@ export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn
   }
 }
 
-/** Why one more would be too much, or null. Asked under the write lock. */
+/** The limit that one more submit would violate, or null. Call it under the write lock. */
 export function createLimitChecks(db: Db, monthlySpend: MonthlySpend) {
   const selectLimits = prepare<AppLimits>(
     db,
@@ -110,13 +112,14 @@ export function createLimitChecks(db: Db, monthlySpend: MonthlySpend) {
 }
 
 /**
- * Invariant: an app's spending of a month is the sum of the costs of its predictions created in it: a change of a cost
- * changes it in the same transaction.
+ * An app's spend by UTC month.
+ * Invariant: it is the sum of the costs of the predictions created in that month. A cost and its spend change in one
+ * transaction.
  */
 export interface MonthlySpend {
-  /** @param amount micro-USD; less than 0 where it is given back */
+  /** @param amount micro-USD; negative for a refund */
   add(appId: string, createdAt: number, amount: number): void
-  /** In the UTC month of `moment`. */
+  /** Spend in the UTC month of `moment`, micro-USD. */
   spentIn(appId: string, moment: number): number
 }
 

@@ -1,6 +1,6 @@
 /**
- * Apps and their keys, in SQLite. Keys are stored as hashes only.
- * Invariant: nothing is remembered between two questions, for another process writes here too.
+ * Apps and their API keys. Keys are stored as hashes only.
+ * Invariant: nothing is cached, because another process writes here too.
  */
 import { v7 as uuidv7 } from 'uuid'
 import type { AppId } from '../../domain/prediction.ts'
@@ -78,7 +78,7 @@ export function createAppStore(db: Db): Omit<AppStore, 'usage'> {
     countApps: async () => db.select({ n: count() }).from(apps).get()!.n,
 
     async setLimits(id, patch) {
-      // Set to itself, for a patch may be empty.
+      // `id` is set to itself because a patch may be empty.
       const row = db
         .update(apps)
         .set({ id, ...patch })

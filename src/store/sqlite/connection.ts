@@ -1,7 +1,7 @@
 /**
  * Opens, checks and migrates a SQLite file.
- * Invariant: an answer given to an app survives a power cut. Therefore `synchronous` is FULL: better-sqlite3 sets NORMAL
- * in WAL mode, and a paid job could be forgotten.
+ * Invariant: an answer given to an app survives a power cut. Therefore `synchronous` is FULL: better-sqlite3 sets
+ * NORMAL in WAL mode, and a paid job could be forgotten.
  */
 import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
@@ -19,8 +19,8 @@ const MIGRATIONS = { migrationsFolder: fileURLToPath(new URL('./migrations', imp
 
 interface DatabaseOptions {
   /**
-   * Takes an exclusive lock until `close` or the end of the process. Processes that only read and write rows are not kept
-   * out.
+   * Takes an exclusive lock until `close` or the end of the process. Processes that only read and write rows are not
+   * kept out.
    */
   exclusive: boolean
   /** Max wait for a lock of another process, ms (default 100). The event loop is blocked meanwhile. */
@@ -81,7 +81,7 @@ function openFile(file: string, lockTimeoutMs: number): Database.Database {
     client.pragma(`busy_timeout = ${lockTimeoutMs}`)
     client.pragma('synchronous = FULL')
     client.pragma('foreign_keys = ON')
-    // With files each savepoint has one of its own: 30 of the 40 µs of a write (measured).
+    // A file for each savepoint would take 30 of the 40 µs of a write (measured).
     client.pragma('temp_store = MEMORY')
     // The first statement that reads the file: it fails if the file is not a database.
     client.pragma('schema_version')

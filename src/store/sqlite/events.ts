@@ -1,6 +1,6 @@
 /**
- * What has happened, in SQLite: the log's ends, what came after a cursor, and its pruning.
- * Invariant: each answer is read in one transaction, so no event can fall between the parts of an answer.
+ * The event log: its range, events after a `seq`, pruning.
+ * Invariant: each result is read in one transaction, so its parts belong to the same moment.
  */
 
 import { canSee, type Scope } from '../../domain/access-scope.ts'
@@ -58,7 +58,7 @@ export function createEventStore(
     sql`events.app_id = @appId`,
     sql`events.prediction_id = @predictionId`,
   )
-  /** Of each no more than it needs, by the index. */
+  /** Reads at most `limit` events of each prediction, by index. */
   const selectOfEach = prepare<EventRow>(
     db,
     sql`
@@ -74,7 +74,7 @@ export function createEventStore(
     read: () => Read,
   ) => Read
 
-  /** In the transaction that read the rows. */
+  /** Must run in the transaction that read the rows. */
   function toResult(rows: EventRow[], afterSeq: number, limit: number, scope: Scope | null): EventsResult {
     const { head, prunedUpTo } = range()
     const all = rows.map(toEvent)

@@ -46,8 +46,8 @@ export function lockForMigration(
 }
 
 /**
- * Null if another process has the lock. It is the operating system's lock on a file beside the database, found under any
- * name that a link gives the database.
+ * Null if another process has the lock. It is the operating system's lock on a file beside the database, found under
+ * any name that a link gives the database.
  */
 function tryLock(file: string, timeoutMs: number): (() => void) | null {
   if (file === ':memory:') return () => {}

@@ -1,28 +1,29 @@
 /**
- * Writes that are asked for in one turn of the loop share one transaction: its fsync is most of what a write costs.
- * Invariant: each is answered after the commit that has its rows, and sees those asked for before it. One that throws takes
- * back itself alone; where the commit fails nothing of the group is written, and each is told. No transaction is open
- * across an `await`.
+ * Group commit: writes requested in one event-loop turn share one transaction, because its fsync is most of the cost
+ * of a write.
+ * Invariant: each write resolves after the commit of its rows, and sees the writes requested before it. A write that
+ * throws is rolled back alone. If the commit fails, nothing is written and every write of the group is rejected. No
+ * transaction is open across an `await`.
  */
 import type { Db } from './connection.ts'
 
 export interface GroupCommit {
   /**
-   * @param action may run twice, if another one throws; what it wrote the first time is gone by then
-   * @param shouldNotify whether the bell rings for it, once it is on disk
+   * @param action may run twice, if another write of the group throws; its first writes are rolled back by then
+   * @param shouldNotify whether to notify once the result is on disk
    */
   write<Result>(action: () => Result, shouldNotify: (result: Result) => boolean): Promise<Result>
-  /** Whatever still waits is written before this returns. */
+  /** Commits all pending writes before it returns. */
   flush(): void
 }
 
-/** Takes some 3 ms, in which nothing else is done. */
+/** A commit of so many writes blocks the event loop for about 3 ms. */
 const MAX_WRITES_PER_COMMIT = 64
 
 interface Write {
-  /** Answers how to tell what came of it, which answers whether that is news. */
+  /** Returns the function that settles the promise. That one returns whether to notify. */
   run(): () => boolean
-  /** The same, and what throws is taken back and told. */
+  /** Like `run`, in a savepoint: a write that throws is rolled back and rejected. */
   runInSavepoint(): () => boolean
   fail(error: unknown): void
 }
@@ -32,7 +33,7 @@ export function createGroupCommit({ $client }: Db, notify: () => void): GroupCom
   const runTogether = $client.transaction((writes: readonly Write[], run: (write: Write) => () => boolean) =>
     writes.map(run),
   )
-  /** In the transaction of all, a savepoint of its own. */
+  /** A savepoint, because it runs inside the shared transaction. */
   const inSavepoint = $client.transaction((action: () => unknown) => action())
 
   function commit(): void {
@@ -49,7 +50,9 @@ export function createGroupCommit({ $client }: Db, notify: () => void): GroupCom
     if (settlers.map(settle => settle()).includes(true)) notify()
   }
 
-  /** Savepoints are a fifth of a write: they are made where one has thrown, and never after a commit that failed. */
+  /**
+   * Savepoints cost a fifth of a write: they are used only after a write has thrown, never after a commit has failed.
+   */
   function runAll(writes: readonly Write[]): (() => boolean)[] {
     let hasThrown = false
     try {
@@ -79,7 +82,7 @@ export function createGroupCommit({ $client }: Db, notify: () => void): GroupCom
           try {
             return settleWith(inSavepoint(action) as Result)
           } catch (error) {
-            // SQLite gives up the whole transaction where it can't write.
+            // SQLite rolls back the whole transaction if it can't write.
             if (!$client.inTransaction) throw error
             return () => {
               reject(error)
@@ -87,7 +90,7 @@ export function createGroupCommit({ $client }: Db, notify: () => void): GroupCom
             }
           }
         }
-        // What else has come in this turn is read before it.
+        // `setImmediate`: other input that has arrived in this turn is read first.
         if (pending.push({ run, runInSavepoint, fail: reject }) === 1) setImmediate(commit)
       }),
 

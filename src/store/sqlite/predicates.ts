@@ -1,7 +1,7 @@
 /**
  * Predicates for the state of a row, used by the partial indexes of schema.ts and by the queries.
- * Invariant: they are written out, never bound. SQLite uses a partial index only if the query repeats its condition word
- * for word.
+ * Invariant: they are written out, never bound. SQLite uses a partial index only if the query repeats its condition
+ * word for word.
  */
 import { sql } from './drizzle.ts'
 

@@ -1,5 +1,5 @@
 /**
- * A row as it lies in the table ↔ the noun.
+ * Maps table rows to predictions and jobs.
  */
 import type { AppId, Job, Prediction, PredictionState } from '../../domain/prediction.ts'
 import { type Column, getTableColumns, type SQL, sql } from './drizzle.ts'
@@ -24,10 +24,10 @@ const {
   ...publicColumns
 } = getTableColumns(predictions)
 
-/** What a prediction is read from: half of a row's columns. */
+/** The columns that a `Prediction` needs: half of the row. */
 export type PublicRow = Pick<PredictionRow, keyof typeof publicColumns>
 
-/** As bare SQLite hands it out: JSON is text, and a truth is a number. */
+/** A row as better-sqlite3 returns it: JSON is text, a boolean is a number. */
 export type SqliteRow<Decoded extends PublicRow = PublicRow> = Omit<
   Decoded,
   'tags' | 'metadata' | 'outputs' | 'enablePromptExpansion'
@@ -50,7 +50,7 @@ export const decodeJsonColumns = <Decoded extends PublicRow>(raw: SqliteRow<Deco
     enablePromptExpansion: raw.enablePromptExpansion === 1,
   }) as unknown as Decoded
 
-/** The prediction in a row, or as `standing` says it stood at some event. */
+/** The prediction of a row, in its present state or in the `state` of an event. */
 export const toPrediction = (row: PublicRow, state: PredictionState = row): Prediction => ({
   id: row.id,
   appId: row.appId as AppId,

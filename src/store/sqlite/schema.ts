@@ -1,6 +1,6 @@
 /**
- * The tables. `npm run migrations` writes what changed here into migrations/; the two never drift apart (a test).
- * Moments are milliseconds since 1970, money is micro-USD.
+ * The tables. `npm run migrations` writes changes of this file into migrations/; a test keeps the two equal.
+ * Times are milliseconds since 1970, money is micro-USD.
  */
 import { PREDICTION_ERROR_CODES } from '../../domain/errors.ts'
 import { IMAGE_TYPES } from '../../domain/image-format.ts'
@@ -30,7 +30,7 @@ import {
   WAITING,
 } from './predicates.ts'
 
-/** Facts about the database itself: its epoch, the key of its cursors, the upstream it belongs to. */
+/** Facts about the database: its epoch, its secret keys, the upstream it belongs to. */
 export const meta = sqliteTable('meta', {
   name: text().primaryKey(),
   value: text().notNull(),
@@ -45,15 +45,18 @@ export const apps = sqliteTable('apps', {
   monthlyBudget: integer(),
   weight: integer().notNull().default(1),
   createdAt: integer().notNull(),
-  /** Time its jobs had the account's places, ms, by its weight: the lower, the sooner it is its turn. order.ts keeps it. */
+  /**
+   * Virtual time of fair queueing: ms its jobs held slots, divided by its weight. The app with the lowest is next.
+   * Maintained by queue/fair-order.ts.
+   */
   virtualTime: real().notNull().default(0),
-  /** When its queue last was empty and began. */
+  /** When its queue last became non-empty. */
   backlogStartedAt: integer().notNull().default(0),
-  /** None of its queue has had, and given back, a place. */
+  /** No job of the present backlog has held and released a slot. */
   isNewlyActive: integer({ mode: 'boolean' }).notNull().default(false),
 })
 
-/** Keys: the visible prefix finds the row, the hash of the whole key decides. */
+/** API keys: the visible prefix finds the row, the hash of the whole key decides. */
 export const apiKeys = sqliteTable(
   'api_keys',
   {
@@ -140,8 +143,9 @@ export const predictions = sqliteTable(
 )
 
 /**
- * Each tag of each prediction, in the order of the list: to find a tag in the rows themselves is to read all that an app ever
- * had. Its migration says WITHOUT ROWID, for which Drizzle has no word: each would else be written twice.
+ * Holds one row for each tag of a prediction, in list order: searching tags in `predictions` would read all rows of
+ * the app. The migration adds WITHOUT ROWID, which Drizzle can't express; with a rowid each row would be stored
+ * twice.
  */
 export const predictionTags = sqliteTable(
   'prediction_tags',
@@ -154,21 +158,21 @@ export const predictionTags = sqliteTable(
   table => [primaryKey({ columns: [table.appId, table.tag, table.createdAt, table.predictionId] })],
 )
 
-/** What an app's predictions of a UTC month cost, kept as their costs change: a sum over its rows would grow with it. */
+/** Cost of an app's predictions by UTC month, updated as costs change: a sum over its rows would take ever longer. */
 export const appMonthlySpend = sqliteTable(
   'app_monthly_spend',
   {
     appId: text()
       .notNull()
       .references(() => apps.id),
-    /** Its first moment. */
+    /** First moment of the month. */
     month: integer().notNull(),
     spent: integer().notNull(),
   },
   table => [primaryKey({ columns: [table.appId, table.month] })],
 )
 
-/** Every POST of the last hour, so that the account's submits a minute are counted from rows. */
+/** Every POST of the last hour, to enforce the account's submits per minute. */
 export const submitAttempts = sqliteTable(
   'submit_attempts',
   {
@@ -182,7 +186,7 @@ export const submitAttempts = sqliteTable(
   ],
 )
 
-/** What has happened, in commit order. AUTOINCREMENT: without it a full prune would start `seq` again at 1. */
+/** Events in commit order. AUTOINCREMENT: without it a full prune would restart `seq` at 1. */
 export const events = sqliteTable(
   'events',
   {
@@ -194,7 +198,7 @@ export const events = sqliteTable(
     type: text({ enum: EVENT_TYPES }).notNull(),
     previousStatus: text({ enum: STATUSES }),
     occurredAt: integer().notNull(),
-    /** What can change of a prediction, as it was right after the event; the rest is read from its row. */
+    /** The mutable state of the prediction right after the event; the rest is read from its row. */
     state: text({ mode: 'json' }).$type<PredictionState>().notNull(),
   },
   table => [
@@ -203,7 +207,7 @@ export const events = sqliteTable(
   ],
 )
 
-/** One row while submits are held back; `version` tells one pause from the next. */
+/** The submit circuit while it is open or half-open: at most one row. `version` identifies the outage. */
 export const submitCircuit = sqliteTable('submit_circuit', {
   version: integer().primaryKey({ autoIncrement: true }),
   reason: text({ enum: CIRCUIT_REASONS }).notNull(),
@@ -214,7 +218,7 @@ export const submitCircuit = sqliteTable('submit_circuit', {
   failures: integer().notNull(),
 })
 
-/** One row while the account is asked for less than it may have. */
+/** The reduced concurrency limit: at most one row. */
 export const concurrencyLimit = sqliteTable('concurrency_limit', {
   singleton: integer().primaryKey(),
   concurrency: integer().notNull(),
@@ -223,7 +227,7 @@ export const concurrencyLimit = sqliteTable('concurrency_limit', {
   since: integer().notNull(),
 })
 
-/** What an app has uploaded, once for each that may see it. */
+/** Uploads: one for each restriction under which an image was uploaded. */
 export const uploads = sqliteTable(
   'uploads',
   {
@@ -232,9 +236,9 @@ export const uploads = sqliteTable(
       .notNull()
       .references(() => apps.id),
     restrictionKey: text().notNull(),
-    /** Of its image, below. */
+    /** Hash of its image, see `images`. */
     hash: text().notNull(),
-    /** The part of its URL that nobody can guess. */
+    /** The secret part of the preview URL. */
     previewToken: text().notNull().unique('uploads_by_preview_token'),
     createdAt: integer().notNull(),
     expiresAt: integer().notNull(),
@@ -246,7 +250,7 @@ export const uploads = sqliteTable(
   ],
 )
 
-/** An image, once an app, whoever of it uploaded it. */
+/** Uploaded images: one row for each app and content. */
 export const images = sqliteTable(
   'images',
   {
@@ -261,9 +265,9 @@ export const images = sqliteTable(
     bytes: integer().notNull(),
     isComplete: integer({ mode: 'boolean' }).notNull(),
     writeStartedAt: integer().notNull(),
-    /** When its last upload was deleted: its bytes are being deleted. */
+    /** When its last upload was deleted. Its bytes are being deleted since. */
     deleteRequestedAt: integer(),
-    /** Where upstream has it, and until when it surely has. */
+    /** URL at upstream, and the time until which upstream surely has the image. */
     upstreamUrl: text(),
     upstreamUrlExpiresAt: integer(),
   },
@@ -273,7 +277,7 @@ export const images = sqliteTable(
   ],
 )
 
-/** Its bytes, in parts: 25 MB in one row would be read whole for any byte of them, and deleted in one go. */
+/** Image bytes in chunks: one row of 25 MB would be read whole for any byte, and deleted in one go. */
 export const imageChunks = sqliteTable(
   'image_chunks',
   {

@@ -1,5 +1,6 @@
 /**
- * SQLite errors about an unusable file become one sentence for the operator. Any other error is a bug and stays as it is.
+ * SQLite errors about an unusable file become one sentence for the operator. Any other error is a bug and stays as it
+ * is.
  */
 import Database from 'better-sqlite3'
 import { StartupError } from '../../domain/errors.ts'

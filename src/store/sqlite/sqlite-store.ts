@@ -1,5 +1,5 @@
 /**
- * The Store over one SQLite file.
+ * The store on one SQLite file.
  */
 import { randomBytes } from 'node:crypto'
 import type { DatabaseIdentity, Store } from '../store.ts'
@@ -19,18 +19,18 @@ import { createUploadStore } from './uploads.ts'
 
 interface SqliteStoreOptions {
   /**
-   * No other process may open it so until this one closes it or dies. So whoever held a lease on a row is gone: what was
-   * begun is due for the reconciler at once, what upstream works on for a look, and what waits for one at its image.
+   * No other process may open the file like this until this one closes it or dies. Leases of earlier processes are
+   * therefore void: their rows are due for the reconciler, a poll or an image check at once.
    */
   exclusive?: boolean
-  /** How long a lock of another process is waited for; everything here stands still meanwhile. Default 100 ms. */
+  /** Max wait for a lock of another process, ms (default 100). The event loop is blocked meanwhile. */
   lockTimeoutMs?: number
 }
 
 /**
  * @param file a path, or `:memory:`
- * @param notify called after every commit that wrote an event or put a row where a worker may want it
- * @throws StartupError where the file can't be used
+ * @param notify called after every commit that wrote an event or made a row due for a worker
+ * @throws StartupError if the file can't be used
  */
 export function openSqliteStore(file: string, notify: () => void, options: SqliteStoreOptions = {}): Store {
   const { exclusive = false } = options
@@ -59,7 +59,7 @@ export function openSqliteStore(file: string, notify: () => void, options: Sqlit
   }
 }
 
-/** Each by its index: one statement for all three reads every row that ever was, and keeps 16 MB of them in mind. */
+/** Uses one update for each index: a single statement would read every row and keep 16 MB of them in memory. */
 function expireAllLeases(db: Db): void {
   db.transaction(tx => {
     for (const where of [SUBMIT_STARTED, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))])

@@ -12,14 +12,17 @@ import { imageChunks, images, uploads } from './schema.ts'
 const MAX_UPLOADS_PER_STEP = 100
 const MAX_CHUNKS_PER_STEP = 4
 
-/** One step. False if nothing was left to delete. */
+/** Runs one step. False if nothing was left to delete. */
 export const pruneStep = (db: Db, now: number): boolean =>
   db.transaction(tx => deleteExpiredUploads(tx, now) || deleteChunksOfIncompleteImage(tx, now), {
     behavior: 'immediate',
   })
 
 function deleteExpiredUploads(tx: Tx, now: number): boolean {
-  const isNeeded = sql`exists (select 1 from predictions where upload_id = uploads.id and ${HAS_UPLOAD} and status in ('QUEUED', 'CREATED', 'PROCESSING'))`
+  const isNeeded = sql`exists (
+    select 1 from predictions
+    where upload_id = uploads.id and ${HAS_UPLOAD} and status in ('QUEUED', 'CREATED', 'PROCESSING')
+  )`
   const expired = tx
     .select({ id: uploads.id })
     .from(uploads)

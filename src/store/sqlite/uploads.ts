@@ -1,8 +1,8 @@
 /**
  * Stores and reads uploads and the bytes of their images.
- * Invariant: an image is complete before an upload refers to it, and stays so until none does. Bytes are written, read and
- * deleted in chunks, each in a transaction of its own: 25 MB at once block the process for 100 ms, a chunk for 1, and for
- * 10 during a WAL checkpoint (measured).
+ * Invariant: an image is complete before an upload refers to it, and stays so until none does. Bytes are written,
+ * read and deleted in chunks, each in a transaction of its own: 25 MB at once block the process for 100 ms, a chunk
+ * for 1, and for 10 during a WAL checkpoint (measured).
  */
 import { setImmediate } from 'node:timers/promises'
 import { v7 as uuidv7 } from 'uuid'

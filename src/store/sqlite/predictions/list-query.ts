@@ -1,7 +1,8 @@
 /**
- * The statement that reads a page, in SQLite: it goes along the list, in its order, by the index of what is asked for, and
- * stops where the page is full. What is rare is so found as soon after 100,000 predictions as after 1,000.
- * Invariant: a way only finds rows: whatever else is asked is judged of each before it counts for the page.
+ * The list statement: it walks the list in order along the cheapest index and stops when the page is full. A rare
+ * match is found as fast among 100,000 predictions as among 1,000.
+ * Invariant: an access path only finds candidates. All other conditions are checked on each row before it counts for
+ * the page.
  */
 import type { Statement } from 'better-sqlite3'
 import type { Scope } from '../../../domain/access-scope.ts'
@@ -17,15 +18,18 @@ import { VISIBLE, VISIBLE_BY_ID } from '../visibility.ts'
 import { BETWEEN, isBetween, MATCHES_FILTER } from './list-filter.ts'
 
 type Direction = 'asc' | 'desc'
-/** What rows may be found by. */
+/** An index by which rows can be found. */
 type AccessPath = 'tags' | 'scope' | 'statuses'
-/** Each with the number of values that its text has room for. */
+/** Each with the number of values for which the statement has room. */
 type AccessPaths = Partial<Record<AccessPath, number>>
 type ListStatements = (scope: Scope, filter: Filter, direction: Direction) => Statement<[object?], SqliteRow>
 
-/** Tags that a text has room for, so that few are made and kept: one of 100 takes 0.5 MB. A token has 10 at most, a filter 100. */
+/**
+ * Values a statement has room for, so that few statements are cached: one of 100 takes 0.5 MB. A token has at most 10
+ * tags, a filter 100.
+ */
 const VALUE_COUNTS = [1, 10, 100]
-/** Rows of each way that are counted, some 15 µs: where there are two, the one with fewer is gone. */
+/** Max rows counted on each path (about 15 µs) to choose the path with fewer. */
 const MAX_COUNTED_ROWS = 250
 
 export function createListStatements(db: Db): ListStatements {
@@ -39,7 +43,7 @@ export function createListStatements(db: Db): ListStatements {
       )
     return { asc: page('asc'), desc: page('desc') }
   }
-  // What is asked most: to ask of each row for what is not limited would be a third of its time.
+  // The most frequent list: checking conditions that do not apply would take a third of its time.
   const unfiltered = prepareBothDirections(
     () => sql`predictions where ${predictions.appId} = @appId and ${BETWEEN}`,
   )
@@ -50,11 +54,12 @@ export function createListStatements(db: Db): ListStatements {
     () => sql`predictions where ${predictions.id} in ${jsonValues('@ids')}
       and ${VISIBLE_BY_ID} and ${BETWEEN} and ${MATCHES_FILTER}`,
   )
-  /** A page's worth of each: one that is rare would else be looked for in all that the app ever had. */
+  /** Reads one page of each status: a rare one would otherwise be searched in all rows of the app. */
   const byStatus = prepareBothDirections(
     direction => sql`json_each(@statuses) requested cross join predictions on predictions.rowid in (
       select rowid from predictions indexed by predictions_by_status
-      where ${predictions.status} = requested.value and ${VISIBLE} and ${BETWEEN} and ${MATCHES_FILTER} ${orderAndLimit(direction)}
+      where ${predictions.status} = requested.value and ${VISIBLE} and ${BETWEEN} and ${MATCHES_FILTER}
+      ${orderAndLimit(direction)}
     )`,
   )
   const statements = new Map<string, Statement<[object?], SqliteRow>>()
@@ -70,7 +75,7 @@ export function createListStatements(db: Db): ListStatements {
     if (ids) return byIds[direction]
     if (restriction === null && !tags)
       return (statuses ? byStatus : models ? filtered : unfiltered)[direction]
-    // Of two with many the first: tags that are asked for are rarer than all that a token may see.
+    // On a tie the first path is used: filter tags are rarer than all that a token may see.
     const paths: AccessPaths = {
       ...(tags && { tags: valueCountFor(tags) }),
       ...(restriction && { scope: valueCountFor(restriction.tags) }),
@@ -83,13 +88,13 @@ export function createListStatements(db: Db): ListStatements {
 const valueCountFor = ({ length }: readonly string[]) => VALUE_COUNTS.find(size => size >= length) ?? length
 
 /**
- * A way is some ranges of indices, each in the order of the list. SQLite merges them as it goes, passes once what is in two,
- * and reads no further than the page does.
+ * A path is a set of index ranges, each in list order. SQLite merges them, removes duplicates, and reads no further
+ * than the page needs.
  */
 function mergedQuery(paths: AccessPaths, needsFilter: boolean, direction: Direction): SQL {
   const orderBy = (createdAt: string, id: string) =>
     sql.raw(`order by ${createdAt} ${direction}, ${id} ${direction}`)
-  // Ranges that have no limit would be read whole, and sorted.
+  // Without a limit the ranges would be read whole and sorted.
   const pageByPath = (path: AccessPath, size: number, limit: SQL) => sql`select ${PUBLIC_COLUMNS} from (
       ${sql.join(PATH_RANGES[path](size), sql` union `)} ${orderBy('created_at', 'id')} limit ${limit}
     ) matched cross join predictions on ${predictions.id} = matched.id
@@ -114,7 +119,8 @@ const TAG_BETWEEN = isBetween(predictionTags.createdAt, predictionTags.predictio
 const rowsWithTag = (condition: SQL) =>
   sql`prediction_tags where ${predictionTags.appId} = @appId and ${predictionTags.tag} ${condition} and ${TAG_BETWEEN}`
 const ROWS_OF_RESTRICTION = sql`predictions indexed by predictions_by_restriction
-  where ${predictions.appId} = @appId and ${predictions.restrictionKey} = @restrictionKey and ${HAS_RESTRICTION} and ${BETWEEN}`
+  where ${predictions.appId} = @appId and ${predictions.restrictionKey} = @restrictionKey and ${HAS_RESTRICTION}
+    and ${BETWEEN}`
 const rowsWithStatus = (condition: SQL) => sql`predictions indexed by predictions_by_status
   where ${predictions.appId} = @appId and ${predictions.status} ${condition} and ${BETWEEN}`
 
@@ -126,8 +132,9 @@ const PATH_ROWS: Record<AccessPath, SQL> = {
 }
 
 const SELECT_POSITION = sql`select ${predictions.createdAt} as created_at, ${predictions.id} as id from`
-const SELECT_TAG_POSITION = sql`select ${predictionTags.createdAt} as created_at, ${predictionTags.predictionId} as id from`
-/** One for each place in a list; where it has none the value is null, and no row's. */
+const SELECT_TAG_POSITION = sql`
+  select ${predictionTags.createdAt} as created_at, ${predictionTags.predictionId} as id from`
+/** Makes one range for each value slot. The value of an empty slot is null and matches no row. */
 const rangePerValue = (name: `@${string}`, size: number, range: (condition: SQL) => SQL) =>
   Array.from({ length: size }, (_, i) => range(sql`= (${sql.raw(name)} ->> ${i})`))
 const PATH_RANGES: Record<AccessPath, (size: number) => SQL[]> = {

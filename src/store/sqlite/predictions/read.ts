@@ -1,6 +1,6 @@
 /**
- * Predictions as they are read, in SQLite: by their app, one, many, or a page of them; and what finished ones tell.
- * Invariant: whatever an app asks for is one statement, however many rows answer it.
+ * Reads predictions: one, many, a page, and the durations of finished ones.
+ * Invariant: each request is one statement, however many rows it returns.
  */
 import { canSee, type Scope } from '../../../domain/access-scope.ts'
 import type { Prediction } from '../../../domain/prediction.ts'
@@ -15,7 +15,7 @@ import { scopeParameters, VISIBLE_BY_ID } from '../visibility.ts'
 import { filterParameters } from './list-filter.ts'
 import { createListStatements } from './list-query.ts'
 
-/** Jobs the usual duration is learned from. */
+/** Newest completed jobs in the median duration. */
 const DURATION_SAMPLE_SIZE = 101
 
 /** The prediction with this id; null if the scope can't see it. */

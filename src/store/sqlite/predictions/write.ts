@@ -1,7 +1,7 @@
 /**
- * Predictions in SQLite: made once, and changed in one place.
- * Invariant: `create` and `change` write row, tags, event and spending in one transaction; no callback of a transaction is
- * async (drizzle on better-sqlite3 would commit what follows the first await outside of it).
+ * Creates and changes predictions.
+ * Invariant: `create` and `change` write row, tags, event and monthly spend in one transaction. Transaction callbacks
+ * are never async: drizzle on better-sqlite3 would commit what follows the first await outside of the transaction.
  */
 import { v7 as uuidv7 } from 'uuid'
 import {
@@ -201,7 +201,7 @@ function createEventRecorder(db: Db) {
     })
 }
 
-/** One statement for each set of columns: what is decided knows a score of them. */
+/** Prepares one statement for each set of columns; transitions produce about twenty sets. */
 function createPredictionUpdater(db: Db) {
   const prepareUpdate = (names: string[]) =>
     db

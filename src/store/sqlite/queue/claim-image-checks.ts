@@ -1,7 +1,7 @@
 /**
- * Whose image is looked at next, in SQLite: those of the jobs that will be sent first.
- * Invariant: what counts is the first `stock` of the queue's order. Whatever else an app has waiting, or ready, keeps no
- * other app's job from being made ready.
+ * Chooses the next image checks: those of the jobs that will be submitted first.
+ * Invariant: only the first `readyTarget` jobs of the fair order count, so the waiting or ready jobs of one app never
+ * block another app's.
  */
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
@@ -13,9 +13,10 @@ import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
 import type { SubmitThrottle } from './submit-throttle.ts'
 
 const IS_OF_INCLUDED_APP = sql`app_id not in ${jsonValues('@exceptApps')}`
-const IS_DUE = sql`${WAITING} and (image_verified_at is null or image_verified_at <= @imageVerifiedAfter) and due_at <= @now`
+const IS_DUE = sql`${WAITING} and due_at <= @now
+  and (image_verified_at is null or image_verified_at <= @imageVerifiedAfter)`
 
-/** No app needs more than the stock of either half: the index has them in order. */
+/** No app needs more than `readyTarget` rows of either half of the index (first checks, retries), which is in order. */
 const dueImageChecks = (isRetry: SQL) => sql`
   select 1 as needs_check, predictions.id, app_id, created_at, image_check_failures
   from (select app_id as candidate_app_id from app_states where ${IS_OF_INCLUDED_APP}) cross join predictions
@@ -25,7 +26,7 @@ const dueImageChecks = (isRetry: SQL) => sql`
     order by created_at, id limit @readyTarget
   )`
 
-// What was refused once and waits again keeps nobody from being made ready: a trial may have to be another's.
+// A job that upstream has rejected does not count as ready: the next circuit probe may have to be another job.
 const NEXT_IMAGE_CHECKS = sql`
   with ${APP_STATES},
   candidates as (
@@ -35,7 +36,7 @@ const NEXT_IMAGE_CHECKS = sql`
     union all ${dueImageChecks(sql`0`)}
     union all ${dueImageChecks(sql`1`)}
   ),
-  -- A first look comes before all second ones: hosts that hang hold up nobody else's.
+  -- First checks come before retries: image hosts that hang delay only their own jobs.
   ranked_in_app as (
     select id, needs_check, app_states.*, row_number() over (
       partition by candidates.app_id order by image_check_failures > 0, created_at, id
@@ -67,11 +68,11 @@ export function createImageCheckClaims(
   return {
     async claimImageChecks({ now, leaseUntil, limit, imageVerifiedAfter, readyTarget, exceptApps = [] }) {
       const circuit = submitThrottle.submitCircuit()
-      // While nothing may be sent, what was seen is not looked at again: a host that fails meanwhile would end the job.
+      // While the circuit is open, verified images are not checked again: a host that fails meanwhile would end the job.
       const verifiedSince = circuit !== null && !circuit.halfOpen ? 0 : imageVerifiedAfter
       const due = { now, imageVerifiedAfter: verifiedSince, exceptApps: JSON.stringify([...exceptApps]) }
       if (hasDue.get(due) === 0) return []
-      // Most rings find enough images seen: no write lock for those.
+      // Most wake-ups find enough verified images: they take no write lock.
       const ids = selectNextIds.all({ ...due, readyTarget, limit })
       if (ids.length === 0) return []
       return claim

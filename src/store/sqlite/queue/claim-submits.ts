@@ -1,7 +1,7 @@
 /**
- * Who is sent next, in SQLite: one UPDATE … RETURNING takes the first rows of the queue's order and raises their fence.
- * Invariant: a row is `begun` on disk before its POST, and never more rows are begun than the account's limits and its
- * app's allow, counted from the rows themselves.
+ * Chooses the next submits: one UPDATE … RETURNING takes the first rows in fair order and raises their fence.
+ * Invariant: a row is `begun` on disk before its POST. The limits of the account and of the app are counted from the
+ * rows themselves.
  */
 import type { SubmitCircuit } from '../../../domain/submit-circuit.ts'
 import type { QueueStore, SubmitClaim } from '../../store.ts'
@@ -33,22 +33,22 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
     sql`select exists (select 1 from predictions where ${SUBMIT_STARTED} and due_at <= @now)`,
   ).pluck()
 
-  /** How many may be begun now. Asked under the write lock, so it stays true until they are. */
+  /** How many submits may start now. Called under the write lock, so it stays true until they do. */
   function claimableCount(
     { now, limit, upstreamConcurrency, upstreamSubmitsPerMinute }: SubmitClaim,
     circuit: SubmitCircuit | null,
   ): number {
     const startedCount = countStarted.get()!
-    // An abandoned row is an unknown that is not yet settled: nothing is sent before it is.
+    // An abandoned row is not yet resolved: nothing is sent before it is.
     if (startedCount > 0 && hasAbandoned.get({ now }) === 1) return 0
-    // On trial: one, and only when nobody else's is under way.
+    // Half-open: one submit, and only if no other is under way.
     const circuitAllowance = circuit === null ? limit : circuit.halfOpen ? 1 - startedCount : 0
     const maxActive = Math.min(
       upstreamConcurrency ?? Infinity,
       submitThrottle.concurrencyLimit()?.concurrency ?? Infinity,
     )
     const freeSlots = maxActive === Infinity ? limit : maxActive - submitThrottle.activeJobs()
-    // A post ahead of the clock was made before the clock was put back.
+    // Attempts further ahead of the clock do not count: the clock was set back.
     const isWithinLastMinute = and(
       gt(submitAttempts.submitStartedAt, now - MINUTE),
       lte(submitAttempts.submitStartedAt, now + MINUTE),
@@ -61,7 +61,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
     return Math.max(0, Math.min(limit, circuitAllowance, freeSlots, rateAllowance))
   }
 
-  /** What is ready is little, however long the queue: no more than the stock of seen images and what was refused lately. */
+  /** Few rows are ready, however long the queue: at most `readyTarget` verified images and recently rejected jobs. */
   const selectNextIds = ({ now, imageVerifiedAfter }: SubmitClaim, isLast: SQL, claimable: number) => sql`(
     with ${APP_STATES},
     ready as (
@@ -79,7 +79,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
   return {
     async claimSubmits(request) {
       const { now, leaseUntil, imageVerifiedAfter } = request
-      // Most rings are not about a row that could be sent: no write lock, and nothing counted, for those.
+      // Most wake-ups have no row to send: they take no write lock and count nothing.
       if (
         hasReady.get({ imageVerifiedAfter, now }) === 0 ||
         submitThrottle.submitCircuit()?.halfOpen === false
@@ -90,8 +90,8 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
           const circuit = submitThrottle.submitCircuit()
           const claimable = claimableCount(request, circuit)
           if (claimable === 0) return []
-          // A job that upstream alone refuses must not be every trial's, nor the first after each.
-          // Once rested for an hour it goes like any other, or an endless queue of others' would be before it.
+          // A job that upstream always rejects must not be every probe, nor the first submit after each.
+          // After an hour it counts like any other, so that an endless queue of others can't starve it.
           const isLast =
             circuit === null ? sql`(submit_attempts > 2 and due_at > ${now - HOUR})` : sql`submit_attempts`
           const rows = tx

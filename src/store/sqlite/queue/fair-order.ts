@@ -1,7 +1,7 @@
 /**
- * The order of the queue on the rows: the rule of fairness.ts in SQL, and the two moments at which an app's turn moves.
- * Invariant: `turn` moves when a job gives its place back and when an app's queue begins, in that very transaction, and
- * never when a place is taken.
+ * The fair queue in SQL (the rule: domain/fair-queue.ts).
+ * Invariant: an app's `virtual_time` changes when a job releases its slot and when the app's backlog starts, in that
+ * transaction, and never when a slot is taken.
  */
 import {
   type AppQueueState,
@@ -16,10 +16,12 @@ import { prepare } from '../prepare.ts'
 import type { PredictionRow } from '../row-mapping.ts'
 
 const HAS_ACTIVE_JOBS = sql`(exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
-  or exists (select 1 from predictions indexed by predictions_submit_started where app_id = apps.id and ${SUBMIT_STARTED}))`
+  or exists (
+    select 1 from predictions indexed by predictions_submit_started where app_id = apps.id and ${SUBMIT_STARTED}
+  ))`
 const HAS_WAITING_JOBS = sql`exists (select 1 from predictions where app_id = apps.id and ${WAITING})`
 
-/** Common table expressions. `active`: the apps of which a job waits or has a place. `middle`: their mean turn. */
+/** CTEs. `active_apps`: apps with a waiting or active job. `mean`: their mean virtual time. */
 const MEAN_VIRTUAL_TIME = sql`
   submit_started (app_id, jobs) as materialized (
     select app_id, count(*) from predictions indexed by predictions_submit_started where ${SUBMIT_STARTED} group by app_id
@@ -33,11 +35,11 @@ const MEAN_VIRTUAL_TIME = sql`
   ),
   mean (virtual_time) as materialized (select sum(weight * virtual_time) / sum(weight) from active_apps)`
 
-/** The places an active app has. Counted where a count is needed: with 10,000 in flight it takes 0.5 ms. */
+/** Active jobs of an app. Counted only if needed: it takes 0.5 ms with 10,000 in flight. */
 const ACTIVE_COUNT = sql`(submit_started_jobs
   + (select count(*) from predictions where app_id = active_apps.app_id and ${IN_FLIGHT}))`
 
-/** And `stands`: what a key is made of. */
+/** Adds `app_states`: the inputs of the fairness key. */
 export const APP_STATES = sql`${MEAN_VIRTUAL_TIME},
   app_states as materialized (
     select active_apps.app_id, weight, active_apps.virtual_time, backlog_started_at, is_newly_active,
@@ -47,19 +49,18 @@ export const APP_STATES = sql`${MEAN_VIRTUAL_TIME},
     from active_apps cross join mean
   )`
 
-/** Of a row that has its app's stand and `k` beside it. */
+/** Needs the columns of `app_states` and `queue_index`. */
 export const FAIR_ORDER = sql`iif(is_newly_active and active_jobs = 0 and queue_index = 1, 0,
   (active_jobs + queue_index - 1 + bias) / weight), virtual_time, backlog_started_at, app_id, queue_index`
 export const IS_OVER_APP_LIMIT = sql`active_jobs + queue_index > max_active`
 
 export interface FairOrder {
   /**
-   * Before a row is added. An app that has nothing here any more is owed nothing for the time that it was away, and goes on
-   * owing what it had beyond its share, or whoever keeps its queue short would have more. If it owes nothing, its first job
-   * is next.
+   * Call it before a row is inserted. An app without jobs gets no credit for its absence and keeps its debt;
+   * otherwise apps with short queues would gain. Without debt its first job is next.
    */
   onBacklogStart(appId: string, now: number): void
-  /** After a job gave its place back: its time is its app's, and who is owed too much is owed no more than that. */
+  /** Call it after a job released its slot: charges its time to the app and caps the credit of every app. */
   onSlotReleased(row: PredictionRow, now: number): void
   appStates(): AppQueueState[]
 }
@@ -87,7 +88,7 @@ export function createFairOrder(db: Db): FairOrder {
     sql`update apps set virtual_time = virtual_time + @ms * 1.0 / weight, is_newly_active = 0
       where id = @appId`,
   )
-  // An app that its own limit holds back wants no more than it has.
+  // An app held back by its own limit gets no credit.
   const capCredit = prepare(
     db,
     sql`

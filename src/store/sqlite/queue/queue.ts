@@ -1,7 +1,7 @@
 /**
- * Who may work on what, in SQLite. A claim is one UPDATE … RETURNING that pushes `due_at` ahead and raises the fence:
- * what a dead worker held becomes due by itself, and what it still writes is refused. What waits is claimed in the order
- * of fairness.ts (images, submits), what was sent when it is due (here).
+ * Claims work. A claim is one UPDATE … RETURNING that sets a lease (`due_at`) and raises the fence: rows of a dead
+ * worker become due by themselves, and its late writes are refused. Waiting rows are claimed in fair order
+ * (claim-image-checks.ts, claim-submits.ts), sent rows by due time (here).
  */
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
@@ -15,7 +15,7 @@ import { createSubmitClaims } from './claim-submits.ts'
 import { createQueuePositions } from './positions.ts'
 
 const HOUR = 60 * 60 * 1000
-/** One that is due later was begun by a clock that was wrong. */
+/** A circuit whose probe is due later was opened by a wrong clock. */
 const MAX_CIRCUIT_OPEN_MS = 2 * HOUR
 
 export function createQueueStore(
@@ -39,7 +39,7 @@ export function createQueueStore(
       .returning()
       .prepare()
   const claimTracked = prepareClaim(selectDue(TRACKED))
-  // Whoever still waits goes before what was given up, of which a week may have left hundreds.
+  // Rows whose client still waits come first: a week may have left hundreds of ended ones.
   const claimUnresolved = prepareClaim(selectDue(UNRESOLVED, asc(ENDED)))
   const isNotExcluded = sql`${predictions.id} not in (select value from json_each(${sql.placeholder('exceptIds')}))`
   const claimAbandoned = prepareClaim(selectDue(and(SUBMIT_STARTED, isNotExcluded)!))
@@ -180,7 +180,7 @@ export function createQueueStore(
         queued: countRows(WAITING),
         submitting: countRows(SUBMIT_STARTED),
         inFlight,
-        // The index of what is followed does not say how: counted by its rows, 12 ms with 10,000 in flight.
+        // The index of tracked rows does not store `tracking`: counting by rows took 12 ms with 10,000 in flight.
         expired: countRows(TRACKED) - (inFlight - unresolvedInFlight),
         unresolved: countRows(UNRESOLVED),
       }

@@ -1,5 +1,5 @@
 /**
- * What holds submits back, in SQLite: the pause, and the pace. Both change in the transaction that had the answer.
+ * The submit circuit and the concurrency limit. Both change in the transaction that records the answer to a POST.
  */
 import {
   type ConcurrencyLimit,
@@ -16,11 +16,11 @@ import { concurrencyLimit, submitCircuit } from '../schema.ts'
 export interface SubmitThrottle {
   submitCircuit(): SubmitCircuit | null
   concurrencyLimit(): ConcurrencyLimit | null
-  /** Places of the account. */
+  /** Number of jobs that hold a slot of the account. */
   activeJobs(): number
-  /** @param submitStartedAt of the POST whose answer it was */
+  /** @param submitStartedAt start of the POST that failed */
   recordFailure(next: CircuitTrip, submitStartedAt: number, now: number): void
-  /** Upstream answered this job's POST as it should. */
+  /** Upstream answered the POST of this job. Closes the circuit if the job was its probe; may raise the limit. */
   recordAnswer(id: string, isAccepted: boolean): void
 }
 
