@@ -18,12 +18,12 @@ const cursors = createCursors(KEY, EPOCH)(APP)
 const MAX_SEQ = 2 ** 48 - 1
 const seq = fc.oneof(fc.nat(1000), fc.integer({ min: 0, max: MAX_SEQ }))
 
-test('a cursor decodes to the seq it was made from', () => {
+test('a cursor decodes to the seq it was encoded from', () => {
   fc.assert(fc.property(seq, n => cursors.decode(cursors.encode(n)) === n))
   for (const n of [0, 1, MAX_SEQ]) expect(cursors.decode(cursors.encode(n))).toBe(n)
 })
 
-test('an event has one cursor, short and safe in a URL', () => {
+test('a seq has one cursor, short and safe in a URL', () => {
   expect(cursors.encode(7)).toBe(createCursors(KEY, EPOCH)(APP).encode(7))
   fc.assert(fc.property(seq, n => /^[\w-]{22}$/.test(cursors.encode(n))))
 })
@@ -34,7 +34,7 @@ test('cursors of neighbouring seqs look unrelated, so a cursor reveals no number
   expect(new Set(all.map(cursor => cursor.slice(-6))).size).toBe(500)
 })
 
-test('a cursor of another epoch, another key or another app is invalid', () => {
+test('a cursor of another epoch, key or app is invalid', () => {
   const otherEpoch = createCursors(KEY, Buffer.from('f00dfeedcaff0001', 'hex'))(APP)
   const otherKey = createCursors(randomBytes(16), EPOCH)(APP)
   const otherApp = createCursors(KEY, EPOCH)('another app' as AppId)
@@ -48,7 +48,7 @@ test('a cursor of another epoch, another key or another app is invalid', () => {
   )
 })
 
-test('garbage is not a cursor', () => {
+test('garbage is an invalid cursor', () => {
   const valid = cursors.encode(1)
   const garbage = [
     '',

@@ -12,7 +12,7 @@ const event = (seq: number, text = ''): PredictionEvent => ({
   prediction: newPrediction({ metadata: text, input: { ...INPUT, prompt: text } }),
 })
 
-test('has every event behind its floor, in order, within its bytes', () => {
+test('has every event after its first seq, in order, within its bytes', () => {
   const sizes = fc.array(fc.integer({ min: 0, max: 3000 }), { minLength: 1, maxLength: 60 })
   fc.assert(
     fc.property(
@@ -39,7 +39,7 @@ test('has every event behind its floor, in order, within its bytes', () => {
   )
 })
 
-test('keeps nothing once it is set elsewhere', () => {
+test('keeps nothing after a reset', () => {
   const eventBuffer = createEventBuffer(0, 20_000)
   eventBuffer.push(event(1))
   eventBuffer.reset(7)

@@ -6,7 +6,7 @@ import { createWakeSignal } from '../../src/runtime/wake-signal.ts'
 import { addPrediction, addPredictions, ENGINES, HOUR, newApp, T } from '../support/store.ts'
 import { until } from '../support/until.ts'
 
-describe.each(ENGINES)('the feed on %s', (_, open) => {
+describe.each(ENGINES)('the event log on %s', (_, open) => {
   async function fixture(options: { maxBufferBytes?: number; before?: number } = {}) {
     const wakeSignal = createWakeSignal()
     const store = await open(wakeSignal.notify)
@@ -21,7 +21,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     })
     return {
       store,
-      eventLog: eventLog,
+      eventLog,
       app,
       log,
       async [Symbol.asyncDispose]() {
@@ -42,7 +42,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
   }
   const seqRange = (n: number, from = 1) => Array.from({ length: n - from + 1 }, (_, i) => i + from)
 
-  test('has what is in the ring at once, and what fell out of it from the store', async () => {
+  test('reads buffered events synchronously and older ones from the store', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     await addPredictions(f.store, f.app, 300)
     await until(() => f.eventLog.head === 300)
@@ -55,14 +55,14 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
       expect(await readAll(f.eventLog, { scope: fullScope(f.app) }, after)).toEqual(seqRange(300, after + 1))
   })
 
-  test('after a start has the newest events in the ring', async () => {
+  test('the newest events are buffered after a start', async () => {
     await using f = await fixture({ before: 350 })
     await until(() => f.eventLog.head === 350, 3000)
     expect(f.eventLog.read({ scope: fullScope(f.app) }, 0)).not.toBeInstanceOf(Promise)
     expect(await readAll(f.eventLog, { scope: fullScope(f.app) })).toEqual(seqRange(350))
   })
 
-  test('reads and wakes for an interest alone: its app, its prediction, its filter', async () => {
+  test('reads and wakes by selector only: app, prediction, filter', async () => {
     await using f = await fixture()
     const other = await newApp(f.store)
     const woken: Record<string, number[]> = { app: [], other: [], one: [], tagged: [] }
@@ -88,7 +88,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(await readAll(f.eventLog, { scope: fullScope(other), predictionId: one.id })).toEqual([])
   })
 
-  test('reads for an interest alone what fell out of the ring, too', async () => {
+  test('the selector applies to events that are read from the store, too', async () => {
     await using f = await fixture({ maxBufferBytes: 5000 })
     const other = await newApp(f.store)
     const one = await addPrediction(f.store, f.app, T, { tags: ['t'] })
@@ -105,7 +105,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(await readAll(f.eventLog, { scope: fullScope(f.app), predictionId: one.id })).toEqual([1, 3])
   })
 
-  test('wakes nobody who has stopped listening', async () => {
+  test('a listener that has stopped is not woken', async () => {
     await using f = await fixture()
     const woken: number[] = []
     const stop = f.eventLog.listen({ scope: fullScope(f.app) }, seq => woken.push(seq))
@@ -117,7 +117,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(woken).toEqual([1])
   })
 
-  test('a log that can’t be read for a while is read again; nothing is missed, and it is logged once', async () => {
+  test('when the log cannot be read for a while it is read again: no event is missed, the failure is logged once', async () => {
     await using f = await fixture()
     const { allEventsAfter } = f.store
     let failures = 0
@@ -131,7 +131,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(f.log).toHaveLength(1)
   })
 
-  test('says how far events were pruned before they were read', async () => {
+  test('reports how far events were pruned before they were read', async () => {
     await using f = await fixture({ maxBufferBytes: 5000 })
     await addPredictions(f.store, f.app, 300)
     await until(() => f.eventLog.head === 300)
@@ -140,7 +140,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(await f.eventLog.read({ scope: fullScope(f.app) }, 250)).toMatchObject({ missedUpTo: null })
   })
 
-  test('skips what was pruned before its tail came by, and wakes everyone to be told', async () => {
+  test('skips events that were pruned before the tail read them, and wakes every listener', async () => {
     await using f = await fixture()
     const { allEventsAfter } = f.store
     f.store.allEventsAfter = () => Promise.reject(new Error('asleep'))
@@ -156,7 +156,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(await readAll(f.eventLog, { scope: fullScope(f.app) }, 8)).toEqual([9, 10])
   })
 
-  test('knows the lowest place that is held', async () => {
+  test('lowestPinnedSeq is the lowest pinned seq', async () => {
     await using f = await fixture()
     expect(f.eventLog.lowestPinnedSeq()).toBeNull()
     const [a, b] = [f.eventLog.pin(5), f.eventLog.pin(3)]
@@ -169,7 +169,7 @@ describe.each(ENGINES)('the feed on %s', (_, open) => {
     expect(f.eventLog.lowestPinnedSeq()).toBeNull()
   })
 
-  test('a place that has not moved for an hour is held no longer', async () => {
+  test('a pin that has not moved for an hour no longer counts', async () => {
     await using f = await fixture()
     const pin = f.eventLog.pin(5)
     const advanceClock = (ms: number) => vi.setSystemTime(Date.now() + ms)

@@ -7,7 +7,7 @@ const blockFor = (ms: number) => {
   while (performance.now() < end);
 }
 
-test('long work leaves room for others between its slices', async () => {
+test('long work leaves time for other work between its slices', async () => {
   const scheduler = createFairScheduler()
   let passes = 0
   let working = true
@@ -21,11 +21,11 @@ test('long work leaves room for others between its slices', async () => {
     blockFor(0.5)
   }
   working = false
-  // 100 ms of work, in slices of 5.
+  // It took 100 ms, in slices of 5 ms.
   expect(passes).toBeGreaterThanOrEqual(15)
 })
 
-test('two works that ask for turns get them in turn', async () => {
+test('two jobs of one owner get their slices alternately', async () => {
   const scheduler = createFairScheduler()
   const order: string[] = []
   const work = async (name: string) => {
@@ -39,7 +39,7 @@ test('two works that ask for turns get them in turn', async () => {
   expect(order.join('')).toBe('ab'.repeat(20))
 })
 
-test('one who wants many turns makes another wait for one', async () => {
+test('an owner with many requests makes another owner wait for one slice only', async () => {
   const scheduler = createFairScheduler()
   let granted = 0
   const many = Array.from({ length: 20_000 }, () => scheduler.nextSlice('many').then(() => granted++))
@@ -48,7 +48,7 @@ test('one who wants many turns makes another wait for one', async () => {
   await Promise.all(many)
 })
 
-test('what rests begins again', async () => {
+test('an idle scheduler starts again', async () => {
   const scheduler = createFairScheduler()
   for (let i = 0; i < 3; i++) {
     await scheduler.nextSlice('a')

@@ -11,7 +11,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** The wait, and whether it is over. */
+/** Starts a wait; `over` says whether it has ended. */
 function startWaiting(waiter: Waiter, ms = LONG_MS, signal?: AbortSignal) {
   const state = { over: false }
   void waiter.wait(ms, signal).then(() => {
@@ -19,10 +19,10 @@ function startWaiting(waiter: Waiter, ms = LONG_MS, signal?: AbortSignal) {
   })
   return state
 }
-/** Lets every promise that is settled be heard. */
+/** Lets settled promises run their callbacks. */
 const settle = () => vi.advanceTimersByTimeAsync(0)
 
-test('a ring ends the wait, and leaves no timer behind', async () => {
+test('notify ends the wait and leaves no timer behind', async () => {
   const wakeSignal = createWakeSignal()
   const wait = startWaiting(wakeSignal.waiter())
   await settle()
@@ -33,7 +33,7 @@ test('a ring ends the wait, and leaves no timer behind', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('a ring between arm and rung is not lost', async () => {
+test('a notification between waiter() and wait() is not lost', async () => {
   const wakeSignal = createWakeSignal()
   const waiter = wakeSignal.waiter()
   wakeSignal.notify()
@@ -43,7 +43,7 @@ test('a ring between arm and rung is not lost', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('one that is woken hears it alone, waiting yet or not', async () => {
+test('wake() ends the wait of one waiter, before or after it has begun to wait', async () => {
   const wakeSignal = createWakeSignal()
   const [waiter, early, other] = [wakeSignal.waiter(), wakeSignal.waiter(), wakeSignal.waiter()]
   early.wake()
@@ -56,7 +56,7 @@ test('one that is woken hears it alone, waiting yet or not', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('a ring before arm is not heard', async () => {
+test('a notification before waiter() does not end the wait', async () => {
   const wakeSignal = createWakeSignal()
   wakeSignal.notify()
   const wait = startWaiting(wakeSignal.waiter())
@@ -65,7 +65,7 @@ test('a ring before arm is not heard', async () => {
   wakeSignal.notify()
 })
 
-test('everyone who is armed is woken, whether waiting yet or not', async () => {
+test('notify ends the wait of every waiter, whether it already waits or not', async () => {
   const wakeSignal = createWakeSignal()
   const early = startWaiting(wakeSignal.waiter())
   const waiter = wakeSignal.waiter()
@@ -75,7 +75,7 @@ test('everyone who is armed is woken, whether waiting yet or not', async () => {
   expect([early.over, late.over]).toEqual([true, true])
 })
 
-test('whoever arms again at a ring waits for the next one', async () => {
+test('a waiter that is created after a notification waits for the next one', async () => {
   const wakeSignal = createWakeSignal()
   const wakeUps: number[] = []
   const follow = async (n: number): Promise<void> => {
@@ -94,7 +94,7 @@ test('whoever arms again at a ring waits for the next one', async () => {
   expect(wakeUps).toEqual([1, 2, 3])
 })
 
-test('without a ring the wait ends after its time, and not before', async () => {
+test('without a notification the wait ends after its time-out and not before', async () => {
   const wait = startWaiting(createWakeSignal().waiter(), 200)
   await vi.advanceTimersByTimeAsync(199)
   expect(wait.over).toBe(false)
@@ -102,7 +102,7 @@ test('without a ring the wait ends after its time, and not before', async () => 
   expect(wait.over).toBe(true)
 })
 
-test('a signal ends the wait, be it early or late, and nothing is left on it', async () => {
+test('an abort signal ends the wait, early or late, and keeps no listener', async () => {
   const wakeSignal = createWakeSignal()
   const aborter = new AbortController()
   const wait = startWaiting(wakeSignal.waiter(), LONG_MS, aborter.signal)
@@ -118,7 +118,7 @@ test('a signal ends the wait, be it early or late, and nothing is left on it', a
   expect(getEventListeners(aborter.signal, 'abort')).toEqual([])
 })
 
-test('a wait that a ring or its time has ended leaves nothing on its signal', async () => {
+test('a wait that was ended by a notification or its time-out leaves no listener on its abort signal', async () => {
   const wakeSignal = createWakeSignal()
   const { signal } = new AbortController()
   for (let i = 0; i < 3; i++) {
@@ -132,7 +132,7 @@ test('a wait that a ring or its time has ended leaves nothing on its signal', as
   expect(getEventListeners(signal, 'abort')).toEqual([])
 })
 
-test('disarmed, it hears no ring', async () => {
+test('a canceled waiter is not notified', async () => {
   const wakeSignal = createWakeSignal()
   const waiter = wakeSignal.waiter()
   waiter.cancel()
@@ -144,7 +144,7 @@ test('disarmed, it hears no ring', async () => {
   expect(wait.over).toBe(true)
 })
 
-test('disarming after the wait, twice or for nothing harms nobody else', async () => {
+test('cancel() after the wait, twice or without effect, does not affect other waiters', async () => {
   const wakeSignal = createWakeSignal()
   const waiter = wakeSignal.waiter()
   const other = startWaiting(wakeSignal.waiter())

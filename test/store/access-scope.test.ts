@@ -24,7 +24,7 @@ import {
   UNKNOWN_ID,
 } from '../support/store.ts'
 
-/** Near one another, for an engine that compares otherwise than we do. */
+/** Similar strings, in case an engine compares differently. */
 const TAGS = [
   'a',
   'A',
@@ -46,7 +46,7 @@ const TAGS = [
 const tags = fc.array(fc.constantFrom(...TAGS), { maxLength: 3 })
 
 describe.each(ENGINES)('scopes on %s', (_, open) => {
-  test('whatever is read, it is what the scope sees of it', async () => {
+  test('every read returns exactly what the scope can see', async () => {
     await using f = await fixture(open)
     const other = await newApp(f.store)
     let ran = 0
@@ -130,7 +130,7 @@ describe.each(ENGINES)('scopes on %s', (_, open) => {
     }
   })
 
-  test('events that are out of it are read past, in every batch, and their places are told', async () => {
+  test('invisible events are skipped in every batch, and `scannedUpTo` counts them', async () => {
     await using f = await fixture(open)
     for (let i = 0; i < 20; i++)
       await addPrediction(f.store, f.app, T + i, { tags: i % 5 === 0 ? ['a'] : ['b'] })
@@ -147,7 +147,7 @@ describe.each(ENGINES)('scopes on %s', (_, open) => {
     expect(ends).toEqual([3, 6, 9, 12, 15, 18, 20])
   })
 
-  test('an id of another kind, or of nothing, is no id of a restriction', async () => {
+  test('an id of another type, or an unknown one, in a restriction makes nothing visible', async () => {
     await using f = await fixture(open)
     const { id } = await addPrediction(f.store, f.app)
     for (const no of ['', encodeId('Prediction', id), id.toUpperCase(), `${id} `, '%', f.app])
@@ -159,7 +159,7 @@ describe.each(ENGINES)('scopes on %s', (_, open) => {
   })
 })
 
-describe.each(ENGINES)('spending on %s', (_, open) => {
+describe.each(ENGINES)('monthly spend on %s', (_, open) => {
   const MONTHS = [
     Date.UTC(2027, 0),
     Date.UTC(2027, 1),
@@ -169,7 +169,7 @@ describe.each(ENGINES)('spending on %s', (_, open) => {
   ]
   const END = 28 * 24 * HOUR
 
-  test('of a month is the sum of the costs of what was created in it, whatever was changed, and for whom', async () => {
+  test('is the sum of the costs of the predictions created in the month, after any changes, for every app', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(
@@ -210,7 +210,7 @@ describe.each(ENGINES)('spending on %s', (_, open) => {
                 .reduce((all, { cost }) => all + cost, 0)
               for (const moment of [month, month + END - 1]) {
                 expect((await f.store.usage(fullScope(appId), moment)).spent).toBe(sum)
-                // A token that sees all of it is told the same.
+                // A token that can see all of it gets the same.
                 const scope = { appId, restriction: createRestriction(['a'], []) }
                 expect((await f.store.usage(scope, moment)).spent).toBe(sum)
               }
@@ -222,7 +222,7 @@ describe.each(ENGINES)('spending on %s', (_, open) => {
     )
   })
 
-  test('a change that is refused, or that throws, spends nothing and gives nothing back', async () => {
+  test('a change that is refused or throws neither adds nor refunds', async () => {
     await using f = await fixture(open)
     const { id } = await addPrediction(f.store, f.app)
     const spent = async () => (await f.store.usage(fullScope(f.app), T)).spent
@@ -238,7 +238,7 @@ describe.each(ENGINES)('spending on %s', (_, open) => {
   })
 })
 
-test('a month begins at midnight in UTC, wherever the gateway stands', () => {
+test('a month begins at midnight UTC, whatever the time zone of the gateway', () => {
   for (const [moment, month] of [
     ['2027-01-01T00:00:00.000Z', '2027-01-01T00:00:00.000Z'],
     ['2027-01-31T23:59:59.999Z', '2027-01-01T00:00:00.000Z'],

@@ -15,7 +15,7 @@ import { addPrediction, draft, HOUR, MINUTE, newApp, PRICE, SECOND, submitAll, T
 import { mintToken, REJECT_SUBMITS } from '../support/token.ts'
 import { until } from '../support/until.ts'
 
-/** As an operator sets them, beside a gateway that runs. */
+/** Sets limits like an operator, while a gateway runs. */
 function setLimits(file: string, app: string, limits: Partial<AppLimits>): void {
   const { db, close } = openDatabase(file, { exclusive: false })
   db.update(apps).set(limits).where(eq(apps.name, app)).run()
@@ -33,12 +33,12 @@ async function fixture(limits: Partial<AppLimits>) {
   let createCount = 0
   return {
     store,
-    /** Another process would open it like that. */
+    /** A second connection, like that of another process. */
     second,
     app,
     other,
     file,
-    /** `created`, `repeated`, `conflict`, or why not. */
+    /** Returns `created`, `repeated`, `conflict` or the violation. */
     async create(at = T, key: string | null = null, over: Partial<Draft> = {}, tokenLimits?: TokenLimits) {
       const idempotency: Idempotency | null =
         key === null ? null : { restrictionKey: '', key, fingerprint: key }
@@ -65,7 +65,7 @@ const onlyPrediction = async (f: Fixture) =>
     .predictions[0]!
 
 describe('a budget', () => {
-  test('for ten lets ten of 200 concurrent submits pass, and tells the others what it is and what is spent', async () => {
+  test('for ten lets ten of 200 concurrent submits pass; the others get the budget and the spend', async () => {
     await using f = await fixture({ monthlyBudget: 10 * PRICE })
     const answers = await Promise.all(times(200, () => f.create()))
     expect(count(answers, 'created')).toBe(10)
@@ -73,14 +73,14 @@ describe('a budget', () => {
     expect(await f.usage()).toEqual({ inFlight: 0, queued: 10, spent: 10 * PRICE })
   })
 
-  test('a little too small for one more refuses it, and a cheaper one fits', async () => {
+  test('that is a little too small refuses one more, and a cheaper one fits', async () => {
     await using f = await fixture({ monthlyBudget: 2 * PRICE - 1 })
     expect(await f.create()).toBe('created')
     expect(await f.create()).toEqual({ code: 'BUDGET_EXCEEDED', budget: 2 * PRICE - 1, spent: PRICE })
     expect(await f.create(T, null, { cost: PRICE / 2 } as object)).toBe('created')
   })
 
-  test('of 0 refuses everything; one that is lowered below what is spent does, too', async () => {
+  test('of 0 refuses everything; so does one that is lowered below the spend', async () => {
     await using f = await fixture({ monthlyBudget: 0 })
     expect(await f.create()).toEqual({ code: 'BUDGET_EXCEEDED', budget: 0, spent: 0 })
     setLimits(f.file, 'limited', { monthlyBudget: 2 * PRICE })
@@ -91,7 +91,7 @@ describe('a budget', () => {
     expect(await f.create()).toBe('created')
   })
 
-  test('has what is given back, and nothing of what is kept', async () => {
+  test('regains what is refunded, and nothing else', async () => {
     await using f = await fixture({ monthlyBudget: PRICE })
     expect(await f.create()).toBe('created')
     const { id } = await onlyPrediction(f)
@@ -102,7 +102,7 @@ describe('a budget', () => {
     expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED' })
   })
 
-  test('counts what is in flight as spent', async () => {
+  test('counts jobs in flight as spent', async () => {
     await using f = await fixture({ monthlyBudget: PRICE })
     await f.create()
     expect(await submitAll(f.store, T)).toHaveLength(1)
@@ -110,7 +110,7 @@ describe('a budget', () => {
     expect(await f.create()).toMatchObject({ code: 'BUDGET_EXCEEDED', spent: PRICE })
   })
 
-  test('is anew with the month in UTC, to the millisecond; what is given back goes to the month it was taken of', async () => {
+  test('starts anew with the UTC month, to the millisecond; a refund goes to the month of the cost', async () => {
     await using f = await fixture({ monthlyBudget: PRICE })
     const next = Date.UTC(2027, 1)
     expect(await f.create(next - 1)).toBe('created')
@@ -121,11 +121,11 @@ describe('a budget', () => {
     await f.store.change(id, () => ({ status: 'CANCELED', cost: 0 }), next + 1)
     expect(await f.create(next + 2)).toMatchObject({ code: 'BUDGET_EXCEEDED' })
     expect([await f.usage(next - 1), await f.usage(next)]).toMatchObject([{ spent: 0 }, { spent: PRICE }])
-    // The clock is put back into the month before.
+    // The clock is set back into the month before.
     expect(await f.create(next - HOUR)).toBe('created')
   })
 
-  test('is an app’s own', async () => {
+  test('counts only the app’s own spend', async () => {
     await using f = await fixture({ monthlyBudget: PRICE })
     for (let i = 0; i < 5; i++) await addPrediction(f.store, f.other)
     expect(await f.create()).toBe('created')
@@ -134,8 +134,8 @@ describe('a budget', () => {
   })
 })
 
-describe('a queue', () => {
-  test('has as many waiting as it may, of 200 that come at once; what is sent or canceled makes room', async () => {
+describe('a queue limit', () => {
+  test('accepts as many of 200 concurrent submits as it may; a sent or canceled job makes room', async () => {
     await using f = await fixture({ maxQueued: 4 })
     const answers = await Promise.all(times(200, () => f.create()))
     expect([count(answers, 'created'), count(answers, { code: 'QUEUE_FULL' })]).toEqual([4, 196])
@@ -147,14 +147,14 @@ describe('a queue', () => {
     expect(count(again, 'created')).toBe(4)
   })
 
-  test('of none takes nothing', async () => {
+  test('of 0 accepts nothing', async () => {
     await using f = await fixture({ maxQueued: 0 })
     expect(await f.create()).toEqual({ code: 'QUEUE_FULL' })
   })
 })
 
-describe('submits a minute', () => {
-  test('are as many as they may be in any minute; `retryAfterMs` is true to the millisecond', async () => {
+describe('submits per minute', () => {
+  test('never exceed the limit in any minute; `retryAfterMs` is exact to the millisecond', async () => {
     await using f = await fixture({ submitsPerMinute: 3 })
     for (const at of [0, 10_000, 20_000]) expect(await f.create(T + at)).toBe('created')
     for (const at of [20_000, 20_001, 45_678, 59_999]) {
@@ -167,7 +167,7 @@ describe('submits a minute', () => {
     expect(await f.create(T + MINUTE + 10_000)).toBe('created')
   })
 
-  test('one of 200 that come at once passes where one may; what it says is what the next waits', async () => {
+  test('with a limit of one, one of 200 concurrent submits passes; `retryAfterMs` is the wait of the next', async () => {
     await using f = await fixture({ submitsPerMinute: 1 })
     const answers = await Promise.all(times(200, () => f.create()))
     expect(count(answers, 'created')).toBe(1)
@@ -176,7 +176,7 @@ describe('submits a minute', () => {
     expect(await f.create(T + MINUTE)).toBe('created')
   })
 
-  test('count what has ended, and nothing of another app', async () => {
+  test('count ended jobs, and none of another app', async () => {
     await using f = await fixture({ submitsPerMinute: 1 })
     await addPrediction(f.store, f.other)
     expect(await f.create()).toBe('created')
@@ -184,7 +184,7 @@ describe('submits a minute', () => {
     expect(await f.create(T + 1)).toMatchObject({ code: 'RATE_LIMITED' })
   })
 
-  test('a clock that is put back an hour keeps nobody out for it, and the minute holds then, too', async () => {
+  test('a clock set back an hour blocks no app for an hour, and the limit still applies', async () => {
     await using f = await fixture({ submitsPerMinute: 2 })
     expect([await f.create(T), await f.create(T + 1)]).toEqual(['created', 'created'])
     const back = T - HOUR
@@ -195,7 +195,7 @@ describe('submits a minute', () => {
     expect(await f.create(back + MINUTE)).toBe('created')
   })
 
-  test('a clock that is put back a little keeps nobody out for long, and what it says is true', async () => {
+  test('a clock set back a little blocks no app for long, and `retryAfterMs` is exact', async () => {
     await using f = await fixture({ submitsPerMinute: 1 })
     expect(await f.create(T)).toBe('created')
     const refusal = await f.create(T - 5 * SECOND)
@@ -204,7 +204,7 @@ describe('submits a minute', () => {
   })
 })
 
-test('what is repeated passes at every limit; a key used for something else is told so', async () => {
+test('a repeated request passes at every limit; a key used for another request is a conflict', async () => {
   for (const limits of [{ monthlyBudget: PRICE }, { maxQueued: 1 }, { submitsPerMinute: 1 }]) {
     await using f = await fixture(limits)
     expect(await f.create(T, 'k')).toBe('created')
@@ -213,13 +213,13 @@ test('what is repeated passes at every limit; a key used for something else is t
     const other = await f.store.create(draft(f.app), { restrictionKey: '', key: 'k', fingerprint: 'x' }, T)
     expect(other.kind).toBe('conflict')
     expect(await f.create(T, 'l')).toMatchObject({ code: expect.any(String) })
-    // A refusal uses no key up.
+    // A refusal does not take the key.
     setLimits(f.file, 'limited', { monthlyBudget: null, maxQueued: null, submitsPerMinute: null })
     expect(await f.create(T, 'l')).toBe('created')
   }
 })
 
-test('what waiting does not mend is told first, and a token’s own end before all', async () => {
+test('violations that waiting does not cure are reported first, the token’s own limit before all', async () => {
   await using f = await fixture({ monthlyBudget: 0, maxQueued: 0, submitsPerMinute: 1 })
   const bounds = { maxSubmits: 0 }
   expect(await f.create(T, null, { tokenId: 't' }, bounds)).toEqual({ code: 'FORBIDDEN' })
@@ -228,7 +228,7 @@ test('what waiting does not mend is told first, and a token’s own end before a
   expect(await f.create()).toEqual({ code: 'QUEUE_FULL' })
 })
 
-test('a token makes as many as it may of 200 at once; another one its own', async () => {
+test('a token creates at most `maxSubmits` of 200 concurrent submits; another token has its own', async () => {
   await using f = await fixture({ weight: 1 })
   for (const tokenId of ['t', 'u']) {
     const answers = await Promise.all(times(200, () => f.create(T, null, { tokenId }, { maxSubmits: 7 })))
@@ -256,7 +256,7 @@ describe('over HTTP', () => {
     return { harness, submit, [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose]() }
   }
 
-  test('of 200 submits at once against a budget for ten, by key and by token, ten are accepted', async () => {
+  test('ten of 200 concurrent submits against a budget for ten are accepted, by key and by token', async () => {
     await using world = await start({ monthlyBudget: 10 * PRICE })
     const token = await mintToken(world.harness, { tags: ['a'] })
     const answers = await Promise.all(times(200, i => world.submit({}, i % 2 === 0 ? token : undefined)))
@@ -284,7 +284,7 @@ describe('over HTTP', () => {
     expect((await world.submit()).code).toBe('BUDGET_EXCEEDED')
   })
 
-  test('what is canceled before it was sent makes room, in the queue and in the budget', async () => {
+  test('a job canceled before it was sent makes room, in the queue and in the budget', async () => {
     await using world = await start({ maxQueued: 2, monthlyBudget: 2 * PRICE })
     const ids = [await world.submit(), await world.submit()].map(({ prediction }) => prediction.id)
     expect((await world.submit()).code).toBe('BUDGET_EXCEEDED')
@@ -296,7 +296,7 @@ describe('over HTTP', () => {
     expect((await world.submit()).code).toBe('BUDGET_EXCEEDED')
   })
 
-  test('a retry is measured like any submit, and after `retryAfterMs` it passes', async () => {
+  test('a retry is limited like any submit, and passes after `retryAfterMs`', async () => {
     let at = T
     await using world = await start({ submitsPerMinute: 1 }, () => at)
     const { prediction } = await world.submit()

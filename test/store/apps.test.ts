@@ -27,7 +27,7 @@ const NONE = {
 
 describe.each(ENGINES)('%s', (_, open) => {
   describe('apps, keys and usage', () => {
-    test('an app is found by its id and by its name, with no limits of its own at first', async () => {
+    test('an app is found by its id and by its name, without limits at first', async () => {
       await using f = await fixture(open)
       const made = await f.store.createApp('studio', T)
       expect(made).toEqual({
@@ -42,7 +42,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.countApps()).toBe(2)
     })
 
-    test('an app is made with its limits and its first key, or not at all', async () => {
+    test('an app is created with its limits and its first key, or not at all', async () => {
       await using f = await fixture(open)
       const key = { prefix: 'rsh_aaaaaaaa', hash: 'h1', expiresAt: T + HOUR }
       const limits = { maxQueued: 10, monthlyBudget: 12_500_000 }
@@ -63,7 +63,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.listApps()).toEqual([made[1], await f.store.getApp(f.app), made[0]])
     })
 
-    test('limits change as far as they are given, of the app alone, and are read anew', async () => {
+    test('only the given limits of the given app change, and they are read anew', async () => {
       await using f = await fixture(open)
       const other = await f.store.getApp(await newApp(f.store))
       const first = await f.store.setLimits(f.app, { maxInFlight: 2, submitsPerMinute: 5, weight: 3 })
@@ -87,7 +87,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       ])
     })
 
-    test('rotation adds a key and ends the earlier ones, none of them later than before', async () => {
+    test('rotation adds a key and lets the earlier ones expire, none of them later than before', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       const key = (prefix: string, expiresAt: number | null) => ({ prefix, hash: prefix, expiresAt })
@@ -105,12 +105,12 @@ describe.each(ENGINES)('%s', (_, open) => {
         new: null,
       })
       expect(await f.store.findKey('other')).toMatchObject({ expiresAt: null })
-      // One that can't be added ends no other.
+      // If the new key can't be added, the others do not expire.
       await expect(f.store.rotateKeys(f.app, key('other', null), T, T)).rejects.toThrow()
       expect(await f.store.listKeys(f.app)).toEqual(remaining)
     })
 
-    test('all keys of an app are revoked, and none of another', async () => {
+    test('revokeAllKeys revokes all keys of the app, and none of another', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       for (const [appId, prefix] of [
@@ -124,7 +124,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect((await f.store.listKeys(other)).map(key => key.prefix)).toEqual(['b'])
     })
 
-    test('a key that is revoked is gone, and no other', async () => {
+    test('revokeKey removes that key, and no other', async () => {
       await using f = await fixture(open)
       for (const prefix of ['rsh_aaaaaaaa', 'rsh_bbbbbbbb'])
         await f.store.addKey(f.app, { prefix, hash: prefix, expiresAt: null }, T)
@@ -134,7 +134,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.findKey('rsh_bbbbbbbb')).toMatchObject({ appId: f.app })
     })
 
-    test('a name is taken once', async () => {
+    test('a name can be taken once', async () => {
       await using f = await fixture(open)
       await f.store.createApp('studio', T)
       expect(await f.store.createApp('studio', T)).toBeNull()
@@ -163,7 +163,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.findKey(key.prefix)).toMatchObject({ hash: 'h1', appId: f.app })
     })
 
-    test('pruning takes the keys that have expired, and none that lasts', async () => {
+    test('pruning deletes the keys that have expired, and no other', async () => {
       await using f = await fixture(open)
       for (const [prefix, expiresAt] of [
         ['old', T - 1],
@@ -178,7 +178,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       for (const prefix of ['now', 'new', 'ever']) expect(await f.store.findKey(prefix)).not.toBeNull()
     })
 
-    test('usage counts what is in flight, what waits and what this month has cost, of the app alone', async () => {
+    test('usage counts the jobs in flight, the queued ones and the cost of this month, of the app alone', async () => {
       await using f = await fixture(open)
       const mine = (now: number) => f.store.usage(fullScope(f.app), now)
       expect(await mine(T)).toEqual({ inFlight: 0, queued: 0, spent: 0 })
@@ -192,7 +192,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await addPrediction(f.store, f.app, T)
       await claimReadySubmits(f.store, T)
       await addPredictions(f.store, f.app, 2, T + MINUTE)
-      // In flight: the one from before, a, b, and the one begun; two wait.
+      // Four are in flight: the earlier one, a, b and the begun one. Two wait.
       expect(await mine(T)).toEqual({ inFlight: 4, queued: 2, spent: 5 * PRICE })
       expect(await mine(month - 1)).toMatchObject({ spent: PRICE })
       expect(await mine(Date.UTC(2027, 1))).toMatchObject({ inFlight: 4, queued: 2, spent: 0 })
@@ -203,7 +203,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  test('the first upstream a database is bound to is its upstream', async () => {
+  test('a database keeps the first upstream it is bound to', async () => {
     await using f = await fixture(open)
     expect(await f.store.bindUpstream('https://api.wavespeed.ai')).toBe('https://api.wavespeed.ai')
     expect(await f.store.bindUpstream('the simulator')).toBe('https://api.wavespeed.ai')

@@ -22,7 +22,7 @@ import {
 
 describe.each(ENGINES)('%s', (_, open) => {
   describe('events', () => {
-    test('are numbered without gaps in the order of their commits, across apps and whatever failed between', async () => {
+    test('are numbered without gaps in commit order, across apps and failed writes', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       const expected: [AppId, string, string][] = []
@@ -52,7 +52,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.eventRange()).toEqual({ head: expected.length, prunedUpTo: 0 })
     })
 
-    test('each has the prediction as it was right after it', async () => {
+    test('each has the prediction as it was right after the event', async () => {
       await using f = await fixture(open)
       const states = [await addPrediction(f.store, f.app, T, { tags: ['t'], metadata: { m: 1 } })]
       const { id } = states[0]!
@@ -71,7 +71,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(states[3]?.outputs).toHaveLength(1)
     })
 
-    test('the log has those of all apps, in order', async () => {
+    test('allEventsAfter returns the events of all apps, in order', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       for (let i = 0; i < 3; i++) for (const app of [f.app, other]) await addPrediction(f.store, app)
@@ -85,11 +85,11 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.allEventsAfter(6, 3)).toEqual({ events: [], scannedUpTo: 6, prunedUpTo: 0 })
     })
 
-    test('after a place come the newer ones, the app’s own, in order; `through` says how far that was', async () => {
+    test('eventsAfter returns the app’s newer events in order; `scannedUpTo` says how far it read', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       for (let i = 0; i < 5; i++) for (const app of [f.app, other]) await addPrediction(f.store, app)
-      // The app's own are 1, 3, 5, 7 and 9 of ten.
+      // Events 1, 3, 5, 7 and 9 of ten are the app's.
       const ask = async (afterSeq: number, limit: number) => {
         const { events, ...rest } = await f.store.eventsAfter({ scope: fullScope(f.app), afterSeq, limit })
         return { seqs: events.map(event => event.seq), ...rest }
@@ -103,7 +103,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await ask(10, 2)).toEqual({ seqs: [], scannedUpTo: 10, prunedUpTo: 0 })
     })
 
-    test('an app without events hears of nobody else’s, and still how far the log goes', async () => {
+    test('an app without events gets none, and still how far the log goes', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 3)
       const appId = await newApp(f.store)
@@ -114,7 +114,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       })
     })
 
-    test('of one prediction are its own alone, and only for its app', async () => {
+    test('events of one prediction contain only its own, and only for its app', async () => {
       await using f = await fixture(open)
       const [a, b] = await addPredictions(f.store, f.app, 2)
       await submitAll(f.store, T + SECOND)
@@ -140,7 +140,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await ask(await newApp(f.store), a!)).toEqual([[], 4])
     })
 
-    test('a snapshot and what follows its head are the whole story', async () => {
+    test('a snapshot and the events after its head give every state', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await addPrediction(f.store, await newApp(f.store))
@@ -156,7 +156,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(events.map(event => event.prediction.status)).toEqual(['CREATED'])
     })
 
-    test('there is no snapshot of what is not this app’s', async () => {
+    test('there is no snapshot of another app’s prediction', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, await newApp(f.store))
       expect(await f.store.snapshot(fullScope(f.app), id)).toBeNull()
@@ -175,7 +175,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('pruneEvents', () => {
-    test('none behind the place that is named is deleted, however old', async () => {
+    test('no event after the given seq is deleted, however old', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 5)
       expect(await f.store.pruneEvents(T + HOUR, 100, 0)).toBe(0)
@@ -184,7 +184,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.pruneEvents(T + HOUR, 100, 2)).toBe(0)
     })
 
-    test('takes the oldest, at most as many as it may, and only those from before', async () => {
+    test('deletes the oldest events, at most `limit`, and only those that occurred before the given time', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 6)
       expect(await f.store.pruneEvents(T, 100)).toBe(0)
@@ -201,14 +201,14 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.pruneEvents(T + HOUR, 0)).toBe(0)
     })
 
-    test('a newer event that stands before older ones is kept, and so are they', async () => {
+    test('an event that is too new to delete keeps the older ones after it', async () => {
       await using f = await fixture(open)
       for (const at of [T, T + HOUR, T + 1, T + 2]) await addPrediction(f.store, f.app, at)
       expect(await f.store.pruneEvents(T + MINUTE, 100)).toBe(1)
       expect((await eventsOf(f.store, f.app)).map(event => event.seq)).toEqual([2, 3, 4])
     })
 
-    test('after a full prune the numbers go on, and the predictions are still there', async () => {
+    test('after a full prune the numbers continue, and the predictions are still there', async () => {
       await using f = await fixture(open)
       const ids = await addPredictions(f.store, f.app, 4)
       expect(await f.store.pruneEvents(T + HOUR, 100)).toBe(4)

@@ -28,7 +28,7 @@ import {
   T,
 } from '../support/store.ts'
 
-/** Claimed one after the other, and accepted at once. */
+/** Claims and accepts up to `max` jobs, one after the other. */
 async function submitNext(store: TestStore, at: number, max = 1): Promise<Job[]> {
   const sent: Job[] = []
   while (sent.length < max) {
@@ -50,7 +50,7 @@ const accept = (store: TestStore, { id, submitStartedAt }: Job) =>
 const finish = (store: TestStore, { id }: Job, at: number) =>
   store.change(id, pollSucceededAt(COMPLETED, at, at), at)
 
-/** With `places`, and jobs that all take as long: whose the next `count` are. All have ended then. */
+/** Runs the next `count` jobs, of equal duration, on `slots`. All have ended then. */
 async function runJobs(store: TestStore, slots: number, count: number, from: number, ms = MINUTE) {
   const all: Job[] = []
   for (let at = from; all.length < count; at += ms) {
@@ -71,7 +71,7 @@ const share = (owners: readonly AppId[], app: AppId) =>
 
 const submitOne = async (store: TestStore, at: number) => (await submitNext(store, at))[0]!
 
-describe('the next place', () => {
+describe('the next slot', () => {
   test('goes to the app with the fewest in flight', async () => {
     using f = openTestDatabase()
     const [a, b, c] = [f.addApp(), f.addApp(), f.addApp()]
@@ -91,7 +91,7 @@ describe('the next place', () => {
     expect((await submitOne(f.store, T + HOUR)).appId).toBe(heavy)
   })
 
-  test('is the oldest’s within an app, and of two that wait alike it is the older queue’s', async () => {
+  test('goes to the oldest job of an app, and among equal apps to the older backlog', async () => {
     using f = openTestDatabase()
     const [a, b] = [f.addApp(), f.addApp()]
     const older = await addPrediction(f.store, b, T)
@@ -101,7 +101,7 @@ describe('the next place', () => {
     expect(idsOf(await submitNext(f.store, T + SECOND, 3))).toEqual(idsOf([older, early, late]))
   })
 
-  test('is given by history where counts are the same, and not by age', async () => {
+  test('goes by virtual time if the counts are equal, and not by age', async () => {
     using f = openTestDatabase()
     const [yesterday, today] = [f.addApp(), f.addApp()]
     f.insertRows(times(100, i => queuedRow(yesterday, T - 24 * HOUR + i)))
@@ -115,11 +115,11 @@ describe('the next place', () => {
   })
 
   test.each([1, 2, 3, 5])(
-    'comes to a single job beside 10,000 of another app after no more jobs than there are places: %i',
+    'comes to a single job beside 10,000 of another app after no more jobs than there are slots: %i',
     async slots => {
       using f = openTestDatabase()
       const [many, single] = [f.addApp(), f.addApp()]
-      // As many as can be needed are ready.
+      // The first 100 are ready: no more are needed.
       f.insertRows(
         times(10_000, i => queuedRow(many, T - HOUR + i, i < 100 ? {} : { imageVerifiedAt: null })),
       )
@@ -141,7 +141,7 @@ describe('the next place', () => {
     30_000,
   )
 
-  test('is never given to an app that has as many as its own limit allows; nothing of it is refused', async () => {
+  test('never goes to an app at its own limit; none of its jobs is refused', async () => {
     using f = openTestDatabase()
     const [limited, other] = [f.addApp({ maxInFlight: 2 }), f.addApp()]
     f.insertRows([
@@ -157,7 +157,7 @@ describe('the next place', () => {
     expect(await submitNext(f.store, T + 3 * HOUR, 100)).toHaveLength(1)
   })
 
-  test('is given by the weights and limits as they are now', async () => {
+  test('goes by the present weights and limits', async () => {
     using f = openTestDatabase()
     const [a, b] = [f.addApp(), f.addApp()]
     f.insertRows([a, b].flatMap(app => times(400, i => queuedRow(app, T - HOUR + i))))
@@ -170,7 +170,7 @@ describe('the next place', () => {
     expect(share(await runJobs(f.store, 4, 40, T + 9 * HOUR), a)).toBe(0)
   })
 
-  test('follows the weights where places are fewer than they', async () => {
+  test('follows the weights where slots are fewer than the weights', async () => {
     using f = openTestDatabase()
     const apps = [1, 2, 3].map(weight => f.addApp({ weight }))
     f.insertRows(apps.flatMap(app => times(400, i => queuedRow(app, T - HOUR + i))))
@@ -178,7 +178,7 @@ describe('the next place', () => {
     for (const [i, app] of apps.entries()) expect(share(begun, app)).toBeCloseTo((i + 1) / 6, 1.5)
   })
 
-  test('is shared by time, not by jobs: who has longer ones gets fewer', async () => {
+  test('is shared by time, not by jobs: an app with longer jobs gets fewer', async () => {
     using f = openTestDatabase()
     const [long, short] = [f.addApp(), f.addApp()]
     f.insertRows([long, short].flatMap(app => times(400, i => queuedRow(app, T - HOUR + i))))
@@ -194,7 +194,7 @@ describe('the next place', () => {
     expect(had.get(long)! / had.get(short)!).toBeCloseTo(1, 1)
   })
 
-  test('goes on as it did after the file was closed and opened again', async () => {
+  test('follows the same order after the file was closed and opened again', async () => {
     await using folder = await mkdtempDisposable(join(tmpdir(), 'rushes-fair-'))
     const file = join(folder.path, 'rushes.db')
     const apps = [1, 2].map(weight => {
@@ -211,7 +211,7 @@ describe('the next place', () => {
     expect(share(all, apps[0]!)).toBeCloseTo(1 / 3, 1)
   })
 
-  test('is given once by two stores on one file, which follow one order together', async () => {
+  test('is given once by two stores on one file, which share one order', async () => {
     await using folder = await mkdtempDisposable(join(tmpdir(), 'rushes-fair-'))
     const file = join(folder.path, 'rushes.db')
     using f = openTestDatabase(file)
@@ -230,7 +230,7 @@ describe('the next place', () => {
         })
       ).predictions)
         queuePositions.push([id, (await f.store.queuePositions(app, [id]))[0]!])
-    // What its own limit holds back is never claimed.
+    // Jobs over their app's limit are never claimed.
     queuePositions.splice(-20, 19)
     const order = queuePositions.toSorted(([, a], [, b]) => a - b).map(([id]) => id)
     const begun: string[] = []
@@ -245,8 +245,8 @@ describe('the next place', () => {
   })
 })
 
-describe('turns', () => {
-  test('whoever asks for one job is next, whatever the weight and the backlog of another', async () => {
+describe('fairness over time', () => {
+  test('an app with one job is next, whatever the weight and the backlog of another', async () => {
     using f = openTestDatabase()
     const heavy = f.addApp({ weight: 1000 })
     f.insertRows(times(300, i => queuedRow(heavy, T - HOUR + i)))
@@ -258,7 +258,7 @@ describe('turns', () => {
     expect(idsOf(await claimSubmits(f.store, T + 3 * HOUR, 1))).toEqual([single])
   })
 
-  test('who lets its queue run empty keeps what it owes, and is not first again', async () => {
+  test('an app whose queue runs empty keeps its debt, and is not first again', async () => {
     using f = openTestDatabase()
     const [busy, quick] = [f.addApp(), f.addApp()]
     f.insertRows(times(300, i => queuedRow(busy, T - HOUR + i)))
@@ -272,7 +272,7 @@ describe('turns', () => {
     expect(shares.reduce((sum, one) => sum + one, 0) / shares.length).toBeCloseTo(1 / 2, 1)
   })
 
-  test('a job that was refused three times lets others go first, and after an hour no more', async () => {
+  test('a job that was refused three times lets others go first, but only for an hour', async () => {
     using f = openTestDatabase()
     const [troubled, busy] = [f.addApp(), f.addApp()]
     const [job] = [queuedRow(troubled, T, { submitAttempts: 3 })]
@@ -281,7 +281,7 @@ describe('turns', () => {
     expect(idsOf(await claimSubmits(f.store, T + HOUR + MINUTE, 5))).toContain(job!.id)
   })
 
-  test('an app that has come or come back is owed nothing for the time it was away', async () => {
+  test('an app that is new or comes back gets no credit for its absence', async () => {
     using f = openTestDatabase()
     const [busy, idle] = [f.addApp(), f.addApp()]
     f.insertRows(times(200, i => queuedRow(busy, T - HOUR + i)))
@@ -291,7 +291,7 @@ describe('turns', () => {
     expect(share(await runJobs(f.store, 1, 20, T + 3 * HOUR), idle)).toBeCloseTo(1 / 2, 1)
   })
 
-  test('an app owes nothing for what it had while nobody else waited', async () => {
+  test('an app has no debt for slots it used while no other app waited', async () => {
     using f = openTestDatabase()
     const [busy, late] = [f.addApp(), f.addApp()]
     f.insertRows(times(60, i => queuedRow(busy, T - HOUR + i)))
@@ -301,7 +301,7 @@ describe('turns', () => {
     expect(share(await runJobs(f.store, 1, 20, T + 3 * HOUR), busy)).toBeCloseTo(1 / 2, 1)
   })
 
-  test('nobody is owed more than the most, and who is held back by a limit of its own nothing', async () => {
+  test('credit is limited to the maximum; an app held back by its own limit gets none', async () => {
     using f = openTestDatabase()
     const [busy, stuck, limited] = [f.addApp(), f.addApp(), f.addApp({ maxInFlight: 0 })]
     f.insertRows([
@@ -316,7 +316,7 @@ describe('turns', () => {
     expect(f.virtualTimeOf(limited)).toBeGreaterThan(stuckTime)
   })
 
-  test('a place is paid for when it is given back, and never by a wrong clock', async () => {
+  test('a slot is accounted for when it is released, never by a wrong clock', async () => {
     using f = openTestDatabase()
     const app = f.addApp({ weight: 2 })
     f.insertRows(times(4, i => queuedRow(app, T + i)))
@@ -333,8 +333,8 @@ describe('turns', () => {
   })
 })
 
-describe('images', () => {
-  test('a backlog of 10,000 keeps nobody else’s job from being looked at', async () => {
+describe('image checks', () => {
+  test('a backlog of 10,000 delays no other app’s image check', async () => {
     using f = openTestDatabase()
     const [many, single] = [f.addApp(), f.addApp()]
     f.insertRows(times(10_000, i => queuedRow(many, T - HOUR + i, { imageVerifiedAt: null })))
@@ -345,7 +345,7 @@ describe('images', () => {
     expect(idsOf(await claimImages(f.store, T, 5))).toEqual([id])
   })
 
-  test('those of the jobs that are sent first are looked at first', async () => {
+  test('images of the jobs that are sent first are checked first', async () => {
     using f = openTestDatabase()
     const [a, b, limited] = [f.addApp(), f.addApp({ weight: 2 }), f.addApp({ maxInFlight: 0 })]
     f.insertRows([inFlightRow(a, T), inFlightRow(a, T)])
@@ -360,7 +360,7 @@ describe('images', () => {
     expect(idsOf(await claimSubmits(f.store, T + HOUR, 6)).toSorted()).toEqual(idsOf(claimed).toSorted())
   })
 
-  test('an app whose hosts hang leaves the looks to the others, and its own first looks come first', async () => {
+  test('an app whose hosts hang leaves image checks to the others, and its own first checks come first', async () => {
     using f = openTestDatabase()
     const [hangs, other] = [f.addApp(), f.addApp()]
     f.insertRows([
@@ -376,7 +376,7 @@ describe('images', () => {
   })
 })
 
-test('a position is the place in the very order in which jobs are claimed, one by one or many at once', async () => {
+test('a queue position is the rank in the order in which jobs are claimed, one by one or many at once', async () => {
   const app = fc.record({
     weight: fc.integer({ min: 1, max: 5 }),
     maxInFlight: fc.option(fc.integer({ min: 0, max: 6 }), { freq: 2 }),
@@ -407,7 +407,7 @@ test('a position is the place in the very order in which jobs are claimed, one b
         const positionsOf = (await f.store.queuePositions(appId, ids))
           .flatMap((position, i) => (position === null ? [] : [[ids[i]!, position] as const]))
           .toSorted(([, a], [, b]) => a - b)
-        // What its own limit holds back has a place beside the order.
+        // Jobs over their app's limit have positions outside the order.
         const free = maxInFlight === null ? positionsOf.length : Math.max(0, maxInFlight - running)
         for (const [id, position] of positionsOf.slice(0, free)) positions.set(id, position)
       }

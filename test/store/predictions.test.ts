@@ -38,7 +38,7 @@ import {
 
 describe.each(ENGINES)('%s', (_, open) => {
   describe('create', () => {
-    test('a prediction waits as it was asked for, with its event and one ring', async () => {
+    test('a prediction is queued as requested, with its event and one notification', async () => {
       await using f = await fixture(open)
       const asked = draft(f.app, {
         model: 'WAN_2_2_I2V_PLUS_480P',
@@ -87,7 +87,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
 
     test.each([[null], [false], [0], [''], ['text'], [[]], [{}], [{ a: [null, 1.5] }]])(
-      'metadata %j comes back as it was given',
+      'metadata %j is returned as it was given',
       async metadata => {
         await using f = await fixture(open)
         const { id } = await addPrediction(f.store, f.app, T, { metadata })
@@ -96,7 +96,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       },
     )
 
-    test('for an app that does not exist it throws, and leaves nothing behind', async () => {
+    test('throws for an app that does not exist, and writes nothing', async () => {
       await using f = await fixture(open)
       await expect(addPrediction(f.store, UNKNOWN_ID as AppId)).rejects.toThrow()
       expect(f.notifications).toBe(0)
@@ -107,7 +107,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   describe('idempotency', () => {
     const once = { restrictionKey: '', key: 'k', fingerprint: 'a' }
 
-    test('the same key and fingerprint are the same prediction: no row, no event, no ring', async () => {
+    test('the same key and fingerprint are the same prediction: no row, no event, no notification', async () => {
       await using f = await fixture(open)
       const first = await createPrediction(f.store, draft(f.app), once, T)
       const second = await createPrediction(f.store, draft(f.app), once, T + SECOND)
@@ -116,7 +116,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(f.notifications).toBe(1)
     })
 
-    test('a repetition answers with the prediction as it stands now', async () => {
+    test('a repetition returns the prediction in its present state', async () => {
       await using f = await fixture(open)
       const { prediction } = await createPrediction(f.store, draft(f.app), once, T)
       await f.store.change(prediction.id, () => ({ status: 'CANCELED' }), T + 1)
@@ -124,7 +124,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(again).toMatchObject({ id: prediction.id, status: 'CANCELED' })
     })
 
-    test('the same key with another fingerprint is a conflict that names the one who has it', async () => {
+    test('the same key with another fingerprint is a conflict with the prediction that has it', async () => {
       await using f = await fixture(open)
       const { prediction } = await createPrediction(f.store, draft(f.app), once, T)
       const other = await createPrediction(f.store, draft(f.app), { ...once, fingerprint: 'b' }, T)
@@ -133,7 +133,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(f.notifications).toBe(1)
     })
 
-    test('a key is an app’s own', async () => {
+    test('a key is unique per app', async () => {
       await using f = await fixture(open)
       const first = await createPrediction(f.store, draft(f.app), once, T)
       const second = await createPrediction(f.store, draft(await newApp(f.store)), once, T)
@@ -141,19 +141,19 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(second.prediction.id).not.toBe(first.prediction.id)
     })
 
-    test('a key is held for 24 hours and then free, for either fingerprint', async () => {
+    test('a key is taken for 24 hours and then free, for either fingerprint', async () => {
       await using f = await fixture(open)
       const first = await createPrediction(f.store, draft(f.app), once, T)
       expect((await createPrediction(f.store, draft(f.app), once, T + 24 * HOUR - 1)).kind).toBe('repeated')
       const next = await createPrediction(f.store, draft(f.app), { ...once, fingerprint: 'b' }, T + 24 * HOUR)
       expect(next.kind).toBe('created')
       expect(next.prediction.id).not.toBe(first.prediction.id)
-      // It is held by the new one now, for the new one's day.
+      // The new prediction has the key now, for its own 24 hours.
       expect((await createPrediction(f.store, draft(f.app), once, T + 25 * HOUR)).kind).toBe('conflict')
       expect(await f.store.get(fullScope(f.app), first.prediction.id)).toEqual(first.prediction)
     })
 
-    test('fifty at once are one row and one event', async () => {
+    test('fifty concurrent requests with one key are one row and one event', async () => {
       await using f = await fixture(open)
       const all = await Promise.all(
         Array.from({ length: 50 }, () => createPrediction(f.store, draft(f.app), once, T)),
@@ -172,7 +172,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('get and getMany', () => {
-    test('an unknown id and one of another app are both null', async () => {
+    test('an unknown id and an id of another app are both null', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       const theirs = await addPrediction(f.store, other)
@@ -182,7 +182,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.get(fullScope(other), theirs.id)).toEqual(theirs)
     })
 
-    test('many come in the order asked for, with null in the place of what is not this app’s', async () => {
+    test('getMany keeps the order of the ids, with null for those of another app', async () => {
       await using f = await fixture(open)
       const theirs = await addPrediction(f.store, await newApp(f.store))
       const a = await addPrediction(f.store, f.app)
@@ -199,7 +199,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('list', () => {
-    test('is newest first, in both directions, and the app’s own', async () => {
+    test('is newest first, in both directions, and only the app’s', async () => {
       await using f = await fixture(open)
       const ids = await addPredictions(f.store, f.app, 5)
       await addPredictions(f.store, await newApp(f.store), 5)
@@ -216,7 +216,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     test.each([
       ['forward', false],
       ['backward', true],
-    ])('going %s page by page, rows of one millisecond come once each', async (_, backward) => {
+    ])('%s page by page, rows of one millisecond come once each', async (_, backward) => {
       await using f = await fixture(open)
       for (let i = 0; i < 11; i++) await addPrediction(f.store, f.app, T + Math.floor(i / 4))
       const whole = (await f.store.list(fullScope(f.app), pageRequest())).predictions
@@ -227,7 +227,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       }
     })
 
-    test('says whether there is more on either side', async () => {
+    test('reports whether there is more on either side', async () => {
       await using f = await fixture(open)
       const [c, b, a] = (await addPredictions(f.store, f.app, 3)).map((id, i) => ({ id, createdAt: T + i }))
       const more = async (over: Partial<PageRequest>) => {
@@ -246,7 +246,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await more({ limit: 3 })).toEqual([[a?.id, b?.id, c?.id], false, false])
     })
 
-    test('between two places it is what lies strictly between them', async () => {
+    test('between two positions it has the rows strictly between them', async () => {
       await using f = await fixture(open)
       const rows = (await addPredictions(f.store, f.app, 5))
         .map((id, i) => ({ id, createdAt: T + i }))
@@ -260,7 +260,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       }
     })
 
-    test('a filter means to the engine what it means to `matches`, page by page in both directions', async () => {
+    test('a filter means to the engine what it means to `matchesFilter`, page by page in both directions', async () => {
       await using f = await fixture(open)
       const tag = fc.oneof(
         fc.constantFrom('a', 'A', 'ä', '1', 'null', 'a"b', "a'b", '%', '[]', '\u{1f3ac}', ' a'),
@@ -275,7 +275,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       })
       const asked = fc.record(
         {
-          /** Rows by their number; one that is too high is no row's. */
+          /** Rows by their number; a number that is too high stands for an unknown id. */
           ids: fc.array(fc.nat(9), { maxLength: 4 }),
           statuses: fc.subarray([...STATUSES]),
           models: fc.subarray([...VIDEO_MODELS]),
@@ -299,7 +299,7 @@ describe.each(ENGINES)('%s', (_, open) => {
               made.push((await f.store.get(fullScope(app), id))!)
             }
             made.sort(newestFirst)
-            // Chance alone seldom asks for what a row has, or for the very moment of one.
+            // Random values alone seldom equal a value or the time of a row.
             const own = rows.flatMap(({ tags, createdAt }): typeof filters => [
               { tags },
               { createdAfter: createdAt },
@@ -331,7 +331,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('queuePositions', () => {
-    test('count what is sent before, of every app, 1 for the next', async () => {
+    test('count the jobs of every app that are sent before; 1 is next', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       const theirs = await addPrediction(f.store, other, T)
@@ -342,7 +342,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.queuePositions(f.app, [])).toEqual([])
     })
 
-    test('rows of one millisecond have positions of their own, in the order they are claimed', async () => {
+    test('rows of one millisecond have different positions, in the order they are claimed', async () => {
       await using f = await fixture(open)
       const ids: string[] = []
       for (let i = 0; i < 4; i++) ids.push((await addPrediction(f.store, f.app, T)).id)
@@ -352,7 +352,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(claimed.map(id => positions[ids.indexOf(id)])).toEqual([1, 2, 3, 4])
     })
 
-    test('are null for what does not wait and for what is not this app’s', async () => {
+    test('are null for rows that do not wait and for rows of another app', async () => {
       await using f = await fixture(open)
       const theirs = await addPrediction(f.store, await newApp(f.store))
       await submitAll(f.store, T)
@@ -371,19 +371,19 @@ describe.each(ENGINES)('%s', (_, open) => {
           stranger.id,
           UNKNOWN_ID,
         ]),
-        // The stranger has nothing in flight: it is before.
+        // The other app has nothing in flight: it comes first.
       ).toEqual([null, null, null, 2, null, null])
     })
   })
 
-  describe('usualDuration', () => {
+  describe('medianDuration', () => {
     const finish = async (store: Store, appId: AppId, over: Partial<Draft>, at: number, ms: number) => {
       const { id } = await addPrediction(store, appId, at, over)
       const change: StateChange = { status: 'COMPLETED', submittedAt: at, finishedAt: at + ms }
       await store.change(id, () => change, at + ms)
     }
 
-    test('is null for a model that has completed nothing', async () => {
+    test('is null for a model without completed jobs', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await f.store.change(id, () => ({ status: 'FAILED', submittedAt: T, finishedAt: T + 9 }), T + 9)
@@ -391,7 +391,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.medianDuration('WAN_2_2_I2V_PLUS_1080P')).toBeNull()
     })
 
-    test('is the median of a model’s completed jobs, over every app', async () => {
+    test('is the median of a model’s completed jobs, of all apps', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       for (const [ms, appId] of [
@@ -404,9 +404,9 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.medianDuration('WAN_2_2_I2V_PLUS_1080P')).toBe(7000)
     })
 
-    test('looks at the newest 101 and no further', async () => {
+    test('reads only the newest 101', async () => {
       await using f = await fixture(open)
-      // From the oldest on: 60 fast ones, 51 slow ones, 50 fast ones. Of any 99 or 103 newest most are fast.
+      // Oldest first: 60 fast ones, 51 slow ones, 50 fast ones. Of the newest 99 or 103 most are fast.
       for (let i = 0; i < 161; i++)
         await finish(f.store, f.app, {}, T + i * MINUTE, i < 60 || i >= 111 ? 1000 : 5000)
       expect(await f.store.medianDuration('WAN_2_2_I2V_PLUS_1080P')).toBe(5000)
@@ -414,7 +414,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('change', () => {
-    test('writes row and event together, then rings', async () => {
+    test('writes row and event together, then notifies', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const job = await f.store.change(id, () => ({ status: 'PROCESSING', startedAt: T + 5 }), T + 5)
@@ -431,7 +431,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(f.notifications).toBe(2)
     })
 
-    test('is decided on the row as it is, not as it was when somebody read it', async () => {
+    test('is decided on the row as it is, not as it was when the caller read it', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const seen: string[] = []
@@ -448,7 +448,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(seen).toEqual(['QUEUED', 'CREATED'])
     })
 
-    test('what is no news changes nothing: no event, no ring', async () => {
+    test('a null transition changes nothing: no event, no notification', async () => {
       await using f = await fixture(open)
       const before = await addPrediction(f.store, f.app)
       expect(await f.store.change(before.id, () => null, T + 1)).toBeNull()
@@ -457,14 +457,14 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(f.notifications).toBe(1)
     })
 
-    test('of a row that is not there is null, and nobody is asked', async () => {
+    test('of a missing row is null, and the transition is not called', async () => {
       await using f = await fixture(open)
       const decide = vi.fn(() => ({ status: 'CREATED' as const }))
       expect(await f.store.change(UNKNOWN_ID, decide, T)).toBeNull()
       expect(decide).not.toHaveBeenCalled()
     })
 
-    test('a change that leaves the status alone is no event, and leaves updatedAt alone', async () => {
+    test('a change that keeps the status writes no event and keeps updatedAt', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const job = await f.store.change(
@@ -477,7 +477,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await eventsOf(f.store, f.app)).toHaveLength(1)
     })
 
-    test('a fence that is not the row’s own is refused, whichever side it is on', async () => {
+    test('a fence that differs from the row’s is refused, whether higher or lower', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const [{ fence } = {} as Job] = await claimReadySubmits(f.store, T)
@@ -498,7 +498,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.change(id, () => ({ status: 'CREATED' }), T, 0)).toBeNull()
     })
 
-    test('an illegal transition throws, and leaves row, log, pause and bell untouched', async () => {
+    test('an illegal transition throws and leaves row, log, circuit and signal untouched', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await f.store.change(id, () => ({ status: 'COMPLETED', finishedAt: T + 1 }), T + 1)
@@ -518,7 +518,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(f.notifications).toBe(2)
     })
 
-    test('a throw in the decision leaves everything untouched', async () => {
+    test('a transition that throws leaves everything untouched', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const decide = () => {
@@ -527,7 +527,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await expect(f.store.change(id, decide, T)).rejects.toThrow('a bug')
       expect(await eventsOf(f.store, f.app)).toHaveLength(1)
       expect(f.notifications).toBe(1)
-      // The engine is in no transaction that was left open.
+      // No transaction was left open.
       expect(await f.store.change(id, () => ({ status: 'CREATED' }), T)).not.toBeNull()
     })
   })

@@ -25,7 +25,7 @@ import {
 
 describe.each(ENGINES)('%s', (_, open) => {
   describe('claimSubmits', () => {
-    test('gives the oldest first, and no more than asked for', async () => {
+    test('claims the oldest first, and no more than `limit`', async () => {
       await using f = await fixture(open)
       const late = await addPrediction(f.store, f.app, T + 2)
       const early = await addPrediction(f.store, await newApp(f.store), T)
@@ -36,7 +36,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await claimReadySubmits(f.store, T + 3)).toEqual([])
     })
 
-    test('a claimed row is begun, under a higher fence and a lease; its status and the log say nothing of it', async () => {
+    test('a claimed row is begun, with a higher fence and a lease; its status and the log do not change', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const [job] = await claimReadySubmits(f.store, T + 7, { leaseUntil: T + 99 })
@@ -50,7 +50,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(job).toMatchObject({ id, status: 'QUEUED', submittedAt: null, updatedAt: T, ...begun })
       expect(await jobOf(f.store, id)).toEqual(job)
       expect(await eventsOf(f.store, f.app)).toHaveLength(1)
-      // Made, and its image seen.
+      // The row was created, and its image verified.
       expect(f.notifications).toBe(2)
     })
 
@@ -61,7 +61,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await claimReadySubmits(f.store, T + 1000 * HOUR)).toEqual([])
     })
 
-    test('a row that went back into the queue is claimed anew, with one more attempt and a new fence', async () => {
+    test('a row that went back into the queue is claimed again, with one more attempt and a new fence', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const [{ fence } = {} as Job] = await claimReadySubmits(f.store, T)
@@ -90,7 +90,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await claim(3)).toEqual([])
     })
 
-    test('rows begun within the last minute take up the account’s rate, whatever became of them', async () => {
+    test('rows begun within the last minute take up the account’s rate, whatever their outcome', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 8)
       const at = T + SECOND
@@ -123,7 +123,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       ).toEqual([])
     })
 
-    test('the narrowest of the three limits holds, and null is none', async () => {
+    test('the lowest of the three limits applies, and null is no limit', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 40)
       const claim = async (
@@ -152,7 +152,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(claims.flatMap(idsOf).toSorted()).toEqual(ids.toSorted())
     })
 
-    test('while submits are paused nothing is claimed; the moment they are resumed, it is', async () => {
+    test('while the circuit is open nothing is claimed; once it closes, it is', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await f.store.change(id, () => ({ dueAt: T, submitCircuit: { reason: 'throttled', until: T } }), T)
@@ -166,7 +166,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     const claimPolls = (store: Store, now: number, limit = 100) =>
       store.claimPolls({ now, leaseUntil: now + MINUTE, limit })
 
-    test('gives what upstream has accepted and is due, the longest due first within the limit', async () => {
+    test('claims accepted rows that are due, the longest due first, within the limit', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 4)
       const [a, b, c, d] = await submitAll(f.store, T + SECOND)
@@ -179,7 +179,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(idsOf(await claimPolls(f.store, T + 45_000))).toEqual([a!.id])
     })
 
-    test('gives nothing that waits, is begun, or has ended', async () => {
+    test('claims no row that waits, is begun or has ended', async () => {
       await using f = await fixture(open)
       await addPrediction(f.store, f.app)
       const [done] = await submitAll(f.store, T)
@@ -218,7 +218,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(claims.flatMap(idsOf).toSorted()).toEqual(ids.toSorted())
     })
 
-    test('goes on while submits are paused, and writes neither event nor ring', async () => {
+    test('continues while the circuit is open, without event or notification', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await submitAll(f.store, T)
@@ -230,11 +230,11 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('claimAbandoned', () => {
+  describe('claimAbandonedSubmits', () => {
     const claimAbandoned = (store: Store, now: number, limit = 100) =>
       store.claimAbandonedSubmits({ now, leaseUntil: now + MINUTE, limit })
 
-    test('gives begun rows alone, and those only once their lease is over', async () => {
+    test('claims only begun rows, and only after their lease', async () => {
       await using f = await fixture(open)
       await addPrediction(f.store, f.app, T)
       await submitAll(f.store, T)
@@ -249,7 +249,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await claimAbandoned(f.store, T + 2 * MINUTE)).toHaveLength(1)
     })
 
-    test('the submitter that was thought dead is refused its late answer', async () => {
+    test('refuses the late answer of the submitter that seemed dead', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const [submitter] = await claimReadySubmits(f.store, T, { leaseUntil: T + MINUTE })
@@ -260,17 +260,17 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('paused, claimProbe and resume', () => {
+  describe('submitCircuit, claimCircuitProbe and halfOpenCircuit', () => {
     const openCircuit = async (
       f: { store: Store; app: AppId },
-      pause: StateChange['submitCircuit'],
+      submitCircuit: NonNullable<StateChange['submitCircuit']>,
       at: number,
     ) => {
       const { id } = await addPrediction(f.store, f.app, at)
-      await f.store.change(id, () => ({ dueAt: at, submitCircuit: pause! }), at)
+      await f.store.change(id, () => ({ dueAt: at, submitCircuit }), at)
     }
 
-    test('nothing is paused at first', async () => {
+    test('the circuit is closed at first', async () => {
       await using f = await fixture(open)
       expect(await f.store.submitCircuit()).toBeNull()
       expect(await f.store.claimCircuitProbe(T + HOUR, () => 0)).toBeNull()
@@ -278,7 +278,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.halfOpenCircuit(1)).toBe(false)
     })
 
-    test('a pause on top of another has the newer reason, the longer wait and the first beginning', async () => {
+    test('a circuit opened twice has the newer reason, the longer wait and the first start', async () => {
       await using f = await fixture(open)
       await openCircuit(f, { reason: 'unknown', until: T + HOUR }, T)
       const first = await f.store.submitCircuit()
@@ -292,7 +292,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(new Set([first?.version, second?.version, third?.version]).size).toBe(3)
     })
 
-    test('a probe is claimed once it is due, by one, and then put off', async () => {
+    test('a probe is claimed once due, by one, then postponed', async () => {
       await using f = await fixture(open)
       await openCircuit(f, { reason: 'unknown', until: T + SECOND }, T)
       const next = vi.fn(() => T + MINUTE)
@@ -309,7 +309,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.claimCircuitProbe(T + MINUTE, next)).toMatchObject({ version: probe?.version })
     })
 
-    test('resume puts the very pause that was probed on trial, once, and rings', async () => {
+    test('halfOpenCircuit half-opens exactly the circuit that was probed, once, and notifies', async () => {
       await using f = await fixture(open)
       await openCircuit(f, { reason: 'unknown', until: T }, T)
       const { notifications } = f
@@ -322,7 +322,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(f.notifications).toBe(notifications + 1)
     })
 
-    test('resume of an older pause leaves the one that began since, and does not ring', async () => {
+    test('halfOpenCircuit of an older version leaves the newer circuit open and does not notify', async () => {
       await using f = await fixture(open)
       await openCircuit(f, { reason: 'unknown', until: T }, T)
       const probe = await f.store.claimCircuitProbe(T, () => T + 1)
@@ -333,7 +333,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(f.notifications).toBe(notifications)
     })
 
-    test('on trial one row is claimed at a time, until a submit goes well', async () => {
+    test('half-open, one row is claimed at a time until a submit succeeds', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 5)
       await openCircuit(f, { reason: 'unknown', until: T }, T)
@@ -347,7 +347,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect((await claimReadySubmits(f.store, at)).length).toBeGreaterThan(1)
     })
 
-    test('a trial is over by the answer to its own POST alone', async () => {
+    test('only the answer to the probe’s own POST decides', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 9)
       const [early, late] = await claimReadySubmits(f.store, T + SECOND, { limit: 2 })
@@ -364,7 +364,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.submitCircuit()).toBeNull()
     })
 
-    test('a job that was refused before is not the next trial, while another waits', async () => {
+    test('a job that was refused is not the next probe while another waits', async () => {
       await using f = await fixture(open)
       const [rejected, other] = await addPredictions(f.store, f.app, 2)
       const at = T + SECOND
@@ -374,7 +374,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(idsOf(await claimReadySubmits(f.store, at))).toEqual([other])
     })
 
-    test('an answer from before the pause does not end it', async () => {
+    test('an answer from before the circuit opened does not close it', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 2)
       const [early] = await claimReadySubmits(f.store, T, { limit: 1 })
@@ -383,7 +383,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.submitCircuit()).toMatchObject({ reason: 'unknown', halfOpen: false })
     })
 
-    test('while an abandoned row is not yet settled, nothing is claimed', async () => {
+    test('while an abandoned row is not yet resolved, nothing is claimed', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 2)
       const [lost] = await claimReadySubmits(f.store, T, { limit: 1 })
@@ -392,7 +392,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(found?.id).toBe(lost?.id)
     })
 
-    test('what the caller has in hand is not abandoned', async () => {
+    test('submits in flight here are not abandoned', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 2)
       const [mine, other] = await claimReadySubmits(f.store, T + SECOND)
@@ -406,14 +406,14 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect((await jobOf(f.store, mine!.id)).fence).toBe(mine!.fence)
     })
 
-    test('a trial that failed doubles the wait, under a version never used before', async () => {
+    test('a failed probe doubles the wait, under a new version', async () => {
       await using f = await fixture(open)
       await openCircuit(f, { reason: 'unreachable', until: T }, T)
       let at = T
       for (const failures of [1, 2, 3]) {
         const { version } = (await f.store.submitCircuit())!
         await f.store.halfOpenCircuit(version)
-        // However long the trial stood idle: only failures count.
+        // However long the circuit was half-open: only failures count.
         at += HOUR
         await openCircuit(f, { reason: 'unknown', until: at }, at)
         const next = await f.store.submitCircuit()
@@ -428,7 +428,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       }
     })
 
-    test('a change may be a pause and nothing else', async () => {
+    test('a change may open the circuit and nothing else', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       const submitCircuit = { reason: 'account', until: T + HOUR } as const
@@ -436,7 +436,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.submitCircuit()).toMatchObject(submitCircuit)
     })
 
-    test('pause and change are one: a refused fence pauses nothing', async () => {
+    test('transition and circuit are one write: a refused fence opens nothing', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await claimReadySubmits(f.store, T)

@@ -23,7 +23,7 @@ import {
   UNKNOWN_ID,
 } from '../support/store.ts'
 
-/** More than an engine may count before it looks for another way. */
+/** More rows than an engine may count before it chooses another access path. */
 const ROWS = 600
 const STATUS_OF: Status[] = ['COMPLETED', 'COMPLETED', 'COMPLETED', 'FAILED', 'QUEUED']
 const TAGS = [
@@ -47,7 +47,7 @@ const tagsOf = (i: number) => [
 ]
 
 describe.each(ENGINES)('lists by tag on %s', (_, open) => {
-  test('a page is what the scope sees of what the filter lets through, from any place, in both directions', async () => {
+  test('a page is what the scope can see of the filter, from any position, in both directions', async () => {
     await using f = await fixture(open)
     const other = await newApp(f.store)
     const restrictions = [
@@ -60,11 +60,11 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
     for (let i = 0; i < ROWS; i++) {
       const restriction = restrictions[i % 11] ?? null
       const restrictionKey = restrictionKeyOf({ appId: f.app, restriction })
-      // Four to a millisecond.
+      // Four rows have the same millisecond.
       const at = T + (i >> 2)
       const over = {
         tags: i % 13 ? tagsOf(i) : [],
-        space: restrictionKey,
+        restrictionKey,
         model: VIDEO_MODELS[i % VIDEO_MODELS.length]!,
       }
       const { id } = await addPrediction(f.store, f.app, at, over)
@@ -77,7 +77,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
 
     const tags = fc.array(fc.constantFrom(...TAGS), { maxLength: 12 })
     const row = fc.nat(ROWS - 1).map(i => all[i]!)
-    const only = fc.oneof(
+    const restriction = fc.oneof(
       fc.constantFrom(null, ...restrictions),
       fc
         .record({ tags, ids: fc.array(fc.oneof(row, fc.constantFrom(...theirs)), { maxLength: 3 }) })
@@ -93,7 +93,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
         models,
         tags: fc.oneof(
           tags,
-          fc.constant([...Array.from({ length: 90 }, (_, i) => `nobody's ${i}`), 'rare', 'of 3']),
+          fc.constant([...Array.from({ length: 90 }, (_, i) => `unused ${i}`), 'rare', 'of 3']),
         ),
         createdAfter: moment,
         createdBefore: moment,
@@ -101,7 +101,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
       { requiredKeys: [] },
     )
     const position = fc.option(row, { freq: 2 })
-    const asked = fc.record({
+    const pageRequest = fc.record({
       limit: fc.oneof(fc.nat(4), fc.constantFrom(20, 100, ROWS)),
       backward: fc.boolean(),
       after: position,
@@ -118,7 +118,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
     })
     let found = 0
     await fc.assert(
-      fc.asyncProperty(only, asked, async (restriction, request) => {
+      fc.asyncProperty(restriction, pageRequest, async (restriction, request) => {
         const scope: Scope = { appId: f.app, restriction }
         const { predictions: expected, ...ends } = modelOf(all, scope, request)
         found += expected.length
@@ -130,7 +130,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
     expect(found).toBeGreaterThan(1000)
   })
 
-  test('page by page no row is missed and none comes twice, though it has many of the tags', async () => {
+  test('page by page no row is missed or repeated, though it has many of the tags', async () => {
     await using f = await fixture(open)
     for (let i = 0; i < 90; i++) await addPrediction(f.store, f.app, T + (i >> 3), { tags: tagsOf(i) })
     const all = (await f.store.list(fullScope(f.app), pageRequest())).predictions
@@ -150,7 +150,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
       }
   })
 
-  test('no tag is the name of what a token has submitted', async () => {
+  test('no tag gives access to what a token has submitted', async () => {
     await using f = await fixture(open)
     const restriction = createRestriction([], [UNKNOWN_ID])
     const scope = { appId: f.app, restriction }

@@ -45,15 +45,15 @@ const claimUnresolved = (store: Store, at: number) =>
   store.claimUnresolvedSubmits({ now: at, leaseUntil: at + MINUTE, limit: 100 })
 const claimPolls = (store: Store, at: number) =>
   store.claimPolls({ now: at, leaseUntil: at + MINUTE, limit: 100 })
-/** Its POST was sent and never answered. */
+/** Claims the ready jobs; their POSTs are sent and never answered. */
 async function submitWithoutAnswer(store: Store, at = T): Promise<void> {
   for (const { id, fence } of await claimReadySubmits(store, at))
     await store.change(id, submitAnswered({ kind: 'unknown' }, at, at + MINUTE), at, fence)
 }
 
 describe.each(ENGINES)('%s', (_, open) => {
-  describe('claimImages', () => {
-    test('gives the oldest first, under a lease and a fence, and not those that were seen', async () => {
+  describe('claimImageChecks', () => {
+    test('claims the oldest first, with a lease and a fence, and no verified ones', async () => {
       await using f = await fixture(open)
       const [late, early] = [
         await addPrediction(f.store, f.app, T + 1),
@@ -67,7 +67,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(idsOf(await claimImages(f.store, T + HOUR))).toEqual([late.id])
     })
 
-    test('what was seen too long ago is looked at again, and is not sent before', async () => {
+    test('an old verification is repeated before the job is sent', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await verifyAllImages(f.store, T)
@@ -85,7 +85,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(idsOf(await f.store.claimSubmits({ ...claim, ...since }))).toEqual([id])
     })
 
-    test('makes no more ready than the stock; what waits for its next try is none of it', async () => {
+    test('makes no more ready than readyTarget; jobs that wait for a retry do not count', async () => {
       await using f = await fixture(open)
       const ids = await addPredictions(f.store, f.app, 6)
       const claimed = await claimImages(f.store, T + SECOND, { readyTarget: 2 })
@@ -99,7 +99,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await claimReadySubmits(f.store, T + SECOND, { limit: 1 })
     })
 
-    test('what was refused once keeps nobody else from being made ready', async () => {
+    test('a job that upstream refused keeps no other job from being made ready', async () => {
       await using f = await fixture(open)
       const ids = await addPredictions(f.store, f.app, 3)
       for (const { id, fence } of await claimReadySubmits(f.store, T + SECOND, { limit: 2 }))
@@ -110,8 +110,8 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('what may be running upstream', () => {
-    test('takes a place, whatever its app was told, until upstream says that it ended', async () => {
+  describe('a job that may run upstream', () => {
+    test('occupies a slot, whatever the client was told, until upstream says that it ended', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 3)
       const [first, second] = await submitAll(f.store, T + SECOND)
@@ -131,7 +131,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect((await f.store.usage(fullScope(f.app), T)).inFlight).toBe(3)
     })
 
-    test('a CANCELED one is looked at like any other, and what it becomes is told to nobody', async () => {
+    test('that is CANCELED is polled like any other, and its end causes no event', async () => {
       await using f = await fixture(open)
       await addPrediction(f.store, f.app)
       const [{ id } = { id: '' }] = await submitAll(f.store, T + SECOND)
@@ -149,7 +149,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  test('the tally knows each by what it waits for', async () => {
+  test('countByState counts each row once', async () => {
     await using f = await fixture(open)
     const ids = await addPredictions(f.store, f.app, 5)
     await submitAll(f.store, T + SECOND)
@@ -170,8 +170,8 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('putOff', () => {
-    test('moves what it may in one go: not a row whose fence is another’s, nor one that has ended', async () => {
+  describe('reschedule', () => {
+    test('moves the given rows in one commit, but none with another fence and none that has ended', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 3)
       await submitAll(f.store, T + SECOND)
@@ -193,7 +193,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('a POST without an answer', () => {
-    test('is sought once it is due, under a lease, until all that can be known is known', async () => {
+    test('is claimed by the reconciler once due, under a lease, until nothing more can be found', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await submitWithoutAnswer(f.store)
@@ -214,7 +214,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       })
     })
 
-    test('is its app’s, in flight, while it may yet be found', async () => {
+    test('counts as in flight for its app while it may yet be found', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       await submitWithoutAnswer(f.store)
@@ -228,7 +228,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(await f.store.usage(fullScope(f.app), T)).toMatchObject({ inFlight: 0 })
     })
 
-    test('is sought before what was given up, however long that is due', async () => {
+    test('is searched before rows that were given up, however long those are due', async () => {
       await using f = await fixture(open)
       const [expired, waits] = await addPredictions(f.store, f.app, 2)
       await submitWithoutAnswer(f.store, T + SECOND)
@@ -244,41 +244,41 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(idsOf(await f.store.claimUnresolvedSubmits(claim))).toEqual([expired])
     })
 
-    test('has rivals: others of its model near it that have no answer, of whatever app, begun, unknown or canceled', async () => {
+    test('conflicts with others of its model near it that have no answer, of any app: begun, unknown or canceled', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       await addPrediction(f.store, f.app)
       await submitWithoutAnswer(f.store)
       const [job] = await claimUnresolved(f.store, T + MINUTE)
-      const rival = (from = T - HOUR, to = T + HOUR) => f.store.hasConflictingSubmit(job!, from, to)
-      expect(await rival()).toBe(false)
+      const hasConflict = (from = T - HOUR, to = T + HOUR) => f.store.hasConflictingSubmit(job!, from, to)
+      expect(await hasConflict()).toBe(false)
 
       const model = { model: 'WAN_2_2_I2V_PLUS_480P' } as const
       await addPrediction(f.store, other, T + SECOND, model)
       await f.store.halfOpenCircuit((await f.store.submitCircuit())!.version)
       const [unlike] = await claimReadySubmits(f.store, T + SECOND)
-      expect(await rival()).toBe(false)
+      expect(await hasConflict()).toBe(false)
       await f.store.change(unlike!.id, submitAccepted('unlike', T), T)
 
       const { id } = await addPrediction(f.store, other, T + MINUTE)
       await claimReadySubmits(f.store, T + MINUTE)
-      expect(await rival()).toBe(true)
-      expect([await rival(T - HOUR, T + MINUTE - 1), await rival(T + MINUTE, T + MINUTE)]).toEqual([
-        false,
-        true,
-      ])
+      expect(await hasConflict()).toBe(true)
+      expect([
+        await hasConflict(T - HOUR, T + MINUTE - 1),
+        await hasConflict(T + MINUTE, T + MINUTE),
+      ]).toEqual([false, true])
       await f.store.change(id, canceled(T + MINUTE), T + MINUTE)
       await f.store.change(id, submitAbandoned(T + MINUTE, T), T + MINUTE)
-      expect(await rival()).toBe(true)
+      expect(await hasConflict()).toBe(true)
       await f.store.change(id, submitAccepted('its own', T), T)
-      expect(await rival()).toBe(false)
+      expect(await hasConflict()).toBe(false)
       expect([
         await f.store.findIdByUpstreamId('its own'),
-        await f.store.findIdByUpstreamId('nobody’s'),
+        await f.store.findIdByUpstreamId('unknown'),
       ]).toEqual([id, null])
     })
 
-    test('and one upstream job are one: no second row gets its id', async () => {
+    test('gets an upstream id that no other row has', async () => {
       await using f = await fixture(open)
       const ids = await addPredictions(f.store, f.app, 2)
       await submitWithoutAnswer(f.store, T + SECOND)
@@ -288,8 +288,8 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('shift', () => {
-    test.each([2 * HOUR, -2 * HOUR])('moves what waits with a clock that was set by %i ms', async ms => {
+  describe('shiftDeadlines', () => {
+    test.each([2 * HOUR, -2 * HOUR])('moves deadlines with a clock that was set by %i ms', async ms => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 2)
       const [sent] = await submitAll(f.store, T + SECOND)
@@ -316,7 +316,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  test('a pause that a wrong clock put into a far future is probed now', async () => {
+  test('an open circuit that a wrong clock put far into the future is probed now', async () => {
     await using f = await fixture(open)
     const { id } = await addPrediction(f.store, f.app)
     await f.store.change(id, () => ({ submitCircuit: { reason: 'account', until: T + 1000 * HOUR } }), T)
@@ -324,7 +324,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect(await f.store.claimCircuitProbe(T, () => T + MINUTE)).toBeNull()
   })
 
-  test('overdue are those that were accepted before and take a place still', async () => {
+  test('overdue are jobs accepted earlier that still occupy a slot', async () => {
     await using f = await fixture(open)
     await addPredictions(f.store, f.app, 3)
     const [first, second] = await submitAll(f.store, T + SECOND)
@@ -336,7 +336,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('an app', () => {
-    test('with looks in hand enough is passed over for others', async () => {
+    test('with enough image checks in hand is passed over', async () => {
       await using f = await fixture(open)
       const other = await newApp(f.store)
       await addPredictions(f.store, f.app, 2)
@@ -344,7 +344,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(idsOf(await claimImages(f.store, T + MINUTE, { exceptApps: [f.app] }))).toEqual([theirs.id])
     })
 
-    test('whose images failed once comes behind all that were never looked at', async () => {
+    test('whose image checks failed once comes after all jobs without a check', async () => {
       await using f = await fixture(open)
       const failed = await addPrediction(f.store, f.app)
       await claimImages(f.store, T)
@@ -353,7 +353,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       expect(idsOf(await claimImages(f.store, T + MINUTE, { limit: 1 }))).toEqual([fresh.id])
     })
 
-    test('paused, has no image looked at again that was seen', async () => {
+    test('gets no verified image checked again while the circuit is open', async () => {
       await using f = await fixture(open)
       const seenOne = await addPrediction(f.store, f.app)
       await verifyAllImages(f.store, T)
@@ -368,7 +368,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       ])
     })
 
-    test('whose job was refused three times lets the others go first, and rests it', async () => {
+    test('whose job was refused three times lets the others go first, and its job waits', async () => {
       await using f = await fixture(open)
       const { id } = await addPrediction(f.store, f.app)
       let at = T
@@ -388,8 +388,8 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('pace', () => {
-    test('a 429 halves what may run at once, and each such number accepted allows one more', async () => {
+  describe('concurrency limit', () => {
+    test('a 429 halves it, and each time so many jobs were accepted it rises by one', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 20)
       await verifyAllImages(f.store, T + SECOND)
@@ -418,7 +418,7 @@ describe.each(ENGINES)('%s', (_, open) => {
         for (const { id, fence } of next) await f.store.change(id, submitAccepted(`up-${id}`, T), T, fence)
         for (const { id } of next) await f.store.change(id, pollSucceededAt(COMPLETED, T, T), T)
       }
-      // On trial one; with it and two more three were accepted, with four more four; with five it is over.
+      // Half-open: one. With two more, three were accepted: the limit rises to four, then to five, then it is lifted.
       expect(allowed).toEqual([1, 3, 4, 5])
     })
   })

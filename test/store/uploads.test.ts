@@ -52,7 +52,7 @@ async function bytesOf(store: Store, image: { appId: AppId; hash: string }): Pro
   }
 }
 
-/** How many steps it took. */
+/** Prunes until nothing is left; returns the number of steps. */
 async function prune(store: Store, now: number): Promise<number> {
   let steps = 0
   while (await store.pruneUploads(now)) steps++
@@ -78,7 +78,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     },
   )
 
-  test('the same bytes are the same upload, kept for seven days from when they last came', async () => {
+  test('the same bytes are the same upload, stored for seven days after the last time', async () => {
     await using f = await fixture(open)
     const data = png()
     const first = await keepOrThrow(f.store, fullScope(f.app), data)
@@ -87,7 +87,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect((await keepOrThrow(f.store, fullScope(f.app), png())).id).not.toBe(first.id)
   })
 
-  test('the same bytes of another app, or of a restricted token, are an upload of their own', async () => {
+  test('the same bytes from another app, or from a restricted token, are another upload', async () => {
     await using f = await fixture(open)
     const data = png()
     const scopes = [
@@ -114,24 +114,24 @@ describe.each(ENGINES)('%s', (_, open) => {
     ])
   })
 
-  test('it is there until it expires and not after, whether it was pruned or not', async () => {
+  test('an upload is found until it expires and not after, whether it was pruned or not', async () => {
     await using f = await fixture(open)
     const { id, expiresAt } = await keepOrThrow(f.store, fullScope(f.app), png())
     const at = async (now: number) => (await f.store.getUploads(fullScope(f.app), [id], now))[0]?.id ?? null
     expect([await at(T), await at(expiresAt - 1), await at(expiresAt)]).toEqual([id, id, null])
   })
 
-  test('no number of uploads at once gets past what an app may keep', async () => {
+  test('concurrent uploads cannot exceed what an app may store', async () => {
     await using f = await fixture(open)
     const keepings = await Promise.all(
       Array.from({ length: 20 }, () => keepUpload(f.store, fullScope(f.app), png(100 * KIB), 1000 * KIB)),
     )
     expect(keepings.filter(({ kind }) => kind === 'kept')).toHaveLength(10)
-    // Another app has a measure of its own.
+    // Another app has a quota of its own.
     expect((await keepUpload(f.store, fullScope(await newApp(f.store)), png(), 1000 * KIB)).kind).toBe('kept')
   })
 
-  test('the same bytes twenty times at once are one upload, counted once', async () => {
+  test('twenty concurrent uploads of the same bytes are one upload, counted once', async () => {
     await using f = await fixture(open)
     const data = png(600 * KIB)
     const keepings = await Promise.all(
@@ -141,7 +141,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect((await bytesOf(f.store, keepings[0]!)).equals(data)).toBe(true)
   })
 
-  test('a refusal says when there is room, and then there is', async () => {
+  test('a refusal says when there is space, and then there is', async () => {
     await using f = await fixture(open)
     const scope = fullScope(f.app)
     for (const [i, size] of [300, 400, 300].entries())
@@ -159,13 +159,13 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect((await keepUpload(f.store, scope, png(300 * KIB), 1000 * KIB, now + small!)).kind).toBe('kept')
   })
 
-  test('tiny ones count for 64 KiB, so that there can not be millions', async () => {
+  test('a tiny image counts for 64 KiB, so that there cannot be millions', async () => {
     await using f = await fixture(open)
     for (let n = 0; n < 4; n++) await keepOrThrow(f.store, fullScope(f.app), png(100), 256 * KIB)
     expect((await keepUpload(f.store, fullScope(f.app), png(100), 256 * KIB)).kind).toBe('refused')
   })
 
-  test('what has expired is pruned in small steps, and its room is free', async () => {
+  test('expired uploads are pruned in small steps, and their space is free', async () => {
     await using f = await fixture(open)
     const upload = await keepOrThrow(f.store, fullScope(f.app), png(5_000_000), 6_000_000)
     expect(await prune(f.store, upload.expiresAt - 1)).toBe(0)
@@ -175,7 +175,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect((await keepUpload(f.store, fullScope(f.app), png(5_000_000), 6_000_000)).kind).toBe('kept')
   })
 
-  test('bytes stay as long as an upload of another space needs them', async () => {
+  test('bytes stay as long as an upload with another restriction needs them', async () => {
     await using f = await fixture(open)
     const data = png()
     const first = await keepOrThrow(f.store, fullScope(f.app), data)
@@ -188,7 +188,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect(await f.store.imageChunk(second, 0)).toBeNull()
   })
 
-  test('what a job that waits or runs was made of is not pruned; once it has ended, it is', async () => {
+  test('the upload of a waiting or running job is not pruned; once the job has ended, it is', async () => {
     await using f = await fixture(open)
     const upload = await keepOrThrow(f.store, fullScope(f.app), png())
     const job = await addPrediction(f.store, f.app, T, {
@@ -207,7 +207,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect(await f.store.imageByUploadId(upload.id, T)).toBeNull()
   })
 
-  test('what comes again while its bytes are being taken away is whole again', async () => {
+  test('an image that is uploaded again while its bytes are being deleted is complete again', async () => {
     await using f = await fixture(open)
     const data = png(5_000_000)
     const first = await keepOrThrow(f.store, fullScope(f.app), data)
@@ -219,7 +219,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect((await bytesOf(f.store, again)).equals(data)).toBe(true)
   })
 
-  test('what was cut off by a crash is no upload, and is let go of an hour later', async () => {
+  test('an upload that a crash interrupted does not exist, and its bytes are deleted an hour later', async () => {
     await using f = await fixture(open)
     const upload = newUpload(fullScope(f.app), png(5_000_000))
     const { image, data } = upload
@@ -239,7 +239,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     expect((await next()).kind).toBe('kept')
   })
 
-  test('where upstream has an image is known until upstream may have forgotten it', async () => {
+  test('the upstream URL of an image is known until upstream may have deleted it', async () => {
     await using f = await fixture(open)
     const { id, ...upload } = await keepOrThrow(f.store, fullScope(f.app), png())
     expect((await f.store.imageByUploadId(id, T))?.upstreamUrl).toBeNull()

@@ -27,7 +27,7 @@ import {
 const times = <Value>(count: number, make: (i: number) => Value): Value[] =>
   Array.from({ length: count }, (_, i) => make(i))
 
-/** A store on a file, and somebody else's connection to it. */
+/** A store on a file, and another connection to it. */
 async function openOnDisk() {
   const folder = await emptyFolder()
   const file = join(folder.path, 'rushes.db')
@@ -38,9 +38,9 @@ async function openOnDisk() {
   return {
     file,
     store,
-    otherConnection: otherConnection,
+    otherConnection,
     app: await newApp(store),
-    /** As the other connection sees them. */
+    /** Ids of the predictions that the other connection can see. */
     ids: () => idsQuery.all(),
     get notifications() {
       return notifications
@@ -53,7 +53,7 @@ async function openOnDisk() {
   }
 }
 
-/** Submits; SQLite itself does so with one whose metadata is "fault", once its row is written. */
+/** Returns a submit function. SQLite fails if the metadata is "fault", once the row is written. */
 function createFaulty(
   { otherConnection, store, app }: Awaited<ReturnType<typeof openOnDisk>>,
   action: 'abort' | 'rollback',
@@ -67,7 +67,7 @@ function createFaulty(
 
 const commits = (statements: string[]) => statements.filter(text => text === 'COMMIT').length
 
-test('what is submitted in one turn of the loop is one commit, and each is answered after it', async () => {
+test('submits of one event-loop turn share one commit, and each resolves after it', async () => {
   await using f = await openOnDisk()
   const onDiskWhenAnswered: boolean[] = []
   const statements = await recordStatements(() =>
@@ -82,7 +82,7 @@ test('what is submitted in one turn of the loop is one commit, and each is answe
   expect(onDiskWhenAnswered).toEqual(times(20, () => true))
 })
 
-test('cancellations and whatever else changes a prediction share it', async () => {
+test('cancellations and other changes of a prediction share it', async () => {
   await using f = await openOnDisk()
   const { id } = await addPrediction(f.store, f.app)
   const statements = await recordStatements(() =>
@@ -105,21 +105,21 @@ test('the next turn has a commit of its own', async () => {
   expect(commits(statements)).toBe(2)
 })
 
-test('each is numbered in the order of asking, and rings once for all', async () => {
+test('each is numbered in the order of the requests, and one notification is sent for all', async () => {
   await using f = await openOnDisk()
   const made = await Promise.all(times(20, i => addPrediction(f.store, f.app, T - i)))
   expect((await eventsOf(f.store, f.app)).map(({ prediction }) => prediction.id)).toEqual(idsOf(made))
   expect(f.notifications).toBe(1)
 })
 
-test('the bell rings for none that wrote nothing', async () => {
+test('no notification is sent if nothing was written', async () => {
   await using f = await openOnDisk()
   await f.store.setLimits(f.app, { maxQueued: 0 })
   expect(await f.store.create(draft(f.app), null, T)).toMatchObject({ kind: 'refused' })
   expect(f.notifications).toBe(0)
 })
 
-test('a limit counts those asked for before, in the same group', async () => {
+test('a limit counts the earlier submits of the same group', async () => {
   await using f = await openOnDisk()
   await f.store.setLimits(f.app, { maxQueued: 5 })
   const answers = await Promise.all(times(8, () => f.store.create(draft(f.app), null, T)))
@@ -129,7 +129,7 @@ test('a limit counts those asked for before, in the same group', async () => {
   ])
 })
 
-test('of two with one key in one group the second is the first, repeated', async () => {
+test('the second of two submits with one key in one group is a repetition of the first', async () => {
   await using f = await openOnDisk()
   const once = { restrictionKey: '', key: 'k', fingerprint: 'f' }
   const other = { ...once, fingerprint: 'g' }
@@ -141,7 +141,7 @@ test('of two with one key in one group the second is the first, repeated', async
   expect(f.ids()).toHaveLength(1)
 })
 
-test('one that throws takes back itself alone, and alone is told', async () => {
+test('a write that throws is rolled back alone and rejected alone', async () => {
   await using f = await openOnDisk()
   const of = createFaulty(f, 'abort')
   const answers = await Promise.allSettled([of(1), of('fault'), of(2), of('fault'), of(3)])
@@ -157,7 +157,7 @@ test('one that throws takes back itself alone, and alone is told', async () => {
   expect((await f.store.usage(fullScope(f.app), T)).spent).toBe(3 * draft(f.app).cost)
 })
 
-test('where another process holds the file all of a group are told, and nothing of it is written', async () => {
+test('if another process holds the file, every write of the group is rejected, and nothing is written', async () => {
   await using f = await openOnDisk()
   f.otherConnection.exec('begin immediate')
   const answers = await Promise.allSettled(times(3, () => addPrediction(f.store, f.app)))
@@ -170,7 +170,7 @@ test('where another process holds the file all of a group are told, and nothing 
   expect(f.ids()).toHaveLength(1)
 })
 
-test('where the commit itself fails all are told, and it is not tried again: it may be on disk all the same', async () => {
+test('if the commit itself fails, every write is rejected and not repeated: it may be on disk nevertheless', async () => {
   await using f = await openOnDisk()
   const { run } = Statement
   let tries = 0
@@ -191,7 +191,7 @@ test('where the commit itself fails all are told, and it is not tried again: it 
   expect(f.ids()).toHaveLength(1)
 })
 
-test('where SQLite gives the whole transaction up all are told, and those behind write nothing outside of it', async () => {
+test('if SQLite rolls back the whole transaction, every write is rejected, and later ones write nothing outside of it', async () => {
   await using f = await openOnDisk()
   const of = createFaulty(f, 'rollback')
   const answers = await Promise.allSettled([of(1), of('fault'), of(2)])
@@ -199,7 +199,7 @@ test('where SQLite gives the whole transaction up all are told, and those behind
   expect([f.ids(), f.notifications]).toEqual([[], 0])
 })
 
-test('on a full disk whoever is answered is there whole, and nobody else is', async () => {
+test('on a full disk every resolved write is there completely, and no other is', async () => {
   await using folder = await emptyFolder()
   const { db, close } = openDatabase(join(folder.path, 'full.db'), { exclusive: false })
   const { $client: client } = db
@@ -218,7 +218,7 @@ test('on a full disk whoever is answered is there whole, and nobody else is', as
   close()
 })
 
-test('what is written at once takes a few milliseconds: the rest waits for the next turn', async () => {
+test('one commit takes a few milliseconds: the rest waits for the next turn', async () => {
   await using f = await openOnDisk()
   const order: string[] = []
   const statements = await recordStatements(async () => {
@@ -232,7 +232,7 @@ test('what is written at once takes a few milliseconds: the rest waits for the n
   expect(order).toEqual(['others', 'all'])
 })
 
-test('no transaction is open while a group waits', async () => {
+test('no transaction is open while a group is pending', async () => {
   const { db, close } = openDatabase(':memory:', { exclusive: false })
   const open: boolean[] = []
   const written = createGroupCommit(db, () => open.push(db.$client.inTransaction)).write(
@@ -245,7 +245,7 @@ test('no transaction is open while a group waits', async () => {
   close()
 })
 
-test('what still waits when the store closes is written first; what comes later is told', async () => {
+test('pending writes are committed before the store closes; later ones are rejected', async () => {
   await using f = await openOnDisk()
   const made = Promise.all(times(100, () => addPrediction(f.store, f.app)))
   await f.store.close()
@@ -253,7 +253,7 @@ test('what still waits when the store closes is written first; what comes later 
   await expect(addPrediction(f.store, f.app)).rejects.toThrow(/not open/)
 })
 
-test('of a process that is killed all that it was answered with is there, and nothing by halves', async () => {
+test('after a process is killed every acknowledged write is there, and no write is there in part', async () => {
   await using f = await openOnDisk()
   for (let round = 0; round < 3; round++) {
     const child = spawn(process.execPath, [resolve('test/support/submit-forever.ts'), f.file, f.app], {
@@ -263,7 +263,7 @@ test('of a process that is killed all that it was answered with is there, and no
     let out = ''
     child.stdout.on('data', chunk => {
       out += chunk
-      // In the middle of some group or other.
+      // The kill comes in the middle of a group.
       if (out.length > 10_000) child.kill('SIGKILL')
     })
     expect(await ended).toEqual([null, 'SIGKILL'])

@@ -48,7 +48,7 @@ describe('a SQLite file', () => {
     }
   }
 
-  /** A connection of somebody else to the same file, for the time of one question. */
+  /** Runs `ask` with another connection to the file. */
   function withOtherConnection<Answer>(file: string, ask: (client: Database.Database) => Answer): Answer {
     const client = new Database(file)
     try {
@@ -58,8 +58,8 @@ describe('a SQLite file', () => {
     }
   }
 
-  /** What opening it throws; fails if it does not, or if that is not one sentence for an operator. */
-  function refusal(file: string): string {
+  /** The message that opening throws. Fails if it does not throw, or if the message is not one sentence for an operator. */
+  function startupErrorOf(file: string): string {
     let thrown: unknown
     try {
       const store = openSqliteStore(file, () => {})
@@ -76,7 +76,7 @@ describe('a SQLite file', () => {
 
   const isRoot = process.getuid?.() === 0
 
-  test('opened again has everything it had, its epoch and its cursor key too', async () => {
+  test('opened again has everything it had, including its epoch and its cursor key', async () => {
     await using f = await folder()
     const before = f.open()
     const app = await newApp(before)
@@ -93,7 +93,7 @@ describe('a SQLite file', () => {
       upstream: await store.bindUpstream('another'),
       list: await store.list(fullScope(app), pageRequest()),
       events: await store.eventsAfter({ scope: fullScope(app), afterSeq: 0, limit: 100 }),
-      paused: await store.submitCircuit(),
+      circuit: await store.submitCircuit(),
       job: await jobOf(store, sent!.id),
     })
     const first = await kept(before)
@@ -103,12 +103,12 @@ describe('a SQLite file', () => {
     expect(first.upstream).toBe('the simulator')
   })
 
-  test('a row that was begun when the process died is found begun', async () => {
+  test('has a row as begun that was begun when the process died', async () => {
     await using f = await folder()
     const dying = f.open()
     const { id } = await addPrediction(dying, await newApp(dying))
     await claimReadySubmits(dying, T, { leaseUntil: T + MINUTE })
-    // It never closes what it had open.
+    // The first store is never closed.
     const store = f.open()
     expect(await claimReadySubmits(store, T + HOUR)).toEqual([])
     expect(
@@ -116,7 +116,7 @@ describe('a SQLite file', () => {
     ).toMatchObject([{ id }])
   })
 
-  test('survives a power cut: WAL, and every commit on disk before it is told of', async () => {
+  test('survives a power cut: WAL, and every commit is on disk before it is acknowledged', async () => {
     await using f = await folder()
     const prototype = Database.prototype as Database.Database
     const pragma = vi.spyOn(prototype, 'pragma')
@@ -131,7 +131,7 @@ describe('a SQLite file', () => {
     }
   })
 
-  test('rings when another connection can already see why', async () => {
+  test('notifies when another connection can already see the change', async () => {
     await using f = await folder()
     const seen: unknown[] = []
     const count = (client: Database.Database) => client.prepare('select count(*) from events').pluck().get()
@@ -142,7 +142,7 @@ describe('a SQLite file', () => {
     expect(seen).toEqual([1, 2])
   })
 
-  test('what claimSubmits gives is begun on disk when it returns', async () => {
+  test('has the rows of claimSubmits as begun on disk when it returns', async () => {
     await using f = await folder()
     const store = f.open()
     const { id } = await addPrediction(store, await newApp(store))
@@ -153,7 +153,7 @@ describe('a SQLite file', () => {
     expect(row).toEqual({ submission: 'begun', submit_started_at: T + 5 })
   })
 
-  test('a row is nothing without its event: where one can’t be written, neither is', async () => {
+  test('a row is not written without its event', async () => {
     await using f = await folder()
     let notifications = 0
     const store = f.open(f.file, () => void notifications++)
@@ -170,7 +170,7 @@ describe('a SQLite file', () => {
     expect(notifications).toBe(1)
   })
 
-  test('nor is a change anything without its circuit', async () => {
+  test('a change is not written without its circuit', async () => {
     await using f = await folder()
     const store = f.open()
     const app = await newApp(store)
@@ -199,50 +199,50 @@ describe('a SQLite file', () => {
     expect(new Set(ids).size).toBe(9)
   })
 
-  test('a folder named data is made; any other must be there', async () => {
+  test('in a folder named data gets the folder created; any other folder must exist', async () => {
     await using f = await folder()
     await f.open(join(f.path, 'data', 'rushes.db')).ping()
     const missing = join(f.path, 'elsewhere', 'rushes.db')
-    expect(refusal(missing)).toMatch(/the folder .*\/elsewhere does not exist/)
+    expect(startupErrorOf(missing)).toMatch(/the folder .*\/elsewhere does not exist/)
     expect(existsSync(join(f.path, 'elsewhere'))).toBe(false)
-    expect(refusal(join(f.path, 'a', 'data', 'rushes.db'))).toMatch(/data can't be made \(ENOENT\)/)
+    expect(startupErrorOf(join(f.path, 'a', 'data', 'rushes.db'))).toMatch(/data can't be made \(ENOENT\)/)
   })
 
-  test('that is no database is refused, and left as it is', async () => {
+  test('that is not a database is refused and not changed', async () => {
     await using f = await folder()
     const text = 'Dear diary, this is no database.\n'.repeat(300)
     await writeFile(f.file, text)
-    expect(refusal(f.file)).toMatch(/is not a SQLite database/)
+    expect(startupErrorOf(f.file)).toMatch(/is not a SQLite database/)
     expect(await readFile(f.file, 'utf8')).toBe(text)
   })
 
   test('that is a folder, or lies in a file, is refused', async () => {
     await using f = await folder()
     await mkdir(f.file)
-    expect(refusal(f.file)).toMatch(/can't be opened/)
+    expect(startupErrorOf(f.file)).toMatch(/can't be opened/)
     const file = join(f.path, 'file')
     await writeFile(file, '')
-    refusal(join(file, 'rushes.db'))
+    startupErrorOf(join(file, 'rushes.db'))
   })
 
   test('of another program is refused', async () => {
     await using f = await folder()
     withOtherConnection(f.file, client => client.exec('create table diary (entry text)'))
-    expect(refusal(f.file)).toMatch(/is the database of another program/)
+    expect(startupErrorOf(f.file)).toMatch(/is the database of another program/)
   })
 
-  test('of another program is left as it is, its journal mode too', async () => {
+  test('of another program is not changed, nor its journal mode', async () => {
     await using f = await folder()
     withOtherConnection(f.file, client => client.exec('create table diary (entry text)'))
     const before = await readFile(f.file)
-    refusal(f.file)
+    startupErrorOf(f.file)
     expect(withOtherConnection(f.file, client => client.pragma('journal_mode', { simple: true }))).toBe(
       'delete',
     )
     expect((await readFile(f.file)).equals(before)).toBe(true)
   })
 
-  test('written by a newer version is refused, and left as it is', async () => {
+  test('written by a newer version is refused and not changed', async () => {
     await using f = await folder()
     await f.open().close()
     withOtherConnection(f.file, client =>
@@ -251,7 +251,7 @@ describe('a SQLite file', () => {
         .run('f00d', 1_999_999_999_999),
     )
     const before = await readFile(f.file)
-    expect(refusal(f.file)).toMatch(/was written by a newer Rushes/)
+    expect(startupErrorOf(f.file)).toMatch(/was written by a newer Rushes/)
     expect((await readFile(f.file)).equals(before)).toBe(true)
   })
 
@@ -263,26 +263,23 @@ describe('a SQLite file', () => {
     const bytes = await readFile(f.file)
     bytes.fill(0xff, 100, 4096)
     await writeFile(f.file, bytes)
-    expect(refusal(f.file)).toMatch(/is damaged \(SQLITE_CORRUPT\)\. Restore it from a backup/)
+    expect(startupErrorOf(f.file)).toMatch(/is damaged \(SQLITE_CORRUPT\)\. Restore it from a backup/)
   })
 
-  test.skipIf(isRoot)(
-    'that may not be written is refused, and so is a new one in such a folder',
-    async () => {
-      await using f = await folder()
-      await f.open().close()
-      await chmod(f.file, 0o400)
-      expect(refusal(f.file)).toMatch(/no permission to read and write/)
-      await rm(f.file)
-      await chmod(f.path, 0o500)
-      expect(refusal(f.file)).toMatch(/no permission to read and write/)
-    },
-  )
+  test.skipIf(isRoot)('that is read-only is refused, and so is a new one in a read-only folder', async () => {
+    await using f = await folder()
+    await f.open().close()
+    await chmod(f.file, 0o400)
+    expect(startupErrorOf(f.file)).toMatch(/no permission to read and write/)
+    await rm(f.file)
+    await chmod(f.path, 0o500)
+    expect(startupErrorOf(f.file)).toMatch(/no permission to read and write/)
+  })
 
-  test.skipIf(!existsSync('/proc/self/fd'))('that is refused is let go of', async () => {
+  test.skipIf(!existsSync('/proc/self/fd'))('that is refused is closed', async () => {
     await using f = await folder()
     await writeFile(f.file, 'no database '.repeat(1000))
-    refusal(f.file)
+    startupErrorOf(f.file)
     const openDescriptors = await Promise.all(
       readdirSync('/proc/self/fd').map(fd => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
     )
@@ -309,7 +306,7 @@ describe('a SQLite file', () => {
       `${index} AND \\(created_at,${id}\\)>\\(\\?,\\?\\) AND \\(created_at,${id}\\)<\\(\\?,\\?\\)\\)`,
     )
 
-  describe('the hot questions read an index, never the table', () => {
+  describe('hot queries read an index, never the table', () => {
     const claimOptions = { now: T, leaseUntil: T, limit: 3 }
     const position = { createdAt: T, id: UNKNOWN_ID }
     const app = UNKNOWN_ID as AppId
@@ -319,7 +316,7 @@ describe('a SQLite file', () => {
       'USING COVERING INDEX predictions_by_restriction \\(app_id=\\? AND restriction_key=\\?',
     )
     const OF_STATUS = ranged('USING COVERING INDEX predictions_by_status \\(app_id=\\? AND status=\\?')
-    /** In order already: a page's worth is read, and no more. */
+    /** The rows are in order: no more than a page is read. */
     const AS_MATCHED = /^SCAN matched$/
     test.each<[string, (store: Store) => Promise<unknown>, RegExp[], RegExp?]>([
       [
@@ -334,13 +331,13 @@ describe('a SQLite file', () => {
         [/predictions_image_verified/],
       ],
       [
-        'claimImages',
+        'claimImageChecks',
         store => store.claimImageChecks({ ...claimOptions, imageVerifiedAfter: 0, readyTarget: 9 }),
         [/predictions_image_verified/],
       ],
       ['claimPolls', store => store.claimPolls(claimOptions), [/predictions_tracked \(due_at<\?\)/]],
       [
-        'claimAbandoned',
+        'claimAbandonedSubmits',
         store => store.claimAbandonedSubmits(claimOptions),
         [/predictions_submit_started \(due_at<\?\)/],
       ],
@@ -350,7 +347,7 @@ describe('a SQLite file', () => {
         [/ahead USING INDEX predictions_waiting \(app_id=\? AND <expr>=\? AND created_at<\?\)/],
       ],
       [
-        'usualDuration',
+        'medianDuration',
         store => store.medianDuration('WAN_2_2_I2V_PLUS_1080P'),
         [/predictions_finished \(model=\?\)/],
       ],
@@ -360,7 +357,7 @@ describe('a SQLite file', () => {
         [/predictions_by_app \(app_id=\? AND/],
       ],
       [
-        'list, backward and between two moments',
+        'list, backward and between two times',
         store =>
           store.list(
             fullScope(app),
@@ -378,7 +375,7 @@ describe('a SQLite file', () => {
         [
           /predictions_by_status \(app_id=\? AND status=\? AND \(created_at,id\)>\(\?,\?\) AND \(created_at,id\)<\(\?,\?\)\)/,
         ],
-        // Of a page's worth of each.
+        // Sorts one page of each status.
         /^USE TEMP B-TREE FOR ORDER BY/,
       ],
       [
@@ -410,7 +407,7 @@ describe('a SQLite file', () => {
             pageRequest({ before: position }),
           ),
         [OF_TAG, OF_RESTRICTION, BY_ID],
-        // And what it is given by id.
+        // Also sorts the rows that are visible by id.
         /^SCAN matched$|^USE TEMP B-TREE FOR ORDER BY$/,
       ],
       [
@@ -421,7 +418,7 @@ describe('a SQLite file', () => {
             pageRequest({ filter: { statuses: ['FAILED'], tags: ['b'] } }),
           ),
         [OF_TAG, OF_RESTRICTION, OF_STATUS, BY_ID],
-        // Of the ways, and of a page's worth.
+        // Sorts the counts of the paths, and a page of each.
         /^SCAN (matched|cheapest|\d .+ ROWS|\d-ROW .+|\(subquery-\d+\))$|^USE TEMP B-TREE FOR ORDER BY$/,
       ],
       [
@@ -440,7 +437,7 @@ describe('a SQLite file', () => {
         [BY_ID],
       ],
       [
-        'repeated',
+        'findByIdempotencyKey',
         store => store.findByIdempotencyKey(app, { restrictionKey: '', key: 'k', fingerprint: 'f' }, T),
         [/predictions_by_idempotency_key \(app_id=\? AND restriction_key=\? AND idempotency_key=\?\)/],
       ],
@@ -453,7 +450,7 @@ describe('a SQLite file', () => {
         'histories',
         store => store.histories(fullScope(app), [UNKNOWN_ID], 0, 9),
         [/events_by_prediction \(prediction_id=\? AND seq>\?\)/, /predictions_1 \(id=\?\)/],
-        // What is sorted is what is answered with.
+        // Sorts the result.
         /^USE TEMP B-TREE FOR ORDER BY/,
       ],
       [
@@ -461,7 +458,7 @@ describe('a SQLite file', () => {
         store => store.eventsAfter({ scope: fullScope(app), afterSeq: 0, limit: 9 }),
         [/events_by_app \(app_id=\? AND/],
       ],
-      ['logAfter', store => store.allEventsAfter(0, 9), [/events USING INTEGER PRIMARY KEY/]],
+      ['allEventsAfter', store => store.allEventsAfter(0, 9), [/events USING INTEGER PRIMARY KEY/]],
       [
         'eventsAfter of one prediction',
         store =>
@@ -481,15 +478,15 @@ describe('a SQLite file', () => {
   test.each<[string, boolean, Filter, sorts: number]>([
     ['by tag', false, { tags: ['a', 'b'] }, 0],
     ['by tag and model', false, { tags: ['a'], models: ['WAN_2_2_I2V_PLUS_1080P'] }, 0],
-    // What it is given by id.
+    // Sorts the rows that are visible by id.
     ['of a restricted token', true, {}, 1],
     ['of a restricted token, by model', true, { models: ['WAN_2_2_I2V_PLUS_1080P'] }, 1],
-    // Of the ways, which has least; and of each a page.
+    // Sorts the counts of the paths, and a page of each.
     ['by tag and status', false, { tags: ['a'], statuses: ['FAILED'] }, 3],
     ['of a restricted token, by tag', true, { tags: ['b'] }, 4],
     ['of a restricted token, by tag and status', true, { tags: ['b'], statuses: ['FAILED'] }, 5],
   ])(
-    'a list %s is read in its order, no further than the page goes',
+    'a list %s is read in its order, no further than the page needs',
     async (_, isRestricted, filter, sorts) => {
       await using f = await folder()
       const store = f.open()
@@ -505,19 +502,19 @@ describe('a SQLite file', () => {
     },
   )
 
-  test('held alone is refused to the next gateway until it is let go of', async () => {
+  test('opened exclusively is refused to the next gateway until it is closed', async () => {
     await using f = await folder()
     const first = openSqliteStore(f.file, () => {}, { exclusive: true })
     expect(() => openSqliteStore(f.file, () => {}, { exclusive: true })).toThrow(
       /another gateway runs on .*rushes\.db/,
     )
-    // Whoever only writes a row, as `npm run app` does, is not kept out.
+    // A process that only writes a row, like `npm run app`, is not kept out.
     await openSqliteStore(f.file, () => {}).close()
     await first.close()
     await openSqliteStore(f.file, () => {}, { exclusive: true }).close()
   })
 
-  test('whoever does not hold it changes no tables under a gateway that runs', async () => {
+  test('is not migrated by a process without the lock under a running gateway', async () => {
     await using f = await folder()
     const running = openSqliteStore(f.file, () => {}, { exclusive: true })
     const db = new Database(f.file)
@@ -525,13 +522,13 @@ describe('a SQLite file', () => {
     db.prepare('delete from __drizzle_migrations where hash = ?').run((last as { hash: string }).hash)
     const applied = () => db.prepare('select count(*) from __drizzle_migrations').pluck().get()
     const before = applied()
-    expect(refusal(f.file)).toMatch(/a gateway of an earlier version runs on .+ Stop it first\./)
+    expect(startupErrorOf(f.file)).toMatch(/a gateway of an earlier version runs on .+ Stop it first\./)
     expect(applied()).toBe(before)
     db.close()
     await running.close()
   })
 
-  test('held alone is held under whatever name a link gives it', async () => {
+  test('opened exclusively is locked under any name that a link gives it', async () => {
     await using f = await folder()
     const first = openSqliteStore(f.file, () => {}, { exclusive: true })
     const link = join(f.path, 'link.db')
@@ -540,7 +537,7 @@ describe('a SQLite file', () => {
     await first.close()
   })
 
-  test('opened alone, what upstream works on is due for a look, whoever held a lease on it', async () => {
+  test('opened exclusively has accepted jobs due for a poll, whatever their lease', async () => {
     await using f = await folder()
     const before = f.open()
     const app = await newApp(before)
@@ -553,7 +550,7 @@ describe('a SQLite file', () => {
     await after.close()
   })
 
-  test('opened alone, what an earlier process had begun is abandoned at once', async () => {
+  test('opened exclusively has jobs that an earlier process had begun abandoned at once', async () => {
     await using f = await folder()
     const before = f.open()
     await addPrediction(before, await newApp(before))

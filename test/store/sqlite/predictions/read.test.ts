@@ -12,8 +12,8 @@ import { openSqliteStore } from '../../../../src/store/sqlite/sqlite-store.ts'
 import { recordStatements } from '../../../support/record-statements.ts'
 import { addPrediction, fullAccess, newApp, pageRequest, T } from '../../../support/store.ts'
 
-/** The schema over a store, with nobody else beside who would ask SQLite for anything. */
-async function openStocked() {
+/** The schema on a store that nothing else reads. */
+async function openFilledStore() {
   const store = openSqliteStore(':memory:', () => {})
   const app = await newApp(store)
   const ids: string[] = []
@@ -66,15 +66,15 @@ const HISTORY = '(first: 5) { edges { cursor node { type previousStatus predicti
 
 test.each<[fields: string, statements: number]>([
   [PREDICTION_FIELDS, 1],
-  // The rows' own places, and how all apps stand.
+  // Ranks of the rows, and the state of all apps.
   ['queuePosition', 3],
   ['retryOf { id }', 2],
   ['retryOf { retryOf { id } }', 3],
   [`history${HISTORY}`, 2],
   ['a: history(first: 1) { edges { cursor } } b: history(first: 2) { edges { cursor } }', 3],
   [`${PREDICTION_FIELDS} queuePosition retryOf { ${PREDICTION_FIELDS} } history${HISTORY}`, 5],
-])('a page with %s is as many statements for 2 edges as for 50', async (fields, statements) => {
-  await using f = await openStocked()
+])('a page with %s takes as many statements for 2 edges as for 50', async (fields, statements) => {
+  await using f = await openFilledStore()
   for (const first of [2, 20, 50]) {
     const { data, reads } = await f.ask(
       `query ($first: Int!) {
@@ -90,11 +90,11 @@ test.each<[fields: string, statements: number]>([
 test.each<[string, Restriction | null, Filter]>([
   ['by tag', null, { tags: ['a', 'b'] }],
   ['by tag and status', null, { tags: ['a'], statuses: ['QUEUED', 'FAILED'] }],
-  ['of a token that is limited to a tag', createRestriction(['a'], []), {}],
+  ['of a token restricted to a tag', createRestriction(['a'], []), {}],
   ['of such a token, by tag', createRestriction(['a'], []), { tags: ['a'] }],
   ['of such a token, by tag and status', createRestriction(['a'], []), { tags: ['a'], statuses: ['FAILED'] }],
 ])('a page %s is one statement', async (_, restriction, filter) => {
-  await using f = await openStocked()
+  await using f = await openFilledStore()
   let found = 0
   const statements = await recordStatements(async () => {
     const { predictions } = await f.store.list(
@@ -106,8 +106,8 @@ test.each<[string, Restriction | null, Filter]>([
   expect([found, statements.length]).toEqual([20, 1])
 })
 
-test('histories of a page are those that each would have alone', async () => {
-  await using f = await openStocked()
+test('histories of a page are the same as those of each prediction alone', async () => {
+  await using f = await openFilledStore()
   const page = `{ predictions(first: 50) { edges { node { id history${HISTORY} } } } }`
   const { data } = await f.ask(page)
   for (const { node } of data.predictions.edges.slice(0, 9)) {
@@ -121,16 +121,16 @@ test('histories of a page are those that each would have alone', async () => {
   }
 })
 
-test('long histories of many are read a few milliseconds at a time', async () => {
-  await using f = await openStocked()
+test('long histories of many predictions are read a few milliseconds at a time', async () => {
+  await using f = await openFilledStore()
   const { reads } = await f.ask(
     '{ predictions(first: 50) { edges { node { history(first: 99) { edges { cursor } } } } } }',
   )
   expect(reads).toHaveLength(1 + 50 / 5)
 })
 
-test('nodes are one statement a type, in the order asked for', async () => {
-  await using f = await openStocked()
+test('nodes take one statement for each type, in the order of the ids', async () => {
+  await using f = await openFilledStore()
   const image = { appId: f.app, hash: 'h', contentType: 'image/png' as const, width: 9, height: 9, bytes: 9 }
   const kept = await f.store.saveUpload({ image, restrictionKey: '', data: Buffer.alloc(9) }, 1e9, T)
   const upload = kept.kind === 'kept' ? encodeId('Upload', kept.upload.id) : ''
@@ -144,11 +144,11 @@ test.each<[what: string, document: string, statements: number]>([
   ['a prediction', 'query ($id: ID!) { prediction(id: $id) { id status outputs { url } } }', 1],
   ['two of them', 'query ($id: ID!) { a: prediction(id: $id) { id } b: prediction(id: $id) { id } }', 2],
   ['the app and its limits', '{ viewer { name limits { maxQueued } } }', 1],
-  // What waits and what is in flight; and what was spent.
-  ['what it uses', '{ viewer { usage { inFlight queued spentThisMonth { amount } } } }', 3],
+  // The app, its job counts, and its spend.
+  ['its usage', '{ viewer { usage { inFlight queued spentThisMonth { amount } } } }', 3],
   ['the head of the feed', '{ feedCursor }', 2],
 ])('%s is read in a fixed number of statements', async (_, document, statements) => {
-  await using f = await openStocked()
+  await using f = await openFilledStore()
   const { reads } = await f.ask(document, document.includes('$id') ? { id: f.ids[7] } : {})
   expect(reads).toHaveLength(statements)
 })
