@@ -1,11 +1,8 @@
 /**
- * Usage of an app: reported to clients, and checked for each submit.
- * Invariant: limits are checked under the write lock of the insert, from the rows themselves, so concurrent submits
- * can't exceed one.
+ * Usage of an app, as it is reported to clients, and its monthly spend.
  */
-import { type AppLimits, checkLimits, startOfUtcMonth, type UsageReader } from '../../domain/app-limits.ts'
-import type { AppId } from '../../domain/prediction.ts'
-import type { AppStore, AppUsage, CreateResult, TokenLimits } from '../store.ts'
+import { startOfUtcMonth } from '../../domain/app-limits.ts'
+import type { AppStore, AppUsage } from '../store.ts'
 import type { Db } from './connection.ts'
 import { type SQL, sql } from './drizzle.ts'
 import { HAS_RESTRICTION, IN_FLIGHT, SUBMIT_STARTED, UNRESOLVED, WAITING } from './predicates.ts'
@@ -13,15 +10,11 @@ import { jsonValues, prepare } from './prepare.ts'
 import { appMonthlySpend } from './schema.ts'
 import { scopeParameters, VISIBLE } from './visibility.ts'
 
-type Violation = Extract<CreateResult, { kind: 'refused' }>['violation']
-
-/** Rows further ahead of the clock are not counted: the clock was set back. */
-const MAX_CLOCK_SKEW_MS = 60_000
 /** Added to the first moment of a month it lies in the next. */
 const MAX_MONTH_MS = 31 * 24 * 60 * 60 * 1000
 
 export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn'>): AppStore['usage'] {
-  /** `indexed by`: the planner would choose the index of all rows of the app. */
+  /** Names the index, because the planner would choose the index of all rows of the app. */
   const countVisible = (where: SQL, index: SQL) =>
     sql`(select count(*) from predictions indexed by ${index} where ${where} and ${VISIBLE})`
   const isUnresolvedPending = sql`${UNRESOLVED} and status = 'QUEUED' and tracking = 'expired'`
@@ -60,54 +53,6 @@ export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn
               monthEnd: startOfUtcMonth(month + MAX_MONTH_MS),
             })!,
     }
-  }
-}
-
-/** The limit that one more submit would violate, or null. Call it under the write lock. */
-export function createLimitChecks(db: Db, monthlySpend: MonthlySpend) {
-  const selectLimits = prepare<AppLimits>(
-    db,
-    sql`
-    select max_in_flight as maxInFlight, max_queued as maxQueued, submits_per_minute as submitsPerMinute,
-      monthly_budget as monthlyBudget, weight
-    from apps where id = @appId`,
-  )
-  const countByToken = prepare<number>(
-    db,
-    sql`select count(*) from predictions where token_id = @tokenId`,
-  ).pluck()
-  const countQueued = prepare<number>(
-    db,
-    sql`select count(*) from predictions where app_id = @appId and ${WAITING}`,
-  ).pluck()
-  const selectSubmitAfter = prepare<number>(
-    db,
-    sql`
-    select created_at from predictions
-    where app_id = @appId and created_at > @moment and created_at <= @latest
-    order by created_at desc limit 1 offset @skip`,
-  ).pluck()
-
-  const usageReader = (appId: AppId, now: number): UsageReader => ({
-    queued: () => countQueued.get({ appId })!,
-    spent: () => monthlySpend.spentIn(appId, now),
-    submitTimeAfter: (moment, n) =>
-      selectSubmitAfter.get({ appId, moment, skip: n, latest: now + MAX_CLOCK_SKEW_MS }) ?? null,
-  })
-
-  return (
-    { appId, tokenId, cost }: { appId: AppId; tokenId: string | null; cost: number },
-    tokenLimits: TokenLimits | undefined,
-    now: number,
-  ): Violation | null => {
-    if (
-      tokenLimits !== undefined &&
-      tokenId !== null &&
-      countByToken.get({ tokenId })! >= tokenLimits.maxSubmits
-    )
-      return { code: 'FORBIDDEN' }
-    const limits = selectLimits.get({ appId })
-    return limits === undefined ? null : checkLimits(limits, usageReader(appId, now), cost, now)
   }
 }
 

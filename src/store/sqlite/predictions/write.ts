@@ -12,10 +12,10 @@ import {
   type Transition,
 } from '../../../domain/prediction.ts'
 import type { CreateResult, Idempotency, PredictionStore, TokenLimits } from '../../store.ts'
-import { createLimitChecks } from '../app-usage.ts'
 import type { Db } from '../connection.ts'
 import { eq, type SQL, sql } from '../drizzle.ts'
 import type { GroupCommit } from '../group-commit.ts'
+import { createLimitChecks } from '../limit-checks.ts'
 import { prepare } from '../prepare.ts'
 import { hasSlot } from '../queue/fair-order.ts'
 import {
