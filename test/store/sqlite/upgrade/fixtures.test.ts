@@ -127,8 +127,17 @@ const DIFFERENCES = {
       'Before 0002_apps usage counted everything since the first of the month. For a month that is over, that includes later months. The test adds up the costs instead.',
   },
   messageOfInvalidInput: {
-    versions: ['0000_start'],
-    reason: 'Since 0001_follow the gateway checks images itself, and the message says so.',
+    versions: [
+      '0000_start',
+      '0001_follow',
+      '0002_apps',
+      '0003_sought',
+      '0004_uploads',
+      '0005_status',
+      '0006_tagged',
+    ],
+    reason:
+      'A message is the present text for a stored code. The text for INVALID_INPUT was reworded with 0007_names.',
   },
 } as const satisfies Record<string, { versions: string[]; reason: string }>
 
