@@ -1,6 +1,6 @@
 /**
  * Entry point of `npm start`: loads the gateway from a compile cache and frees the memory that loading used.
- * With `--compile`, which `npm ci` runs, it starts nothing and only fills the cache.
+ * `node src/start.js --compile`, which `npm ci` runs, starts nothing and only fills the cache.
  * It is JavaScript because an entry point in TypeScript makes Node load its type stripper: 17 MB.
  * Invariant: the cache is in `node_modules`, so a user who can write it can change the code anyway. If this process cannot
  * write it, each start compiles again.
@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-// With it graphql-js skips some checks of its own objects.
+// Production mode: graphql-js skips some checks of its own objects.
 process.env.NODE_ENV ??= 'production'
 // Makes the cache valid at another path, for example in a container image that copies it.
 process.env.NODE_COMPILE_CACHE_PORTABLE ??= '1'

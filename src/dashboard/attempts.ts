@@ -13,19 +13,19 @@ export interface Attempts {
 const REPEAT_WINDOW_MS = 1500
 
 export function createAttempts(now: () => number = () => performance.now()): Attempts {
-  const attempts = new Map<string, { key: string; lastAskedAt: number; isAnswered: boolean }>()
+  const attempts = new Map<string, { key: string; lastCalledAt: number; isAnswered: boolean }>()
 
   return {
     async run(requestText, send) {
       const calledAt = now()
-      for (const [text, { isAnswered, lastAskedAt }] of attempts)
-        if (isAnswered && calledAt - lastAskedAt >= REPEAT_WINDOW_MS) attempts.delete(text)
+      for (const [text, { isAnswered, lastCalledAt }] of attempts)
+        if (isAnswered && calledAt - lastCalledAt >= REPEAT_WINDOW_MS) attempts.delete(text)
       const attempt = attempts.get(requestText) ?? {
         key: createIdempotencyKey(),
-        lastAskedAt: calledAt,
+        lastCalledAt: calledAt,
         isAnswered: false,
       }
-      attempt.lastAskedAt = calledAt
+      attempt.lastCalledAt = calledAt
       attempts.set(requestText, attempt)
       const result = await send(attempt.key)
       attempt.isAnswered = true

@@ -142,7 +142,7 @@ function Actions({
 
   const canCancel = isUnfinished(status)
   const canRetry = status === 'FAILED' || status === 'CANCELED'
-  // One button whose label changes, so it keeps the focus.
+  // Cancel and retry are one button whose label changes, so it keeps the focus.
   return html`
     <p class="actions">
       ${

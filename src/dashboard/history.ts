@@ -6,7 +6,7 @@ import { type Connection, HISTORY, type PredictionTimes } from './documents.ts'
 import type { GatewayApi } from './gateway-api.ts'
 
 export interface PredictionHistory {
-  /** By prediction id. The map is mutated. */
+  /** Key: prediction id. The map is mutated. */
   readonly timesById: ReadonlyMap<string, PredictionTimes>
   /** Number of predictions after which reading stopped, newest first. Null: all are known. */
   readonly truncatedAt: number | null

@@ -19,7 +19,7 @@ export type Submission = (typeof SUBMISSIONS)[number]
 
 /**
  * Tracking of a submitted job. `active`: upstream may be working on it, and it holds a slot, whatever status its app has
- * seen. `expired`: past the deadline; polled rarely, for as long as upstream keeps the job.
+ * seen. `expired`: past the deadline; polled rarely until upstream deletes the job.
  */
 export const TRACKINGS = ['active', 'expired'] as const
 export type Tracking = (typeof TRACKINGS)[number]
@@ -135,7 +135,7 @@ export type StateChange = Partial<Omit<PredictionState, 'updatedAt'>> &
     submitCircuit?: CircuitTrip | null
   }
 /**
- * From the current row to a change, or to null if the observation is old. Polls, webhooks, submit answers and the
+ * Returns the change of the current row, or null if the observation is old. Polls, webhooks, submit answers and the
  * reconciler may therefore report late, twice or in any order.
  */
 export type Transition = (job: Job) => StateChange | null

@@ -1,6 +1,6 @@
 /**
  * Uploads to upstream: by a ticket and a PUT, or by one call with a form. Files are kept for a week.
- * As strict as upstream: the PUT must have exactly the ticket's headers and length, and no `Authorization`.
+ * Like upstream's, the PUT must have exactly the ticket's headers and length, and no `Authorization`.
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'

@@ -70,7 +70,7 @@ export interface SimulatorStore {
   reclaimWebhooks(): void
   /** Claims due webhooks. Each is due again only after `rescheduleWebhook`. */
   claimDueWebhooks(now: number): PendingWebhook[]
-  /** When the next webhook is due; null if there is none. */
+  /** When the next webhook is due; null if no webhook waits. */
   nextWebhookDueAt(): number | null
   rescheduleWebhook(id: string, dueAt: number, tries: number): void
   deleteWebhook(id: string): void

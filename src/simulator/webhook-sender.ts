@@ -20,7 +20,7 @@ export interface WebhookSenderOptions {
 /** The webhook is never sent, sent twice at once, or sent later. */
 export type WebhookFault = 'lost' | 'doubled' | { delayMs: number }
 
-/** One POST of a webhook. */
+/** A single POST of a webhook. */
 export interface WebhookDelivery {
   /** The job's id. */
   id: string

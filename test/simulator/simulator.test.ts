@@ -688,7 +688,7 @@ describe('a file', () => {
     return (await simulator.result(data.id)).outputs[0]
   }
 
-  test('of a finished job is an MP4, for pages of any origin and without the key', async () => {
+  test('of a finished job is an MP4 that pages of any origin can load without the key', async () => {
     await using simulator = await start()
     const response = await simulator.get(await finished(simulator), {
       headers: { origin: 'https://app.example' },
