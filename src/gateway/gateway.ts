@@ -4,7 +4,7 @@
 import { createTokens } from '../auth/access-token.ts'
 import { createKey } from '../auth/api-key.ts'
 import type { Config } from '../config/config.ts'
-import { MODELS, type VideoModel } from '../domain/models.ts'
+import { MODELS } from '../domain/models.ts'
 import { createCursors } from '../events/cursor.ts'
 import { createEventLog } from '../events/event-log.ts'
 import { createSubscriptionSources } from '../events/subscription-source.ts'
@@ -22,17 +22,10 @@ import type { Store } from '../store/store.ts'
 import { createFanOut } from '../subscriptions/fan-out.ts'
 import { createUpstream } from '../upstream/client.ts'
 import { createWebhookUrls } from '../upstream/webhook-url.ts'
-import { createClockWatch } from '../workers/clock-watch.ts'
-import { createImageChecker } from '../workers/image-checker.ts'
-import { createJanitor } from '../workers/janitor.ts'
 import { createPollCircuit } from '../workers/poll-circuit.ts'
-import { createPollTiming } from '../workers/poll-timing.ts'
-import { createPoller } from '../workers/poller.ts'
-import { createReconciler } from '../workers/reconciler.ts'
-import { createSubmitCircuitProbe } from '../workers/submit-circuit-probe.ts'
-import { createSubmitter } from '../workers/submitter.ts'
 import { createWebhookIntake } from '../workers/webhook-intake.ts'
 import type { Log } from '../workers/worker-loop.ts'
+import { createWorkers } from '../workers/workers.ts'
 import type { GatewayOverrides } from './options.ts'
 import { closeAfterResponses, createCleanupStack } from './shutdown.ts'
 import { assertSameUpstream, chooseUpstream } from './upstream-choice.ts'
@@ -54,8 +47,6 @@ export interface Gateway {
 const DRAIN_TIMEOUT_MS = 4000
 /** A socket has this long to answer its close frame, and a request that is under way to be answered. */
 const CLOSE_TIMEOUT_MS = 500
-/** The outputs of a job that is called completed have the time of so many looks to come. */
-const OUTPUT_GRACE_POLLS = 5
 /** What a simulated job takes. */
 const SIMULATED_JOB_MS = 8000
 const SECOND = 1000
@@ -152,63 +143,39 @@ export async function createGateway(
     cleanups.push(closeParts)
     const url = await listen(server, config.host, config.port)
 
-    const pollLimits = { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs }
-    const expectedMs = (model: VideoModel) =>
-      simulator === null ? MODELS[model].expectedSeconds * SECOND : SIMULATED_JOB_MS
-    const pollTiming = createPollTiming({
-      store,
-      pollLimits,
-      expectedMs,
-      deadlineMs: config.deadlineMs,
-      webhooksEnabled,
-      webhookIntake,
-    })
-    const common = {
+    const workers = createWorkers({
       store,
       upstream,
-      pollTiming,
-      log,
-      now,
+      imageFetch,
+      eventLog,
+      pollCircuit,
+      webhookUrls,
+      webhookIntake,
+      webhooksEnabled,
+      wakeSignal,
+      pollSignal,
+      onSubmitted: metrics.observeQueueWait,
+      expectedMs: model => (simulator === null ? MODELS[model].expectedSeconds * SECOND : SIMULATED_JOB_MS),
+      upstreamConcurrency,
+      upstreamSubmitsPerMinute: config.upstreamSubmitsPerMinute,
+      pollLimits: { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs },
       submitTimeoutMs,
       readTimeoutMs,
-      inFlightIds: new Set<string>(),
-    }
-    const workers = [
-      createImageChecker({ ...common, imageFetch, wakeSignal, upstreamConcurrency }),
-      createSubmitter({
-        ...common,
-        wakeSignal,
-        webhookUrls,
-        webhookIntake,
-        onSubmitted: metrics.observeQueueWait,
-        upstreamConcurrency,
-        upstreamSubmitsPerMinute: config.upstreamSubmitsPerMinute,
-      }),
-      createPoller({
-        ...common,
-        pollSignal,
-        pollCircuit,
-        deadlineMs: config.deadlineMs,
-        outputGraceMs: OUTPUT_GRACE_POLLS * pollLimits.minMs,
-      }),
-      createReconciler({ ...common, pollCircuit, submitUnknownAfterMs: config.submitUnknownAfterMs }),
-      createSubmitCircuitProbe(common),
-      createClockWatch({ ...common, monotonic: overrides.now ?? (() => performance.now()) }),
-      createJanitor({
-        ...common,
-        eventLog,
-        retentionMs: config.eventRetentionHours * HOUR,
-        deadlineMs: config.deadlineMs,
-      }),
-    ]
-    for (const worker of workers) worker.start()
+      submitUnknownAfterMs: config.submitUnknownAfterMs,
+      deadlineMs: config.deadlineMs,
+      eventRetentionMs: config.eventRetentionHours * HOUR,
+      now,
+      monotonic: overrides.now ?? (() => performance.now()),
+      log,
+    })
+    workers.start()
 
     cleanups.push(async () => {
       health.drain()
       const deadline = AbortSignal.timeout(DRAIN_TIMEOUT_MS)
       // Nobody comes back on a connection that is about to end.
       server.prependListener('request', (_, response) => response.setHeader('Connection', 'close'))
-      const stopped = Promise.all(workers.map(worker => worker.stop(deadline)))
+      const stopped = workers.stop(deadline)
       webSockets.stopAccepting()
       // Until then whoever asks is told that it is not ready.
       await connectionRegistry.drain(DRAIN_TIMEOUT_MS - 2 * CLOSE_TIMEOUT_MS)
