@@ -9,7 +9,13 @@ import type { Input, Observation, SubmitOutcome } from '../domain/prediction.ts'
 import type { UploadedImage } from '../domain/upload.ts'
 import { Agent, request } from '../runtime/undici.ts'
 import { toRequestBody, userSuppliedText } from './request-body.ts'
-import { parseListItems, predictionSchema, readEnvelope, toUpstreamState } from './response-schemas.ts'
+import {
+  MAX_LIST_ITEMS,
+  parseListItems,
+  predictionSchema,
+  readEnvelope,
+  toUpstreamState,
+} from './response-schemas.ts'
 import { NO_CREDIT, REJECTED_UPLOAD_STATUSES } from './status-tables.ts'
 import { isCreditError, parseRetryAfter, toSubmitOutcome } from './submit-outcome.ts'
 import { parseTicket } from './upload-ticket.ts'
@@ -65,21 +71,18 @@ export interface UpstreamOptions {
   baseUrl: string
   apiKey: string
   now?: () => number
-  /** How long a POST may take to be answered, ms. Past it its outcome is unknown. */
-  submitTimeoutMs?: number
-  /** How long a read may take, ms. */
-  readTimeoutMs?: number
+  /** Timeout of a POST, ms. After it the outcome is unknown. */
+  submitTimeoutMs: number
+  /** Timeout of a read, ms. */
+  readTimeoutMs: number
 }
 
-export const SUBMIT_TIMEOUT_MS = 60_000
-export const READ_TIMEOUT_MS = 15_000
 /** 25 MB over a slow line. */
 export const UPLOAD_TIMEOUT_MS = 2 * 60_000
 /** More than any answer of upstream's; what is longer is not read to its end. */
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 /** Reads at once, over kept-alive connections. */
 const READ_CONNECTIONS = 128
-const PAGE_SIZE = 100
 /** Ours and upstream's clock may be so far apart, ms. Farther, and nothing is sure of what was created when. */
 const MAX_CLOCK_SKEW_MS = 5 * 60_000
 /** A list that goes on is not read to its end, so nothing is sure. */
@@ -89,8 +92,8 @@ export function createUpstream({
   baseUrl,
   apiKey,
   now = Date.now,
-  submitTimeoutMs = SUBMIT_TIMEOUT_MS,
-  readTimeoutMs = READ_TIMEOUT_MS,
+  submitTimeoutMs,
+  readTimeoutMs,
 }: UpstreamOptions): Upstream {
   // A stream that HTTP/2 refuses would be sent again by the transport itself.
   const common = { connect: { timeout: 10_000 }, allowH2: false, maxResponseSize: MAX_RESPONSE_BYTES }
@@ -134,7 +137,7 @@ export function createUpstream({
     signal: AbortSignal,
   ) {
     const window = { created_after: new Date(from).toISOString(), created_before: new Date(to).toISOString() }
-    const requestBody = { page: pageNumber, page_size: PAGE_SIZE, model: modelId, ...window }
+    const requestBody = { page: pageNumber, page_size: MAX_LIST_ITEMS, model: modelId, ...window }
     const { ok, data, skew } = await read('POST', '/predictions', requestBody, signal)
     // By clocks that can't be compared one job could pass for another.
     const items = ok && Math.abs(skew) <= MAX_CLOCK_SKEW_MS ? parseListItems(data) : null
@@ -223,7 +226,10 @@ export function createUpstream({
           if ((model ?? modelId) === modelId && isWithin(createdAt, from, to))
             jobs.push({ upstreamId: id, model, createdAt, input })
         // Newest first: what follows is older still, should upstream not heed the window.
-        if (items.length < PAGE_SIZE || items.some(({ createdAt }) => createdAt !== null && createdAt < from))
+        if (
+          items.length < MAX_LIST_ITEMS ||
+          items.some(({ createdAt }) => createdAt !== null && createdAt < from)
+        )
           return jobs
       }
       return null

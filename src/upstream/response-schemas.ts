@@ -44,6 +44,8 @@ const MAX_OUTPUTS = 100
 const outputsSchema = z
   .preprocess(value => (Array.isArray(value) ? value.slice(0, MAX_OUTPUTS) : [value]), z.array(outputSchema))
   .catch([])
+/** Max items of a list page that upstream allows; each page is requested with this many. */
+export const MAX_LIST_ITEMS = 100
 /** What fits a GraphQL Int, some 24 days. */
 const millisecondsSchema = z.number().min(0).max(2_147_483_647).transform(Math.round).nullable().catch(null)
 /** `""` is none; an object has a `message`. Upstream's own words: for no app and no log. */
@@ -112,7 +114,6 @@ export function parseListItems(data: unknown): UpstreamPrediction[] | null {
   const parsed = listPageSchema.safeParse(data)
   return parsed.success ? parsed.data.items : null
 }
-const MAX_LIST_ITEMS = 100
 const listPageSchema = z.object({ items: z.array(predictionSchema.refine(item => item !== null)) })
 
 /** What an upstream prediction says of a job. */

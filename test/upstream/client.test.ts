@@ -40,8 +40,11 @@ async function serve(reply: Reply) {
   return { ...(await listen(server)), requests, connections: () => connections }
 }
 
+/** Longer than any test that does not set them. */
+const TIMEOUTS = { submitTimeoutMs: 60_000, readTimeoutMs: 15_000 }
+
 function connect(baseUrl: string, options: Partial<UpstreamOptions> = {}) {
-  const upstream = createUpstream({ baseUrl, apiKey: KEY, ...options })
+  const upstream = createUpstream({ baseUrl, apiKey: KEY, ...TIMEOUTS, ...options })
   return { ...upstream, [Symbol.asyncDispose]: upstream.close }
 }
 
@@ -379,7 +382,7 @@ describe('the key', () => {
 
 test('a closed client sends nothing more', async () => {
   await using server = await serve(accepts)
-  const upstream = createUpstream({ baseUrl: server.origin, apiKey: KEY })
+  const upstream = createUpstream({ baseUrl: server.origin, apiKey: KEY, ...TIMEOUTS })
   await upstream.close()
   expect(await upstream.getResult(ID, never)).toMatchObject({ observation: null })
   expect(await upstream.probe(never)).toBe(false)
