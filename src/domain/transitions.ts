@@ -230,30 +230,58 @@ export const pollSucceeded =
 export const pollFailed =
   (options: PollOptions, isAnswered: boolean): Transition =>
   job =>
-    isTracked(job)
-      ? scheduleNextPoll(job, isAnswered ? options : { ...options, deadlineMs: 2 * options.deadlineMs })
-      : null
+    isTracked(job) ? scheduleNextPoll(job, isAnswered ? options : withDoubledDeadline(options)) : null
+
+/**
+ * The write of a routine poll: `pollSucceeded` or `pollFailed` would change nothing else. Null for any other poll.
+ * @param observation null if the poll failed
+ * @param isAnswered as for `pollFailed`
+ */
+export function routinePoll(
+  job: Job,
+  observation: Observation | null,
+  options: PollOptions,
+  isAnswered: boolean,
+): Pick<Job, 'dueAt' | 'lastSeenRunningAt'> | null {
+  const pollOptions = observation !== null || isAnswered ? options : withDoubledDeadline(options)
+  if (!isTracked(job) || !isWithinTrackingPeriod(job, pollOptions)) return null
+  const { nextPollAt: dueAt, now } = pollOptions
+  if (observation === null) return { dueAt, lastSeenRunningAt: job.lastSeenRunningAt }
+  const isUnchanged =
+    observation.status === 'waiting' ||
+    (observation.status === 'processing' && !isStartOfProcessing(observation, job))
+  return isUnchanged ? { dueAt, lastSeenRunningAt: now } : null
+}
+
+const withDoubledDeadline = (options: PollOptions): PollOptions => ({
+  ...options,
+  deadlineMs: 2 * options.deadlineMs,
+})
 
 const isTracked = ({ submission, tracking }: Job): boolean => submission === 'accepted' && tracking !== null
 
+const isStartOfProcessing = (observation: Observation, job: Job): boolean =>
+  observation.status === 'processing' && job.status === 'CREATED'
+
+/** Whether the job's tracking goes on as it is: before the deadline, or once expired while upstream keeps the job. */
+const isWithinTrackingPeriod = (job: Job, { now, deadlineMs }: PollOptions): boolean =>
+  now - (job.submittedAt ?? now) < (job.tracking === 'expired' ? UPSTREAM_RETENTION_MS : deadlineMs)
+
 function pollProgress(observation: Observation, job: Job, options: PollOptions): StateChange {
-  const hasStarted = observation.status === 'processing' && job.status === 'CREATED'
   const change = scheduleNextPoll(job, options)
-  return hasStarted && change.status === undefined
+  return isStartOfProcessing(observation, job) && change.status === undefined
     ? { ...change, status: 'PROCESSING', startedAt: options.now }
     : change
 }
 
 /** Schedules the next poll. Past the deadline, tracking expires; after upstream's retention, it ends. */
-function scheduleNextPoll(job: Job, { now, nextPollAt, deadlineMs }: PollOptions): StateChange {
-  const age = now - (job.submittedAt ?? now)
-  if (job.tracking === 'expired')
-    return age < UPSTREAM_RETENTION_MS ? { dueAt: nextPollAt } : { tracking: null }
-  if (age < deadlineMs) return { dueAt: nextPollAt }
+function scheduleNextPoll(job: Job, options: PollOptions): StateChange {
+  if (isWithinTrackingPeriod(job, options)) return { dueAt: options.nextPollAt }
+  if (job.tracking === 'expired') return { tracking: null }
   return {
     tracking: 'expired',
-    dueAt: nextPollAt,
-    ...(!isFinal(job.status) && { status: 'FAILED', error: 'TIMED_OUT', finishedAt: now }),
+    dueAt: options.nextPollAt,
+    ...(!isFinal(job.status) && { status: 'FAILED', error: 'TIMED_OUT', finishedAt: options.now }),
   }
 }
 

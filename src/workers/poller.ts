@@ -6,8 +6,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import DataLoader from 'dataloader'
-import { isFinal, type Job, type StateChange } from '../domain/prediction.ts'
-import { type PollOptions, pollFailed, pollSucceeded } from '../domain/transitions.ts'
+import { isFinal, type Job, type Observation } from '../domain/prediction.ts'
+import { type PollOptions, pollFailed, pollSucceeded, routinePoll } from '../domain/transitions.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { RescheduledPoll, Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
@@ -77,17 +77,14 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     }
     if (response.observation !== null) {
       pollCircuit.recordSuccess()
-      return applyTransition(job, pollOptions, pollSucceeded(response.observation, pollOptions))
+      return writePoll(job, response.observation, pollOptions)
     }
     const { status, retryAfterMs } = response
     recordPollFailure(status, retryAfterMs)
-    log.warn({ prediction: job.id, app: job.appId, status }, 'a look brought no answer; it is repeated')
+    log.warn({ prediction: job.id, app: job.appId, status }, 'a poll failed; will retry')
     const retryAt = at + Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS)
-    return applyTransition(
-      job,
-      pollOptions,
-      pollFailed({ ...pollOptions, nextPollAt: Math.max(pollOptions.nextPollAt, retryAt) }, status === 404),
-    )
+    const nextPollAt = Math.max(pollOptions.nextPollAt, retryAt)
+    return writePoll(job, null, { ...pollOptions, nextPollAt }, status === 404)
   }
 
   /** Whether upstream is down, or this job alone can't be read. */
@@ -101,17 +98,19 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     if (pollCircuit.isOpen && !wasOpen) log.warn({ status }, 'upstream can not be read; one look at a time')
   }
 
-  async function applyTransition(
+  async function writePoll(
     job: Job,
+    observation: Observation | null,
     pollOptions: PollOptions,
-    transition: ReturnType<typeof pollSucceeded>,
+    isAnswered = true,
   ): Promise<void> {
-    const change = transition(job)
-    if (change !== null && isRoutine(change)) {
-      const { dueAt = pollOptions.nextPollAt, lastSeenRunningAt = job.lastSeenRunningAt } = change
-      await rescheduleLoader.load({ id: job.id, fence: job.fence, dueAt, lastSeenRunningAt })
+    const rescheduled = routinePoll(job, observation, pollOptions, isAnswered)
+    if (rescheduled !== null) {
+      await rescheduleLoader.load({ id: job.id, fence: job.fence, ...rescheduled })
       return
     }
+    const transition =
+      observation === null ? pollFailed(pollOptions, isAnswered) : pollSucceeded(observation, pollOptions)
     const changed = await store.change(job.id, transition, pollOptions.now, job.fence)
     if (changed === null || (changed.status === job.status && changed.error === job.error)) return
     const { status, error } = changed
@@ -140,7 +139,3 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     log,
   })
 }
-
-/** Nothing that anybody would be told. */
-const isRoutine = (change: StateChange): boolean =>
-  Object.keys(change).every(name => name === 'dueAt' || name === 'lastSeenRunningAt')

@@ -23,6 +23,7 @@ import {
   type PollOptions,
   pollFailed,
   pollSucceeded,
+  routinePoll,
   submitAbandoned,
   submitAccepted,
   submitAnswered,
@@ -755,4 +756,46 @@ test('observations in any order make only legal transitions, and a sent job is n
   expect([...reached]).toEqual(
     expect.arrayContaining([...STATUSES, 'SUBMISSION_UNKNOWN', 'TIMED_OUT', 'NO_OUTPUT']),
   )
+})
+
+test('a poll is routine where its transition changes only the due time and the last sight of the job, to the same values', () => {
+  const DEADLINE_MS = HOUR
+  const limitAges = [DEADLINE_MS, 2 * DEADLINE_MS, UPSTREAM_RETENTION_MS].flatMap(ms => [ms - 1, ms])
+  const age = fc.oneof(fc.constantFrom(...limitAges), fc.integer({ min: 0, max: 3 * DEADLINE_MS }))
+  const job = fc
+    .record({
+      state: fc.oneof(fc.constantFrom(...IN_FLIGHT_STATES, ...EXPIRED_STATES), fc.constantFrom(...NAMES)),
+      lastSeenRunningAt: fc.constantFrom(null, NOW - SECOND),
+      completedWithoutOutputSince: fc.constantFrom(null, NOW - SECOND),
+    })
+    .map(({ state, ...fields }): Job => ({ ...STATES[state], ...fields }))
+  const observation = fc.constantFrom<(Observation | null)[]>(
+    null,
+    { status: 'waiting' },
+    { status: 'processing' },
+    { status: 'canceled' },
+    COMPLETED,
+    EMPTY,
+    failed('GENERATION_FAILED'),
+    failed('TIMED_OUT'),
+  )
+  let routinePolls = 0
+  let otherPolls = 0
+  fc.assert(
+    fc.property(job, observation, age, fc.boolean(), (polled, seen, ageMs, isAnswered) => {
+      const now = SUBMIT_STARTED_AT + ageMs
+      const options = { now, nextPollAt: now + MINUTE, deadlineMs: DEADLINE_MS, outputGraceMs: MINUTE }
+      const transition = seen === null ? pollFailed(options, isAnswered) : pollSucceeded(seen, options)
+      const change = transition(Object.freeze(polled))
+      const { dueAt, lastSeenRunningAt = polled.lastSeenRunningAt, ...news } = change ?? {}
+      const isRoutine = change !== null && Object.keys(news).length === 0
+      expect(routinePoll(polled, seen, options, isAnswered)).toEqual(
+        isRoutine ? { dueAt, lastSeenRunningAt } : null,
+      )
+      if (isRoutine) routinePolls++
+      else otherPolls++
+    }),
+    { numRuns: 3000 },
+  )
+  expect(Math.min(routinePolls, otherPolls)).toBeGreaterThan(300)
 })

@@ -430,8 +430,7 @@ test.each(caseGroups.map(group => [group.map(([what]) => what).join(', '), group
     /** A busy machine may take too long for an answer: such a look has shown nothing, and the log says so. */
     const unanswered = (id: string) =>
       world.log.filter(
-        ({ message, fields }) =>
-          fields.prediction === decodeId(id).id && message.includes('brought no answer'),
+        ({ message, fields }) => fields.prediction === decodeId(id).id && message.includes('a poll failed'),
       )
     const answeredPolls = () =>
       jobs

@@ -524,7 +524,7 @@ test('no line of any log has a prompt, an image URL, a key or a word of upstream
   const log = await createLog('trace', sink as unknown as typeof process.stderr)
   for (const { fields, message } of logLines) log.info(fields, message)
   expect(written.split('\n').length).toBe(logLines.length + 1)
-  for (const message of ['submitted', 'finished', 'paused', 'outcome is unknown', 'repeated'])
+  for (const message of ['submitted', 'finished', 'paused', 'outcome is unknown', 'will retry'])
     expect(written).toContain(message)
   for (const secret of [
     LEAK_MARKER,

@@ -1,8 +1,29 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import type { Transition } from '../../src/domain/prediction.ts'
 import { createPollCircuit } from '../../src/workers/poll-circuit.ts'
 import { take, takeFinal } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
 import { FINAL_STATUSES, isPoll, isSubmit, openWorld, refusal, reply } from '../support/world.ts'
+
+/** Each transition that a poll made, by how often it was evaluated. */
+const evaluations = vi.hoisted(() => [] as { count: number }[])
+vi.mock('../../src/domain/transitions.ts', async importOriginal => {
+  const original = await importOriginal<typeof import('../../src/domain/transitions.ts')>()
+  const counted = (transition: Transition): Transition => {
+    const evaluation = { count: 0 }
+    evaluations.push(evaluation)
+    return job => {
+      evaluation.count++
+      return transition(job)
+    }
+  }
+  return {
+    ...original,
+    pollSucceeded: (...poll: Parameters<typeof original.pollSucceeded>) =>
+      counted(original.pollSucceeded(...poll)),
+    pollFailed: (...poll: Parameters<typeof original.pollFailed>) => counted(original.pollFailed(...poll)),
+  }
+})
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
@@ -129,6 +150,28 @@ test('looks that bring nothing new are written down together', async () => {
   for (const { id } of jobs) await world.untilStatus(id, 'CREATED')
   await until(() => sizes.some(size => size > 3))
   await until(() => jobs.every(({ prompt }) => world.row(prompt).last_seen_running_at !== null))
+})
+
+test('a poll with news evaluates its transition once, a poll without news makes none', async () => {
+  let isDown = false
+  await using world = await openWorld({
+    fault: call => (isDown && isPoll(call) ? reply(503, '') : null),
+  })
+  const { id, prompt } = await world.submit('sim:seconds=300')
+  await world.untilStatus(id, 'CREATED')
+  world.gateway.simulator?.advance(MINUTE)
+  await world.untilStatus(id, 'PROCESSING')
+  evaluations.length = 0
+  await untilPolled(world)
+  await untilPolled(world)
+  isDown = true
+  await untilPolled(world)
+  isDown = false
+  await untilPolled(world)
+  expect(evaluations).toEqual([])
+  world.advanceClock(61 * MINUTE)
+  await until(() => world.row(prompt).status === 'FAILED')
+  expect(evaluations).toEqual([{ count: 1 }])
 })
 
 test('what finished jobs took is learned, and outlives a restart', async () => {

@@ -8,6 +8,7 @@ import {
   type PollOptions,
   pollFailed,
   pollSucceeded,
+  routinePoll,
   webhookReceived,
 } from '../../../src/domain/transitions.ts'
 import { SECOND } from '../../support/store.ts'
@@ -70,16 +71,10 @@ export function createTrackingActions(state: ModelState) {
       deadlineMs: DEADLINE_MS,
       outputGraceMs: 0,
     }
+    const rescheduled = routinePoll(job, observation, pollOptions, false)
+    if (rescheduled !== null) return store.reschedule([{ id: job.id, fence: job.fence, ...rescheduled }])
     const transition =
       observation === null ? pollFailed(pollOptions, false) : pollSucceeded(observation, pollOptions)
-    const plannedChange = transition(job)
-    if (
-      plannedChange !== null &&
-      Object.keys(plannedChange).every(field => field === 'dueAt' || field === 'lastSeenRunningAt')
-    ) {
-      const { dueAt = pollOptions.nextPollAt, lastSeenRunningAt = job.lastSeenRunningAt } = plannedChange
-      return store.reschedule([{ id: job.id, fence: job.fence, dueAt, lastSeenRunningAt }])
-    }
     const before = await jobOf(job)
     if ((await store.change(job.id, transition, state.now, job.fence)) === null) return
     const isEnd =
