@@ -1,7 +1,7 @@
 /**
- * Access tokens: the gateway's signed word that whoever bears it may do so much, for so long. A JWT under a key of the
- * database, and no row: it stands as long as the key that minted it does.
- * Invariant: nothing in one is believed before its signature holds, and no algorithm but our own is read.
+ * Access tokens: JWTs signed with a key from the database that grant permissions, a restriction and a number
+ * of submits until they expire. A token has no row: it is valid only while the key that minted it is.
+ * Invariant: no claim is used before the signature is verified, and no algorithm but our own is accepted.
  */
 import { SignJWT } from 'jose/jwt/sign'
 import { jwtVerify } from 'jose/jwt/verify'
@@ -24,19 +24,19 @@ export interface NewToken {
   /** Null: all of the app's predictions. */
   restriction: { tags: readonly string[]; ids: readonly string[] } | null
   maxSubmits: number
-  /** Whole seconds. */
+  /** ms since 1970, whole seconds. */
   expiresAt: number
 }
 
 export interface Tokens {
   mint(token: NewToken): Promise<string>
-  /** What it gives, or gave, access to; null if it is none of ours. */
+  /** The access that the token grants, even if it has expired; null if the token is invalid. */
   verify(token: string): Promise<Access | null>
 }
 
 const ALGORITHM = 'HS256'
 const TOKEN_TYPE = 'at+jwt'
-/** Whether it is over is asked each time it is used, and not once here. */
+/** Disables jose's expiry check: each use of a token checks `expiresAt`. */
 const EPOCH = new Date(0)
 const JWT_PATTERN = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
@@ -87,6 +87,9 @@ const toRestriction = (restriction: NewToken['restriction']) =>
 const toWriteOnlyRestriction = (restriction: NewToken['restriction']) =>
   writeOnlyRestriction(restriction?.tags ?? [], restriction?.ids ?? [])
 
-/** Its last character has bits that nothing reads: one token would have four texts, and be counted as four. */
+/**
+ * The last character has unused bits: without this check one token would have four texts, and be counted as
+ * four.
+ */
 const isCanonical = (signature: string): boolean =>
   Buffer.from(signature, 'base64url').toString('base64url') === signature

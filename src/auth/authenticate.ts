@@ -1,7 +1,7 @@
 /**
- * From what a request says of itself to who it is: an app by its key, or by a token that its key has minted.
- * Invariant: unknown, expired and malformed get the same answer. A key that was taken back is good for no longer than
- * FRESH_MS, and neither is a token of it.
+ * Authenticates a request: an app by its key, or by an access token minted by one.
+ * Invariant: unknown, expired and malformed credentials get the same response. A revoked key, and each token
+ * of it, is accepted for at most KEY_CACHE_TTL_MS.
  */
 import { LRUCache } from 'lru-cache'
 import { type Access, fullScope } from '../domain/access-scope.ts'
@@ -10,24 +10,27 @@ import type { ApiKey, Store } from '../store/store.ts'
 import type { Tokens } from './access-token.ts'
 import { hashesEqual, parseBearer, parseKey, sha256 } from './api-key.ts'
 
-/** One object for all who come with the same key or token: thousands of connections may. */
+/** Shared by all connections with the same credential: there may be thousands. */
 export interface Caller extends Access {
-  /** Of what it came with. */
+  /** SHA-256 of the credential. */
   readonly hash: string
 }
 
-/** Null: nobody we know. Slowed: too many guess from there; ms to wait. */
+/** Null: invalid credential. `retryAfterMs`: too many invalid credentials from this network. */
 export type AuthFailure = null | { retryAfterMs: number }
 
 export interface Authenticate {
-  /** `authorization` as in the header: `Bearer …`. Without an address nobody is slowed. */
+  /** `authorization` is the header's value: `Bearer …`. Without an address the request is never delayed. */
   authenticate(authorization: unknown, address?: string): Promise<Caller | AuthFailure>
-  /** Whether what it came with is still good. */
+  /** Whether the credential is still valid. */
   isStillValid(caller: Caller): Promise<boolean>
 }
 
 export interface InvalidCredentialLimiter {
-  /** Before a key is looked up. Whoever has guessed too often waits; null: it may go on, or how long it shall stay away, ms. */
+  /**
+   * Waits before a key is looked up, if the address has sent too many invalid credentials. The result is
+   * null, or the ms after which the client may retry.
+   */
   delay(address: string): Promise<number | null>
   record(address: string): void
 }
@@ -62,7 +65,7 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
 
   const isExpired = (expiresAt: number | null) => expiresAt !== null && expiresAt <= now()
 
-  /** The key itself, or the one that minted the token. */
+  /** The key itself, or the key that minted the token. */
   async function isStillValid({ scope, grant, keyPrefix, hash, expiresAt }: Caller): Promise<boolean> {
     const apiKey = isExpired(expiresAt) ? null : await findKey(keyPrefix)
     if (apiKey === null || isExpired(apiKey.expiresAt) || apiKey.appId !== scope.appId) return false
@@ -92,7 +95,7 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
         addressToLimit === undefined ? null : await invalidCredentials.delay(addressToLimit)
       if (retryAfterMs !== null) return { retryAfterMs }
       const caller = cached ?? (await authenticateKey(bearer)) ?? (await authenticateToken(bearer, hash))
-      // What is over was good once: no guess.
+      // An expired credential was valid once: it is not counted as a guess.
       if (caller === null && addressToLimit !== undefined) invalidCredentials.record(addressToLimit)
       if (caller === null || !(await isStillValid(caller))) return null
       await appNames.load(caller.scope.appId)

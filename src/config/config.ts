@@ -1,5 +1,6 @@
 /**
- * Environment → one frozen Config. Every fault is found before anything starts, and all are told at once.
+ * Reads the environment into one frozen Config. It validates every setting before anything starts and reports
+ * all faults together.
  */
 import type { z } from 'zod'
 import { StartupError } from '../domain/errors.ts'
@@ -9,14 +10,17 @@ import { SETTINGS, valueOrUndefined } from './settings.ts'
 export interface Config {
   readonly host: string
   readonly port: number
-  /** Where the database file is; a path, or `:memory:`. */
+  /** Path of the database file, or `:memory:`. */
   readonly databaseFile: string
-  /** Null: the simulator starts beside the gateway and is the upstream. */
+  /** Null: the gateway starts the simulator and uses it as upstream. */
   readonly upstream: { readonly baseUrl: string; readonly apiKey: string } | null
-  /** Null: without limit. */
+  /** Null: no limit. */
   readonly upstreamConcurrency: number | null
   readonly upstreamSubmitsPerMinute: number | null
-  /** Where upstream reaches this gateway, without a slash at its end; null: it is asked for no webhook. */
+  /**
+   * Base URL at which upstream reaches this gateway, without a trailing slash. Null: the gateway requests no
+   * webhooks.
+   */
   readonly publicUrl: string | null
   readonly webhookSecrets: readonly string[]
   readonly submitTimeoutMs: number
@@ -47,9 +51,12 @@ export interface Config {
   readonly logLevel: string
 }
 
-/** An unknown name that begins like ours is a typing error that would otherwise cost money in silence. */
+/**
+ * Prefixes of our settings. An unknown name with one of them is probably a typing error, which could cost
+ * money unnoticed.
+ */
 const OWN_NAME = /^(WAVESPEED|UPSTREAM|POLL|EVENT)_/
-/** Read by the official upstream client, so it may well stand in the same environment. */
+/** The official upstream client reads this name, so it may be in the same environment. */
 const FOREIGN_NAMES = new Set(['WAVESPEED_CLIENT_NAME'])
 
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {

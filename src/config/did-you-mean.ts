@@ -1,9 +1,9 @@
 /**
- * The known name that a mistyped one is likely meant to be, as the end of a sentence. Pure.
+ * Suggests the known name closest to a mistyped one. Pure.
  */
 import { closest, distance } from 'fastest-levenshtein'
 
-/** `; did you mean X?`, or nothing where none is near. */
+/** `; did you mean X?`, or an empty string if no known name is near. */
 export function didYouMean(name: string, known: readonly string[]): string {
   if (known.length === 0) return ''
   const near = closest(name, known)

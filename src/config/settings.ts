@@ -1,6 +1,6 @@
 /**
- * The settings: name, default, unit and meaning stand here and nowhere else in code, and how each value is read.
- * Invariant: no message about a value carries it where it may be a secret.
+ * All settings: name, default, description and schema. They stand nowhere else in code.
+ * Invariant: no message contains a value that may be a secret.
  */
 import { isIP } from 'node:net'
 import { compile } from 'proxy-addr'
@@ -17,7 +17,7 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 
 const DAY_MS = 24 * 60 * 60 * 1000
 
-/** Name → default as the README prints it, meaning, and how it is read. */
+/** Name to default, description and schema. The README prints the first two. */
 export const SETTINGS = {
   HOST: {
     default: '127.0.0.1',
@@ -241,12 +241,12 @@ function parseDatabaseUrl(url: string, context: z.RefinementCtx): string {
 }
 
 function parseBaseUrl(text: string, context: z.RefinementCtx): string {
-  // The vendor's own pages name the base with the API's path.
+  // The vendor's own pages give the base URL with the API's path.
   const url = parseWebUrl(text, context, 'plain http would show the key to the network')
   return typeof url === 'string' ? url.replace(/\/api\/v3$/, '') : url
 }
 
-/** Without a slash at its end. */
+/** The URL without a trailing slash. */
 function parseWebUrl(text: string, context: z.RefinementCtx, insecureReason: string): string {
   const url = URL.parse(text)
   if (url === null || !['http:', 'https:'].includes(url.protocol))
@@ -263,7 +263,7 @@ const isLoopbackName = (host: string) =>
 
 function parseSecrets(list: string | undefined, context: z.RefinementCtx): string[] {
   const entries = (list ?? '').split(',').flatMap(entry => valueOrUndefined(entry) ?? [])
-  // Not named: it would stand in the message.
+  // The message does not name the entry: it is a secret.
   if (entries.some(entry => !/^whsec_[\x21-\x7e]{8,}$/.test(entry)))
     reject(context, 'expected whsec_…, or several with commas between')
   return entries

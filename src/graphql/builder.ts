@@ -1,5 +1,5 @@
 /**
- * The schema builder every noun hangs its types on.
+ * The schema builder on which every file of this folder defines its types and fields.
  */
 import SchemaBuilder from '@pothos/core'
 import ComplexityPlugin from '@pothos/plugin-complexity'
@@ -25,24 +25,26 @@ export interface SchemaTypes {
 }
 
 /**
- * Marks a field, in its `extensions`, that depends on more than the item, the variables and the app: on the moment, or on
- * other rows. A subscription that selects one is executed for each who asks.
+ * Marks a field, in its `extensions`, whose value depends on more than the event, the variables and the app:
+ * on the time of reading, or on other rows. A subscription that selects such a field is executed once per
+ * subscriber.
  */
-export const PER_SUBSCRIBER = 'own'
+export const PER_SUBSCRIBER = 'perSubscriber'
 
 const NODE_TYPES = new Set(['Prediction', 'App', 'Upload'])
-/** What is no id of any of them: asked for like one that is, and never there. */
+/** An invalid global id decodes to this one: a well-formed id of a row that does not exist. */
 const MISSING_NODE = { typename: 'Prediction', id: '' }
 const MAX_NODES = 100
 
-/** What a field costs, beside those below it, that makes a query of its own. */
+/** Cost of a field that runs a query of its own, without its children. */
 export const QUERY_COST = 5
-/** And that writes, for good. */
+/** Cost of a mutation. */
 export const WRITE_COST = 50
 
 export const builder = new SchemaBuilder<SchemaTypes>({
   plugins: [RelayPlugin, ComplexityPlugin],
-  // The door judges, before anything runs; here the fields only say what they cost. A list that says nothing is short.
+  // server/operation/query-cost.ts limits the cost before execution; the fields only declare it. A list
+  // without a declared multiplier counts once.
   complexity: { disabled: true, defaultListMultiplier: 1 },
   defaultFieldNullability: false,
   relay: {

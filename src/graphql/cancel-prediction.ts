@@ -1,5 +1,6 @@
 /**
- * cancelPrediction: what was not sent never will be; what was, upstream goes on with, and the answer says so.
+ * cancelPrediction: a job that was not sent never will be. A job that was sent runs on upstream, and the
+ * payload says so.
  */
 
 import type { Prediction } from '../domain/prediction.ts'

@@ -1,6 +1,6 @@
 /**
- * What a resolver may reach, made anew for each operation: who asks, and loaders that read
- * what it sees and nothing else.
+ * What a resolver can use, created per operation: the caller's access, and loaders that read only what the
+ * caller can see.
  */
 import DataLoader from 'dataloader'
 import type { Tokens } from '../auth/access-token.ts'
@@ -17,41 +17,47 @@ export interface Services {
   cursorsOf: CursorsOf
   tokens: Tokens
   now: () => number
-  /** Bytes of uploads that an app may keep. */
+  /** Max bytes of uploads kept per app. */
   maxUploadBytesPerApp: number
-  /** Of a path of this gateway. */
+  /** The absolute URL of a path of this gateway. */
   publicUrl(path: string): string
-  /** For what an operator may want to know and no app is told. */
+  /** Logs a notice for the operator; the app does not see it. */
   logNotice(fields: object, message: string): void
-  /** For what an app is refused. */
+  /** Counts an error that an app received, by code. */
   countRejection(appId: AppId, code: MutationErrorCode | RequestErrorCode): void
-  /** Before a read that may take milliseconds: an app's come one after the other, and let the others' in between. */
+  /**
+   * Await before a read that may take milliseconds: reads of one app run one after another, and other apps'
+   * reads run in between.
+   */
   nextSlice(appId: AppId): Promise<void>
 }
 
-/** Each made when it is first asked for. */
+/** Each loader is created when first used. */
 export interface Loaders {
   readonly predictions: DataLoader<string, Prediction | null>
   readonly queuePositions: DataLoader<string, number | null>
   readonly usage: Promise<AppUsage>
-  /** The first `limit` events of a prediction behind `after`. */
+  /** The first `limit` events of a prediction after `after`. */
   history(after: number, limit: number): DataLoader<string, PredictionEvent[]>
 }
 
-/** As many are read in one turn, some 3 ms. */
+/** Max events read in one time slice: about 3 ms. */
 const MAX_EVENTS_PER_SLICE = 500
 
 export interface Context extends Services {
   access: Access
   scope: Scope
   loaders: Loaders
-  /** The cursor a client of server-sent events reconnects with; it beats the feed's `after`. */
+  /**
+   * The cursor with which a client of server-sent events reconnects. It takes precedence over the feed's
+   * `after`.
+   */
   lastEventId?: string
-  /** The log's head before any field was read, where the operation asks for it. */
+  /** The log's newest seq before any field was read; set if the operation selects `feedCursor`. */
   headSeq?: number
-  /** What a mutation answers; a refusal is counted. */
+  /** Passes a mutation's result on, and counts it if it is an error. */
   countRejections<Result extends object>(result: Promise<Result>): Promise<Result>
-  /** The same asker's, with nothing loaded yet. */
+  /** A context for the same caller with empty loaders. */
   fresh(): Context
 }
 

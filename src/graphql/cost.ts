@@ -1,10 +1,10 @@
 /**
- * Micro-USD as an app sees it.
+ * The type Cost: an amount of money.
  */
 import { MICROS_PER_USD } from '../domain/models.ts'
 import { builder } from './builder.ts'
 
-/** From micro-USD. */
+/** The source value is in micro-USD. */
 export const Cost = builder.objectRef<number>('Cost').implement({
   description: 'An amount of money.',
   fields: t => ({

@@ -1,6 +1,7 @@
 /**
- * createAccessToken: an app's server, with its key, mints what a browser may have.
- * Invariant: a token gives no more than was asked for, outlives neither its time nor its key, and mints no other.
+ * createAccessToken: an app's server mints, with its key, a token for a browser.
+ * Invariant: a token grants no more than was requested, expires no later than requested and no later than its
+ * key, and cannot mint another token.
  */
 import { z } from 'zod'
 import { PERMISSIONS } from '../domain/access-scope.ts'
@@ -70,7 +71,7 @@ const SECOND = 1000
 
 const inputSchema = z.object({
   permissions: z.array(z.enum(PERMISSIONS)).min(1, 'expected at least one permission'),
-  // An empty list might be meant for "none of them" or for "all of them".
+  // An empty list could mean "none of them" or "all of them".
   tags: tagListSchema.min(1, 'expected at least one tag, or none of this field').nullish(),
   predictionIds: z
     .array(z.string().transform(id => decodeIdOf('Prediction', id)))
@@ -89,7 +90,7 @@ async function createAccessToken(
   const parsed = inputSchema.safeParse(input)
   if (!parsed.success) return { code: 'INVALID_INPUT', issues: toInputIssues(parsed.error) }
   const { permissions, tags, predictionIds, maxSubmits, expiresInSeconds } = parsed.data
-  // As it is now: its end may have been changed since it came.
+  // The key is read again: its expiry may have changed since the request was authenticated.
   const key = await store.findKey(access.keyPrefix)
   if (key === null) return { code: 'FORBIDDEN' }
   const keyExpirySeconds = Math.floor((key.expiresAt ?? Number.POSITIVE_INFINITY) / SECOND)

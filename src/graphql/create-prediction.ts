@@ -1,6 +1,7 @@
 /**
- * From what was judged to a row, for whatever makes a prediction: under whose name, with which tags, within which limits.
- * Invariant: what a restricted token submits it sees, and so does every token of the same restriction.
+ * Creates a prediction from a validated request: adds the token's tags and restriction, and checks the
+ * limits.
+ * Invariant: a restricted token sees what it submitted, and so does every token with the same restriction.
  */
 import { createHash } from 'node:crypto'
 import { stringify } from 'safe-stable-stringify'
@@ -13,12 +14,15 @@ import type { MutationError, MutationErrorOf } from './mutation-errors.ts'
 
 export type PredictionRequest = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retryOf' | 'uploadId'>
 
-/** With those that whoever submits it must have. */
+/** The request's tags and the tags that the token must add. */
 export const addGrantTags = ({ access }: Context, tags: readonly string[]): string[] => [
   ...new Set([...(access.grant?.tags ?? []), ...tags]),
 ]
 
-/** The key's space is that of the scope: nobody learns from a key what somebody else has used it for. */
+/**
+ * An idempotency key is scoped to the caller's restriction, so a caller cannot find out from a key what
+ * another caller used it for.
+ */
 export const toIdempotency = ({ scope }: Context, key: string | null, fingerprint: string) =>
   key === null ? null : { restrictionKey: restrictionKeyOf(scope), key, fingerprint }
 
@@ -44,7 +48,7 @@ export async function createPrediction(
     : { prediction, isNew: kind === 'created' }
 }
 
-/** A retry has no tags of its own to be told of. */
+/** A retry sends no tags of its own, so the issue names its `id`. */
 const tooManyTags = ({ retryOf }: PredictionRequest): MutationErrorOf<'INVALID_INPUT'> => ({
   code: 'INVALID_INPUT',
   issues: [
@@ -55,16 +59,19 @@ const tooManyTags = ({ retryOf }: PredictionRequest): MutationErrorOf<'INVALID_I
   ],
 })
 
-/** Null: it may. */
+/** Null if the caller may submit. */
 export const checkSubmitPermission = ({ access }: Context): MutationErrorOf<'FORBIDDEN'> | null =>
   hasPermission(access, 'SUBMIT') ? null : { code: 'FORBIDDEN' }
 
-/** Idempotency keys are one space for everything that makes a prediction. */
+/** The format of idempotency keys. All mutations that create a prediction share one key space. */
 export const idempotencyKeySchema = textSchema
   .refine(key => key !== '' && countCharacters(key) <= 255, 'expected 1 to 255 characters')
   .nullish()
   .transform(key => key ?? null)
 
-/** The same for the same input, in whatever order the keys of its metadata come. */
+/**
+ * Equal for equal input, whatever the order of the keys in its metadata. It hashes the request's field names,
+ * and a stored idempotency key outlives an upgrade: do not rename them.
+ */
 export const fingerprint = (request: object): string =>
   createHash('sha256').update(stringify(request)!).digest('hex')

@@ -1,6 +1,7 @@
 /**
- * From an error to what an app is shown of it.
- * Invariant: only errors made to be seen are seen; any other becomes "Unexpected error." and is logged once.
+ * Converts an error to the one that an app sees.
+ * Invariant: an app sees only errors that were made for it. Any other error becomes "Unexpected error." and
+ * is logged once.
  */
 import { GraphQLError } from 'graphql'
 import { REQUEST_ERRORS } from '../domain/errors.ts'
@@ -13,9 +14,9 @@ export function maskError(error: unknown, log: ErrorLog): GraphQLError {
   const graphqlError = error instanceof GraphQLError ? error : null
   const cause = graphqlError === null ? error : (graphqlError.originalError ?? null)
   if (graphqlError !== null && (cause === null || cause instanceof GraphQLError)) {
-    // Yoga shows the error of its JSON parser here.
+    // Yoga puts the error of its JSON parser here.
     delete graphqlError.extensions.originalError
-    // And takes what is no JSON for an answer of GraphQL's, with a 200.
+    // Without this Yoga answers an invalid JSON body with a 200, like a GraphQL result.
     if (graphqlError.extensions.code === 'BAD_REQUEST')
       Object.assign(graphqlError.extensions.http ?? {}, { spec: false })
     return graphqlError

@@ -1,6 +1,7 @@
 /**
  * Global ids: a type's name and its own id, in one opaque string.
- * Invariant: what is no id decodes to an id that nothing has, so garbage, strangers' ids and unknown ones look the same.
+ * Invariant: an invalid id decodes to an id that no row has, so an invalid id, another app's id and an
+ * unknown id get the same answer.
  */
 export interface GlobalId {
   typename: string
@@ -16,7 +17,7 @@ export function decodeId(globalId: string): GlobalId {
   return encodeId(typename, id) === globalId ? { typename, id } : { typename: '', id: '' }
 }
 
-/** The id within a type; empty, which nothing has, if it is of another type or no id. */
+/** The id within a type; empty, which no row has, if the global id is invalid or of another type. */
 export function decodeIdOf(typename: string, globalId: string): string {
   const decoded = decodeId(globalId)
   return decoded.typename === typename ? decoded.id : ''

@@ -1,15 +1,15 @@
 /**
- * Text as an app may give it.
+ * Rules for text and tags in an app's input.
  */
 import { z } from 'zod'
 
-/** Half a surrogate pair could be stored, and read back as something else. */
+/** Half of a surrogate pair could be stored, and read back as something else. */
 export const textSchema = z.string().refine(value => value.isWellFormed(), 'expected well-formed Unicode')
 
-/** As a person counts them, and not in UTF-16 units. */
+/** Counts code points, not UTF-16 units. */
 export const countCharacters = (value: string): number => [...value].length
 
-/** Of a prediction. */
+/** Max tags per prediction. */
 export const MAX_TAGS = 10
 
 export const tagListSchema = z

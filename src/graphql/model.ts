@@ -1,5 +1,5 @@
 /**
- * The catalogue, as an app sees it.
+ * The model catalogue: the type Model and the query `models`.
  */
 import { MODELS, type ModelCard, VIDEO_MODELS } from '../domain/models.ts'
 import { builder, QUERY_COST } from './builder.ts'

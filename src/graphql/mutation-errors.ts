@@ -1,5 +1,6 @@
 /**
- * A refusal is data: one type a reason, each an `Error`. Code, message and retryable come from the one table.
+ * Mutation errors are data: one type per code, each an `Error`. Code, message and retryable come from
+ * MUTATION_ERRORS.
  */
 import type { z } from 'zod'
 import { MUTATION_ERRORS, type MutationErrorCode } from '../domain/errors.ts'
@@ -9,12 +10,12 @@ import { Cost } from './cost.ts'
 import { PredictionType } from './prediction.ts'
 
 export interface InputIssue {
-  /** Where in the mutation's arguments, from the outside in. */
+  /** Path in the mutation's arguments, outermost first. */
   path: string[]
   message: string
 }
 
-/** Code → what its refusal carries besides. */
+/** Code to the fields that its error has besides. */
 interface MutationErrorDetails {
   INVALID_INPUT: { issues: InputIssue[] }
   IDEMPOTENCY_CONFLICT: { prediction: Prediction }
@@ -52,11 +53,11 @@ const InputIssue = builder.objectRef<InputIssue>('InputIssue').implement({
   fields: t => ({ path: t.exposeStringList('path'), message: t.exposeString('message') }),
 })
 
-/** Of a mutation's `input`: all at once, each with its path. */
+/** All issues of a mutation's `input` at once, each with its path. */
 export const toInputIssues = ({ issues }: z.ZodError): InputIssue[] =>
   issues.map(({ path, message }) => ({ path: ['input', ...path.map(String)], message }))
 
-/** Code → its type. */
+/** Code to GraphQL type. */
 export const mutationErrorTypes = {
   INVALID_INPUT: builder.objectRef<MutationErrorOf<'INVALID_INPUT'>>('InvalidInputError').implement({
     ...commonOptions('INVALID_INPUT'),

@@ -1,6 +1,7 @@
 /**
- * Relay's paging arguments → a page request, a page → its connection, and places in the list ↔ cursors.
- * A place tells nothing but the prediction's own moment and id, so it need not be sealed.
+ * Converts Relay's paging arguments to a page request, a page to its connection, and list positions to
+ * cursors and back. A list cursor holds only the prediction's own creation time and id, so it needs no
+ * encryption.
  */
 import type { ListPosition, PageRequest } from '../store/store.ts'
 import { QUERY_COST } from './builder.ts'
@@ -41,13 +42,13 @@ export function parseLimit(argument: string, count: number | null | undefined): 
   return count
 }
 
-/** Each item of the page counts: as many as are asked for, whether or not there may be so many. */
+/** Every requested item counts, whether or not it exists. */
 export const pageCost = ({ first, last }: PageArguments): { field: number; multiplier: number } => ({
   field: QUERY_COST,
   multiplier: Math.max(0, first ?? last ?? DEFAULT_PAGE_SIZE),
 })
 
-/** What a connection answers with. */
+/** A page's edges and pageInfo as Relay's connection. */
 export const toConnection = <Node>(
   edges: { cursor: string; node: Node }[],
   pageInfo: { hasNextPage: boolean; hasPreviousPage: boolean },

@@ -1,5 +1,5 @@
 /**
- * What has happened: a prediction's history, the feed, and one prediction watched.
+ * Events: a prediction's history, the feed, and one watched prediction.
  */
 
 import { EVENT_TYPES, type Prediction, type PredictionEvent } from '../domain/prediction.ts'
@@ -116,10 +116,13 @@ builder.subscriptionFields(t => ({
   }),
 }))
 
-/** GraphQL wants something to iterate over; whoever executes a subscription here reads the source itself. */
+/**
+ * graphql-js requires an async iterable from `subscribe`. The fan-out reads the source itself and never
+ * iterates it.
+ */
 const asSubscribeResult = (source: SubscriptionSource): SubscriptionSource & AsyncIterable<unknown> =>
   Object.assign(source, {
     [Symbol.asyncIterator]: () => {
-      throw new Error('a source is read by the broadcast alone')
+      throw new Error('only the fan-out reads a subscription source')
     },
   })

@@ -1,5 +1,5 @@
 /**
- * The filter of lists and feeds: as an app writes it → as the store reads it.
+ * The filter of lists and feeds: GraphQL input to the store's filter.
  */
 
 import type { STATUSES } from '../domain/prediction.ts'

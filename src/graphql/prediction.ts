@@ -1,5 +1,5 @@
 /**
- * The prediction as an app sees it, and the reading of one and of many.
+ * The type Prediction, and the queries for one and for many.
  */
 import { GRAPHQL_MAX_INT } from 'graphql'
 import { PREDICTION_ERROR_CODES, PREDICTION_ERRORS, type PredictionErrorCode } from '../domain/errors.ts'
@@ -170,6 +170,6 @@ builder.queryFields(t => ({
   ),
 }))
 
-/** As far as an Int goes, some 24 days. */
+/** Clamped to the range of a GraphQL Int: about 24 days. */
 const elapsedMs = (from: number, to: number | null) =>
   to === null ? null : Math.min(Math.max(0, to - from), GRAPHQL_MAX_INT)

@@ -1,5 +1,5 @@
 /**
- * Request errors, each from the one table: the code in `extensions.code`, the message as the table has it.
+ * Request errors with code and message from REQUEST_ERRORS; the code is in `extensions.code`.
  */
 import { GraphQLError } from 'graphql'
 import { REQUEST_ERRORS, type RequestErrorCode } from '../domain/errors.ts'
@@ -9,6 +9,6 @@ export const requestError = (
   message: string = REQUEST_ERRORS[code].message,
 ): GraphQLError => new GraphQLError(message, { extensions: { code } })
 
-/** @param expected what is allowed, to stand behind "expected" */
+/** @param expected the allowed values, appended to "expected" */
 export const badArgument = (argument: string, expected: string): GraphQLError =>
   requestError('BAD_ARGUMENT', `${argument}: expected ${expected}`)

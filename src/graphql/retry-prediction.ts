@@ -1,5 +1,6 @@
 /**
- * retryPrediction: a new prediction with an old one's input, linked to it. A person's decision, for it is charged anew.
+ * retryPrediction: a new prediction with the input of an old one, linked to it. It is charged again, so only
+ * a person decides it.
  */
 
 import { fullScope } from '../domain/access-scope.ts'
@@ -67,14 +68,16 @@ async function retryPrediction(
   const original = await store.get(scope, decodeIdOf('Prediction', input.id))
   if (original === null) return { code: 'NOT_FOUND' }
   const idempotency = toIdempotency(context, parsedKey.data, fingerprint({ retryOf: original.id }))
-  // First: the same request is answered with the same prediction, though the old one may have been corrected since.
+  // Comes first: an earlier request with this key gets the same prediction again, even if the original has
+  // been corrected since.
   const earlier = idempotency && (await store.findByIdempotencyKey(scope.appId, idempotency, now()))
   if (earlier) return earlier.kind === 'conflict' ? { code: 'IDEMPOTENCY_CONFLICT', ...earlier } : earlier
   if (original.status !== 'FAILED' && original.status !== 'CANCELED')
     return invalid('id', `expected a FAILED or CANCELED prediction; this one is ${original.status}`)
 
   const { model, input: originalInput, tags, metadata, uploadId } = original
-  // The app's: whoever sees the prediction may ask for it again, whoever uploaded its image.
+  // Read with the app's full scope: a caller who sees the prediction may retry it, regardless of who uploaded
+  // its image.
   const [upload] = uploadId ? await store.getUploads(fullScope(scope.appId), [uploadId], now()) : []
   if (upload === null) return invalid('id', 'its uploaded image has expired; upload it again and submit anew')
   const request = {

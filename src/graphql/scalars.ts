@@ -1,12 +1,12 @@
 /**
- * The scalars of the contract. A scalar judges form only; what takes a value judges the value.
+ * The scalars of the schema. A scalar checks the form only; the field that takes a value checks the value.
  */
 import { GraphQLError, type ValueNode, valueFromASTUntyped } from 'graphql'
 import { z } from 'zod'
 import { builder } from './builder.ts'
 import { isUploadFile } from './upload-file.ts'
 
-/** With days that exist. */
+/** RFC 3339, existing dates only. */
 const rfc3339 = z.iso.datetime({ offset: true })
 
 builder.scalarType('DateTime', {

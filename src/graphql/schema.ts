@@ -1,5 +1,5 @@
 /**
- * The whole schema: each noun is imported for its effect on the builder.
+ * The whole schema: each file is imported for its effect on the builder.
  */
 import './scalars.ts'
 import './model.ts'
@@ -17,7 +17,7 @@ import { encodeId } from './global-id.ts'
 
 export const schema = withSynchronousIds(builder.toSchema())
 
-/** Relay's plugin makes a promise of each id, and so of each page and each event. */
+/** The Relay plugin makes every id a promise, and so every page and every event. */
 function withSynchronousIds(schema: GraphQLSchema): GraphQLSchema {
   for (const type of schema.getPossibleTypes(schema.getType('Node') as GraphQLInterfaceType))
     type.getFields().id!.resolve = ({ id }: { id: string }) => encodeId(type.name, id)

@@ -1,6 +1,8 @@
 /**
- * submitVideo: judged here, since upstream drops what it does not know and bills anyway; then one row.
- * Invariant: what passes is within the documented ranges, and nothing but the row decides that it will be sent.
+ * submitVideo: the input is validated here, because upstream ignores unknown parameters and charges anyway.
+ * Then one row is written.
+ * Invariant: an accepted input is within the documented ranges, and only the row decides that it will be
+ * sent.
  */
 import { z } from 'zod'
 import { MODELS, SEED_RANGE } from '../domain/models.ts'
@@ -108,19 +110,26 @@ async function submitVideo(
   return result
 }
 
-/** Null: there is no upload of that id here, be it that it was never here, is another app's, or has expired. */
+/**
+ * Null if the caller can see no upload with this id: it never existed, belongs to another app, or has
+ * expired.
+ */
 async function resolveImage(
   { url, uploadId }: { url?: string | undefined; uploadId?: string | undefined },
   { store, scope, now }: Context,
 ): Promise<{ imageUrl: string; uploadId?: string } | null> {
-  // What it stands for must stay what it was before there were uploads: an idempotency key outlives an upgrade.
+  // The fingerprint of a URL input must stay what it was before uploads existed: an idempotency key outlives
+  // an upgrade.
   if (url !== undefined) return { imageUrl: url }
   const [upload] = await store.getUploads(scope, [decodeIdOf('Upload', uploadId ?? '')], now())
   return upload ? { imageUrl: previewPath(upload.previewToken), uploadId: upload.id } : null
 }
 
 const MAX_METADATA_BYTES = 4096
-/** Far over what any host of these models takes. A page has a hundred of them, and they are kept. */
+/**
+ * Far above the limit of any known host of these models. A page returns up to 100 prompts, and they are
+ * stored.
+ */
 const MAX_PROMPT_CHARACTERS = 5000
 const MAX_URL_CHARACTERS = 4096
 
@@ -169,7 +178,7 @@ const inputSchema = z
       })
   })
 
-/** As JSON; endless, where it is nested too deep to be written. */
+/** Bytes of the value as JSON; Infinity if it is nested too deeply to be serialised. */
 function jsonBytes(value: unknown): number {
   try {
     return Buffer.byteLength(JSON.stringify(value ?? null))
@@ -178,7 +187,7 @@ function jsonBytes(value: unknown): number {
   }
 }
 
-/** Other hosts of these models state such limits, this upstream does not: worth knowing, no reason to refuse. */
+/** Other hosts of these models document such limits and this upstream does not: logged, not rejected. */
 function logLongPrompt({ logNotice, scope }: Context, { id, input }: Prediction): void {
   const prompt = countCharacters(input.prompt)
   const negativePrompt = countCharacters(input.negativePrompt ?? '')

@@ -1,10 +1,10 @@
 /**
- * A file of a form, on its way from the door to the field that takes it.
- * Invariant: no JSON can make one, for it is known by a function; nor is it a list of bytes to whoever walks through
- * variables.
+ * A file of a multipart request, on its way from the parser to the field that takes it.
+ * Invariant: JSON cannot make one, since it is recognised by a function. Code that walks the variables does
+ * not see its bytes.
  */
 export interface UploadFile {
-  /** Null: it was not read to its end, being too large, or nobody's who may upload. */
+  /** Null if the file was not read to its end: it was too large, or the caller may not upload. */
   readonly read: () => Buffer | null
 }
 

@@ -1,6 +1,8 @@
 /**
- * uploadImage, and what it makes: an image by its bytes, whatever its file is called and said to be.
- * Invariant: whoever uploads sees its upload, and so does all of its app that sees everything; nobody else.
+ * uploadImage and the type Upload: an image is identified by its bytes; its file name and declared type are
+ * ignored.
+ * Invariant: an upload is visible to the restriction under which it was uploaded and to callers with the full
+ * scope of the app, and to no other caller.
  */
 import { createHash } from 'node:crypto'
 import { mayUpload, restrictionKeyOf } from '../domain/access-scope.ts'
@@ -83,7 +85,7 @@ async function uploadImage(
   if (!mayUpload(context.access)) return { code: 'FORBIDDEN' }
   const data = file.read()
   if (data === null) return invalid('expected at most 25 MB')
-  // To hash 25 MB takes 14 ms (measured).
+  // Hashing 25 MB takes 14 ms (measured).
   await nextSlice(scope.appId)
   const image = parseImage(data, scope.appId)
   if (typeof image === 'string') return invalid(image)
@@ -94,17 +96,20 @@ async function uploadImage(
     maxUploadBytesPerApp,
     now(),
   )
-  // What expires makes room: it is a matter of time.
+  // Space is freed when other uploads expire, so the error is retryable.
   if (result.kind === 'refused') return { code: 'RATE_LIMITED', retryAfterMs: result.retryAfterMs }
   return { upload: result.upload }
 }
 
-/** Some have megabytes of other things before their sides; more would hold up everybody (25 MB: 100 ms, measured). */
+/**
+ * Some images have megabytes of metadata before their dimensions. Reading more would block the event loop (25
+ * MB: 100 ms, measured).
+ */
 const MAX_HEAD_BYTES = 4 * 1024 * 1024
-/** A JPEG's most. Others may say more than an Int can hold. */
+/** JPEG's maximum. Other formats may declare more than a GraphQL Int holds. */
 const MAX_SIDE_PIXELS = 65_535
 
-/** Or what is wrong with it. */
+/** The image, or the message of what is wrong with it. */
 function parseImage(data: Buffer, appId: UploadedImage['appId']): UploadedImage | string {
   if (data.length === 0) return 'expected a file that is not empty'
   if (data.length > MAX_IMAGE_BYTES) return 'expected at most 25 MB'

@@ -1,5 +1,5 @@
 /**
- * The app that asks: its limits and what it uses of them.
+ * The caller's app: its limits and its usage.
  */
 import type { App } from '../store/store.ts'
 import { builder, QUERY_COST } from './builder.ts'

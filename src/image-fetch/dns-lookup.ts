@@ -1,8 +1,9 @@
 /**
- * The addresses of a name, asked of the name servers directly.
- * Danger: `dns.lookup` waits in one of four threads that all connections of the process share (libuv lets slow names have
- * two), and goes on when nobody waits any more: eight image hosts with a silent name server stop every submit. This one
- * takes no thread. It reads no hosts file, so what is meant for one machine alone is not found.
+ * Resolves names by asking the name servers directly.
+ * Danger: `dns.lookup` blocks one of four libuv threads that all connections share (libuv gives slow names
+ * two), and goes on after the caller has given up: eight image hosts with a silent name server stop every
+ * submit. This one takes no thread. It reads no hosts file, so a name meant for one machine only is not
+ * found.
  */
 import { type LookupAddress, promises } from 'node:dns'
 import type { LookupFunction } from 'node:net'
@@ -10,7 +11,7 @@ import type { LookupFunction } from 'node:net'
 const TIMEOUT_MS = 1500
 const TRIES = 2
 
-/** @param servers others than the machine's own, as `address:port` */
+/** @param servers instead of the machine's own, as `address:port` */
 export const createLookup =
   (servers?: readonly string[]): LookupFunction =>
   (hostname, _options, callback) => {

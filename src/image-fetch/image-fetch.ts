@@ -1,8 +1,8 @@
 /**
- * Whether an image's URL can be fetched, and is one, before money is spent on it.
- * Invariant: every connection, that of each redirect too, goes through the guard, so that none leads into the private
- * network. Redirects are followed here, by hand; no cookie, no credential and no proxy comes along.
- * Nothing here is logged, and no reason carries a URL, a host or an address.
+ * Checks that an image URL can be fetched and is an image, before money is spent on it.
+ * Invariant: every connection, also of each redirect, goes through the SSRF guard, so none reaches the
+ * private network. Redirects are followed here by hand, without cookies, credentials or a proxy. Nothing is
+ * logged here, and no reason contains a URL, a host or an address.
  */
 import { lookup as resolve } from 'node:dns'
 import type { LookupFunction } from 'node:net'
@@ -16,7 +16,10 @@ import { isPublicAddress } from './public-address.ts'
 import { createGuardedConnector } from './ssrf-guard.ts'
 
 export interface ImageFetch {
-  /** Never throws. A look that `signal` cut off is unreachable too, and says nothing of the image: look at the signal. */
+  /**
+   * Never throws. A check that `signal` aborted is `unreachable` too and says nothing about the image: test
+   * the signal.
+   */
   checkImage(url: string, signal?: AbortSignal): Promise<ImageCheck>
   close(): Promise<void>
 }
@@ -25,26 +28,28 @@ export type ImageCheck =
   | (ImageHeader & { kind: 'image'; bytes: number | null })
   | { kind: 'no image' }
   | { kind: 'too large' }
-  /** The reason is for the log alone: it could tell an app what there is in the private network. */
+  /** The reason is for the log only: it could reveal to an app what is in the private network. */
   | { kind: 'unreachable'; reason: string }
 
 export interface ImageFetchOptions {
-  /** Addresses of the private network are connected to as well: for development. */
+  /** Also connects to private addresses: for development. */
   allowPrivateImageHosts: boolean
   lookup?: LookupFunction
-  /** For the whole look, redirects and all, ms. */
+  /** Timeout of the whole check with redirects, ms. */
   timeoutMs?: number
 }
 
 export const IMAGE_FETCH_TIMEOUT_MS = 5000
 const REDIRECT_STATUSES: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 const MAX_REDIRECTS = 5
-/** Of the image; the rest is only counted, and only where its length was not told. */
+/**
+ * Max bytes of the image kept for its header. The rest is only counted, and only if its length is unknown.
+ */
 const MAX_HEAD_BYTES = 64 * 1024
-/** Of the body as it comes: a compressed one can be endless and yet nothing. */
+/** Max bytes of the body as sent: a compressed body can be endless and decode to nothing. */
 const MAX_BODY_BYTES = MAX_IMAGE_BYTES + 1024 * 1024
 
-/** Not asked for, and sent by some all the same; whoever fetches the image undoes it in silence. */
+/** Some servers compress unasked; other clients decode it silently. */
 const DECODERS: ReadonlyMap<string, () => Transform> = new Map([
   ['gzip', createGunzip],
   ['x-gzip', createGunzip],
@@ -52,17 +57,17 @@ const DECODERS: ReadonlyMap<string, () => Transform> = new Map([
   ['br', createBrotliDecompress],
 ])
 
-// No `Range`: some refuse it, and the whole image is what upstream will ask for.
+// No `Range`: some servers reject it, and upstream will fetch the whole image.
 const HEADERS = {
   accept: '*/*',
   'accept-encoding': 'identity',
-  // Some answer 403 to whoever has no name.
+  // Some servers answer 403 without a User-Agent.
   'user-agent': 'Mozilla/5.0 (compatible; Rushes)',
 }
 
 export function createImageFetch({
   allowPrivateImageHosts,
-  // Names of one machine are in its hosts file.
+  // A developer's local names are in the hosts file.
   lookup = allowPrivateImageHosts ? resolve : createLookup(),
   timeoutMs = IMAGE_FETCH_TIMEOUT_MS,
 }: ImageFetchOptions): ImageFetch {
@@ -73,7 +78,7 @@ export function createImageFetch({
     let target = URL.parse(url)
     for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
       if (target === null || !/^https?:$/.test(target.protocol)) return unreachable('NOT_HTTP')
-      // Each hop for itself: undici's Agent keeps a pool for every host whose answer was ever let go of (8.12).
+      // A client per hop: undici's Agent keeps a pool for every host it has ever contacted (8.12).
       const client = new Client(target.origin, {
         connect: createGuardedConnector(isAllowed, lookup, signal),
         allowH2: false,
@@ -84,7 +89,7 @@ export function createImageFetch({
         const response = await request(client, target, { method: 'GET', headers: HEADERS, signal })
         if (!REDIRECT_STATUSES.has(response.statusCode)) return await checkResponse(response)
         const { location } = response.headers
-        // Bytes beyond ASCII are UTF-8 to every browser.
+        // Browsers read bytes beyond ASCII as UTF-8.
         target =
           typeof location === 'string' ? URL.parse(Buffer.from(location, 'latin1').toString(), target) : null
       } finally {
@@ -129,7 +134,7 @@ async function checkResponse({ statusCode, headers, body }: Dispatcher.ResponseD
   return { kind: 'image', ...image, bytes: knownBytes }
 }
 
-/** Its head; and where its length was not told, all the rest, to count it. */
+/** Reads the image's head. If its length is unknown, also counts the rest. */
 async function readHead(
   body: AsyncIterable<Buffer>,
   isLengthKnown: boolean,
@@ -150,7 +155,7 @@ async function readHead(
 
 const unreachable = (reason: string): ImageCheck => ({ kind: 'unreachable', reason })
 
-/** Its code or its name: a message may name the host. */
+/** The error's code or name: its message may contain the host. */
 function reasonOf(error: unknown): string {
   const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
   return typeof code === 'string' ? code : String(name)

@@ -1,11 +1,11 @@
 /**
- * Which addresses belong to the public internet. Pure.
- * Invariant: whatever is not known to be public is not. Of IPv6 that is global unicast alone, which leaves out every
- * form of an IPv4 address in it but 6to4 and Teredo: they stand below.
+ * Which IP addresses are public. Pure.
+ * Invariant: an address that is not known to be public is not public. Of IPv6 only global unicast counts,
+ * which excludes all embedded forms of IPv4 but 6to4 and Teredo; those are listed below.
  */
 import { BlockList, isIP } from 'node:net'
 
-/** What IANA keeps for other purposes, and one address that a cloud has taken. */
+/** IANA's special-purpose ranges, and one address that Azure uses. */
 const SPECIAL_PURPOSE_SUBNETS = [
   '0.0.0.0/8', // this host
   '10.0.0.0/8', // private

@@ -1,15 +1,16 @@
 /**
- * A connector that goes to allowed addresses alone.
- * Invariant: the address that is checked is the one connected to. A name is resolved once, here, and what is refused of
- * its addresses is not tried; so a name that resolves otherwise the next time gains nothing.
- * Danger: `blockList`, which `net.connect` has for this, is ignored by `tls.connect` without a word (Node 24.21).
+ * A connector that connects to allowed addresses only.
+ * Invariant: the address that is checked is the address connected to. A name is resolved once, here, and its
+ * disallowed addresses are not tried; so a name that resolves differently next time (DNS rebinding) gains
+ * nothing.
+ * Danger: `blockList`, which `net.connect` has for this, is silently ignored by `tls.connect` (Node 24.21).
  */
 import type { LookupAddress } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import type { buildConnector as BuildConnector } from 'undici'
 import { buildConnector } from '../runtime/undici.ts'
 
-/** `signal` ends its connections, and those that do not stand yet. */
+/** @param signal closes its connections, also those not yet established */
 export function createGuardedConnector(
   isAllowed: (address: string) => boolean,
   lookup: LookupFunction,
@@ -18,7 +19,7 @@ export function createGuardedConnector(
   const connect = buildConnector({
     signal,
     allowH2: false,
-    // A name is asked for all its addresses at once.
+    // All addresses of a name are requested at once.
     autoSelectFamily: true,
     lookup(hostname, options, callback) {
       lookup(hostname, { ...options, all: true }, (error, addresses) => {
@@ -30,7 +31,7 @@ export function createGuardedConnector(
     },
   })
   return (options, callback) => {
-    // An address in the URL is connected to without a lookup.
+    // An IP address in the URL is connected to without a lookup.
     if (isIP(options.hostname) !== 0 && !isAllowed(options.hostname)) callback(notPublicError(), null)
     else connect(options, callback)
   }

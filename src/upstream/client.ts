@@ -1,7 +1,8 @@
 /**
  * WaveSpeed's API v3 as the gateway uses it.
- * Invariant: the key goes to the base URL's host alone and no redirect is followed; a submit is one POST on a
- * connection of its own, for a kept-alive one may die with the request on it and leave the outcome unknown for nothing.
+ * Invariant: the API key goes only to the base URL's host, and no redirect is followed. A submit is one POST
+ * on its own connection: a kept-alive connection may die with the request on it and leave the outcome
+ * unknown.
  */
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
@@ -22,8 +23,8 @@ import { parseTicket } from './upload-ticket.ts'
 
 export interface Upstream {
   /**
-   * Sends the job, once, and asks for a webhook at `webhook`. Never throws: whatever goes wrong has an outcome.
-   * Null if `signal` aborted the wait: nothing is known and nothing may be written down.
+   * Sends the job once, and passes `webhook` as its webhook URL. Never throws: every failure has an outcome.
+   * Null if `signal` aborted the wait: the outcome is not known and nothing may be written.
    */
   submit(
     modelId: string,
@@ -31,20 +32,28 @@ export interface Upstream {
     signal: AbortSignal,
     webhook?: string | null,
   ): Promise<SubmitOutcome | null>
-  /** Null: no answer that says anything of the job; ask again, after `retryAfterMs` if upstream named a time. */
+  /**
+   * `observation` is null if the response says nothing about the job: poll again, after `retryAfterMs` if
+   * upstream sent one.
+   */
   getResult(upstreamId: string, signal: AbortSignal): Promise<PollResponse>
   /**
-   * All jobs of a model that were created in between by our clock, as far as upstream tells: one whose model or moment
-   * it does not say is among them. Null if the list could not be read to its end, or the clocks not be compared.
+   * All jobs of a model created between `from` and `to` by our clock, including jobs whose model or creation
+   * time upstream does not give. Null if the list could not be read to its end, or if the clocks differ too
+   * much to compare.
    */
   list(modelId: string, from: number, to: number, signal: AbortSignal): Promise<ListedJob[] | null>
-  /** Hands it an image, without the key but for the leave to do so. Never throws. */
+  /**
+   * Uploads an image: one authenticated request for a ticket, then a PUT without the API key. Never throws.
+   */
   upload(
     image: Pick<UploadedImage, 'contentType' | 'bytes'>,
     data: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): Promise<UploadOutcome>
-  /** Whether upstream can be read with this key: one page of the list, of one item, or else the balance. */
+  /**
+   * Whether upstream accepts reads with this key: one page of the list with one item, or else the balance.
+   */
   probe(signal: AbortSignal): Promise<boolean>
   close(): Promise<void>
 }
@@ -53,13 +62,13 @@ export type PollResponse =
   | { observation: Observation }
   | { observation: null; status: number | null; retryAfterMs: number | null }
 
-/** `failed` says nothing of the image; `isOfImage`, where it may be this one alone that can't be stored. */
+/** `failed` says nothing about the image. `isImageSpecific`: perhaps only this image cannot be stored. */
 export type UploadOutcome =
-  | { kind: 'handed'; url: string }
-  | { kind: 'refused' }
+  | { kind: 'stored'; url: string }
+  | { kind: 'rejected' }
   | { kind: 'failed'; retryAfterMs: number | null; reason: string; isImageSpecific: boolean }
 
-/** A job in upstream's list; what it does not say is null. */
+/** A job in upstream's list; a field that upstream does not give is null. */
 export interface ListedJob {
   upstreamId: string
   model: string | null
@@ -77,15 +86,15 @@ export interface UpstreamOptions {
   readTimeoutMs: number
 }
 
-/** 25 MB over a slow line. */
+/** Enough for 25 MB over a slow connection. */
 export const UPLOAD_TIMEOUT_MS = 2 * 60_000
-/** More than any answer of upstream's; what is longer is not read to its end. */
+/** Max bytes of a response, above any that upstream sends. A longer one is not read to its end. */
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024
-/** Reads at once, over kept-alive connections. */
+/** Max concurrent reads, on kept-alive connections. */
 const READ_CONNECTIONS = 128
-/** Ours and upstream's clock may be so far apart, ms. Farther, and nothing is sure of what was created when. */
+/** Max difference between our clock and upstream's, ms. Above it, no creation time is reliable. */
 const MAX_CLOCK_SKEW_MS = 5 * 60_000
-/** A list that goes on is not read to its end, so nothing is sure. */
+/** Max pages read. A longer list is treated as unreadable. */
 const MAX_LIST_PAGES = 50
 
 export function createUpstream({
@@ -95,7 +104,7 @@ export function createUpstream({
   submitTimeoutMs,
   readTimeoutMs,
 }: UpstreamOptions): Upstream {
-  // A stream that HTTP/2 refuses would be sent again by the transport itself.
+  // undici would send a stream that HTTP/2 refuses again by itself.
   const common = { connect: { timeout: 10_000 }, allowH2: false, maxResponseSize: MAX_RESPONSE_BYTES }
   const submitAgent = new Agent({ ...common, pipelining: 0 })
   const readAgent = new Agent({ ...common, connections: READ_CONNECTIONS })
@@ -123,8 +132,8 @@ export function createUpstream({
     return {
       status: response.statusCode,
       retryAfter: typeof retryAfter === 'string' ? retryAfter : null,
-      /** Upstream's clock less ours, ms; NaN if it does not tell. It tells whole seconds. */
-      skew: Date.parse(String(date)) + 500 - now(),
+      /** Upstream's clock minus ours, ms; NaN without a Date header, which has whole seconds. */
+      skewMs: Date.parse(String(date)) + 500 - now(),
       body: await response.body.text(),
     }
   }
@@ -138,31 +147,31 @@ export function createUpstream({
   ) {
     const window = { created_after: new Date(from).toISOString(), created_before: new Date(to).toISOString() }
     const requestBody = { page: pageNumber, page_size: MAX_LIST_ITEMS, model: modelId, ...window }
-    const { ok, data, skew } = await read('POST', '/predictions', requestBody, signal)
-    // By clocks that can't be compared one job could pass for another.
-    const items = ok && Math.abs(skew) <= MAX_CLOCK_SKEW_MS ? parseListItems(data) : null
-    return items?.map(item => ({ ...item, createdAt: item.createdAt && item.createdAt - skew })) ?? null
+    const { ok, data, skewMs } = await read('POST', '/predictions', requestBody, signal)
+    // With clocks that cannot be compared, another job could be taken for this one.
+    const items = ok && Math.abs(skewMs) <= MAX_CLOCK_SKEW_MS ? parseListItems(data) : null
+    return items?.map(item => ({ ...item, createdAt: item.createdAt && item.createdAt - skewMs })) ?? null
   }
 
-  /** The answer's `data`, where HTTP and the envelope both call it a success. */
+  /** The response's `data`, if both HTTP and the envelope report success. */
   async function read(method: 'GET' | 'POST', path: string, body: object | null, stop: AbortSignal) {
     try {
       const signal = AbortSignal.any([stop, AbortSignal.timeout(readTimeoutMs)])
       const response = await call(readAgent, method, path, body, signal)
       const { code, message, data } = readEnvelope(response.body)
       const ok = response.status === 200 && code === 200
-      const { status, skew } = response
+      const { status, skewMs } = response
       return {
         ok,
         code,
         message,
         data,
         status,
-        skew,
+        skewMs,
         retryAfterMs: parseRetryAfter(response.retryAfter, now()),
       }
     } catch {
-      return { ...NO_RESPONSE, skew: Number.NaN }
+      return { ...NO_RESPONSE, skewMs: Number.NaN }
     }
   }
 
@@ -202,7 +211,7 @@ export function createUpstream({
     async getResult(upstreamId, stop) {
       const response = await read('GET', `/predictions/${encodeURIComponent(upstreamId)}/result`, null, stop)
       const upstreamPrediction = response.ok ? predictionSchema.parse(response.data) : null
-      // An answer about another job says nothing of this one.
+      // A response about another job says nothing about this one.
       if (
         upstreamPrediction === null ||
         (upstreamPrediction.id !== '' && upstreamPrediction.id !== upstreamId)
@@ -225,7 +234,7 @@ export function createUpstream({
         for (const { id, model, createdAt, input } of items)
           if ((model ?? modelId) === modelId && isWithin(createdAt, from, to))
             jobs.push({ upstreamId: id, model, createdAt, input })
-        // Newest first: what follows is older still, should upstream not heed the window.
+        // Newest first: later pages are older still, even if upstream ignores the time window.
         if (
           items.length < MAX_LIST_ITEMS ||
           items.some(({ createdAt }) => createdAt !== null && createdAt < from)
@@ -257,7 +266,7 @@ export function createUpstream({
         const effectiveStatus = status === 200 ? code : (status ?? 0)
         const isAccountProblem = code === NO_CREDIT || isCreditError(message)
         return REJECTED_UPLOAD_STATUSES.has(effectiveStatus) && !isAccountProblem
-          ? { kind: 'refused' }
+          ? { kind: 'rejected' }
           : failed(`TICKET_${effectiveStatus}`)
       }
       const ticket = parseTicket(response.data, baseUrl)
@@ -265,15 +274,15 @@ export function createUpstream({
       const headers = { ...ticket.headers, 'content-length': `${bytes}` }
       const putStatus = await putFile(ticket.url, headers, data, stop)
       if (putStatus !== null && putStatus >= 200 && putStatus < 300)
-        return { kind: 'handed', url: ticket.downloadUrl }
-      // Where files are kept a 400 is also said of a ticket that is over, and of a line that was slow.
+        return { kind: 'stored', url: ticket.downloadUrl }
+      // The storage host also answers 400 for an expired ticket and for a slow connection.
       return putStatus === 413 || putStatus === 422
-        ? { kind: 'refused' }
+        ? { kind: 'rejected' }
         : failed(`PUT_${putStatus ?? 'BROKEN'}`, putStatus !== null && putStatus < 500)
     },
 
     async probe(stop) {
-      // No vendor page says which keys may list; either read will do.
+      // The vendor does not document which keys may list; either read will do.
       const list = await read('POST', '/predictions', { page: 1, page_size: 1 }, stop)
       return list.ok || (await read('GET', '/balance', null, stop)).ok
     },
@@ -284,7 +293,7 @@ export function createUpstream({
   }
 }
 
-/** No answer came, or none to its end. */
+/** No response came, or not to its end. */
 const NO_RESPONSE = { ok: false, code: Number.NaN, message: '', data: null, status: null, retryAfterMs: null }
 
 const isWithin = (moment: number | null, from: number, to: number): boolean =>

@@ -1,6 +1,6 @@
 /**
- * A job's parameters as upstream names them. Pure.
- * Invariant: documented keys alone; an unknown one is dropped in silence, and the job billed with the defaults.
+ * The request body of a submit. Pure.
+ * Invariant: documented keys only. Upstream ignores an unknown key and charges for the defaults.
  */
 import type { Input } from '../domain/prediction.ts'
 
@@ -14,11 +14,11 @@ export const toRequestBody = (input: Input) => ({
   seed: input.seed,
 })
 
-/** What of it an answer may quote: an app's words, and none of upstream's. */
+/** The app's own text that a response may quote. */
 export const userSuppliedText = ({ imageUrl, prompt, negativePrompt }: Input): string[] =>
   [imageUrl, prompt, negativePrompt ?? ''].filter(text => text !== '')
 
-/** Whether what upstream lists may be this input: every parameter that both name is the same. */
+/** Whether a listed job may have this input: every parameter that both name is equal. */
 export function matchesInput(listed: Readonly<Record<string, unknown>>, input: Input): boolean {
   const { seed, ...sent } = toRequestBody(input)
   // A random seed may be listed as the one that was drawn.

@@ -1,7 +1,7 @@
 /**
- * What upstream says, as far as it can be believed: one schema over every form its answers take.
- * Invariant: nothing a prediction says can make the parse fail. A status nobody knows means "keep waiting";
- * a paid job is never failed on a word we do not know.
+ * Schemas of upstream's responses, over every form they take.
+ * Invariant: no field of a prediction can make the parse fail. An unknown status means "keep waiting"; a paid
+ * job is never failed because of an unknown word.
  */
 import { z } from 'zod'
 import type { Observation } from '../domain/prediction.ts'
@@ -24,7 +24,7 @@ const envelopeSchema = z
   })
   .catch({ code: Number.NaN, message: '', data: null })
 
-/** `{code, message, data}`, around every answer but a webhook's. A body that is none has the code NaN. */
+/** `{code, message, data}`, around every response but a webhook. An invalid body has the code NaN. */
 export function readEnvelope(body: string): z.output<typeof envelopeSchema> {
   try {
     return envelopeSchema.parse(JSON.parse(body))
@@ -38,17 +38,17 @@ const outputSchema = z
   .union([webUrlSchema, z.object({ url: webUrlSchema }).transform(({ url }) => url)])
   .nullable()
   .catch(null)
-/** More than any job has; the rest is not read. */
+/** Max outputs read per job, above any that upstream sends. */
 const MAX_OUTPUTS = 100
-/** A list, or one alone. */
+/** A list, or a single output. */
 const outputsSchema = z
   .preprocess(value => (Array.isArray(value) ? value.slice(0, MAX_OUTPUTS) : [value]), z.array(outputSchema))
   .catch([])
 /** Max items of a list page that upstream allows; each page is requested with this many. */
 export const MAX_LIST_ITEMS = 100
-/** What fits a GraphQL Int, some 24 days. */
+/** The range of a GraphQL Int: about 24 days. */
 const millisecondsSchema = z.number().min(0).max(2_147_483_647).transform(Math.round).nullable().catch(null)
-/** `""` is none; an object has a `message`. Upstream's own words: for no app and no log. */
+/** `""` means no error; an object has a `message`. Upstream's text: never shown to an app, never logged. */
 const errorMessageSchema = z
   .union([z.string(), z.object({ message: z.string() }).transform(({ message }) => message)])
   .transform(text => text || null)
@@ -56,7 +56,7 @@ const errorMessageSchema = z
   .catch(null)
 /** RFC 3339 with nanoseconds. */
 const timestampSchema = z.string().transform(Date.parse).refine(Number.isFinite).nullable().catch(null)
-/** The parameters of its submit. Not every answer has them, and no page says under which name. */
+/** The parameters of the submit. Not every response has them, and the vendor does not document their name. */
 const inputsSchema = z.custom<Record<string, unknown>>(isObject).nullable().catch(null)
 const businessCodeSchema = z.coerce.number().int().nullable().catch(null)
 
@@ -64,10 +64,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Whether an id can stand in a path: dots alone would lead elsewhere. */
+/** Whether an id is safe as a path segment: dots alone would lead to another path. */
 export const isPathSegment = (id: string): boolean => /^(?!\.+$)[\w.:~-]{1,200}$/.test(id)
 
-/** A prediction. Every field may be missing or nonsense: its `catch` says what it is then. */
+/** A prediction. Every field may be missing or invalid; its `catch` gives the default. */
 export const predictionSchema = z
   .object({
     id: z.string().trim().catch(''),
@@ -108,7 +108,10 @@ export const predictionSchema = z
   .catch(null)
 export type UpstreamPrediction = NonNullable<z.output<typeof predictionSchema>>
 
-/** What a page of the list has; null if it is none, has more than one may ask for, or one of its items is nothing. */
+/**
+ * The items of a list page. Null if the page is invalid, has more items than can be requested, or has an
+ * invalid item.
+ */
 export function parseListItems(data: unknown): UpstreamPrediction[] | null {
   if (isObject(data) && Array.isArray(data.items) && data.items.length > MAX_LIST_ITEMS) return null
   const parsed = listPageSchema.safeParse(data)
@@ -116,7 +119,7 @@ export function parseListItems(data: unknown): UpstreamPrediction[] | null {
 }
 const listPageSchema = z.object({ items: z.array(predictionSchema.refine(item => item !== null)) })
 
-/** What an upstream prediction says of a job. */
+/** Maps an upstream prediction to the job's state. */
 export function toUpstreamState({ status, outputs, code, inferenceMs }: UpstreamPrediction): Observation {
   const mappedStatus = Object.hasOwn(STATUS_MAP, status) ? STATUS_MAP[status]! : 'waiting'
   switch (mappedStatus) {

@@ -1,14 +1,15 @@
 /**
- * The upstream contract's tables, as data: what a submit's answer means for money, what a status and a business code mean.
- * Invariant: what is not in them never ends a paid job and never sends one again: an answer is `unknown`, a status
- * "keep waiting", a code GENERATION_FAILED on a job that upstream itself calls failed.
+ * The upstream contract's tables as data: submit statuses, job statuses, business codes.
+ * Invariant: an unlisted value never ends a paid job and never sends one again. An unlisted submit status is
+ * `unknown`, an unlisted job status "keep waiting", an unlisted code GENERATION_FAILED, and only on a job
+ * that upstream calls failed.
  */
 import type { PredictionErrorCode } from '../domain/errors.ts'
 import type { Observation, SubmitOutcome } from '../domain/prediction.ts'
 
-/** The account has no credit: said by a code, whatever the HTTP status below 500, or only in words. */
+/** The account has no credit: reported by this code, whatever the HTTP status below 500, or only in words. */
 export const NO_CREDIT = 1407
-/** Of both in one sentence. */
+/** A credit error has a word of both lists in one sentence. */
 export const CREDIT_WORDS = /\b(credit|balance|fund|quota|account)s?\b/i
 export const SHORTAGE_WORDS =
   /\b(in|not )sufficient\b|(\bnot|n['’]t|\bno longer)( \w+)? enough\b|\b(out of|too low|below|exceeded|exhausted|depleted|used up|recharge)\b|\btop[ -]?up\b|\bno \w+ (left|remaining|available)\b/i
@@ -26,10 +27,10 @@ export const SUBMIT_STATUS_OUTCOMES: Readonly<
   429: 'throttled',
 }
 
-/** What of an upload's leave says that the image itself is at fault. */
+/** Ticket statuses that mean the image itself is rejected. */
 export const REJECTED_UPLOAD_STATUSES: ReadonlySet<number> = new Set([400, 413, 422])
 
-/** A prediction's status. */
+/** A job's status. */
 export const STATUS_MAP: Readonly<Record<string, Observation['status'] | 'timed out'>> = {
   created: 'waiting',
   pending: 'waiting',
@@ -48,7 +49,7 @@ export const STATUS_MAP: Readonly<Record<string, Observation['status'] | 'timed 
   deleted: 'canceled',
 }
 
-/** The business code of a failed job. */
+/** A failed job's business code. */
 export const CODE_MAP: Readonly<Record<number, PredictionErrorCode>> = {
   1200: 'CONTENT_REJECTED',
   1400: 'INVALID_INPUT',

@@ -1,7 +1,7 @@
 /**
- * What came back from the one POST, and what the money table makes of it.
- * Invariant: "unsent" and every refusal that puts a job back into the queue are certain; whatever is not certain is
- * `unknown`, for sending it again could charge twice.
+ * The outcome of the one POST, by the money table.
+ * Invariant: `unsent` and every rejection that puts a job back into the queue are certain. Everything else is
+ * `unknown`, because sending it again could charge twice.
  */
 import type { SubmitOutcome } from '../domain/prediction.ts'
 import { isPathSegment, predictionSchema, readEnvelope } from './response-schemas.ts'
@@ -9,10 +9,10 @@ import { CREDIT_WORDS, NO_CREDIT, SHORTAGE_WORDS, SUBMIT_STATUS_OUTCOMES } from 
 
 export type SubmitResponse =
   | { status: number; retryAfter: string | null; body: string }
-  /** The transport's error: no answer was read. */
+  /** The transport's error: no response was read. */
   | { error: unknown }
 
-/** Nothing can have been sent: the connection never stood, or the host was not to be trusted. */
+/** Nothing can have been sent: no connection was established, or its certificate was rejected. */
 const CONNECT_SYSCALLS = new Set(['connect', 'getaddrinfo'])
 const CONNECT_ERROR_CODES =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|E(HOST|NET)(UNREACH|DOWN)|ETIMEDOUT|EADDRNOTAVAIL|EPERM|EACCES)$/
@@ -21,7 +21,7 @@ const CONNECT_ONLY_ERROR_CODES =
 
 const MAX_RETRY_AFTER_MS = 60 * 60 * 1000
 
-/** @param userSuppliedText what the answer may have of the app itself */
+/** @param userSuppliedText parts of the response that may quote the app's input */
 export function toSubmitOutcome(
   response: SubmitResponse,
   now: number,
@@ -33,10 +33,11 @@ export function toSubmitOutcome(
   const id = predictionSchema.parse(data)?.id ?? ''
   const isSuccess = response.status >= 200 && response.status < 300
   if (isSuccess && code === 200 && isPathSegment(id)) return { kind: 'accepted', upstreamId: id }
-  // An id beside a refusal contradicts it: something may exist. So may it under an id that can't be asked for.
+  // An id beside a rejection contradicts it: a job may exist. The same holds for an id that is unsafe in a
+  // path.
   if (id !== '') return { kind: 'unknown' }
 
-  // On HTTP 200 the envelope's code is the status. Past that no body can soften a 5xx or a 3xx.
+  // On HTTP 2xx the envelope's code is the status. Otherwise no body can turn a 5xx or 3xx into a rejection.
   const status = isSuccess ? code : response.status
   const canRefuse = isSuccess || (status >= 400 && status < 500)
   if (canRefuse && (code === NO_CREDIT || isCreditError(message, userSuppliedText)))
@@ -45,7 +46,10 @@ export function toSubmitOutcome(
   return kind === 'throttled' ? { kind, retryAfterMs: parseRetryAfter(response.retryAfter, now) } : { kind }
 }
 
-/** In one sentence of upstream's own. What it quotes is the app's: a prompt about money is none. */
+/**
+ * Whether one sentence of upstream's own words reports missing credit. Quoted user text is removed first: a
+ * prompt about money does not count.
+ */
 export function isCreditError(message: string, userSuppliedText: readonly string[] = []): boolean {
   const upstreamText = userSuppliedText
     .reduce((text, userText) => text.replaceAll(userText, ' '), message)
@@ -60,13 +64,16 @@ function neverConnected(error: unknown): boolean {
   // A name with several addresses fails with one error per address.
   if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(neverConnected)
   const { code = '', syscall = '' } = (error ?? {}) as NodeJS.ErrnoException
-  // The code alone does not tell: a read or a write that fails with EHOSTUNREACH may have sent the request.
+  // The code alone is not enough: a read or write that fails with EHOSTUNREACH may have sent the request.
   return (
     (CONNECT_SYSCALLS.has(syscall) && CONNECT_ERROR_CODES.test(code)) || CONNECT_ONLY_ERROR_CODES.test(code)
   )
 }
 
-/** `Retry-After`, seconds or a date, as milliseconds from now; null if there is none to read. */
+/**
+ * Parses `Retry-After` (seconds or a date) to ms from now; null if absent or invalid. Clamped to 1 s …
+ * MAX_RETRY_AFTER_MS.
+ */
 export function parseRetryAfter(header: string | null, now: number): number | null {
   const text = header?.trim() ?? ''
   const isDate = /^[a-z]{3}/i.test(text)

@@ -1,18 +1,18 @@
 /**
- * Upstream's leave to put a file somewhere: where, with which headers, and where it can be fetched then. Pure.
- * Invariant: an address that an answer named is no better than the base URL: https, or plain http where both are on
- * loopback. No credential of ours goes there.
+ * Parses an upload ticket: where to PUT a file, with which headers, and its download URL. Pure.
+ * Invariant: a URL named by a response must be as safe as the base URL: https, or plain http if both are on
+ * loopback. Our API key is never sent there.
  */
 import { z } from 'zod'
 
 export interface UploadTicket {
   url: string
   headers: Record<string, string>
-  /** Where upstream will fetch it. */
+  /** URL from which upstream will fetch the file. */
   downloadUrl: string
 }
 
-/** Of those that make a connection, and that would say who we are. */
+/** Headers that control the connection or identify us. */
 const FORBIDDEN_HEADERS =
   /^(authorization|cookie|connection|content-length|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade|proxy-.*)$/i
 
@@ -28,7 +28,7 @@ const ticketSchema = z.object({
   }),
 })
 
-/** Null if it is none, or not to be trusted. */
+/** Null if the ticket is invalid or its URLs are not trusted. */
 export function parseTicket(data: unknown, baseUrl: string): UploadTicket | null {
   const parsed = ticketSchema.safeParse(data)
   if (!parsed.success) return null

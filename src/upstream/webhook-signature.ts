@@ -1,10 +1,10 @@
 /**
- * Whether a webhook is upstream's own: an HMAC over its id, its moment and its raw body.
- * Whatever is malformed is false, never a throw.
+ * Verifies a webhook's signature: an HMAC over its id, its timestamp and its raw body.
+ * Malformed input is false, never a throw.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
-/** As `request.headers` has it. */
+/** A header's value as `request.headers` has it. */
 type Header = string | string[] | undefined
 
 export interface SignedWebhook {
@@ -14,9 +14,9 @@ export interface SignedWebhook {
   timestamp: Header
   /** `webhook-signature` */
   signature: Header
-  /** As it came, not as it would be serialised again. */
+  /** The raw body as received, not serialised again. */
   body: Buffer
-  /** Any of them may have signed: for rotation. */
+  /** Any of these secrets may have signed: for rotation. */
   secrets: readonly string[]
   /** ms since 1970 */
   now: number
@@ -24,7 +24,7 @@ export interface SignedWebhook {
 
 const MAX_AGE_MS = 300 * 1000
 
-/** No dot: with one, the same signed text could be cut into another id, another moment and another body. */
+/** No dot: with one, the same signed text could be split into another id, timestamp and body. */
 const ID = /^[\w:~-]{1,200}$/
 const TIMESTAMP = /^\d{1,12}$/
 const SIGNATURE = /^v3,([\da-fA-F]{64})$/
@@ -49,6 +49,6 @@ export function verifyWebhookSignature({
   })
 }
 
-/** As they stand, without their prefix: they look like base64, and are not to be decoded. An empty one is nobody's. */
+/** The secrets without their prefix, not base64-decoded although they look so. An empty secret is ignored. */
 const signingKeys = (secrets: readonly string[]) =>
   secrets.map(secret => secret.replace(/^whsec_/, '')).filter(key => key !== '')

@@ -1,20 +1,23 @@
 /**
- * The address that upstream is given for a row's webhook, and the row that such an address is of.
- * Invariant: nobody but this gateway can make one: its token is the row's id under a key kept in the database, for an
- * unknown row has no id of upstream's to be found by.
+ * Webhook URLs given to upstream, and the prediction such a URL belongs to.
+ * Invariant: only this gateway can make one. Its token is an HMAC of the prediction id under a key in the
+ * database: a row without an upstream id can be found in no other way.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
 export const WEBHOOK_PATH = '/webhooks/wavespeed'
 
 export interface WebhookUrls {
-  /** Null where no webhook is to be asked for. */
+  /** Null if no webhook is requested. */
   urlFor(id: string): string | null
-  /** The row's id, or null for a token that is none of ours. */
+  /** The prediction's id, or null for an invalid token. */
   verifyToken(token: string): string | null
 }
 
-/** @param publicUrl where upstream reaches this gateway, without a slash at its end; null: nowhere */
+/**
+ * @param publicUrl base URL at which upstream reaches this gateway, without a trailing slash; null if it
+ * cannot
+ */
 export function createWebhookUrls(key: Buffer, publicUrl: string | null): WebhookUrls {
   const createToken = (id: string) =>
     `${id}.${createHmac('sha256', key).update(`webhook:${id}`).digest('base64url').slice(0, 32)}`

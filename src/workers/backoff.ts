@@ -1,12 +1,12 @@
 /**
- * A rest after a fault, and a longer one after each next, until something goes well. Faults of one moment are one.
- * In memory: a restart tries once more, no harm.
+ * Exponential backoff: waits after a failure, longer after each next one, until a success.
+ * Failures during a wait count once. State is in memory: after a restart one more attempt is made.
  */
 export interface Backoff {
-  /** Milliseconds of the epoch; in the past where there is none. */
+  /** End of the wait, ms since 1970; in the past if no wait is active. */
   readonly until: number
   isActive(): boolean
-  /** @param minMs what was asked for, as far as the longest rest goes */
+  /** @param minMs requested delay, capped at MAX_DELAY_MS */
   start(minMs: number): number
   reset(): void
 }
@@ -17,7 +17,7 @@ const MAX_DELAY_MS = 5 * 60_000
 export function createBackoff(now: () => number): Backoff {
   let nextDelayMs = INITIAL_DELAY_MS
   let until = 0
-  /** One that ends farther ahead was begun by a clock that was wrong. */
+  /** A wait that ends later than MAX_DELAY_MS from now was started by a wrong clock. */
   const isActive = () => now() < until && until - now() <= MAX_DELAY_MS
 
   return {

@@ -1,16 +1,16 @@
 /**
- * Notices that the machine's clock was set, and moves what was written by the old time into the new one.
- * Invariant: what has waited for a moment waits for the same moment still, and a POST without an answer is looked for
- * when it was sent; by a clock that leapt in between one app's job could pass for another's.
+ * Detects that the machine's clock was set, and shifts all stored deadlines by the jump.
+ * Invariant: a row that was due in a minute is still due in a minute, and an unanswered POST is searched for
+ * in the time window in which it was sent. With an unshifted clock another app's job could match.
  */
 import type { Store } from '../store/store.ts'
 import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
 
 const INTERVAL_MS = 250
-/** Less is a clock that is trimmed, or a process that was busy between two reads. */
+/** Smaller jumps come from clock adjustment, or from a process that was busy between two reads. */
 const MIN_LEAP_MS = 5000
 
-/** @param monotonic a clock that nobody sets, ms */
+/** @param monotonic a clock that is never set, ms */
 export function createClockWatch(options: {
   store: Pick<Store, 'shiftDeadlines'>
   log: Log
@@ -24,7 +24,7 @@ export function createClockWatch(options: {
     async claim() {
       const leapMs = now() - monotonic() - offsetMs
       if (Math.abs(leapMs) < MIN_LEAP_MS) return []
-      log.warn({ ms: Math.round(leapMs) }, 'the clock was set; what is due is moved with it')
+      log.warn({ ms: Math.round(leapMs) }, 'the clock was set; deadlines are shifted with it')
       await store.shiftDeadlines(Math.round(leapMs))
       offsetMs += leapMs
       return []

@@ -1,23 +1,24 @@
 /**
- * What finished jobs say of a model's time to completion. Pure.
- * Invariant: finite and smooth whatever the spans are. Spans were cut by looks, so each one's mass is spread over its width
- * and over the way to its neighbours: a look never makes the clump that would call for more looks.
+ * Estimates a model's completion-time distribution from finished jobs. Pure.
+ * Invariant: finite and smooth for any spans. A span's ends are poll times, so its mass is spread over its
+ * width and over the distance to its neighbours. A poll then never causes the cluster that would cause more
+ * polls.
  */
 import type { DurationRange } from '../store/store.ts'
 
-/** What is known of one model's time to completion. Ages are ms since a job was sent. */
+/** The completion-time distribution of one model. Ages are ms since the job was sent. */
 export interface CompletionCurve {
   /** The catalogue's figure. */
   readonly expectedMs: number
-  /** Of spans. */
+  /** Number of spans. */
   readonly sampleCount: number
-  /** The bins' edges, one more than bins; nothing was seen beyond the last. */
+  /** Bin edges, one more than bins; no job ended after the last. */
   readonly edges: Float64Array
-  /** √(f/S), the root of the hazard, in each bin; 1/√ms. */
+  /** √(f/S), the square root of the hazard, per bin; 1/√ms. */
   readonly hazardRoots: Float64Array
-  /** ½(∫√(S·f))², ms: the least that looks a job × mean delay can be. */
+  /** ½(∫√(S·f))², ms: lower bound of polls per job × mean delay. */
   readonly lowerBoundMs: number
-  /** When a tenth, half and nine tenths are done. */
+  /** Percentiles of the completion time, ms. */
   readonly p10: number
   readonly p50: number
   readonly p90: number
@@ -25,12 +26,15 @@ export interface CompletionCurve {
 
 const WEEK_MS = 7 * 24 * 3_600_000
 const BINS = 160
-/** So many jobs later a span counts half: a model that has become slower is told by its newest jobs. */
+/** After this many newer jobs a span counts half, so that a slower model is described by its newest jobs. */
 const HALF_LIFE_JOBS = 80
-/** Times that the spans are narrowed to where the others say their jobs have ended. One is too few after a shift. */
+/** Passes that narrow each span to where the other spans say its job ended. One is too few after a shift. */
 const NARROWING_PASSES = 2
 
-/** `spans` newest first, at most some hundreds; `expectedMs` is the catalogue's figure. */
+/**
+ * @param spans newest first, at most some hundreds
+ * @param expectedMs the catalogue's figure
+ */
 export function fitCompletionCurve(spans: readonly DurationRange[], expectedMs: number): CompletionCurve {
   const expected = Math.min(Math.max(expectedMs || 0, 1), WEEK_MS)
   const pieces = toPieces(spans)
@@ -77,12 +81,12 @@ const emptyCurve = (expectedMs: number): CompletionCurve => ({
   p90: expectedMs,
 })
 
-/** A share of the jobs that ended between `from` and `to`, evenly. */
+/** A share of the jobs that ended between `from` and `to`, spread evenly. */
 interface Piece extends DurationRange {
   mass: number
 }
 
-/** The share of jobs done by each edge. */
+/** Cumulative share of jobs done by each edge. */
 interface Distribution {
   edges: Float64Array
   shares: Float64Array
@@ -94,13 +98,17 @@ function toPieces(spans: readonly DurationRange[]): Piece[] {
   const total = weights.reduce((sum, weight) => sum + weight, 0)
   return usable.map((span, i) => {
     const to = Math.min(Math.max(span.to, 1), WEEK_MS)
-    // What the first look found may have ended at any time; the nearer half of it moves that look, and keeps its place.
+    // A job found by its first poll may have ended at any time before. Only the later half of its span
+    // counts: this moves the first poll but not the job.
     const from = Math.min(Math.max(span.from, to / 2), to)
     return { from, to, mass: weights[i]! / total }
   })
 }
 
-/** Where in its width a job ended, most likely: without this a span over a gap would call for looks in the gap. */
+/**
+ * Narrows a span to where its job most likely ended. Otherwise a span over a gap would cause polls in the
+ * gap.
+ */
 function narrow(piece: Piece, { edges, shares }: Distribution): Piece {
   const low = interpolate(edges, shares, piece.from)
   const high = interpolate(edges, shares, piece.to)
@@ -110,7 +118,7 @@ function narrow(piece: Piece, { edges, shares }: Distribution): Piece {
   return { from, to: Math.max(from, to), mass: piece.mass }
 }
 
-/** Each at least as wide as the way to its √n-th neighbour on the nearer side, so that none reaches over a gap. */
+/** Widens each piece at least to its √n-th neighbour on the nearer side, so that no piece crosses a gap. */
 function smooth(pieces: readonly Piece[]): Piece[] {
   const sorted = pieces.toSorted((a, b) => a.from + a.to - b.from - b.to)
   const midpoint = (i: number) => (sorted[i] ? (sorted[i].from + sorted[i].to) / 2 : Number.NaN)
@@ -119,14 +127,14 @@ function smooth(pieces: readonly Piece[]): Piece[] {
     const center = midpoint(i)
     const below = center - midpoint(i - neighbourOffset)
     const above = midpoint(i + neighbourOffset) - center
-    // A lone job says little, and equal ones not that all will be equal.
+    // A single job is weak evidence, and equal durations do not prove that all jobs take as long.
     const neighbourDistance = Math.min(below >= 0 ? below : center / 2, above >= 0 ? above : center / 2)
     const halfWidth = Math.max((to - from) / 2, neighbourDistance, center / 200)
     return { from: Math.max(0, center - halfWidth), to: center + halfWidth, mass }
   })
 }
 
-/** Bins grow with age by the same factor: what is early is told apart finely, whatever came last. */
+/** Bins grow by a constant factor: early ages have fine bins, however late the last job ended. */
 function toDistribution(pieces: readonly Piece[]): Distribution {
   let first = Number.POSITIVE_INFINITY
   let last = 0
@@ -148,7 +156,7 @@ function toDistribution(pieces: readonly Piece[]): Distribution {
   return { edges, shares }
 }
 
-/** The y that belongs to x; both rise. */
+/** Linear interpolation; xs and ys ascend. */
 function interpolate(xs: Float64Array, ys: Float64Array, x: number): number {
   let low = 0
   let high = xs.length - 1

@@ -1,7 +1,8 @@
 /**
- * Looks whether an image can be fetched, and is one, before its job may be sent; one that was uploaded here is brought
- * upstream. A step of its own, so that a slow host takes none of the account's places.
- * Invariant: nothing is sent whose image was not seen within the last minutes. What is logged names no URL.
+ * Checks that a job's image can be fetched and is an image, before the job may be sent. Transfers an uploaded
+ * image to upstream. It is a step of its own, so that a slow image host takes no upstream slot.
+ * Invariant: a job is sent only if its image was verified within the last minutes. No log line contains a
+ * URL.
  */
 
 import type { AppId, Job, Transition } from '../domain/prediction.ts'
@@ -26,24 +27,29 @@ export interface ImageCheckerOptions {
   wakeSignal: WakeSignal
   log: Log
   now: () => number
-  /** Jobs at once; null is no limit. */
+  /** Upstream's concurrency limit; null: unlimited. */
   upstreamConcurrency: number | null
   readTimeoutMs: number
 }
 
-/** Looks at once. */
+/** Max concurrent checks. */
 const CAPACITY = 32
-/** Of them an app's own, but for a few: one whose hosts hang must leave the others room. */
+/** Max concurrent checks per app, apart from RESERVED: an app whose hosts hang must leave slots to others. */
 const PER_APP = 8
-/** Looks for apps that have none in hand: however many apps' hosts hang, another's job is looked at. */
+/**
+ * Checks reserved for apps with none in flight: however many apps' hosts hang, another app's job is checked.
+ */
 const RESERVED = 8
-/** Jobs whose image was seen and that wait, beside those that fill the account's places. */
+/** Verified jobs kept waiting beyond those that fill upstream's slots. */
 const READY_MARGIN = 2
 const MAX_READY = 100
 const INTERVAL_MS = 500
-/** A claim takes 2 ms where much waits, and each submit rings; and what is in hand by then is ready, and counts. */
+/**
+ * Min ms between claims. A claim takes 2 ms with a long queue, and every submit notifies. A job verified
+ * meanwhile counts as ready.
+ */
 const MIN_CLAIM_INTERVAL_MS = 50
-/** What was seen longer ago is looked at again before it is sent. */
+/** An older verification is repeated before the job is sent. */
 export const IMAGE_FRESH_MS = 5 * 60_000
 const RETRY_DELAYS_MS = [2000, 15_000]
 const OFFLINE_RETRY_MS = 30_000
@@ -66,17 +72,14 @@ export function createImageChecker(options: ImageCheckerOptions): WorkerLoop {
         return imageVerified(at)
       case 'no image':
       case 'too large':
-        log.info({ ...logFields, why: imageCheck.kind }, 'the image is refused; nothing was sent')
+        log.info({ ...logFields, why: imageCheck.kind }, 'the image was rejected; nothing was sent')
         return imageRejected(at)
       case 'unreachable': {
         const { reason } = imageCheck
-        // A gateway that reaches nobody can't tell what others reach.
+        // If the gateway is offline, it cannot tell whether others can fetch the image.
         if (isLastImageCheck(job) && !(await upstream.probe(signal))) {
           if (signal.aborted) return null
-          log.warn(
-            { ...logFields, reason },
-            'neither the image nor upstream can be reached; it is tried again',
-          )
+          log.warn({ ...logFields, reason }, 'neither the image nor upstream can be reached; will retry')
           return imageCheckPostponed(now() + OFFLINE_RETRY_MS)
         }
         log.info(
@@ -101,16 +104,16 @@ export function createImageChecker(options: ImageCheckerOptions): WorkerLoop {
   }
 
   return createWorkerLoop({
-    name: 'inspector',
+    name: 'image checker',
     logFields: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     async claim(freeSlots) {
       const appsAtLimit = [...inFlightPerApp]
         .filter(([, inFlight]) => inFlight >= PER_APP)
         .map(([app]) => app)
-      // At most a share at a time: all that is claimed may be one app's.
+      // No more than PER_APP at a time: all claimed jobs may belong to one app.
       const limit = Math.max(0, Math.min(freeSlots - RESERVED, PER_APP))
       const sharedJobs = limit > 0 ? await claim(limit, appsAtLimit) : []
-      // There was nothing more of anybody's.
+      // No app has more jobs to check.
       if (sharedJobs.length < limit && appsAtLimit.length === 0) return sharedJobs
       const reservedLimit = Math.min(freeSlots - sharedJobs.length, RESERVED)
       const apps = new Set([...inFlightPerApp.keys(), ...sharedJobs.map(({ appId }) => appId)])

@@ -1,8 +1,8 @@
 /**
- * Brings uploaded images upstream, before their jobs may be sent: upstream can't be made to fetch them from here.
- * Invariant: an image is brought once an app, whatever number of its jobs wait for it, and again when upstream has
- * forgotten it. Upstream's faults end no job: it waits, and all wait while upstream itself fails; where one image alone can't
- * be stored, nobody else's does.
+ * Transfers uploaded images to upstream before their jobs may be sent: upstream cannot fetch them from here.
+ * Invariant: an image is transferred once per app, however many of its jobs wait for it, and again when
+ * upstream has deleted it. Upstream's failures end no job: the job waits. While upstream itself fails, all
+ * transfers wait. If only one image cannot be stored, only its jobs wait.
  */
 import { LRUCache } from 'lru-cache'
 import type { Job, Transition } from '../domain/prediction.ts'
@@ -20,7 +20,7 @@ import { type Backoff, createBackoff } from './backoff.ts'
 import type { Log } from './worker-loop.ts'
 
 export interface ImageTransfer {
-  /** Null: it was cut off, and nothing is known. */
+  /** Null if `signal` aborted the transfer: nothing is known. */
   transfer(job: Job, signal: AbortSignal): Promise<Transition | null>
 }
 
@@ -29,9 +29,9 @@ type TransferOutcome =
   | { kind: 'gone' }
   | { kind: 'failed'; reason: string; until: number }
 
-/** So long before upstream forgets it, it is brought again: a job may have to wait after that. */
+/** An image is transferred again this long before upstream deletes it: its job may have to wait. */
 const REUPLOAD_MARGIN_MS = 60 * 60 * 1000
-/** Images that could not be stored, the latest. */
+/** Max remembered backoffs of single images; the least recently used is dropped. */
 const MAX_BACKOFFS = 1000
 
 export function createImageTransfer(options: {
@@ -43,9 +43,9 @@ export function createImageTransfer(options: {
 }): ImageTransfer {
   const { store, upstream, imageFetch, log, now } = options
   const transfersInFlight = new Map<string, Promise<TransferOutcome>>()
-  /** Of all. */
+  /** Backoff of all transfers. */
   const sharedBackoff = createBackoff(now)
-  /** Of one image, by its name: nobody else's waits for that. */
+  /** Backoff per image; it delays no other image. */
   const imageBackoffs = new LRUCache<string, Backoff>({ max: MAX_BACKOFFS })
 
   async function transferImage(
@@ -55,13 +55,13 @@ export function createImageTransfer(options: {
   ): Promise<TransferOutcome> {
     const { upstreamUrl } = image
     if (upstreamUrl !== null && (await imageFetch.checkImage(upstreamUrl, signal)).kind === 'image')
-      return { kind: 'handed', url: upstreamUrl }
+      return { kind: 'stored', url: upstreamUrl }
     const activeBackoff = [imageBackoff, sharedBackoff].find(backoff => backoff.isActive())
     if (activeBackoff) return { kind: 'failed', reason: 'it has just failed', until: activeBackoff.until }
     const outcome = await upstream.upload(image, streamImage(store, image), signal)
     if (outcome.kind === 'failed') {
       const { reason, isImageSpecific, retryAfterMs } = outcome
-      // Cut off here: that says nothing of upstream.
+      // The abort came from here and says nothing about upstream.
       if (signal.aborted) return { kind: 'failed', reason, until: now() }
       return {
         kind: 'failed',
@@ -71,12 +71,12 @@ export function createImageTransfer(options: {
     }
     sharedBackoff.reset()
     imageBackoff.reset()
-    if (outcome.kind === 'handed')
+    if (outcome.kind === 'stored')
       await store.setUpstreamUrl(image, outcome.url, now() + UPSTREAM_RETENTION_MS - REUPLOAD_MARGIN_MS)
     return outcome
   }
 
-  /** Those who come meanwhile wait for the same. */
+  /** Concurrent calls for one image share one transfer. */
   async function transferOnce({ uploadId }: Job, signal: AbortSignal): Promise<TransferOutcome> {
     const image = await store.imageByUploadId(uploadId ?? '', now())
     if (image === null) return { kind: 'gone' }
@@ -96,19 +96,19 @@ export function createImageTransfer(options: {
       if (signal.aborted) return null
       const logFields = { prediction: job.id, app: job.appId }
       switch (outcome.kind) {
-        case 'handed':
+        case 'stored':
           return imageTransferred(outcome.url, now())
         case 'gone':
-          log.warn(logFields, 'the uploaded image is gone; nothing was sent')
+          log.warn(logFields, 'the uploaded image no longer exists; nothing was sent')
           return imageRejected(now())
-        case 'refused':
-          log.info(logFields, 'upstream refuses the uploaded image; nothing was sent')
+        case 'rejected':
+          log.info(logFields, 'upstream rejected the uploaded image; nothing was sent')
           return imageRejected(now())
         case 'failed': {
           const { reason, until } = outcome
           log.warn(
             { ...logFields, why: reason, waitMs: until - now() },
-            'the uploaded image could not be brought upstream; it is tried again',
+            'the uploaded image could not be transferred; will retry',
           )
           return imageCheckPostponed(until)
         }

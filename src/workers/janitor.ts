@@ -1,7 +1,7 @@
 /**
- * Takes away what has outlived its use: old events, expired keys and uploads, and the places of jobs long past their
- * deadline that no look gets to. In small batches, so that nobody waits for it.
- * Invariant: no event is taken away that a reader still has before it.
+ * Deletes old events, expired keys and uploads, and ends jobs long past their deadline that no poll reaches.
+ * It works in small batches, so that nothing waits for it.
+ * Invariant: no event is deleted that a reader has pinned.
  */
 import { setImmediate } from 'node:timers/promises'
 import { pollFailed } from '../domain/transitions.ts'
@@ -23,7 +23,7 @@ export function createJanitor(options: {
 }): WorkerLoop {
   const { store, eventLog, log, now, retentionMs, deadlineMs } = options
 
-  /** An upstream that can't be read is given twice the time; then a job ends without a look. */
+  /** While upstream cannot be read, jobs get twice the deadline. After that a job ends without a poll. */
   async function expireOverdue(): Promise<void> {
     const at = now()
     for (const id of await store.findOverdueIds(at - 2 * deadlineMs, BATCH)) {

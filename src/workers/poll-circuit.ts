@@ -1,20 +1,20 @@
 /**
- * Keeps an upstream that is down from being asked by every job in flight.
- * Invariant: after some failed reads in a row there is one look at a time, after ever longer waits, until one succeeds.
- * In memory: a restart asks a few times more, no harm.
+ * Circuit breaker of polls: keeps the jobs in flight from polling an upstream that is down.
+ * Invariant: after FAILURE_THRESHOLD failed reads in a row, one poll at a time is allowed, after ever longer
+ * waits, until one succeeds. State is in memory: after a restart a few more polls are sent.
  */
 export interface PollCircuit {
-  /** How many of so many looks may begin now. */
+  /** How many of `limit` polls may start now. */
   limitPolls(limit: number): number
-  /** Some have. */
+  /** Records that polls have started. */
   recordStart(): void
   recordSuccess(): void
-  /** @param retryAfterMs what upstream itself asked for */
+  /** @param retryAfterMs upstream's Retry-After; null if it sent none */
   recordFailure(retryAfterMs: number | null): void
   readonly isOpen: boolean
 }
 
-/** Failed reads in a row. One alone says nothing: it may be the job's own. */
+/** Failed reads in a row. A single one may concern only its job. */
 const FAILURE_THRESHOLD = 5
 const MIN_WAIT_MS = 1000
 const MAX_WAIT_MS = 60_000
@@ -23,9 +23,9 @@ const MAX_WAIT_MS = 60_000
 export function createPollCircuit(clock: () => number = () => performance.now()): PollCircuit {
   let failures = 0
   let waitMs = MIN_WAIT_MS
-  /** No look before. */
+  /** No probe before this. */
   let nextProbeAt = 0
-  /** The one look is under way; what others bring that were sent before it opened is no further reason. */
+  /** A probe is under way. Failures of polls sent before the circuit opened are ignored. */
   let isHalfOpen = false
   const isOpen = () => failures >= FAILURE_THRESHOLD
 
@@ -38,7 +38,7 @@ export function createPollCircuit(clock: () => number = () => performance.now())
     recordStart() {
       if (!isOpen()) return
       isHalfOpen = true
-      // Should it never come back, by then another may.
+      // If the probe never returns, another may start then.
       nextProbeAt = clock() + MAX_WAIT_MS
     },
     recordSuccess() {

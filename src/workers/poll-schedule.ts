@@ -1,8 +1,10 @@
 /**
- * When to look next. Pure.
- * Looks × mean delay is least where the looks' density Λ′ goes as √(f/S), the root of the hazard; look k is at Λ⁻¹(k + phase).
- * Invariant: as long as the curve stays, a job's looks are a fixed sequence of its own, so neither a restart nor a look that
- * comes late makes a burst; the constant phase keeps jobs apart and costs nothing, as jitter of every wait would.
+ * When to poll next. Pure.
+ * Polls × mean delay is minimal where the density of polls goes as √(f/S), the square root of the hazard;
+ * poll k is at Λ⁻¹(k + phase).
+ * Invariant: while the curve stays the same, a job's polls are a fixed sequence of its own, so neither a
+ * restart nor a late poll makes a burst. The constant phase keeps jobs apart and, unlike jitter, costs
+ * nothing.
  */
 import type { CompletionCurve } from './completion-curve.ts'
 
@@ -11,27 +13,43 @@ export interface PollLimits {
   maxMs: number
 }
 
-/** Mean delay aimed at, as a share of the usual time: nobody notices 3 % more of a wait. */
+/** Target mean delay as a share of the median time: 3 % more of a wait goes unnoticed. */
 const TARGET_DELAY_SHARE = 0.03
-/** Where so many looks a job buy a smaller delay, they are taken: with fewer, the one that finds it ended weighs too much. */
+/**
+ * Min polls per job that are spent where they reduce the delay. With fewer, the poll that finds the end
+ * weighs too much.
+ */
 const MIN_POLLS_PER_JOB = 12
-/** With so many spans the even looks of the beginning and the curve's weigh the same. */
+/** Number of samples at which even polls and the curve's polls weigh the same. */
 const HALF_TRUST_SAMPLES = 10
-/** The aim moves from the catalogue's to the learned time over so many spans: a delay that varies costs looks at the same mean. */
+/**
+ * Samples over which the target moves from the catalogue's to the learned time. A target that varies costs
+ * polls at the same mean delay.
+ */
 const FULL_AIM_SAMPLES = 100
-/** Where the density falls to less than this within a bin, it is held for one look more: that look ends a hump, not the next. */
+/**
+ * Where the density falls below this share within a bin, the old rate is held for one more poll: that poll
+ * belongs to the hump that ends.
+ */
 const DENSITY_DROP = 0.5
-/** Looks before the first that are left out. Without an end to it, 8 % that fail in 3 s of 240 had a mean delay of 23 s; now 2 s. */
+/**
+ * Max polls skipped before the first. Without this limit, 8 % of jobs that failed in 3 s of 240 had a mean
+ * delay of 23 s; now 2 s.
+ */
 const MAX_SKIPPED_POLLS = 2
-/** Of the way back to its sequence a job goes so much with each look, after it was late or the curve has changed. */
+/**
+ * Share of the distance back to its sequence that a job moves with each poll, after a late poll or a new
+ * curve.
+ */
 const CATCH_UP_SHARE = 0.25
 const INFINITE = Number.POSITIVE_INFINITY
-/** Beyond this an age is as good as this. */
+/** Ages above this are clamped. */
 const MAX_AGE_MS = 1e12
 
 /**
- * Age, ms since it was sent, of the look that follows `age`.
- * `phase` in [0, 1) is the job's own and constant. `webhooks`: they tell, and looks are a safety net.
+ * The age (ms since it was sent) of the poll that follows `ageMs`.
+ * @param phase in [0, 1), constant per job
+ * @param webhooksEnabled webhooks report the end, polls are a safety net
  */
 export function nextPollAge(
   curve: CompletionCurve,
@@ -50,7 +68,7 @@ export function nextPollAge(
   return Math.ceil(Math.max(webhooksEnabled ? target : Math.min(target, latest), clampedAgeMs + minMs))
 }
 
-/** Nothing before a job is likely done, then every `maxMs`. */
+/** No poll before the job is likely done, then one every `maxMs`. */
 function nextSafetyNetPoll(curve: CompletionCurve, ageMs: number, phase: number, maxMs: number): number {
   const trust = trustOf(curve)
   const first = curve.expectedMs * (1 - trust) + curve.p90 * trust + phase * maxMs
@@ -66,24 +84,24 @@ function nextCurvePoll(
 ): number {
   const density = densityOf(curve, minMs, maxMs)
   const trust = trustOf(curve)
-  // The first look is where the earliest tenth are done, half a look sooner or later, and at the beginning as an interval's.
-  // No more than two looks are left out for it: a few that fail at once would wait for all others.
+  // The first poll is at p10 ± half a poll; without samples as at a fixed interval. No more than
+  // MAX_SKIPPED_POLLS are skipped, else a few early failures would wait long.
   const p10Polls = Math.min(
-    Math.max(integrateDensity(curve, density, curve.p10, INFINITE).looks - 0.5, 0.5),
+    Math.max(integrateDensity(curve, density, curve.p10, INFINITE).polls - 0.5, 0.5),
     MAX_SKIPPED_POLLS,
   )
   const first = phase + 0.5 + trust * (p10Polls - 0.5)
-  const evenPoll = integrateDensity(curve, density, ageMs, INFINITE).looks + 1
+  const evenPoll = integrateDensity(curve, density, ageMs, INFINITE).polls + 1
   const ownPoll = first + Math.max(0, Math.ceil(evenPoll - first - 0.5 - 1e-9))
   return integrateDensity(
     curve,
     density,
     INFINITE,
     ownPoll === first ? first : evenPoll + CATCH_UP_SHARE * (ownPoll - evenPoll),
-  ).age
+  ).ageMs
 }
 
-/** A pause is probed after twice the time it has lasted, between one second and one minute. */
+/** An open circuit is probed again after as long as it has been open, between one second and one minute. */
 export const nextProbeAt = (since: number, now: number): number => now + clamp(now - since, 1000, 60_000)
 
 const clamp = (value: number, min: number, max: number) => Math.round(Math.min(Math.max(value, min), max))
@@ -91,7 +109,7 @@ const clamp = (value: number, min: number, max: number) => Math.round(Math.min(M
 const trustOf = ({ sampleCount }: CompletionCurve): number =>
   sampleCount ** 2 / (sampleCount ** 2 + HALF_TRUST_SAMPLES ** 2)
 
-/** Looks a ms: `even` at any age, `scale` × √(f/S), never more than `most`. */
+/** Polls per ms: `even` at any age, `scale` × √(f/S), at most `max`. */
 interface PollDensity {
   even: number
   scale: number
@@ -114,11 +132,11 @@ function densityOf(curve: CompletionCurve, minMs: number, maxMs: number): PollDe
   }
 }
 
-/** Λ from 0 to an age or to a number of looks, whichever comes first. */
+/** Integrates the density from 0 to an age or to a number of polls, whichever comes first. */
 function integrateDensity(
   { edges, hazardRoots }: CompletionCurve,
   density: PollDensity,
-  age: number,
+  ageMs: number,
   polls: number,
 ) {
   const { even, scale, max } = density
@@ -134,16 +152,16 @@ function integrateDensity(
       heldRate = rate
       heldUntil = end + 1 / rate
     }
-    const inside = Math.min(age, end) - start
+    const inside = Math.min(ageMs, end) - start
     const addedPolls = rate * inside
-    if (polls <= passedPolls + addedPolls) return { age: start + (polls - passedPolls) / rate, looks: polls }
+    if (polls <= passedPolls + addedPolls) return { ageMs: start + (polls - passedPolls) / rate, polls }
     passedPolls += addedPolls
-    if (age <= end) return { age, looks: passedPolls }
+    if (ageMs <= end) return { ageMs, polls: passedPolls }
     start = end
   }
-  // As a fixed interval would have had it up to here: if everything takes longer from now on, that is no worse than one.
+  // The mean rate so far, like a fixed interval: if all jobs take longer from now on, this is no worse.
   const rate = Math.min(passedPolls / start, max)
-  if (polls <= passedPolls + rate * (age - start))
-    return { age: start + (polls - passedPolls) / rate, looks: polls }
-  return { age, looks: passedPolls + rate * (age - start) }
+  if (polls <= passedPolls + rate * (ageMs - start))
+    return { ageMs: start + (polls - passedPolls) / rate, polls }
+  return { ageMs, polls: passedPolls + rate * (ageMs - start) }
 }

@@ -1,6 +1,7 @@
 /**
- * When to look at a job next: by what finished jobs of its model took, which the store remembers.
- * Invariant: a job's own looks are the same moments whoever asks and however often; only what was learned moves them.
+ * When to poll a job next, from the completion times of its model's finished jobs, which the store keeps.
+ * Invariant: a job's poll times do not depend on how often or by which worker they are computed. Only new
+ * samples move them.
  */
 import type { VideoModel } from '../domain/models.ts'
 import type { Job } from '../domain/prediction.ts'
@@ -14,19 +15,19 @@ export interface PollTiming {
   nextPollAt(job: Job, now: number): Promise<number>
 }
 
-/** Finished jobs that a curve is made of. */
+/** Finished jobs per curve. */
 const SAMPLE_SIZE = 200
-/** A curve is made anew after this, ms. */
+/** A cached curve is rebuilt after this. */
 const CURVE_TTL_MS = 10_000
 
 export function createPollTiming(options: {
   store: Pick<Store, 'recentDurations'>
   pollLimits: PollLimits
-  /** How long a job of a model takes, as far as is known before any has finished, ms. */
+  /** Expected ms of a job of a model until any has finished. */
   expectedMs: (model: VideoModel) => number
-  /** A job that took longer tells nothing of how long they take. */
+  /** Longer jobs are not sampled. */
   deadlineMs: number
-  /** Whether webhooks are asked for. */
+  /** Whether submits pass a webhook URL. */
   webhooksEnabled: boolean
   webhookIntake: Pick<WebhookIntake, 'lastWebhookAt'>
 }): PollTiming {
@@ -53,11 +54,11 @@ export function createPollTiming(options: {
         sentAt +
         nextPollAge(await curveFor(job.model), now - sentAt, phaseOf(job.id), pollLimits, webhooksEnabled)
       const webhookAt = job.upstreamId === null ? null : webhookIntake.lastWebhookAt(job.upstreamId)
-      // It was said to have ended: a look that could not see it is repeated soon, and then ever less so.
+      // A webhook said that the job ended. If a poll did not see it, poll again soon, then ever less often.
       return webhookAt === null ? pollAt : Math.min(pollAt, now + Math.max(pollLimits.minMs, now - webhookAt))
     },
   }
 }
 
-/** The job's own place between two looks, in [0, 1): the end of its id is random. */
+/** The job's constant phase in [0, 1), from the random end of its id. */
 const phaseOf = (id: string): number => Number.parseInt(id.slice(-8), 16) / 2 ** 32

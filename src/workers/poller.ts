@@ -1,8 +1,8 @@
 /**
- * Looks at what upstream has accepted, until all that can be known of it is known.
- * Invariant: a look that failed says nothing of the job. Only upstream's own word ends it, or its deadline.
- * Looks that bring nothing new are written down together: one commit for many, so that 10,000 jobs in flight don't cost
- * 10,000 of them.
+ * Polls accepted jobs until their end is known.
+ * Invariant: a failed poll says nothing about the job; only upstream's own status ends it, or its deadline.
+ * Routine polls are written together, one commit for many, so that 10,000 jobs in flight do not cost 10,000
+ * commits.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import DataLoader from 'dataloader'
@@ -20,25 +20,28 @@ export interface PollerOptions {
   upstream: Upstream
   pollTiming: PollTiming
   pollCircuit: PollCircuit
-  /** Rung for a job that should be looked at now. */
+  /** Notified when a job should be polled now. */
   pollSignal: WakeSignal
   log: Log
   now: () => number
   deadlineMs: number
-  /** A job that is called completed has this long for its outputs to come. */
+  /** A job reported completed without outputs has this long for them to appear. */
   outputGraceMs: number
   readTimeoutMs: number
 }
 
-/** Looks at once. */
+/** Max concurrent polls. */
 const CAPACITY = 128
-/** How late a look may be. */
+/** Max lateness of a poll. */
 const INTERVAL_MS = 200
-/** What comes within it is one commit. */
+/** Routine polls within this window share one commit. */
 const BATCH_WINDOW_MS = 20
-/** Refusals that are about this job alone. Whatever else is no answer (a page, a redirect, a key refused) meets them all. */
+/**
+ * Statuses that concern this job only. Every other failure (a page, a redirect, a rejected key) concerns all
+ * jobs.
+ */
 const JOB_SPECIFIC_STATUSES: ReadonlySet<number> = new Set([400, 404, 410, 422])
-/** A job's own 429 puts its next look off by at most this. */
+/** Max delay that a job's own Retry-After adds. */
 const MAX_RETRY_AFTER_MS = 5 * 60_000
 
 export function createPoller(options: PollerOptions): WorkerLoop {
@@ -66,7 +69,7 @@ export function createPoller(options: PollerOptions): WorkerLoop {
   async function perform(job: Job, signal: AbortSignal): Promise<void> {
     if (job.upstreamId === null) throw new Error(`${job.id} is accepted and has no upstream id`)
     const response = await upstream.getResult(job.upstreamId, signal)
-    // Cut off at a stop: its lease brings it back.
+    // Aborted at a stop: the job becomes due again when its lease ends.
     if (response.observation === null && signal.aborted) return
     const at = now()
     const pollOptions: PollOptions = {
@@ -87,7 +90,7 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     return writePoll(job, null, { ...pollOptions, nextPollAt }, status === 404)
   }
 
-  /** Whether upstream is down, or this job alone can't be read. */
+  /** Records whether upstream is down, or only this job cannot be read. */
   function recordPollFailure(status: number | null, retryAfterMs: number | null): void {
     if (status !== null && JOB_SPECIFIC_STATUSES.has(status)) {
       pollCircuit.recordSuccess()
@@ -95,7 +98,8 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     }
     const wasOpen = pollCircuit.isOpen
     pollCircuit.recordFailure(retryAfterMs)
-    if (pollCircuit.isOpen && !wasOpen) log.warn({ status }, 'upstream can not be read; one look at a time')
+    if (pollCircuit.isOpen && !wasOpen)
+      log.warn({ status }, 'upstream cannot be read; polling one job at a time')
   }
 
   async function writePoll(
@@ -115,7 +119,7 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     if (changed === null || (changed.status === job.status && changed.error === job.error)) return
     const { status, error } = changed
     const logFields = { prediction: job.id, app: job.appId, status, error: error ?? undefined }
-    const message = isFinal(job.status) ? 'corrected' : isFinal(status) ? 'finished' : 'moved'
+    const message = isFinal(job.status) ? 'corrected' : isFinal(status) ? 'finished' : 'status changed'
     log.info(logFields, message)
   }
 

@@ -1,8 +1,9 @@
 /**
- * Settles rows whose POST has no answer: it takes over those of a process that died, and looks for each in upstream's list.
- * Invariant: such a row is never sent again, and is given an upstream job only if that can be nobody else's: the one job
- * of its model in its window that no row has, where no other POST of that model without an answer was near. Anything
- * less could hand one app another's video.
+ * Settles rows whose POST has no answer: takes over those of a dead process, and searches upstream's list for
+ * each.
+ * Invariant: such a row is never sent again. It is matched with an upstream job only if that job can belong
+ * to no other row: the one unowned job of its model in its time window, with no other unanswered POST of that
+ * model near. Anything less could give one app another app's video.
  */
 
 import { MODELS } from '../domain/models.ts'
@@ -22,11 +23,11 @@ export interface ReconcilerOptions {
   pollCircuit: PollCircuit
   log: Log
   now: () => number
-  /** What this very process has in hand is not abandoned, even if it slept through its lease. */
+  /** Jobs in flight in this process are not abandoned, even if it slept past their leases. */
   inFlightIds: ReadonlySet<string>
   submitTimeoutMs: number
   readTimeoutMs: number
-  /** After it an app is told SUBMISSION_UNKNOWN. */
+  /** After this the app gets SUBMISSION_UNKNOWN. */
   submitUnknownAfterMs: number
 }
 
@@ -34,7 +35,7 @@ type SearchResult = { kind: 'found'; upstreamId: string } | { kind: 'absent' | '
 
 const INTERVAL_MS = 250
 const CAPACITY = 4
-/** A long list is read page by page. */
+/** Pages of upstream's list for which a search has time. Each may take `readTimeoutMs`. */
 const MAX_PAGES_PER_SEARCH = 4
 
 export function createReconciler(options: ReconcilerOptions): WorkerLoop {
@@ -49,7 +50,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     readTimeoutMs,
     submitUnknownAfterMs,
   } = options
-  /** A search is over before its lease is. */
+  /** A search ends before its lease. */
   const maxSearchMs = MAX_PAGES_PER_SEARCH * readTimeoutMs
 
   async function takeOver(job: Job): Promise<void> {
@@ -58,7 +59,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     if (await store.change(job.id, submitAbandoned(at, to), at, job.fence))
       log.warn(
         { prediction: job.id, app: job.appId },
-        'a POST was begun and never answered; it is looked for',
+        'a POST was started and never answered; searching for it',
       )
   }
 
@@ -81,23 +82,20 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     )
     const changed = await store.change(job.id, transition, at, job.fence)
     if (changed !== null && changed.status !== job.status)
-      log.warn(
-        logFields,
-        'the outcome of a POST stays unknown; it is looked for as long as upstream remembers',
-      )
+      log.warn(logFields, 'the outcome of a POST stays unknown; searching as long as upstream keeps jobs')
   }
 
-  /** The one job that can be nobody else's; or whether there is none at all. */
+  /** The one upstream job that can only be this row's; or whether no such job exists. */
   async function findUpstreamJob(job: Job, signal: AbortSignal): Promise<SearchResult> {
     const submitStartedAt = job.submitStartedAt ?? now()
     const { from, to, conflictWindowMs } = searchWindow(submitStartedAt, submitTimeoutMs)
-    // Before its end another one may still be created.
+    // Until the window closes, a matching job may still appear.
     if (now() < to) return { kind: 'unsure' }
     if (pollCircuit.isOpen) return { kind: 'unreadable' }
     const searchSignal = AbortSignal.any([signal, AbortSignal.timeout(maxSearchMs)])
     const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, searchSignal)
     if (listed === null) return { kind: 'unreadable' }
-    // In this order: a rival that has got its id since is no rival any more, and its id has an owner.
+    // The order matters: a row that received its id meanwhile no longer conflicts, and its id is owned.
     const hasConflictingSubmit = await store.hasConflictingSubmit(
       job,
       submitStartedAt - conflictWindowMs,
@@ -123,7 +121,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     logFields: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     claim: async limit => {
       const at = now()
-      // No lease: until it is settled it stays due, and holds every submit back.
+      // No lease: the row stays due until it is settled, and blocks submits.
       const abandonedJobs = await store.claimAbandonedSubmits({
         now: at,
         leaseUntil: at,

@@ -1,5 +1,5 @@
 /**
- * Turns a pause of submits into a trial, once a read of upstream that began after the pause has succeeded.
+ * Makes the open submit circuit half-open, once a read of upstream that began after it opened has succeeded.
  */
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
@@ -16,7 +16,7 @@ export function createSubmitCircuitProbe(options: {
 }): WorkerLoop {
   const { store, upstream, log, now } = options
   return createWorkerLoop({
-    name: 'probe',
+    name: 'submit circuit probe',
     async claim() {
       const at = now()
       const circuit = await store.claimCircuitProbe(at, ({ since }) => nextProbeAt(since, at))
@@ -25,9 +25,9 @@ export function createSubmitCircuitProbe(options: {
     async perform(circuit, signal) {
       const logFields = { reason: circuit.reason, ms: now() - circuit.since }
       if (!(await upstream.probe(signal)))
-        log.debug(logFields, 'submits stay paused: upstream could not be read')
+        log.debug(logFields, 'submit circuit stays open: upstream could not be read')
       else if (await store.halfOpenCircuit(circuit.version))
-        log.info(logFields, 'upstream can be read again; submits go on, one alone at first')
+        log.info(logFields, 'upstream can be read again; submit circuit is half-open: one submit at a time')
     },
     capacity: 1,
     intervalMs: INTERVAL_MS,

@@ -1,7 +1,7 @@
 /**
- * Sends what waits, in the order of fairness.ts, as far as the account allows.
- * Invariant: one POST for one claim. A claimed row is `begun` on disk; what its POST brought is written back under its
- * fence, however long the database takes; a POST that is cut off at a stop leaves the row as it is.
+ * Sends queued jobs in fair order (domain/fair-queue.ts), as far as the account's limits allow.
+ * Invariant: one POST per claim. A claimed row is `begun` on disk. The outcome is written under its fence,
+ * however long the database takes. A POST aborted at a stop leaves the row as it is.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { MODELS } from '../domain/models.ts'
@@ -28,17 +28,17 @@ export interface SubmitterOptions {
   pollTiming: PollTiming
   webhookUrls: WebhookUrls
   webhookIntake: Pick<WebhookIntake, 'lastWebhookAt'>
-  /** Upstream has taken a job, so long after it was accepted, ms. */
+  /** Called when upstream has accepted a job, with the ms since the job was created. */
   onSubmitted: (app: AppId, ms: number) => void
   submitTimeoutMs: number
-  /** The ids of the jobs in hand, for whoever might take them for abandoned. */
+  /** Ids of the jobs in flight, so that the reconciler does not take them for abandoned. */
   inFlightIds: Set<string>
 }
 
-/** POSTs at once where the account sets no limit. */
+/** Max concurrent POSTs if the account has no limit. */
 const CAPACITY = 100
 const INTERVAL_MS = 500
-/** Between tries to write an answer down. */
+/** Delay between attempts to write an outcome. */
 const MIN_RETRY_MS = 100
 const MAX_RETRY_MS = 5000
 
@@ -69,16 +69,16 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
     }
   }
 
-  /** A process that slept since the claim would send it out of the time in which it is looked for. */
+  /** If the process slept since the claim, the POST would fall outside its search window. */
   const isClaimStale = (job: Job): boolean => now() - (job.submitStartedAt ?? 0) > submitTimeoutMs / 2
 
-  /** An id that another prediction has would hand one app the other's video. */
+  /** An id that belongs to another prediction would give one app another app's video. */
   async function rejectOwnedId(job: Job, outcome: SubmitOutcome): Promise<SubmitOutcome> {
     const ownerId = outcome.kind === 'accepted' ? await store.findIdByUpstreamId(outcome.upstreamId) : null
     return ownerId === null || ownerId === job.id ? outcome : { kind: 'unknown' }
   }
 
-  /** When to look first: at the job, or for it. */
+  /** When the row is due first: for a poll, or for a search. */
   const firstDueAt = async (job: Job, outcome: SubmitOutcome, at: number): Promise<number> =>
     outcome.kind === 'accepted'
       ? await pollTiming.nextPollAt(job, at)
@@ -89,11 +89,14 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
     const upstreamId = outcome.kind === 'accepted' ? outcome.upstreamId : null
     const logFields = { prediction: job.id, app: job.appId, outcome: outcome.kind, upstreamId }
     if (upstreamId === null || (await store.findIdByUpstreamId(upstreamId)) === job.id)
-      log.info(logFields, 'the row was settled before the answer of its POST came')
-    else log.error(logFields, 'an answer came after its row had moved on')
+      log.info(logFields, 'the row was settled before the answer to its POST came')
+    else log.error(logFields, 'an answer came after its row had changed')
   }
 
-  /** An answer in hand is not let go of: a full disk or a locked file ends, and a paid job must be known then. */
+  /**
+   * An outcome is never dropped: a full disk or a locked file ends some day, and a paid job must be recorded
+   * then.
+   */
   async function writeOutcome(job: Job, receivedOutcome: SubmitOutcome, signal: AbortSignal): Promise<void> {
     const upstreamId = receivedOutcome.kind === 'accepted' ? receivedOutcome.upstreamId : undefined
     const logFields = {
@@ -118,7 +121,7 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
         } else log.warn({ ...logFields, outcome: outcome.kind }, OUTCOME_MESSAGES[outcome.kind])
         return
       } catch (error) {
-        log.error({ ...logFields, err: error }, "an answer can't be written down; trying again")
+        log.error({ ...logFields, err: error }, 'an outcome cannot be written; will retry')
         await delay(waitMs, undefined, { signal }).catch(() => {})
       }
     }
@@ -129,7 +132,7 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
     logFields: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     claim: limit => {
       const at = now()
-      // The lease outlives the POST, so that nobody takes the row while its answer may still come.
+      // The lease outlives the POST, so that nothing claims the row while its answer may come.
       const leaseUntil = at + submitTimeoutMs + 30_000
       const imageVerifiedAfter = at - IMAGE_FRESH_MS
       return store.claimSubmits({
@@ -150,11 +153,12 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
 }
 
 const OUTCOME_MESSAGES = {
-  unsent: 'upstream refused the connection; the job stays queued, submits pause until upstream can be read',
+  unsent:
+    'upstream refused the connection; the job stays queued, submit circuit open until upstream can be read',
   rejected: 'upstream refused the input',
   account:
-    'the upstream account needs its operator (key, credit or permission); jobs stay queued, submits pause',
-  throttled: 'upstream wants fewer submits; the job stays queued, submits pause',
+    'the upstream account needs its operator (key, credit or permission); jobs stay queued, submit circuit open',
+  throttled: 'upstream wants fewer submits; the job stays queued, submit circuit open',
   unknown:
-    'a POST was sent and its outcome is unknown; it is looked for and not sent again, submits pause until upstream can be read',
+    'a POST was sent and its outcome is unknown; searching for it, not sending again, submit circuit open until upstream can be read',
 } as const

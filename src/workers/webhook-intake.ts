@@ -1,7 +1,8 @@
 /**
- * Takes what a webhook says, and has the poller look.
- * Invariant: a webhook wakes and never decides; and it may come before the POST's own answer. So it is remembered before
- * its row is looked for, and the submitter asks after its row is written: whichever comes second sees the other.
+ * Takes in webhooks, and makes the poller poll.
+ * Invariant: a webhook wakes and never decides, and it may arrive before the POST's own answer. So it is
+ * remembered before its row is looked up, and the submitter checks for it after writing its row: the second
+ * of the two sees the first.
  */
 import { LRUCache } from 'lru-cache'
 import { webhookReceived } from '../domain/transitions.ts'
@@ -10,9 +11,9 @@ import type { WebhookUrls } from '../upstream/webhook-url.ts'
 import type { Log } from './worker-loop.ts'
 
 export interface WebhookIntake {
-  /** @param token of the address it came to */
+  /** @param token from the URL that the webhook was sent to */
   receive(upstreamId: string, token: string | null): Promise<void>
-  /** When the last webhook for it came, if one came lately. */
+  /** When the last webhook for this id arrived, ms since 1970; null if none arrived lately. */
   lastWebhookAt(upstreamId: string): number | null
 }
 
@@ -35,11 +36,11 @@ export function createWebhookIntake(options: {
       webhookTimes.set(upstreamId, now())
       const ownerId = await store.findIdByUpstreamId(upstreamId)
       const id = ownerId ?? (token === null ? null : webhookUrls.verifyToken(token))
-      if (id === null) return log.debug({ upstreamId }, 'a webhook for a job nobody here knows')
+      if (id === null) return log.debug({ upstreamId }, 'a webhook for an unknown job')
       const at = now()
       const changed = await store.change(id, webhookReceived(upstreamId, at), at)
       if (changed === null) {
-        // Its POST was refused, so it was said: it may have been charged all the same.
+        // The POST was reported as rejected; it may have been charged all the same.
         if (ownerId === null)
           log.warn({ prediction: id, upstreamId }, 'a webhook for a job that was not sent')
         return

@@ -1,30 +1,31 @@
 /**
- * Claim → perform → wait, for any worker; knows no SQL and no upstream.
- * Invariant: a claimed job is performed exactly once here, whatever another one does; a throw is a bug, logged once,
- * and the job's lease brings it back.
+ * Claim, perform, wait: the loop of every worker; knows no SQL and no upstream.
+ * Invariant: a claimed job is performed exactly once here. An exception is a bug, logged once, and the job
+ * becomes due again when its lease ends.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { createWakeSignal, type Waiter, type WakeSignal } from '../runtime/wake-signal.ts'
 
 export interface WorkerLoopOptions<Job> {
   name: string
-  /** At most this many jobs that nobody else holds. */
+  /** Leases up to `limit` jobs that no other claim holds. */
   claim(limit: number): Promise<readonly Job[]>
   perform(job: Job, signal: AbortSignal): Promise<void>
-  /** What a log line says of it; nothing, where it has no app. */
+  /** Log fields of a job; omitted for jobs without an app. */
   logFields?: (job: Job) => object
-  /** Rung when there may be something to claim; without one the interval decides alone. */
+  /** Notified when there may be something to claim. Without it only the interval counts. */
   wakeSignal?: WakeSignal
-  /** Jobs at once. */
+  /** Max concurrent jobs. */
   capacity: number
   /**
-   * It claims anew when so many places are free, or at the interval: a claim may cost more than a job. With more than one,
-   * a claim that did not fill the room leaves nothing worth another before a ring or the interval. Default 1.
+   * Claims again when this many slots are free, or at the interval: a claim may cost more than a job. If
+   * above 1, a claim that did not fill the free slots is not followed by another before a notification or the
+   * interval. Default 1.
    */
   minFreeSlots?: number
-  /** After a claim that brought so many the next comes no sooner, ms: one may cost more than a job. Default 0. */
+  /** After a claim of `claimed` jobs the next comes no sooner, ms. Default 0. */
   minClaimIntervalMs?(claimed: number): number
-  /** It looks at least this often, ms. */
+  /** Max ms between claims. */
   intervalMs: number
   log: Log
 }
@@ -38,7 +39,7 @@ export interface Log {
 
 export interface WorkerLoop {
   start(): void
-  /** Claims nothing more and waits for what runs; once `deadline` aborts, their signals do. */
+  /** Claims nothing more and waits for running jobs. When `deadline` aborts, their signals abort. */
   stop(deadline: AbortSignal): Promise<void>
 }
 
@@ -58,12 +59,12 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
   const jobAbort = new AbortController()
   const running = new Set<Promise<void>>()
   let finished: Promise<void> = Promise.resolve()
-  /** A job that ends makes room; only this loop needs to know. */
+  /** Woken when a job ends; only this loop needs it. */
   let waiter: Waiter | null = null
-  /** The last claim left room, and is over: an end makes no difference. */
+  /** The last claim left slots free: an ended job is no reason to claim. */
   let lastClaimWasShort = false
 
-  /** Answers with how many were claimed; null: there was no room. */
+  /** The number of claimed jobs; null if no slot was free. */
   async function claimOnce(): Promise<number | null> {
     const freeSlots = capacity - running.size
     if (freeSlots <= 0) return null
@@ -95,7 +96,7 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
       } catch (error) {
         log.error({ err: error, worker: name }, 'a claim failed')
       }
-      // What rings meanwhile is heard behind it.
+      // A notification during the wait is not lost: the waiter keeps it.
       if (waitMs > 0) await delay(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
       await waiter.wait(intervalMs, stopping.signal)
     }

@@ -511,7 +511,7 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   world.advanceClock(MINUTE + SECOND)
   for (const { id } of jobs) await world.fastForwardToStatus(id, 'COMPLETED')
   expect(await world.circuitReport()).toEqual({ reason: null, submits: { state: 'closed' }, metrics: [] })
-  expect(world.log.some(line => line.level === 'info' && /submits go on/.test(line.message))).toBe(true)
+  expect(world.log.some(line => line.level === 'info' && /half-open/.test(line.message))).toBe(true)
   expect(world.submits()).toHaveLength(sent + 2 + jobs.length)
 
   // To who watches, nothing of it has happened.
@@ -544,7 +544,7 @@ test('of two answers that came at once the longer wait stands', async () => {
     await until(() => world.claimableCount() === 2)
     return both
   })
-  await until(() => world.log.filter(line => /submits pause/.test(line.message)).length === 2)
+  await until(() => world.log.filter(line => /submit circuit open/.test(line.message)).length === 2)
   const { since, until: end } = (await store.submitCircuit())!
   expect(end - since).toBeGreaterThan(299 * SECOND)
   isFailing = false
@@ -626,7 +626,7 @@ test('the 429s that answer one burst lower the concurrency once, not each', asyn
     for (let n = 0; n < 16; n++) await world.submit('sim:seconds=60')
     await until(() => world.claimableCount() === 16)
   })
-  await until(() => world.log.filter(line => /submits pause/.test(line.message)).length === 16)
+  await until(() => world.log.filter(line => /submit circuit open/.test(line.message)).length === 16)
   isThrottled = false
   expect((await world.store.concurrencyLimit())?.concurrency).toBe(8)
 })
@@ -669,5 +669,5 @@ test('with upstream down looks fall to one at a time after growing waits, howeve
   world.gateway.simulator?.advance(600 * SECOND)
   for (const { id } of jobs) await world.fastForwardToStatus(id, 'COMPLETED')
   expect(world.submits()).toHaveLength(JOBS)
-  expect(world.log.filter(line => /one look at a time/.test(line.message))).toHaveLength(1)
+  expect(world.log.filter(line => /polling one job at a time/.test(line.message))).toHaveLength(1)
 })

@@ -524,7 +524,7 @@ test('no line of any log has a prompt, an image URL, a key or a word of upstream
   const log = await createLog('trace', sink as unknown as typeof process.stderr)
   for (const { fields, message } of logLines) log.info(fields, message)
   expect(written.split('\n').length).toBe(logLines.length + 1)
-  for (const message of ['submitted', 'finished', 'paused', 'outcome is unknown', 'will retry'])
+  for (const message of ['submitted', 'finished', 'submit circuit', 'outcome is unknown', 'will retry'])
     expect(written).toContain(message)
   for (const secret of [
     LEAK_MARKER,
@@ -573,7 +573,7 @@ test('an answer that could not be written down is written once the database take
   const { id } = await world.submit()
   await world.untilStatus(id, 'COMPLETED')
   expect(world.submits()).toHaveLength(1)
-  const kept = world.log.filter(line => line.message.includes("can't be written down"))
+  const kept = world.log.filter(line => line.message.includes('cannot be written'))
   expect(kept.map(line => line.fields.upstreamId)).toEqual(Array(3).fill(expect.stringMatching(/^\w{32}$/)))
 })
 

@@ -127,7 +127,7 @@ test.each([
     fault: call => (isFaulty && which(call) ? fault() : null),
   })
   const { id, prompt } = await submitUpload(world, (await uploadImage(world.harness)).id)
-  const lines = () => world.log.filter(({ message }) => message.includes('could not be brought upstream'))
+  const lines = () => world.log.filter(({ message }) => message.includes('could not be transferred'))
   await until(() => lines().length === 1)
   expect(world.row(prompt)).toMatchObject({ status: 'QUEUED', submission: 'none', image_check_failures: 0 })
   expect(lines()[0]!.fields.waitMs as number).toBeGreaterThan(500)
@@ -174,7 +174,7 @@ test('while upstream takes no image, jobs of other images go on, and it is asked
   await world.untilStatus(id, 'COMPLETED')
   const waits = () =>
     world.log
-      .filter(({ message }) => message.includes('could not be brought upstream'))
+      .filter(({ message }) => message.includes('could not be transferred'))
       .map(({ fields }) => fields.waitMs as number)
   // Two, four, eight, sixteen seconds, each for all five.
   await until(() => {
@@ -196,7 +196,7 @@ test('an image that alone can not be stored holds up no other', async () => {
     },
   })
   await submitUpload(world, (await uploadImage(world.harness, png(1000))).id)
-  const failures = () => world.log.filter(({ message }) => message.includes('could not be brought upstream'))
+  const failures = () => world.log.filter(({ message }) => message.includes('could not be transferred'))
   for (let n = 1; n <= 4; n++) {
     await until(() => failures().length === n)
     world.advanceClock(60_000)
