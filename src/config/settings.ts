@@ -53,7 +53,7 @@ export const SETTINGS = {
   PUBLIC_URL: {
     default: undefined,
     description:
-      'Where upstream, and whoever looks at an upload, reaches this gateway. With it and a secret, submits ask for a webhook at `PUBLIC_URL/webhooks/wavespeed`. Plain `http` on loopback only.',
+      'Base URL at which upstream, and viewers of an uploaded image, reach this gateway. With it and a webhook secret, submits request a webhook at `PUBLIC_URL/webhooks/wavespeed`. Plain `http` on loopback only.',
     schema: z
       .string()
       .transform((text, context) =>
@@ -64,158 +64,163 @@ export const SETTINGS = {
   WAVESPEED_WEBHOOK_SECRET: {
     default: undefined,
     description:
-      "The account's webhook secrets, comma-separated for rotation. Without one no webhook is asked for and every one is refused.",
+      "The account's webhook secrets, comma-separated for rotation. Without one no webhook is requested and every webhook is rejected.",
     schema: z.string().optional().transform(parseSecrets),
   },
   UPSTREAM_CONCURRENCY: {
     default: '3',
-    description: "Videos at once, the account's tier (Bronze: 3). Unlimited on the simulator unless set.",
+    description:
+      "Max concurrent videos, the account's tier (Bronze: 3). Unlimited on the simulator unless set.",
     schema: integer(1, 1_000_000),
   },
   UPSTREAM_SUBMITS_PER_MINUTE: {
     default: '5',
     description:
-      "Submits in any 60 s, the account's tier (Bronze: 5). Unlimited on the simulator unless set.",
+      "Max submits in any 60 s, the account's tier (Bronze: 5). Unlimited on the simulator unless set.",
     schema: integer(1, 1_000_000),
   },
   UPSTREAM_SUBMIT_TIMEOUT_MS: {
     default: '60000',
-    description: "A submit may take so long to be answered; then it isn't known whether it was taken.",
+    description:
+      'Timeout of a submit. After it the outcome is unknown: the gateway searches for the job and does not send it again.',
     schema: integer(100, 10 * 60_000),
   },
   UPSTREAM_READ_TIMEOUT_MS: {
     default: '15000',
-    description: 'A look at a job may take so long; then it is repeated.',
+    description: 'Timeout of a poll or another read. After it the read is retried.',
     schema: integer(100, 10 * 60_000),
   },
   UPSTREAM_UNKNOWN_MS: {
     default: '600000',
     description:
-      'A submit without an answer is looked for so long, then it is FAILED with `SUBMISSION_UNKNOWN`, and still looked for for seven days.',
+      'Max time to search for a submit without an answer before the prediction is FAILED with `SUBMISSION_UNKNOWN`. The search goes on for seven days.',
     schema: integer(100, DAY_MS),
   },
   UPSTREAM_DEADLINE_MS: {
     default: '3600000',
     description:
-      'A job that upstream has not ended by then is FAILED with `TIMED_OUT`, gives up its place, and is still looked at for seven days.',
+      'Max time for upstream to end a job. After it the prediction is FAILED with `TIMED_OUT` and releases its slot. It is polled for seven days.',
     schema: integer(100, 7 * DAY_MS),
   },
   POLL_MIN_INTERVAL_MS: {
     default: '1000',
-    description: 'A job is looked at no more often than this.',
+    description: 'Min time between polls of a job.',
     schema: integer(50, DAY_MS),
   },
   POLL_MAX_INTERVAL_MS: {
     default: '15000',
-    description: 'Once a job is likely done, it is looked at no less often than this.',
+    description: 'Max time between polls of a job, once it is likely done.',
     schema: integer(50, DAY_MS),
   },
   ALLOW_PRIVATE_IMAGE_HOSTS: {
     default: undefined,
     description:
-      '`1` lets image URLs lead to loopback and private addresses: for development. On with the simulator.',
+      '`1` allows image URLs on loopback and private addresses: for development. On with the simulator.',
     schema: z.enum(['0', '1'], 'expected 1 or 0').optional(),
   },
   EVENT_RETENTION_HOURS: {
     default: '168',
-    description: 'Events older than this are pruned; a cursor from before them gets `FeedGap`.',
+    description: 'Age at which events are deleted. A cursor from before them gets `FeedGap`.',
     schema: integer(1, 24 * 366 * 10),
   },
   MAX_CONNECTIONS_PER_APP: {
     default: '5000',
     description:
-      'WebSockets and event streams an app may have open. One more is closed with 1013, or gets a 429.',
+      'Max open WebSockets and event streams of an app. Above it: a WebSocket is closed with 1013, an event stream gets a 429.',
     schema: integer(1, 1_000_000),
   },
   MAX_SUBSCRIPTIONS_PER_CONNECTION: {
     default: '100',
-    description: 'One more gets the error `TOO_MANY_SUBSCRIPTIONS`; the others go on.',
+    description:
+      'Max subscriptions of a WebSocket. Above it: the error `TOO_MANY_SUBSCRIPTIONS`; the others continue.',
     schema: integer(1, 1_000_000),
   },
   MAX_OPERATIONS_PER_SECOND: {
     default: '200',
     description:
-      'Operations a WebSocket may begin in a second. One more gets the error `TOO_MANY_OPERATIONS`.',
+      'Max operations that a WebSocket starts in a second. Above it: the error `TOO_MANY_OPERATIONS`.',
     schema: integer(1, 1_000_000),
   },
   MAX_MESSAGE_BYTES: {
     default: '1048576',
     description:
-      'A WebSocket message or a request body may be so long. A longer one is closed with 1009, or gets a 413.',
+      'Max bytes of a WebSocket message or a request body. Above it: the WebSocket is closed with 1009, the request gets a 413.',
     schema: integer(1024, 64 * 1024 * 1024),
   },
   MAX_UPLOAD_BYTES_PER_APP: {
     default: '1073741824',
     description:
-      'Bytes of uploaded images that an app may keep; each counts for at least 64 KiB. One more gets `RateLimitedError` until some have expired.',
+      'Max bytes of uploaded images kept for an app; each image counts for at least 64 KiB. Above it: `RateLimitedError` until some have expired.',
     schema: integer(1024, 1024 ** 4),
   },
   MAX_UPLOADS_PER_MINUTE_PER_APP: {
     default: '120',
     description:
-      'Forms with a file that an app, its tokens among it, may send; a token a tenth of them, and in its life four for each submit it may have. One more gets a 429 with `RATE_LIMITED`, and is not read.',
+      'Max uploads of an app and its tokens in a minute. A token may send a tenth of them, and in its lifetime four for each submit that it grants. Above it: a 429 with `RATE_LIMITED`; the body is not read.',
     schema: integer(1, 1_000_000_000),
   },
   MAX_QUERY_COST: {
     default: '10000',
     description:
-      'A field costs 1, one that reads the database 5, a mutation 50, and a page multiplies what is in it by `first` or `last`. What costs more gets `QUERY_TOO_COMPLEX`, and nothing of it runs.',
+      'Max cost of an operation. A field costs 1, a field that reads the database 5, a mutation 50, and a page multiplies the cost of its items by `first` or `last`. Above it: `QUERY_TOO_COMPLEX`; nothing is executed.',
     schema: integer(100, 1_000_000_000),
   },
   MAX_QUERY_DEPTH: {
     default: '15',
-    description: 'Fields may stand so deep in one another. What is deeper gets `QUERY_TOO_COMPLEX`.',
+    description: 'Maximum nesting depth of a query. Deeper queries get `QUERY_TOO_COMPLEX`.',
     schema: integer(3, 50),
   },
   ALLOW_INTROSPECTION: {
     default: undefined,
     description:
-      '`1` lets apps read the schema from the gateway, and hints at what may have been meant. On with the simulator.',
+      '`1` lets apps read the schema from the gateway, and get "did you mean" hints. On with the simulator.',
     schema: z.enum(['0', '1'], 'expected 1 or 0').optional(),
   },
   MAX_CONNECTIONS: {
     default: '20000',
-    description: 'Sockets in all. One more is closed at once.',
+    description: 'Max sockets in total. Above it: a new socket is closed at once.',
     schema: integer(1, 10_000_000),
   },
   MAX_CONNECTIONS_PER_ADDRESS: {
     default: '5000',
     description:
-      'Sockets of one address, or of one IPv6 /64. One more is closed at once. Behind a trusted proxy requests and WebSockets that are open count, and one more gets a 429.',
+      'Max sockets of a client address, or of an IPv6 /64. Above it: a new socket is closed at once. Behind a trusted proxy, open requests and WebSockets count instead. Above it: 429.',
     schema: integer(1, 10_000_000),
   },
   MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: {
     default: '60000',
-    description: 'HTTP requests and upgrades, whoever asks. One more gets a 429 with `RATE_LIMITED`.',
+    description:
+      'Max HTTP requests and upgrades of a client address in a minute, with any key or none. Above it: a 429 with `RATE_LIMITED`.',
     schema: integer(1, 1_000_000_000),
   },
   MAX_REQUESTS_PER_MINUTE_PER_KEY: {
     default: '60000',
     description:
-      "A key's HTTP requests, `connection_init`s and WebSocket operations. One more gets `RATE_LIMITED`.",
+      'Max HTTP requests, `connection_init`s and WebSocket operations of a key in a minute. Above it: `RATE_LIMITED`.',
     schema: integer(1, 1_000_000_000),
   },
   MAX_WRONG_KEYS_PER_MINUTE: {
     default: '20',
     description:
-      'After so many keys that are none, each answer to an address takes a second more for the rest of the minute, and over a hundred at once get `RATE_LIMITED`. Keys known to be good go on.',
+      'Max invalid credentials from a client address in a minute. Above it: each response takes a second longer for the rest of the minute, and more than a hundred at once get `RATE_LIMITED`. Credentials known to be valid are not delayed.',
     schema: integer(1, 1_000_000_000),
   },
   TRUSTED_PROXIES: {
     default: undefined,
     description:
-      'Addresses or networks whose `X-Forwarded-For` is believed, comma-separated (`10.0.0.0/8`; also `loopback`, `linklocal`, `uniquelocal`).',
+      'Addresses or networks whose `X-Forwarded-For` is trusted, comma-separated (`10.0.0.0/8`; also `loopback`, `linklocal`, `uniquelocal`).',
     schema: z.string().optional().transform(parseProxies),
   },
   ALLOWED_ORIGINS: {
     default: undefined,
-    description: 'Origins of browser pages that may call, comma-separated (`https://app.example`).',
+    description:
+      'Origins of browser pages that may call the gateway, comma-separated (`https://app.example`).',
     schema: z.string().optional().transform(parseOrigins),
   },
   METRICS_TOKEN: {
     default: undefined,
     description:
-      '`/metrics` answers to `Authorization: Bearer <token>` from anywhere; without it on loopback only.',
+      'With it `/metrics` answers to `Authorization: Bearer <token>` from any address; without it on loopback only.',
     schema: z
       .string()
       .regex(/^[\x21-\x7e]{16,}$/, 'expected at least 16 printable characters')
@@ -231,6 +236,9 @@ export const SETTINGS = {
 /** An empty value means "not set", as a line `NAME=` in an environment file does. */
 export const valueOrUndefined = (value: string | undefined) =>
   value === undefined || value.trim() === '' ? undefined : value.trim()
+
+/** The entries of a comma-separated list. */
+const splitList = (list = '') => list.split(',').flatMap(entry => valueOrUndefined(entry) ?? [])
 
 function parseDatabaseUrl(url: string, context: z.RefinementCtx): string {
   if (/^postgres(ql)?:/.test(url)) return reject(context, 'PostgreSQL is not supported yet; use file:PATH')
@@ -262,7 +270,7 @@ const isLoopbackName = (host: string) =>
   host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host)
 
 function parseSecrets(list: string | undefined, context: z.RefinementCtx): string[] {
-  const entries = (list ?? '').split(',').flatMap(entry => valueOrUndefined(entry) ?? [])
+  const entries = splitList(list)
   // The message does not name the entry: it is a secret.
   if (entries.some(entry => !/^whsec_[\x21-\x7e]{8,}$/.test(entry)))
     reject(context, 'expected whsec_…, or several with commas between')
@@ -270,20 +278,20 @@ function parseSecrets(list: string | undefined, context: z.RefinementCtx): strin
 }
 
 function parseOrigins(list: string | undefined, context: z.RefinementCtx): string[] {
-  const entries = (list ?? '').split(',').flatMap(entry => valueOrUndefined(entry) ?? [])
+  const entries = splitList(list)
   for (const entry of entries)
     if (URL.parse(entry)?.origin !== entry)
-      reject(context, `"${entry}" is no origin; expected one like https://app.example`)
+      reject(context, `"${entry}" is not an origin; expected one like https://app.example`)
   return entries
 }
 
 function parseProxies(list: string | undefined, context: z.RefinementCtx): string[] {
-  const entries = (list ?? '').split(',').flatMap(entry => valueOrUndefined(entry) ?? [])
+  const entries = splitList(list)
   for (const entry of entries)
     try {
       compile(entry)
     } catch {
-      reject(context, `"${entry}" is no address; expected one like 10.0.0.1, or 10.0.0.0/8`)
+      reject(context, `"${entry}" is not an address; expected one like 10.0.0.1, or 10.0.0.0/8`)
     }
   return entries
 }

@@ -224,9 +224,9 @@ describe('a bad value is named, with what was expected', () => {
     ['POLL_MIN_INTERVAL_MS', '49', 'expected 50 to 86400000'],
     ['POLL_MAX_INTERVAL_MS', '1s', 'expected a whole number'],
     ['EVENT_RETENTION_HOURS', '0', 'expected 1 to 87840'],
-    ['ALLOWED_ORIGINS', '*', '"*" is no origin'],
-    ['ALLOWED_ORIGINS', 'https://app.example/', '"https://app.example/" is no origin'],
-    ['ALLOWED_ORIGINS', 'https://app.example,app2.example', '"app2.example" is no origin'],
+    ['ALLOWED_ORIGINS', '*', '"*" is not an origin'],
+    ['ALLOWED_ORIGINS', 'https://app.example/', '"https://app.example/" is not an origin'],
+    ['ALLOWED_ORIGINS', 'https://app.example,app2.example', '"app2.example" is not an origin'],
     ['METRICS_TOKEN', 'short', 'expected at least 16 printable characters'],
     ['LOG_LEVEL', 'loud', 'expected one of fatal, error, warn'],
   ])('%s %j', (name, value, expected) => {
