@@ -20,7 +20,7 @@ export function createKey(): NewKey {
   return { key, prefix: key.slice(0, PREFIX_LENGTH), hash: sha256(key) }
 }
 
-/** The credential after `Bearer`; empty if there is none. */
+/** The credential after `Bearer`; empty if it is missing. */
 export const parseBearer = (authorization: unknown): string =>
   typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '') : ''
 

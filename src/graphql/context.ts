@@ -1,5 +1,5 @@
 /**
- * What a resolver can use, created per operation: the caller's access, and loaders that read only what the
+ * The context of resolvers, created per operation: the caller's access, and loaders that read only what the
  * caller can see.
  */
 import DataLoader from 'dataloader'

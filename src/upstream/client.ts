@@ -148,7 +148,7 @@ export function createUpstream({
     const window = { created_after: new Date(from).toISOString(), created_before: new Date(to).toISOString() }
     const requestBody = { page: pageNumber, page_size: MAX_LIST_ITEMS, model: modelId, ...window }
     const { ok, data, skewMs } = await read('POST', '/predictions', requestBody, signal)
-    // With clocks that cannot be compared, another job could be taken for this one.
+    // If the clocks cannot be compared, another job could be taken for this one.
     const items = ok && Math.abs(skewMs) <= MAX_CLOCK_SKEW_MS ? parseListItems(data) : null
     return items?.map(item => ({ ...item, createdAt: item.createdAt && item.createdAt - skewMs })) ?? null
   }

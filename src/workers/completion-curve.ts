@@ -99,7 +99,7 @@ function toPieces(spans: readonly DurationRange[]): Piece[] {
   return usable.map((span, i) => {
     const to = Math.min(Math.max(span.to, 1), WEEK_MS)
     // A job found by its first poll may have ended at any time before. Only the later half of its span
-    // counts: this moves the first poll but not the job.
+    // counts, so it moves the first poll of later jobs earlier by a half at most.
     const from = Math.min(Math.max(span.from, to / 2), to)
     return { from, to, mass: weights[i]! / total }
   })

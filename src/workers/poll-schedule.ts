@@ -28,8 +28,8 @@ const HALF_TRUST_SAMPLES = 10
  */
 const FULL_AIM_SAMPLES = 100
 /**
- * Where the density falls below this share within a bin, the old rate is held for one more poll: that poll
- * belongs to the hump that ends.
+ * A density that falls below this share within a bin is held for one more poll: that poll belongs to the hump
+ * that ends.
  */
 const DENSITY_DROP = 0.5
 /**

@@ -40,13 +40,13 @@ const decode = (part: string) => JSON.parse(String(Buffer.from(part, 'base64url'
 const BASE64 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 const HEADER = { alg: 'HS256', typ: 'at+jwt' }
 
-/** Whatever it says, truly signed. */
+/** A token with any content, signed with the right key. */
 const signed = (payload: unknown, header: object = HEADER, secret: Uint8Array = SECRET, hash = 'sha256') => {
   const text = `${encode(header)}.${encode(payload)}`
   return `${text}.${createHmac(hash, secret).update(text).digest('base64url')}`
 }
 
-test('what is minted is read as it was asked for', async () => {
+test('a minted token is verified with the access that was requested', async () => {
   const { tokens } = tokenFixture()
   const access = await tokens.verify(await tokens.mint(NEW_TOKEN))
   expect(access).toEqual({
@@ -62,10 +62,10 @@ test('what is minted is read as it was asked for', async () => {
   })
 })
 
-test('whatever is minted is read as it was asked for, each under an id of its own', async () => {
+test('any minted token is verified with the access that was requested, each with its own id', async () => {
   const { tokens } = tokenFixture()
   const texts = fc.array(fc.string({ unit: 'binary' }), { maxLength: 4 })
-  const asked = fc.record({
+  const request = fc.record({
     permissions: fc.uniqueArray(fc.constantFrom(...PERMISSIONS)),
     restriction: fc.option(fc.record({ tags: texts, ids: texts })),
     maxSubmits: fc.nat(10_000),
@@ -73,7 +73,7 @@ test('whatever is minted is read as it was asked for, each under an id of its ow
   const ids = new Set<string>()
   let count = 0
   await fc.assert(
-    fc.asyncProperty(asked, async ({ permissions, restriction, maxSubmits }) => {
+    fc.asyncProperty(request, async ({ permissions, restriction, maxSubmits }) => {
       const access = await tokens.verify(
         await tokens.mint({ ...NEW_TOKEN, permissions, restriction, maxSubmits }),
       )
@@ -94,7 +94,7 @@ test('whatever is minted is read as it was asked for, each under an id of its ow
   expect(ids.size).toBe(count)
 })
 
-test('it carries no more than a browser may read in it', async () => {
+test('a token contains only claims that a browser may read', async () => {
   const { tokens } = tokenFixture()
   const [header, payload] = (await tokens.mint(NEW_TOKEN)).split('.')
   expect(decode(header!)).toEqual(HEADER)
@@ -110,7 +110,7 @@ test('it carries no more than a browser may read in it', async () => {
   })
 })
 
-test('it says when it ends, before and after: whoever wrote it is known still', async () => {
+test('a token has its expiry before and after it: an expired token is still verified', async () => {
   const { tokens, at } = tokenFixture()
   const token = await tokens.mint(NEW_TOKEN)
   for (const moment of [T - HOUR, T, T + MINUTE, T + HOUR]) {
@@ -119,10 +119,10 @@ test('it says when it ends, before and after: whoever wrote it is known still', 
   }
 })
 
-describe('what the gateway has not signed is no token', () => {
+describe('a token that the gateway has not signed is invalid', () => {
   const claimsOf = async () => decode((await tokenFixture().tokens.mint(NEW_TOKEN)).split('.')[1]!)
 
-  test('the forger’s own signature is believed where it is ours', async () => {
+  test('the forging helper makes a valid token with our key', async () => {
     expect(await tokenFixture().tokens.verify(signed(await claimsOf()))).not.toBeNull()
   })
 
@@ -139,13 +139,13 @@ describe('what the gateway has not signed is no token', () => {
     ],
     ['of another kind', (claims: object) => signed(claims, { alg: 'HS256', typ: 'JWT' })],
     ['of no kind', (claims: object) => signed(claims, { alg: 'HS256' })],
-    ['with demands of its own', (claims: object) => signed(claims, { ...HEADER, crit: ['x'], x: 1 })],
+    ['with an unknown critical header', (claims: object) => signed(claims, { ...HEADER, crit: ['x'], x: 1 })],
     [
       'over an unencoded payload',
       (claims: object) => signed(claims, { ...HEADER, crit: ['b64'], b64: false }),
     ],
     [
-      'by a key that it brings',
+      'with a key that it contains',
       (claims: object) => {
         const secret = randomBytes(32)
         const jwk = { kty: 'oct', k: secret.toString('base64url') }
@@ -204,7 +204,7 @@ describe('what the gateway has not signed is no token', () => {
       ['jti', 'fresh'],
     ])
       forged.push(`${header}.${encode({ ...claims, [claim as string]: value })}.${signature}`)
-    // The last character of a signature has bits that nothing reads: whatever stands there, there is one text of it.
+    // The last character of a signature has unused bits. Only one of its texts is accepted.
     for (let i = 0; i < token.length; i++)
       for (const other of i === token.length - 1 ? BASE64 : 'AB')
         if (token[i] !== '.' && token[i] !== other)
@@ -233,19 +233,19 @@ test.each([
   ['only', { tags: ['a'] }],
   ['only', { tags: 'a', ids: [] }],
   ['nbf', T / SECOND + 1],
-])('signed by us with `%s` %j it is none all the same', async (claim, value) => {
+])('signed with our key and `%s` %j a token is invalid all the same', async (claim, value) => {
   const claims = { jti: 'j', sub: 'app', exp: T / SECOND + 60, key: 'k', may: ['READ'], max: 1, only: null }
   expect(await tokenFixture().tokens.verify(signed(claims))).not.toBeNull()
   expect(await tokenFixture().tokens.verify(signed({ ...claims, [claim]: value }))).toBeNull()
 })
 
-test('a claim that is no object, or one that is encrypted, is none', async () => {
+test('a payload that is not an object, or is encrypted, is invalid', async () => {
   const { tokens } = tokenFixture()
   for (const payload of [null, [], 'text', 7]) expect(await tokens.verify(signed(payload))).toBeNull()
   expect(await tokens.verify('a.b.c.d.e')).toBeNull()
 })
 
-test('another database’s token is none', async () => {
+test('another database’s token is invalid', async () => {
   const there = createTokens(randomBytes(32), () => T)
   expect(await tokenFixture().tokens.verify(await there.mint(NEW_TOKEN))).toBeNull()
   const token = await new SignJWT({}).setProtectedHeader({ alg: 'HS256', typ: 'at+jwt' }).sign(SECRET)
@@ -253,7 +253,7 @@ test('another database’s token is none', async () => {
 })
 
 describe('a restriction', () => {
-  test('has one name for the same tags and ids in whatever order, however often, and another for any other', () => {
+  test('has one key for the same tags and ids in any order, however often, and another key for any others', () => {
     const name = (tags: string[], ids: string[] = []) => createRestriction(tags, ids).id
     expect(name(['a', 'b'], ['p', 'q'])).toBe(name(['b', 'a'], ['q', 'p']))
     expect(name(['a', 'a', 'b'], ['p', 'p'])).toBe(name(['a', 'b'], ['p']))
@@ -273,27 +273,27 @@ describe('a restriction', () => {
     for (const each of names) expect(each).toMatch(/^[\w-]{22}$/)
   })
 
-  test('sees what has one of its tags, is one of its ids, or came of the very same; of its own app', () => {
+  test('sees predictions of its app with one of its tags or ids, or submitted under the same restriction', () => {
     const appId = 'app' as AppId
     const restriction = createRestriction(['a', 'b'], ['p'])
     const scope = { appId, restriction }
-    const seen = (over: object) => canSee(scope, newPrediction({ id: 'x', ...over }))
-    expect(seen({ tags: ['b', 'c'] })).toBe(true)
-    expect(seen({ id: 'p' })).toBe(true)
-    expect(seen({ restrictionKey: restriction.id })).toBe(true)
-    expect(seen({ tags: ['c'] })).toBe(false)
-    expect(seen({ tags: [] })).toBe(false)
-    expect(seen({ tags: ['p'] })).toBe(false)
-    expect(seen({ id: 'a' })).toBe(false)
-    expect(seen({ restrictionKey: createRestriction(['a'], ['p']).id })).toBe(false)
+    const isVisible = (over: object) => canSee(scope, newPrediction({ id: 'x', ...over }))
+    expect(isVisible({ tags: ['b', 'c'] })).toBe(true)
+    expect(isVisible({ id: 'p' })).toBe(true)
+    expect(isVisible({ restrictionKey: restriction.id })).toBe(true)
+    expect(isVisible({ tags: ['c'] })).toBe(false)
+    expect(isVisible({ tags: [] })).toBe(false)
+    expect(isVisible({ tags: ['p'] })).toBe(false)
+    expect(isVisible({ id: 'a' })).toBe(false)
+    expect(isVisible({ restrictionKey: createRestriction(['a'], ['p']).id })).toBe(false)
     for (const over of [{ tags: ['a'] }, { id: 'p' }, { restrictionKey: restriction.id }])
-      expect(seen({ appId: 'other', ...over })).toBe(false)
+      expect(isVisible({ appId: 'other', ...over })).toBe(false)
     expect(canSee(fullScope(appId), newPrediction({ tags: ['c'], restrictionKey: 'x' }))).toBe(true)
     expect(canSee(fullScope(appId), newPrediction({ appId: 'other' as AppId }))).toBe(false)
     expect([restrictionKeyOf(scope), restrictionKeyOf(fullScope(appId))]).toEqual([restriction.id, ''])
   })
 
-  test('a key may everything, a token what it was given', () => {
+  test('a key has every permission, a token those that it was given', () => {
     for (const permission of PERMISSIONS) {
       expect(hasPermission({ grant: null }, permission)).toBe(true)
       expect(

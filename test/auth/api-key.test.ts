@@ -5,7 +5,7 @@ import { createKey, hashesEqual, parseBearer, parseKey } from '../../src/auth/ap
 
 const readBearer = (authorization: unknown) => parseKey(parseBearer(authorization))
 
-test('a key has a visible beginning and a hash of the whole, and is never the same twice', () => {
+test('a key has a visible prefix and a hash of the whole, and is never the same twice', () => {
   const { key, prefix, hash } = createKey()
   expect(key).toMatch(/^rsh_[\w-]{40}$/)
   expect(prefix).toBe(key.slice(0, 12))
@@ -15,7 +15,7 @@ test('a key has a visible beginning and a hash of the whole, and is never the sa
   expect(new Set(many.map(made => made.hash)).size).toBe(200)
 })
 
-test('the header of a key is read back as its prefix and hash', () => {
+test('a key in the header is parsed to its prefix and hash', () => {
   for (let i = 0; i < 50; i++) {
     const { key, prefix, hash } = createKey()
     for (const header of [`Bearer ${key}`, `bearer ${key}`, `BEARER   ${key}`])
@@ -23,7 +23,7 @@ test('the header of a key is read back as its prefix and hash', () => {
   }
 })
 
-test('what has not the form of a key is none', () => {
+test('a text without the form of a key is invalid', () => {
   const { key } = createKey()
   const headers = [
     undefined,
@@ -52,7 +52,7 @@ test('what has not the form of a key is none', () => {
   fc.assert(fc.property(fc.string({ unit: 'binary' }), text => readBearer(`Bearer ${text}`) === null))
 })
 
-test('hashes are the same exactly if they are equal, whatever their lengths', () => {
+test('hashesEqual compares texts of any length', () => {
   const { hash } = createKey()
   expect(hashesEqual(hash, `${hash}`)).toBe(true)
   expect(hashesEqual('', '')).toBe(true)

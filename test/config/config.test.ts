@@ -7,7 +7,7 @@ import { StartupError } from '../../src/domain/errors.ts'
 const KEY = { WAVESPEED_API_KEY: 'sk-123' }
 type Env = Record<string, string | undefined>
 
-/** The faults it is refused for, one a line. */
+/** The faults for which the environment is rejected, one per line. */
 function configErrors(env: Env): string[] {
   let thrown: unknown
   try {
@@ -60,7 +60,7 @@ test('an empty environment runs on a laptop: the simulator, without limits', () 
   })
 })
 
-test('a key alone asks the real upstream, within the smallest tier', () => {
+test('a key alone selects the real upstream, within the smallest tier', () => {
   expect(loadConfig(KEY)).toMatchObject({
     upstream: { baseUrl: 'https://api.wavespeed.ai', apiKey: 'sk-123' },
     upstreamConcurrency: 3,
@@ -69,7 +69,7 @@ test('a key alone asks the real upstream, within the smallest tier', () => {
   })
 })
 
-test('limits that are set hold on the simulator too', () => {
+test('limits that are set apply on the simulator too', () => {
   expect(loadConfig({ UPSTREAM_CONCURRENCY: '2' })).toMatchObject({
     upstreamConcurrency: 2,
     upstreamSubmitsPerMinute: null,
@@ -157,11 +157,11 @@ test('every setting is read', () => {
   })
 })
 
-test('what was read is frozen', () => {
+test('the config is frozen', () => {
   expect(Object.isFrozen(loadConfig({}))).toBe(true)
 })
 
-test('an empty value means not set, and space around one is none of it', () => {
+test('an empty value means not set, and space around a value is removed', () => {
   const empty = Object.fromEntries(Object.keys(SETTINGS).map(name => [name, ' ']))
   expect(loadConfig(empty)).toEqual(loadConfig({}))
   expect(loadConfig({ PORT: ' 80 ', WAVESPEED_API_KEY: ' sk-123\n' })).toMatchObject({
@@ -180,7 +180,7 @@ test.each([
   expect(loadConfig({ DATABASE_URL: url }).databaseFile).toBe(file)
 })
 
-describe('a bad value is named, with what was expected', () => {
+describe('an invalid value is reported with its name and what was expected', () => {
   test.each<[keyof typeof SETTINGS, string, string]>([
     ['HOST', 'a b', 'expected an address or a host name'],
     ['HOST', 'http://localhost', 'expected an address or a host name'],
@@ -236,7 +236,7 @@ describe('a bad value is named, with what was expected', () => {
     expect(fault).toContain(expected)
   })
 
-  test('and no value stands in the message that may be a secret', () => {
+  test('without any value that may be a secret', () => {
     const errors = configErrors({
       DATABASE_URL: 'postgres://u:s3cret@localhost/rushes',
       WAVESPEED_API_KEY: 's3cret key',
@@ -248,10 +248,13 @@ describe('a bad value is named, with what was expected', () => {
   })
 })
 
-test.each(['localhost', '127.0.0.1', '127.1.2.3', '[::1]'])('plain http is for loopback: %s', host => {
-  const env = { ...KEY, WAVESPEED_BASE_URL: `http://${host}:8080/` }
-  expect(loadConfig(env).upstream?.baseUrl).toBe(`http://${host}:8080`)
-})
+test.each(['localhost', '127.0.0.1', '127.1.2.3', '[::1]'])(
+  'plain http is accepted on loopback: %s',
+  host => {
+    const env = { ...KEY, WAVESPEED_BASE_URL: `http://${host}:8080/` }
+    expect(loadConfig(env).upstream?.baseUrl).toBe(`http://${host}:8080`)
+  },
+)
 
 test.each([
   '0.0.0.0',
@@ -262,11 +265,11 @@ test.each([
   'evil.example#127.0.0.1',
   '127.0.0.1@evil.example',
   '[::2]',
-])('plain http is not for %s', host => {
+])('plain http is rejected for %s', host => {
   expect(configErrors({ ...KEY, WAVESPEED_BASE_URL: `http://${host}` })).toHaveLength(1)
 })
 
-test('all faults are told in one message', () => {
+test('all faults are reported in one message', () => {
   const errors = configErrors({
     PORT: 'x',
     WAVESPEED_BASE_URL: 'ftp://x',
@@ -291,11 +294,11 @@ test('settings that contradict one another are faults', () => {
   expect(configErrors({ POLL_MIN_INTERVAL_MS: '200', POLL_MAX_INTERVAL_MS: '100' })).toEqual([
     'POLL_MIN_INTERVAL_MS: greater than POLL_MAX_INTERVAL_MS',
   ])
-  // The other one's default counts too.
+  // The default of the other limit counts too.
   expect(configErrors({ POLL_MIN_INTERVAL_MS: '15001' })).toHaveLength(1)
 })
 
-test('a key that is no good is its own fault and nobody else’s', () => {
+test('an invalid key is the only fault reported', () => {
   const errors = configErrors({ WAVESPEED_API_KEY: 'two words', WAVESPEED_BASE_URL: 'https://proxy.example' })
   expect(errors).toEqual(['WAVESPEED_API_KEY: expected printable characters without spaces'])
 })
@@ -308,17 +311,17 @@ test.each([
   ['UPSTREAM_SUBMITS_PER_MIN', 'UPSTREAM_SUBMITS_PER_MINUTE'],
   ['POLL_MIN_INTERVAL', 'POLL_MIN_INTERVAL_MS'],
   ['EVENT_RETENTION_DAYS', 'EVENT_RETENTION_HOURS'],
-])('%s is answered with: did you mean %s?', (name, meant) => {
+])('%s is rejected with: did you mean %s?', (name, meant) => {
   expect(configErrors({ [name]: '1' })).toEqual([`${name}: no such setting; did you mean ${meant}?`])
 })
 
-test('a name of ours that is like none is refused without a guess', () => {
+test('an unknown name with our prefix and no near name is rejected without a suggestion', () => {
   expect(configErrors({ POLL_XYZ_QQQQQQQQQQQQQQQQQQQQ: '1' })).toEqual([
     'POLL_XYZ_QQQQQQQQQQQQQQQQQQQQ: no such setting',
   ])
 })
 
-test('names that are not ours are none of our business', () => {
+test('names without our prefixes are ignored', () => {
   const env = {
     PATH: '/bin',
     PORTS: '1',
@@ -330,7 +333,7 @@ test('names that are not ours are none of our business', () => {
   expect(loadConfig(env)).toEqual(loadConfig({}))
 })
 
-test('the README has every setting in its table, with its default and its meaning', async () => {
+test('the README has every setting in its table, with its default and its description', async () => {
   const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
   const table = readme.split(/\n(?!\|)/).find(block => block.includes('\n| `HOST` |')) ?? ''
   const rows = table.split('\n').flatMap(line => {

@@ -23,7 +23,7 @@ const mutate = async (harness: Harness, document: string, input: object, key?: s
   return data.answer
 }
 
-/** A whole gateway whose clock leaps. */
+/** A gateway with a movable clock. */
 async function start() {
   let clockOffsetMs = 0
   const harness = await startGateway({
@@ -45,7 +45,7 @@ const ids = (count: number) => Array.from({ length: count }, () => 'UHJlZGljdGlv
 const tags = (count: number, text = 't') => Array.from({ length: count }, (_, i) => `${i}`.padEnd(64, text))
 
 describe('createAccessToken', () => {
-  test('what is wrong is told with the path of each fault, and what is just right is not', async () => {
+  test('createAccessToken reports the path of each invalid input, and accepts the limits', async () => {
     await using world = await startGateway()
     const fault = async (input: object) => {
       const answer = await requestToken(world, { permissions: ['READ'], ...input })
@@ -97,7 +97,7 @@ describe('createAccessToken', () => {
     expect(errors).toHaveLength(1)
   })
 
-  test('unless it is asked otherwise it is good for one submit, for 15 minutes', async () => {
+  test('by default a token grants one submit and expires in 15 minutes', async () => {
     await using world = await startGateway()
     const before = Math.floor(Date.now() / SECOND) * SECOND
     const { token, expiresAt } = await requestToken(world, { permissions: ['SUBMIT'] })
@@ -107,7 +107,7 @@ describe('createAccessToken', () => {
     expect(Date.parse(expiresAt)).toBeLessThanOrEqual(Date.now() + 901 * SECOND)
   })
 
-  test('the largest token that can be minted is taken by every door', async () => {
+  test('the largest token that can be minted is accepted by every transport', async () => {
     await using world = await startGateway()
     const many = Array.from({ length: 100 }, (_, i) =>
       Buffer.from(`Prediction:018f0000-0000-7000-8000-${`${i}`.padStart(12, '0')}`).toString('base64url'),
@@ -124,7 +124,7 @@ describe('createAccessToken', () => {
     }
   })
 
-  test('`expiresAt` is the moment it ends: to the millisecond before it is good, and from it on it is not', async () => {
+  test('a token is valid until the millisecond before `expiresAt`, and invalid from then on', async () => {
     await using world = await start()
     const { harness, advanceClock, now } = world
     const name = async (token: string) => (await harness.query('{ viewer { name } }', {}, token)).data?.viewer
@@ -137,7 +137,7 @@ describe('createAccessToken', () => {
     expect(await harness.query('{ viewer { name } }', {}, 'nonsense')).toEqual({ errors })
   })
 
-  test('however short, it is good for as long as was asked', async () => {
+  test('a token is valid at least as long as requested, however short', async () => {
     await using world = await startGateway()
     for (let i = 0; i < 5; i++) {
       const before = Date.now()
@@ -147,7 +147,7 @@ describe('createAccessToken', () => {
     }
   })
 
-  test('it is told to end no later than its key, as that ends by now', async () => {
+  test('a token expires no later than its key, by the key’s current expiry', async () => {
     await using world = await start()
     const { harness, now } = world
     const key = await harness.gateway.issueKey('test', 10 * SECOND)
@@ -158,7 +158,7 @@ describe('createAccessToken', () => {
       )
     expect(await expiry()).toBeLessThanOrEqual(end)
     expect(await expiry()).toBeGreaterThan(end - 2 * SECOND)
-    // Its life is made longer, as an operator may: nothing that is kept of it may say otherwise.
+    // An operator extends the key: no cached expiry may contradict it.
     const { store } = harness.gateway
     const { findKey } = store
     store.findKey = async prefix => {
@@ -173,7 +173,7 @@ describe('createAccessToken', () => {
     store.findKey = findKey
   })
 
-  test('a token mints none, whatever it may', async () => {
+  test('a token cannot mint a token, whatever its permissions', async () => {
     await using world = await startGateway()
     for (const permissions of [['READ'], ['SUBMIT'], ['READ', 'SUBMIT']]) {
       const token = await mintToken(world, { permissions })
@@ -191,7 +191,7 @@ const stream = (harness: Harness, key: string, query = FEED) => openEventStream(
 const subscribe = (id: string, query: string) => ({ id, type: 'subscribe', payload: { query } })
 
 describe('permissions', () => {
-  test('READ reads, and changes nothing: not what it sees, and not what is not there', async () => {
+  test('READ reads, and changes nothing: neither what it sees nor what does not exist', async () => {
     await using harness = await startGateway({ overrides: REJECT_SUBMITS })
     const id = await submit(harness)
     const unknown = Buffer.from('Prediction:018f0000-0000-7000-8000-000000000000').toString('base64url')
@@ -215,7 +215,7 @@ describe('permissions', () => {
     }
   })
 
-  test('SUBMIT submits, cancels and retries; whatever only reads is refused by every door, and its socket lives', async () => {
+  test('SUBMIT submits, cancels and retries; every transport rejects reads, and the socket stays open', async () => {
     await using harness = await startGateway({ overrides: REJECT_SUBMITS })
     const token = await mintToken(harness, { permissions: ['SUBMIT'], maxSubmits: 2 })
     const { prediction } = await mutate(harness, SUBMIT, INPUT, token)
@@ -272,7 +272,7 @@ describe('permissions', () => {
     expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  test('the operation that is named decides, whatever else stands in the document', async () => {
+  test('the named operation decides, whatever else is in the document', async () => {
     await using harness = await startGateway({ overrides: REJECT_SUBMITS })
     const token = await mintToken(harness, { permissions: ['SUBMIT'] })
     const query = `query Q { viewer { name } } mutation M { createAccessToken(input: {permissions: []}) { __typename } }`
@@ -294,17 +294,17 @@ describe('permissions', () => {
 })
 
 describe('maxSubmits', () => {
-  test('of 50 concurrent submits and retries just as many pass; repeated ones count once; a restart forgets none', async () => {
+  test('of 50 concurrent submits and retries exactly as many are accepted; repeated ones count once; a restart forgets none', async () => {
     await using harness = await startGateway({ overrides: REJECT_SUBMITS })
     const id = await submit(harness)
     await mutate(harness, CANCEL, { id })
     const token = await mintToken(harness, { maxSubmits: 3 })
     const first = await mutate(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)
-    const asked = Array.from({ length: 50 }, (_, i) => {
+    const requests = Array.from({ length: 50 }, (_, i) => {
       if (i % 5 === 0) return mutate(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)
       return i % 2 === 0 ? mutate(harness, SUBMIT, INPUT, token) : mutate(harness, RETRY, { id }, token)
     })
-    const answers = await Promise.all(asked)
+    const answers = await Promise.all(requests)
     const made = new Set(answers.map(answer => answer.prediction?.id).filter(Boolean))
     expect(made.has(first.prediction.id)).toBe(true)
     expect(made.size).toBe(3)
@@ -317,13 +317,13 @@ describe('maxSubmits', () => {
     expect((await mutate(harness, RETRY, { id }, token)).code).toBe('FORBIDDEN')
     expect(await mutate(harness, SUBMIT, { ...INPUT, idempotencyKey: 'k' }, token)).toEqual(first)
     expect(await count()).toBe(4)
-    // Another token of the same app is not its own.
+    // Another token of the same app cannot see it.
     expect(
       (await mutate(harness, SUBMIT, INPUT, await mintToken(harness, { maxSubmits: 1 }))).prediction,
     ).toBeDefined()
   })
 
-  test('aliases of one operation count each; none is none', async () => {
+  test('aliases of one operation count each; with 0 every submit is rejected', async () => {
     await using harness = await startGateway({ overrides: REJECT_SUBMITS })
     const field = 'submitVideo(input: {image: {url: "https://x.example/"}, prompt: "x"}) { __typename }'
     const token = await mintToken(harness, { maxSubmits: 2 })
@@ -335,7 +335,7 @@ describe('maxSubmits', () => {
   })
 })
 
-describe('a token falls', () => {
+describe('a token becomes invalid', () => {
   const DAY = 24 * HOUR
   type World = Awaited<ReturnType<typeof start>>
   const ROWS: [string, number, (world: World, key: string) => unknown][] = [
@@ -344,7 +344,7 @@ describe('a token falls', () => {
     ['at its own end', DAY, ({ advanceClock }) => advanceClock(2 * HOUR)],
   ]
 
-  test('with its key, revoked or expired, and at its own end: for requests, and within five seconds for what is open', () =>
+  test('with its key, revoked or expired, and at its own expiry: for requests, and within five seconds for open connections', () =>
     runConcurrently(ROWS, async ([, life, invalidate]) => {
       await using world = await start()
       const { harness } = world
@@ -366,14 +366,14 @@ describe('a token falls', () => {
       expect(myStream.text).not.toContain('complete')
       expect((await stream(harness, token)).response.status).toBe(401)
       expect(await (await openRawWebSocket(harness, token)).closed).toEqual([4401, 'Unauthorized'])
-      // Those of another key go on.
+      // Connections of another key stay open.
       await submit(harness, 'x', other)
       await until(() => theirStream.text.includes('PredictionEvent') && theirs.received.length >= 3)
       theirs.socket.close()
       await theirs.closed
     }))
 
-  test('and never stands for an app that its key is not of', async () => {
+  test('if its key belongs to another app', async () => {
     await using harness = await startGateway()
     const { store } = harness.gateway
     const token = await mintToken(harness)
@@ -384,7 +384,7 @@ describe('a token falls', () => {
     store.findKey = findKey
   })
 
-  test('is no name, no key and no secret of another kind', async () => {
+  test('if it is changed in any part; the prefix of a key is no credential either', async () => {
     await using harness = await startGateway()
     const token = await mintToken(harness)
     for (const each of [
@@ -405,7 +405,7 @@ describe('a token falls', () => {
   })
 })
 
-test('a token without READ is told nothing by a mutation that it has not submitted', async () => {
+test('a mutation by a token without READ returns nothing of a prediction that the token did not submit', async () => {
   await using harness = await startGateway()
   const { data } = await harness.query(
     `mutation { submitVideo(input: { image: { url: "https://images.example/a.png" }, prompt: "heron sim:seconds=0", idempotencyKey: "k", tags: ["t"] }) { ... on SubmitVideoPayload { prediction { id } } } }`,
@@ -431,14 +431,14 @@ test('a token without READ is told nothing by a mutation that it has not submitt
   expect(answer.data.cancelPrediction.__typename).not.toBe('NotFoundError')
 })
 
-test('a key that is taken back while a body is on its way is good for nothing', async () => {
+test('a key that is revoked while a body arrives is rejected', async () => {
   await using harness = await startGateway()
   const key = await harness.gateway.issueKey('late', 60 * 60 * 1000)
   const body = JSON.stringify({ query: '{ viewer { name } }' })
   const socket = connect(Number(new URL(harness.gateway.url).port), '127.0.0.1')
   const head = `POST /graphql HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n`
   socket.write(head + body.slice(0, 10))
-  // On another connection, and later: its head has been read by then.
+  // On another connection, and later: its headers have been read by then.
   for (let i = 0; i < 20; i++) await harness.query('{ viewer { name } }', {}, key)
   await harness.gateway.store.revokeKey(key.slice(0, 12))
   await until(async () => (await harness.query('{ viewer { name } }', {}, key)).errors !== undefined)
@@ -449,7 +449,7 @@ test('a key that is taken back while a body is on its way is good for nothing', 
   expect(answer).toContain('UNAUTHENTICATED')
 })
 
-test('a token may have fifty connections, and its key goes on', async () => {
+test('a token may have fifty connections; its key is not limited by them', async () => {
   await using harness = await startGateway()
   const token = await mintToken(harness, { permissions: ['READ'] })
   const FEED = 'subscription { predictionFeed { __typename } }'

@@ -14,7 +14,7 @@ import { schema } from '../../src/graphql/schema.ts'
 
 const contract = buildSchema(readFileSync(new URL('../support/contract.graphql', import.meta.url), 'utf8'))
 
-/** Every fact of a schema that an app could depend on, a line each. */
+/** Every fact of a schema on which an app could depend, one per line. */
 function factsOf(source: GraphQLSchema): Map<string, string> {
   const facts = new Map<string, string>()
   for (const type of Object.values(source.getTypeMap())) {

@@ -7,7 +7,7 @@ const A = 1
 const AAAA = 28
 type Records = Partial<Record<number, Buffer>>
 
-/** A name server that has these records for every name; without any it is silent. */
+/** A name server that has these records for every name; without records it never answers. */
 async function serve(records: Records | null) {
   const socket: Socket = createSocket('udp4')
   socket.on('message', (query, sender) => {
@@ -31,7 +31,7 @@ async function serve(records: Records | null) {
   }
 }
 
-/** Of the name that was asked for, a minute long. */
+/** Records of the requested name with a TTL of one minute. */
 function record(type: number, data: Buffer): Buffer {
   const head = Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 60, 0, data.length])
   return Buffer.concat([head, data])
@@ -39,7 +39,9 @@ function record(type: number, data: Buffer): Buffer {
 
 const lookUp = (address: string, name = 'images.example') =>
   new Promise<unknown>((resolve, reject) =>
-    createLookup([address])(name, { all: true }, (error, found) => (error ? reject(error) : resolve(found))),
+    createLookup([address])(name, { all: true }, (error, addresses) =>
+      error ? reject(error) : resolve(addresses),
+    ),
   )
 
 test('a name has the addresses of both families', async () => {
@@ -56,12 +58,12 @@ test('one family is enough', async () => {
   expect(await lookUp(server.address)).toEqual([{ address: '192.0.2.7', family: 4 }])
 })
 
-test('a name that is none is an error', async () => {
+test('an unknown name is an error', async () => {
   await using server = await serve({})
   await expect(lookUp(server.address)).rejects.toMatchObject({ code: 'ENOTFOUND' })
 })
 
-test('many names whose server is silent hold up no other, and end by themselves', async () => {
+test('many names with a silent name server delay no other, and time out by themselves', async () => {
   await using silent = await serve(null)
   await using server = await serve({ [A]: Buffer.from([192, 0, 2, 7]) })
   let ended = 0

@@ -23,7 +23,8 @@ import { selfSigned } from '../support/certificate.ts'
 import { listen } from '../support/loopback.ts'
 import { until } from '../support/until.ts'
 
-// As it is, but for what a test lets it say once: every address a test can listen on is private.
+// The real module, except that a test can make it allow one address: every address that a test can listen on
+// is private.
 vi.mock('../../src/image-fetch/public-address.ts', { spy: true })
 
 type ReplyWith = (response: ServerResponse, request: IncomingMessage) => void
@@ -57,7 +58,7 @@ async function listenAndRecord(server: Server) {
   return { ...(await listen(server)), requests, connections: () => connections }
 }
 
-/** A server on loopback that answers by path, or with `reply` whatever is asked for. */
+/** A server on loopback that answers by path, or with `reply` on every path. */
 async function serve(reply: ReplyWith | Record<string, ReplyWith>) {
   const listener: RequestListener = (request, response) => {
     const chosen = typeof reply === 'function' ? reply : reply[request.url ?? '']
@@ -71,55 +72,55 @@ function openImageFetch(options: Partial<ImageFetchOptions> = {}) {
   return { ...imageFetch, [Symbol.asyncDispose]: imageFetch.close }
 }
 
-/** Long before the time for the look is over, which would end every connection too. */
+/** Well before the timeout, which would close every connection too. */
 const untilReleased = ({ requests }: { requests: { closed: boolean }[] }) =>
   until(() => requests.length > 0 && requests.every(({ closed }) => closed), 2000)
 
-/** Answers with the next of these at every lookup, then with the last again. */
+/** Answers each lookup with the next of these, then always with the last. */
 function lookupAnswering(...answers: (string | string[])[]) {
-  const asked: string[] = []
+  const hostnames: string[] = []
   const lookup: LookupFunction = (hostname, options, callback) => {
     expect(options.all).toBe(true)
-    const answer = answers[Math.min(asked.push(hostname), answers.length) - 1]!
+    const answer = answers[Math.min(hostnames.push(hostname), answers.length) - 1]!
     const addresses = [answer].flat().map((address): LookupAddress => {
       return { address, family: address.includes(':') ? 6 : 4 }
     })
     process.nextTick(callback, null, addresses)
   }
-  return { asked, lookup }
+  return { hostnames, lookup }
 }
 
 describe('an image', () => {
-  test('is seen by its first bytes, with its length', async () => {
+  test('is recognised by its first bytes, with its length', async () => {
     await using server = await serve(png)
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(`${server.origin}/cat.png?a=1&b=%2F#there`)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(`${server.origin}/cat.png?a=1&b=%2F#there`)).toEqual(IMAGE)
     expect(server.requests.map(({ url }) => url)).toEqual(['/cat.png?a=1&b=%2F'])
   })
 
-  test('is one whatever it is called', async () => {
+  test('is recognised whatever its content type', async () => {
     await using server = await serve(status(200, { 'content-type': 'text/html' }, PNG))
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toMatchObject(FOUND_IMAGE)
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toMatchObject(FOUND_IMAGE)
   })
 
-  test('without a declared length has none', async () => {
+  test('without a declared length has null bytes', async () => {
     await using server = await serve(response => {
       response.write(PNG)
       response.end()
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: null })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: null })
   })
 
-  test('is asked for without cookies, credentials, a range or a body, and on a connection of its own', async () => {
+  test('is requested without cookies, credentials, a range or a body, and on its own connection', async () => {
     await using server = await serve({
       '/a': status(302, { location: '/b', 'set-cookie': 'session=1' }),
       '/b': png,
     })
-    await using reach = openImageFetch()
+    await using imageFetch = openImageFetch()
     const { port } = server
-    expect(await reach.checkImage(`http://user:secret@127.0.0.1:${port}/a`)).toEqual(IMAGE)
+    expect(await imageFetch.checkImage(`http://user:secret@127.0.0.1:${port}/a`)).toEqual(IMAGE)
     const host = `127.0.0.1:${port}`
     for (const { headers } of server.requests)
       expect(headers).toEqual({
@@ -132,20 +133,20 @@ describe('an image', () => {
     expect(server.connections()).toBe(2)
   })
 
-  test('is had from a server that refuses ranges', async () => {
+  test('is fetched from a server that rejects ranges', async () => {
     await using server = await serve((response, request) =>
       (request.headers.range ? status(416) : png)(response, request),
     )
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual(IMAGE)
   })
 
-  test('can be looked at again, and by many at once', async () => {
+  test('can be checked again, and by many at once', async () => {
     await using server = await serve(png)
-    await using reach = openImageFetch()
-    const checks = Array.from({ length: 20 }, () => reach.checkImage(server.origin))
+    await using imageFetch = openImageFetch()
+    const checks = Array.from({ length: 20 }, () => imageFetch.checkImage(server.origin))
     expect(await Promise.all(checks)).toEqual(Array(20).fill(IMAGE))
-    expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
+    expect(await imageFetch.checkImage(server.origin)).toEqual(IMAGE)
     expect(server.connections()).toBe(21)
   })
 
@@ -155,11 +156,11 @@ describe('an image', () => {
     ['GZIP', gzipSync(PNG)],
     ['deflate', deflateSync(PNG)],
     ['br', brotliCompressSync(PNG)],
-  ])('that comes in %s though nobody asked for it is unpacked', async (encoding, body) => {
+  ])('that is sent in %s unasked is decoded', async (encoding, body) => {
     const headers = { 'content-encoding': encoding, 'content-length': String(body.length) }
     await using server = await serve(status(200, headers, body))
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: null })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: null })
   })
 
   test('does not wait for more than its first 64 KiB', async () => {
@@ -167,12 +168,12 @@ describe('an image', () => {
       response.writeHead(200, { 'content-length': MAX_IMAGE_BYTES })
       response.write(Buffer.concat([PNG, Buffer.alloc(64 * 1024)]))
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: MAX_IMAGE_BYTES })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: MAX_IMAGE_BYTES })
     await untilReleased(server)
   })
 
-  test('without end is let go of once it is too large', async () => {
+  test('without end is abandoned once it is too large', async () => {
     await using server = await serve(response => {
       response.write(PNG)
       const more = () => {
@@ -181,13 +182,13 @@ describe('an image', () => {
       response.on('drain', more)
       more()
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'too large' })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ kind: 'too large' })
     await untilReleased(server)
     expect(server.requests[0]?.sent).toBeLessThan(48 * 1024 * 1024)
   })
 
-  test('that unpacks without end is let go of once it is too large', async () => {
+  test('that decodes without end is abandoned once it is too large', async () => {
     await using server = await serve(response => {
       const gzip = createGzip()
       response.writeHead(200, { 'content-encoding': 'gzip' })
@@ -199,29 +200,32 @@ describe('an image', () => {
       gzip.on('drain', more)
       more()
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'too large' })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ kind: 'too large' })
     await untilReleased(server)
   })
 })
 
-describe('no image', () => {
-  test.each<[what: string, reply: ReplyWith]>([
-    ['a page that calls itself one', status(200, { 'content-type': 'image/png' }, '<html>sign in</html>')],
+describe('not an image', () => {
+  test.each<[title: string, reply: ReplyWith]>([
+    [
+      'a page with an image content type',
+      status(200, { 'content-type': 'image/png' }, '<html>sign in</html>'),
+    ],
     ['an image of another kind', status(200, { 'content-type': 'image/gif' }, 'GIF89a\x09\0\x09\0\0\0\0')],
     ['nothing', status(200)],
-    ['what is packed as nobody knows', status(200, { 'content-encoding': 'pied-piper' }, gzipSync(PNG))],
+    ['a file with an unknown encoding', status(200, { 'content-encoding': 'pied-piper' }, gzipSync(PNG))],
     ['text without end', response => void response.write('x'.repeat(1024 * 1024))],
   ])('is %s', async (_, reply) => {
     await using server = await serve(reply)
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'no image' })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ kind: 'no image' })
     await untilReleased(server)
   })
 })
 
 describe('too large', () => {
-  test.each<[what: string, headers: Record<string, string>]>([
+  test.each<[title: string, headers: Record<string, string>]>([
     ['an image', {}],
     ['a packed one', { 'content-encoding': 'gzip' }],
   ])('is %s that declares over 25 MB, and it is not read', async (_, headers) => {
@@ -229,15 +233,15 @@ describe('too large', () => {
     await using server = await serve(response => {
       response.writeHead(200, { ...headers, 'content-length': length }).flushHeaders()
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'too large' })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ kind: 'too large' })
     await untilReleased(server)
   })
 })
 
 describe('unreachable', () => {
   const page = '<html>no</html>'
-  test.each<[what: string, reason: string | RegExp, reply: ReplyWith]>([
+  test.each<[title: string, reason: string | RegExp, reply: ReplyWith]>([
     ...[201, 204, 206, 300, 304, 400, 401, 403, 404, 410, 416, 429, 500, 502, 503].map(
       (code): [string, string, ReplyWith] => [
         `answers ${code}`,
@@ -245,7 +249,7 @@ describe('unreachable', () => {
         status(code, {}, code === 204 || code === 304 ? '' : PNG),
       ],
     ),
-    ['redirects without saying where', 'NOT_HTTP', status(302, {}, page)],
+    ['redirects without a location', 'NOT_HTTP', status(302, {}, page)],
     [
       'resets the connection',
       /^(ECONNRESET|UND_ERR_SOCKET)$/,
@@ -296,9 +300,9 @@ describe('unreachable', () => {
     ],
   ])('is a server that %s', async (_, reason, reply) => {
     await using server = await serve(reply)
-    await using reach = openImageFetch()
+    await using imageFetch = openImageFetch()
     const expected = typeof reason === 'string' ? reason : expect.stringMatching(reason)
-    expect(await reach.checkImage(`${server.origin}/kitten`)).toEqual({
+    expect(await imageFetch.checkImage(`${server.origin}/kitten`)).toEqual({
       kind: 'unreachable',
       reason: expected,
     })
@@ -306,19 +310,22 @@ describe('unreachable', () => {
     await untilReleased(server)
   })
 
-  test('is a port where nobody listens, at one address or at all of a name', async () => {
+  test('is a port where nothing listens, at one address or at all of a name', async () => {
     const gone = await serve(png)
     await gone[Symbol.asyncDispose]()
-    await using reach = openImageFetch(lookupAnswering(['127.0.0.1', '127.0.0.1']))
+    await using imageFetch = openImageFetch(lookupAnswering(['127.0.0.1', '127.0.0.1']))
     const expected = { kind: 'unreachable', reason: 'ECONNREFUSED' }
-    expect(await reach.checkImage(gone.origin)).toEqual(expected)
-    expect(await reach.checkImage(`http://${NAME}:${gone.port}`)).toEqual(expected)
+    expect(await imageFetch.checkImage(gone.origin)).toEqual(expected)
+    expect(await imageFetch.checkImage(`http://${NAME}:${gone.port}`)).toEqual(expected)
   })
 
   test('is a name that resolves to nothing', async () => {
     const failure = Object.assign(new Error(`getaddrinfo ENOTFOUND ${NAME}`), { code: 'ENOTFOUND' })
-    await using reach = openImageFetch({ lookup: (_host, _options, callback) => callback(failure, []) })
-    expect(await reach.checkImage(`http://${NAME}`)).toEqual({ kind: 'unreachable', reason: 'ENOTFOUND' })
+    await using imageFetch = openImageFetch({ lookup: (_host, _options, callback) => callback(failure, []) })
+    expect(await imageFetch.checkImage(`http://${NAME}`)).toEqual({
+      kind: 'unreachable',
+      reason: 'ENOTFOUND',
+    })
     await using empty = openImageFetch({ lookup: (_host, _options, callback) => callback(null, []) })
     expect(await empty.checkImage(`http://${NAME}`)).toEqual(NOT_PUBLIC)
   })
@@ -336,12 +343,12 @@ describe('unreachable', () => {
     'http://',
     'http://[::1',
     'http://256.256.256.256/',
-  ])('is %j, which is not of the web', async url => {
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(url)).toEqual({ kind: 'unreachable', reason: 'NOT_HTTP' })
+  ])('is %j, which is not a web URL', async url => {
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(url)).toEqual({ kind: 'unreachable', reason: 'NOT_HTTP' })
   })
 
-  test.each<[what: string, reply: ReplyWith]>([
+  test.each<[title: string, reply: ReplyWith]>([
     ['says nothing', () => {}],
     ['begins its headers and stops', (_, request) => void request.socket.write('HTTP/1.1 200 OK\r\n')],
     ['begins its image and stops', response => void response.writeHead(200).write(PNG)],
@@ -353,9 +360,12 @@ describe('unreachable', () => {
     ],
   ])('is a server that %s, once the time is over', async (_, reply) => {
     await using server = await serve(reply)
-    await using reach = openImageFetch({ timeoutMs: 200 })
+    await using imageFetch = openImageFetch({ timeoutMs: 200 })
     const start = performance.now()
-    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'unreachable', reason: 'TimeoutError' })
+    expect(await imageFetch.checkImage(server.origin)).toEqual({
+      kind: 'unreachable',
+      reason: 'TimeoutError',
+    })
     expect(performance.now() - start).toBeGreaterThan(190)
     await untilReleased(server)
   })
@@ -365,38 +375,41 @@ describe('unreachable', () => {
       const timer = setInterval(() => response.write('x'), 20)
       response.on('close', () => clearInterval(timer))
     })
-    await using reach = openImageFetch({ timeoutMs: 300 })
-    expect(await reach.checkImage(server.origin)).toEqual({ kind: 'unreachable', reason: 'TimeoutError' })
+    await using imageFetch = openImageFetch({ timeoutMs: 300 })
+    expect(await imageFetch.checkImage(server.origin)).toEqual({
+      kind: 'unreachable',
+      reason: 'TimeoutError',
+    })
   })
 
   test('is a name that never resolves, and no socket waits on for it', async () => {
-    await using reach = openImageFetch({ timeoutMs: 100, lookup: () => {} })
+    await using imageFetch = openImageFetch({ timeoutMs: 100, lookup: () => {} })
     for (const protocol of ['http', 'https'])
-      expect(await reach.checkImage(`${protocol}://${NAME}`)).toEqual({
+      expect(await imageFetch.checkImage(`${protocol}://${NAME}`)).toEqual({
         kind: 'unreachable',
         reason: 'TimeoutError',
       })
     await until(() => !process.getActiveResourcesInfo().includes('TCPSocketWrap'))
   })
 
-  test('is all that takes more than five seconds', () => {
+  test('is every check that takes more than five seconds', () => {
     expect(IMAGE_FETCH_TIMEOUT_MS).toBe(5000)
   })
 
-  test('is what a stop cut off, before and while it is looked at', async () => {
+  test('is every check that a stop aborted, before and during the check', async () => {
     await using server = await serve(() => {})
-    await using reach = openImageFetch()
+    await using imageFetch = openImageFetch()
     const stop = new AbortController()
-    const check = reach.checkImage(server.origin, stop.signal)
+    const check = imageFetch.checkImage(server.origin, stop.signal)
     await until(() => server.requests.length === 1)
     stop.abort()
     expect(await check).toEqual({ kind: 'unreachable', reason: 'AbortError' })
     await untilReleased(server)
-    expect(await reach.checkImage(server.origin, stop.signal)).toMatchObject({ kind: 'unreachable' })
+    expect(await imageFetch.checkImage(server.origin, stop.signal)).toMatchObject({ kind: 'unreachable' })
     expect(server.connections()).toBe(1)
   })
 
-  test('is everything once it was closed, and what was under way', async () => {
+  test('is every check after close, and every check under way then', async () => {
     await using server = await serve(() => {})
     const imageFetch = createImageFetch({ allowPrivateImageHosts: true })
     const check = imageFetch.checkImage(server.origin)
@@ -416,8 +429,8 @@ describe('a redirect', () => {
       '/a': redirect('b', code),
       '/b': redirect(`${other.origin}/cat.png?x=1#there`, code),
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(`${server.origin}/a`)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(`${server.origin}/a`)).toEqual(IMAGE)
     await untilReleased(server)
   })
 
@@ -426,26 +439,26 @@ describe('a redirect', () => {
       const left = Number(request.url?.slice(1))
       ;(left === 0 ? png : redirect(`/${left - 1}`))(response, request)
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(`${server.origin}/5`)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(`${server.origin}/5`)).toEqual(IMAGE)
     expect(server.requests).toHaveLength(6)
     const expected = { kind: 'unreachable', reason: 'TOO_MANY_REDIRECTS' }
-    expect(await reach.checkImage(`${server.origin}/6`)).toEqual(expected)
+    expect(await imageFetch.checkImage(`${server.origin}/6`)).toEqual(expected)
     expect(server.requests).toHaveLength(12)
   })
 
-  test('to itself has an end', async () => {
+  test('to itself ends', async () => {
     await using server = await serve(redirect('/'))
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toMatchObject({ kind: 'unreachable' })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toMatchObject({ kind: 'unreachable' })
     expect(server.requests).toHaveLength(6)
   })
 
-  test('does not carry credentials on', async () => {
+  test('does not forward credentials', async () => {
     await using server = await serve(png)
     await using first = await serve(redirect(`http://user:secret@127.0.0.1:${server.port}/`))
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(first.origin)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(first.origin)).toEqual(IMAGE)
     expect(server.requests[0]?.headers).not.toHaveProperty('authorization')
   })
 
@@ -453,27 +466,27 @@ describe('a redirect', () => {
     'to %s is not followed',
     async location => {
       await using server = await serve(redirect(location))
-      await using reach = openImageFetch()
-      expect(await reach.checkImage(server.origin)).toEqual({ kind: 'unreachable', reason: 'NOT_HTTP' })
+      await using imageFetch = openImageFetch()
+      expect(await imageFetch.checkImage(server.origin)).toEqual({ kind: 'unreachable', reason: 'NOT_HTTP' })
     },
   )
 
-  test('to a path that is no ASCII is followed as a browser would', async () => {
+  test('to a non-ASCII path is followed as a browser would', async () => {
     await using server = await serve({
       '/': redirect(Buffer.from('/kätzchen und maus.png').toString('latin1')),
       '/k%C3%A4tzchen%20und%20maus.png': png,
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual(IMAGE)
   })
 
-  test('whose page never ends is let go of', async () => {
+  test('with a page that never ends is abandoned', async () => {
     await using server = await serve({
       '/': response => void response.writeHead(302, { location: '/b' }).write('x'.repeat(100_000)),
       '/b': png,
     })
-    await using reach = openImageFetch()
-    expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual(IMAGE)
     await untilReleased(server)
   })
 })
@@ -504,9 +517,9 @@ describe('the private network', () => {
 
   test.each(hosts)('is not connected to as %s, not for http and not for https', async host => {
     await using server = await serve(png)
-    await using reach = openImageFetch({ allowPrivateImageHosts: false })
+    await using imageFetch = openImageFetch({ allowPrivateImageHosts: false })
     for (const protocol of ['http', 'https'])
-      expect(await reach.checkImage(`${protocol}://${host}:${server.port}/`)).toMatchObject({
+      expect(await imageFetch.checkImage(`${protocol}://${host}:${server.port}/`)).toMatchObject({
         kind: 'unreachable',
       })
     expect(server.connections()).toBe(0)
@@ -522,20 +535,20 @@ describe('the private network', () => {
     'fd00::1',
   ])('is not connected to by a name that resolves to %s, not for http and not for https', async address => {
     await using server = await serve(png)
-    const { asked, lookup } = lookupAnswering(address)
-    await using reach = openImageFetch({ allowPrivateImageHosts: false, lookup })
+    const { hostnames, lookup } = lookupAnswering(address)
+    await using imageFetch = openImageFetch({ allowPrivateImageHosts: false, lookup })
     for (const protocol of ['http', 'https'])
-      expect(await reach.checkImage(`${protocol}://${NAME}:${server.port}/`)).toEqual(NOT_PUBLIC)
-    expect(asked).toEqual([NAME, NAME])
+      expect(await imageFetch.checkImage(`${protocol}://${NAME}:${server.port}/`)).toEqual(NOT_PUBLIC)
+    expect(hostnames).toEqual([NAME, NAME])
     expect(server.connections()).toBe(0)
   })
 
-  test('is connected to where that is allowed, and still for http and https alone', async () => {
+  test('is connected to if that is allowed, and still for http and https only', async () => {
     await using server = await serve({ '/': png, '/file': redirect('file:///etc/passwd') })
-    await using reach = openImageFetch({ ...lookupAnswering('127.0.0.1'), allowPrivateImageHosts: true })
+    await using imageFetch = openImageFetch({ ...lookupAnswering('127.0.0.1'), allowPrivateImageHosts: true })
     for (const host of ['127.0.0.1', '127.1', NAME])
-      expect(await reach.checkImage(`http://${host}:${server.port}/`)).toEqual(IMAGE)
-    expect(await reach.checkImage(`${server.origin}/file`)).toMatchObject({ reason: 'NOT_HTTP' })
+      expect(await imageFetch.checkImage(`http://${host}:${server.port}/`)).toEqual(IMAGE)
+    expect(await imageFetch.checkImage(`${server.origin}/file`)).toMatchObject({ reason: 'NOT_HTTP' })
   })
 
   test('is not reached by a redirect: each hop is checked anew', async () => {
@@ -545,54 +558,57 @@ describe('the private network', () => {
       '/name': redirect(`http://${NAME}:${secret.port}/`),
       '/itself': redirect('/address'),
     })
-    await using reach = openImageFetch({ ...lookupAnswering('127.0.0.1'), allowPrivateImageHosts: false })
+    await using imageFetch = openImageFetch({
+      ...lookupAnswering('127.0.0.1'),
+      allowPrivateImageHosts: false,
+    })
     for (const path of ['/address', '/name', '/itself']) {
       vi.mocked(isPublicAddress).mockImplementationOnce(() => true)
-      expect(await reach.checkImage(`${server.origin}${path}`)).toEqual(NOT_PUBLIC)
+      expect(await imageFetch.checkImage(`${server.origin}${path}`)).toEqual(NOT_PUBLIC)
     }
     expect(server.requests.map(({ url }) => url)).toEqual(['/address', '/name', '/itself'])
     expect(secret.connections()).toBe(0)
   })
 
-  test('is not reached by a name that resolves otherwise the next time', async () => {
+  test('is not reached by a name that resolves differently the next time', async () => {
     await using server = await serve({ '/': png, '/again': redirect('/') })
-    const { asked, lookup } = lookupAnswering('127.0.0.1', '127.0.0.1', '169.254.169.254')
-    await using reach = openImageFetch({ allowPrivateImageHosts: false, lookup })
+    const { hostnames, lookup } = lookupAnswering('127.0.0.1', '127.0.0.1', '169.254.169.254')
+    await using imageFetch = openImageFetch({ allowPrivateImageHosts: false, lookup })
     const url = `http://${NAME}:${server.port}`
 
-    // What was checked is connected to: one lookup, and none after the check.
+    // The checked address is the one connected to: one lookup, and none after the check.
     vi.mocked(isPublicAddress).mockImplementationOnce(() => true)
-    expect(await reach.checkImage(`${url}/`)).toEqual(IMAGE)
-    expect(asked).toHaveLength(1)
+    expect(await imageFetch.checkImage(`${url}/`)).toEqual(IMAGE)
+    expect(hostnames).toHaveLength(1)
     expect(vi.mocked(isPublicAddress).mock.lastCall).toEqual(['127.0.0.1'])
 
     vi.mocked(isPublicAddress).mockImplementationOnce(() => true)
-    expect(await reach.checkImage(`${url}/again`)).toEqual(NOT_PUBLIC)
-    expect(asked).toHaveLength(3)
+    expect(await imageFetch.checkImage(`${url}/again`)).toEqual(NOT_PUBLIC)
+    expect(hostnames).toHaveLength(3)
     expect(vi.mocked(isPublicAddress).mock.lastCall).toEqual(['169.254.169.254'])
     expect(server.requests.map(({ url }) => url)).toEqual(['/', '/again'])
   })
 
-  test('is left out of what a name resolves to', async () => {
+  test('is removed from the addresses of a name', async () => {
     await using server = await serve(png)
-    await using reach = openImageFetch({
+    await using imageFetch = openImageFetch({
       ...lookupAnswering(['10.0.0.1', '127.0.0.1', '::1']),
       allowPrivateImageHosts: false,
     })
     vi.mocked(isPublicAddress)
       .mockImplementationOnce(() => false)
       .mockImplementationOnce(() => true)
-    expect(await reach.checkImage(`http://${NAME}:${server.port}/`)).toEqual(IMAGE)
+    expect(await imageFetch.checkImage(`http://${NAME}:${server.port}/`)).toEqual(IMAGE)
   })
 
-  test('is not asked for by proxies that the environment names', async () => {
+  test('is not reached through proxies that the environment names', async () => {
     await using proxy = await serve(png)
     await using server = await serve(png)
     for (const name of ['HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'NODE_USE_ENV_PROXY'])
       vi.stubEnv(name, name === 'NODE_USE_ENV_PROXY' ? '1' : proxy.origin)
     try {
-      await using reach = openImageFetch()
-      expect(await reach.checkImage(server.origin)).toEqual(IMAGE)
+      await using imageFetch = openImageFetch()
+      expect(await imageFetch.checkImage(server.origin)).toEqual(IMAGE)
       expect(proxy.connections()).toBe(0)
     } finally {
       vi.unstubAllEnvs()
@@ -608,54 +624,57 @@ describe('https', () => {
     )
     return { ...server, ...pair }
   }
-  /** `cert` is believed until the end of the block. */
+  /** Trusts `cert` until the end of the block. */
   function trustCertificate(cert: string) {
     const before = getCACertificates('default')
     setDefaultCACertificates([...before, cert])
     return { [Symbol.dispose]: () => setDefaultCACertificates(before) }
   }
 
-  test('of a believed certificate for this name is fetched', async () => {
+  test('with a trusted certificate for this name is fetched', async () => {
     await using server = await serveSecurely()
     using _ = trustCertificate(server.cert)
-    await using reach = openImageFetch(lookupAnswering('127.0.0.1'))
-    expect(await reach.checkImage(`https://${NAME}:${server.port}/`)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch(lookupAnswering('127.0.0.1'))
+    expect(await imageFetch.checkImage(`https://${NAME}:${server.port}/`)).toEqual(IMAGE)
   })
 
-  test('of a certificate that it signed for itself is unreachable', async () => {
+  test('with a self-signed certificate is unreachable', async () => {
     await using server = await serveSecurely()
-    await using reach = openImageFetch(lookupAnswering('127.0.0.1'))
-    expect(await reach.checkImage(`https://${NAME}:${server.port}/`)).toEqual({
+    await using imageFetch = openImageFetch(lookupAnswering('127.0.0.1'))
+    expect(await imageFetch.checkImage(`https://${NAME}:${server.port}/`)).toEqual({
       kind: 'unreachable',
       reason: 'DEPTH_ZERO_SELF_SIGNED_CERT',
     })
     expect(server.requests).toHaveLength(0)
   })
 
-  test('of a certificate for another name is unreachable', async () => {
+  test('with a certificate for another name is unreachable', async () => {
     await using server = await serveSecurely()
     using _ = trustCertificate(server.cert)
-    await using reach = openImageFetch(lookupAnswering('127.0.0.1'))
-    expect(await reach.checkImage(`https://other.example:${server.port}/`)).toEqual({
+    await using imageFetch = openImageFetch(lookupAnswering('127.0.0.1'))
+    expect(await imageFetch.checkImage(`https://other.example:${server.port}/`)).toEqual({
       kind: 'unreachable',
       reason: 'ERR_TLS_CERT_ALTNAME_INVALID',
     })
     expect(server.requests).toHaveLength(0)
   })
 
-  test('where nobody speaks it is unreachable', async () => {
+  test('on a port that speaks plain http is unreachable', async () => {
     await using server = await serve(png)
-    await using reach = openImageFetch()
-    const seen = await reach.checkImage(`https://127.0.0.1:${server.port}/`)
-    expect(seen).toEqual({ kind: 'unreachable', reason: expect.stringMatching(/^(ERR_SSL_|EPROTO|ECONN)/) })
+    await using imageFetch = openImageFetch()
+    const result = await imageFetch.checkImage(`https://127.0.0.1:${server.port}/`)
+    expect(result).toEqual({ kind: 'unreachable', reason: expect.stringMatching(/^(ERR_SSL_|EPROTO|ECONN)/) })
   })
 
-  test('is not connected to in the private network, though it be believed', async () => {
+  test('is not connected to in the private network, even if trusted', async () => {
     await using server = await serveSecurely()
     using _ = trustCertificate(server.cert)
-    await using reach = openImageFetch({ ...lookupAnswering('127.0.0.1'), allowPrivateImageHosts: false })
-    expect(await reach.checkImage(`https://${NAME}:${server.port}/`)).toEqual(NOT_PUBLIC)
-    expect(await reach.checkImage(`https://127.0.0.1:${server.port}/`)).toEqual(NOT_PUBLIC)
+    await using imageFetch = openImageFetch({
+      ...lookupAnswering('127.0.0.1'),
+      allowPrivateImageHosts: false,
+    })
+    expect(await imageFetch.checkImage(`https://${NAME}:${server.port}/`)).toEqual(NOT_PUBLIC)
+    expect(await imageFetch.checkImage(`https://127.0.0.1:${server.port}/`)).toEqual(NOT_PUBLIC)
     expect(server.connections()).toBe(0)
   })
 
@@ -663,22 +682,24 @@ describe('https', () => {
     await using plain = await serve(png)
     await using server = await serveSecurely(redirect(`${plain.origin}/`))
     using _ = trustCertificate(server.cert)
-    await using reach = openImageFetch(lookupAnswering('127.0.0.1'))
-    expect(await reach.checkImage(`https://${NAME}:${server.port}/`)).toEqual(IMAGE)
+    await using imageFetch = openImageFetch(lookupAnswering('127.0.0.1'))
+    expect(await imageFetch.checkImage(`https://${NAME}:${server.port}/`)).toEqual(IMAGE)
   })
 })
 
-test('no reason carries a URL, a host or an address', async () => {
+test('no reason contains a URL, a host or an address', async () => {
   const gone = await serve(png)
   await gone[Symbol.asyncDispose]()
   await using server = await serve(redirect('http://private.example/secret'))
   await using strict = openImageFetch({ allowPrivateImageHosts: false })
-  await using reach = openImageFetch({ lookup: (host, _, callback) => callback(new Error(`no ${host}`), []) })
+  await using imageFetch = openImageFetch({
+    lookup: (host, _, callback) => callback(new Error(`no ${host}`), []),
+  })
   const urls = [`${gone.origin}/secret`, 'http://private.example/secret', `${server.origin}/secret`, 'secret']
-  for (const { checkImage } of [strict, reach])
+  for (const { checkImage } of [strict, imageFetch])
     for (const url of urls) {
-      const seen = await checkImage(url)
-      expect(seen).toMatchObject({ kind: 'unreachable', reason: expect.stringMatching(/^\w+$/) })
-      expect(JSON.stringify(seen)).not.toMatch(/secret|private|127|\d{4}/)
+      const result = await checkImage(url)
+      expect(result).toMatchObject({ kind: 'unreachable', reason: expect.stringMatching(/^\w+$/) })
+      expect(JSON.stringify(result)).not.toMatch(/secret|private|127|\d{4}/)
     }
 })

@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isPublicAddress } from '../../src/image-fetch/public-address.ts'
 
-/** The first and the last address of each. */
-const REFUSED: [what: string, ...addresses: string[]][] = [
+/** The first and the last address of each range. */
+const REFUSED: [title: string, ...addresses: string[]][] = [
   ['this host', '0.0.0.0', '0.255.255.255'],
   ['private', '10.0.0.0', '10.255.255.255', '172.16.0.0', '172.31.255.255', '192.168.0.0', '192.168.255.255'],
   ["a carrier's", '100.64.0.0', '100.127.255.255'],
@@ -43,7 +43,7 @@ test.each([
     expect(isPublicAddress(embed(v4)), embed(v4)).toBe(false)
 })
 
-test('what is next to them is public', () => {
+test('neighbours of the special-purpose ranges are public', () => {
   const addresses = [
     ...['1.0.0.0', '9.255.255.255', '11.0.0.0', '100.63.255.255', '100.128.0.0', '126.255.255.255'],
     ...['128.0.0.0', '168.63.129.15', '168.63.129.17', '169.253.255.255', '169.255.0.0', '172.15.255.255'],
@@ -64,8 +64,8 @@ test('what is next to them is public', () => {
   expect(addresses.filter(address => !isPublicAddress(address))).toEqual([])
 })
 
-describe('whatever the text, there is an answer', () => {
-  test('and what is no address is not public', () => {
+describe('any text is either public or not', () => {
+  test('a text that is not an address is not public', () => {
     const others = [
       '',
       'localhost',
@@ -81,7 +81,7 @@ describe('whatever the text, there is an answer', () => {
     fc.assert(fc.property(fc.string(), text => typeof isPublicAddress(text) === 'boolean'))
   })
 
-  test('and of IPv6 only what begins with the bits 001 can be public', () => {
+  test('an IPv6 address can be public only if it begins with the bits 001', () => {
     fc.assert(
       fc.property(fc.ipV6(), address => !isPublicAddress(address) || /^[23][\da-f]{3}:/i.test(address)),
       { numRuns: 2000 },

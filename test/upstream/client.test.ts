@@ -81,11 +81,11 @@ describe('a submit', () => {
     })
   })
 
-  test('says everything that was asked for under the documented keys', async () => {
+  test('sends every parameter under its documented key', async () => {
     await using server = await serve(accepts)
     await using upstream = connect(server.origin)
-    const asked = { ...INPUT, negativePrompt: 'blur', enablePromptExpansion: true, seed: 2_147_483_647 }
-    await upstream.submit(MODELS.WAN_2_2_I2V_PLUS_480P.upstreamId, asked, never)
+    const input = { ...INPUT, negativePrompt: 'blur', enablePromptExpansion: true, seed: 2_147_483_647 }
+    await upstream.submit(MODELS.WAN_2_2_I2V_PLUS_480P.upstreamId, input, never)
     expect(server.requests[0]?.url).toBe('/api/v3/alibaba/wan-2.2/i2v-plus-480p')
     expect(JSON.parse(server.requests[0]!.body)).toEqual({
       image: INPUT.imageUrl,
@@ -97,18 +97,18 @@ describe('a submit', () => {
     })
   })
 
-  test('asks for a webhook at an address of its own, encoded whole', async () => {
+  test('passes the webhook URL, fully encoded', async () => {
     await using server = await serve(accepts)
     await using upstream = connect(server.origin)
     const webhook = 'https://rushes.example/webhooks/wavespeed?p=a.b-c_d'
     await upstream.submit(MODEL, INPUT, never, webhook)
     await upstream.submit(MODEL, INPUT, never, null)
-    const [asked, plain] = server.requests.map(request => new URL(request.url!, server.origin))
-    expect([...asked!.searchParams]).toEqual([['webhook', webhook]])
+    const [withWebhook, plain] = server.requests.map(request => new URL(request.url!, server.origin))
+    expect([...withWebhook!.searchParams]).toEqual([['webhook', webhook]])
     expect(plain!.search).toBe('')
   })
 
-  test('has a connection of its own, and leaves none behind', async () => {
+  test('has its own connection, and leaves none open', async () => {
     await using server = await serve((response, request) =>
       (request.method === 'GET' ? prediction() : accepts)(response, request),
     )
@@ -122,7 +122,7 @@ describe('a submit', () => {
     expect(posts.map(request => request.headers.connection)).toEqual(Array(5).fill('close'))
   })
 
-  test.each<[what: string, reply: Reply]>([
+  test.each<[title: string, reply: Reply]>([
     ['resets the connection', (_, request) => void request.socket.resetAndDestroy()],
     ['ends the connection', (_, request) => void request.socket.end()],
     [
@@ -146,13 +146,13 @@ describe('a submit', () => {
     await using server = await serve(reply)
     await using upstream = connect(server.origin)
     expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
-    // A second one to be sure: nothing that belongs to the first comes after it.
+    // The second request proves that nothing of the first comes after it.
     expect(await upstream.submit(MODEL, { ...INPUT, seed: 7 }, never)).toEqual({ kind: 'unknown' })
     expect(server.requests.map(request => JSON.parse(request.body).seed)).toEqual([-1, 7])
     expect(server.connections()).toBe(2)
   })
 
-  test('whose answer does not come in time has an unknown outcome, and is sent once', async () => {
+  test('that is not answered in time has an unknown outcome, and is sent once', async () => {
     await using server = await serve(() => {})
     await using upstream = connect(server.origin, { submitTimeoutMs: 200 })
     const start = Date.now()
@@ -161,7 +161,7 @@ describe('a submit', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  test('whose answer begins and does not end in time has an unknown outcome', async () => {
+  test('with an answer that does not end in time has an unknown outcome', async () => {
     await using server = await serve(response => void response.writeHead(200).write('{"code": 200,'))
     await using upstream = connect(server.origin, { submitTimeoutMs: 200 })
     expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
@@ -171,7 +171,7 @@ describe('a submit', () => {
   test.each([
     ['127.0.0.1', 'one address'],
     ['localhost', 'all addresses of a name'],
-  ])('to %s where nobody listens is unsent: %s refused it', async host => {
+  ])('to %s where nothing listens is unsent: %s refused it', async host => {
     const gone = await serve(accepts)
     await gone[Symbol.asyncDispose]()
     await using upstream = connect(gone.origin.replace('127.0.0.1', host))
@@ -184,7 +184,7 @@ describe('a submit', () => {
     expect(await upstream.probe(never)).toBe(false)
   })
 
-  test('that is refused with Retry-After says how long to wait', async () => {
+  test('that is rejected with Retry-After reports how long to wait', async () => {
     await using server = await serve(json(429, { code: 429 }, { 'retry-after': '7' }))
     await using upstream = connect(server.origin)
     expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'throttled', retryAfterMs: 7000 })
@@ -205,7 +205,7 @@ describe('a submit', () => {
     expect(server.requests.map(request => JSON.parse(request.body).seed)).toEqual([7])
   })
 
-  test('that is cut off by a stop has no outcome', async () => {
+  test('that a stop aborts has no outcome', async () => {
     await using server = await serve(() => {})
     await using upstream = connect(server.origin)
     const stop = new AbortController()
@@ -216,7 +216,7 @@ describe('a submit', () => {
   })
 })
 
-describe('a look', () => {
+describe('a poll', () => {
   test('reads /result of that id, with the key', async () => {
     await using server = await serve(prediction())
     await using upstream = connect(server.origin)
@@ -226,14 +226,14 @@ describe('a look', () => {
     expect(headers.authorization).toBe(`Bearer ${KEY}`)
   })
 
-  test('keeps to one path, whatever the id', async () => {
+  test('stays under one path, whatever the id', async () => {
     await using server = await serve(prediction({ id: '../a/b?c#d' }))
     await using upstream = connect(server.origin)
     expect(await upstream.getResult('../a/b?c#d', never)).toEqual({ observation: { status: 'processing' } })
     expect(server.requests[0]?.url).toBe('/api/v3/predictions/..%2Fa%2Fb%3Fc%23d/result')
   })
 
-  test('sees a failure of the job, which is a success of the call', async () => {
+  test('reports a failed job, though the call itself succeeded', async () => {
     await using server = await serve(prediction({ status: 'failed', code: 1200, error: { message: 'x' } }))
     await using upstream = connect(server.origin)
     expect(await upstream.getResult(ID, never)).toEqual({
@@ -242,7 +242,7 @@ describe('a look', () => {
   })
 
   const failed = { id: ID, status: 'failed', code: 1200 }
-  test.each<[what: string, reply: Reply, status?: number, retryAfterMs?: number]>([
+  test.each<[title: string, reply: Reply, status?: number, retryAfterMs?: number]>([
     ['429', json(429, { code: 429, data: failed }, { 'retry-after': '7' }), 429, 7000],
     [
       '429 and a page of a proxy',
@@ -258,7 +258,7 @@ describe('a look', () => {
       status,
     ]),
     ['503 around a success', json(503, { code: 200, data: failed }), 503],
-    ['a code that is none of success', json(200, { code: 404, data: failed }), 200],
+    ['a code other than 200', json(200, { code: 404, data: failed }), 200],
     ['no code', json(200, { data: failed }), 200],
     ['another id', success({ ...failed, id: 'f'.repeat(32) }), 200],
     ['no data', success(null), 200],
@@ -275,7 +275,7 @@ describe('a look', () => {
     ],
     ['a reset', (_, request) => void request.socket.resetAndDestroy()],
     ['an answer without end', response => void response.end('x'.repeat(5_000_000))],
-  ])('that is answered with %s says nothing of the job', async (_, reply, status, retryAfterMs) => {
+  ])('that is answered with %s changes nothing of the job', async (_, reply, status, retryAfterMs) => {
     await using server = await serve(reply)
     await using upstream = connect(server.origin)
     const response = await upstream.getResult(ID, never)
@@ -283,7 +283,7 @@ describe('a look', () => {
     if (status !== undefined) expect(response).toMatchObject({ status })
   })
 
-  test('that is not answered in time says nothing of the job', async () => {
+  test('that is not answered in time changes nothing of the job', async () => {
     await using server = await serve(() => {})
     await using upstream = connect(server.origin, { readTimeoutMs: 100 })
     expect(await upstream.getResult(ID, never)).toMatchObject({ observation: null })
@@ -291,7 +291,7 @@ describe('a look', () => {
     expect(server.requests).toHaveLength(3)
   })
 
-  test('that is stopped says nothing of the job', async () => {
+  test('that is stopped changes nothing of the job', async () => {
     await using server = await serve(() => {})
     await using upstream = connect(server.origin)
     expect(await upstream.getResult(ID, AbortSignal.abort())).toMatchObject({ observation: null })
@@ -304,7 +304,7 @@ describe('a look', () => {
 })
 
 describe('a probe', () => {
-  test('takes the balance for it where the list is not to be had', async () => {
+  test('reads the balance if the list cannot be read', async () => {
     await using server = await serve((response, request) =>
       (request.url === '/api/v3/balance' ? success({ balance: 1 }) : json(403, { code: 403 }))(
         response,
@@ -319,7 +319,7 @@ describe('a probe', () => {
     ])
   })
 
-  test('asks for one item of the list, with the key', async () => {
+  test('requests one item of the list, with the key', async () => {
     await using server = await serve(success({ page: 1, items: [] }))
     await using upstream = connect(server.origin)
     expect(await upstream.probe(never)).toBe(true)
@@ -332,7 +332,7 @@ describe('a probe', () => {
     expect(headers.authorization).toBe(`Bearer ${KEY}`)
   })
 
-  test.each<[what: string, reply: Reply]>([
+  test.each<[title: string, reply: Reply]>([
     ...[302, 401, 403, 429, 500, 503].map((status): [string, Reply] => [
       `${status}`,
       json(status, { code: 200, data: { items: [] } }),
@@ -393,7 +393,7 @@ test('a closed client sends nothing more', async () => {
 describe('the list', () => {
   const FROM = 1_800_000_000_000
   const TO = FROM + 150_000
-  /** Upstream tells whole seconds; by these two clocks there is no difference. */
+  /** Upstream sends whole seconds; by these two clocks there is no difference. */
   const NOW = FROM + 1_000_500
   const withDate =
     (reply: Reply): Reply =>
@@ -409,14 +409,14 @@ describe('the list', () => {
     created_at: createdAt,
     ...more,
   })
-  /** Answers with these pages, one after the other. */
+  /** Answers with these pages, one after another. */
   const pages = (...all: unknown[]): Reply => {
     const left = [...all]
     return (response, request) => success({ page: 1, items: left.shift() })(response, request)
   }
   const full = (createdAt?: string) => Array.from({ length: 100 }, (_, i) => item(`${i}`, createdAt))
 
-  test('asks for one model and one window, a page of a hundred at a time, to a short page', async () => {
+  test('requests one model and one window, a hundred items per page, until a page is short', async () => {
     await using server = await serve(withDate(pages(full(), [item('last')])))
     await using upstream = open(server.origin)
     const listed = await upstream.list(MODEL, FROM, TO, never)
@@ -436,7 +436,7 @@ describe('the list', () => {
     )
   })
 
-  test('keeps what may be of the window, whether upstream heeds it or not', async () => {
+  test('keeps the jobs that may be in the window, even if upstream ignores the window', async () => {
     const items = [
       item('too late', at(TO + 1)),
       item('last', at(TO)),
@@ -459,7 +459,7 @@ describe('the list', () => {
   test.each([
     ['behind', -40_000],
     ['ahead', 40_000],
-  ])('is told by our clock where upstream’s is %s', async (_, ms) => {
+  ])('has creation times by our clock, even if upstream’s is %s', async (_, ms) => {
     const now = () => FROM + 1_000_000
     const answer = pages([item('first', at(FROM + ms)), item('before', at(FROM - 3000 + ms))])
     await using server = await serve((response, request) => {
@@ -473,10 +473,13 @@ describe('the list', () => {
   })
 
   test.each<[string, (response: ServerResponse) => void]>([
-    ['does not tell its time', response => void Object.assign(response, { sendDate: false })],
-    ['has another time of day', response => void response.setHeader('date', 'Thu, 01 Jan 2026 00:00:00 GMT')],
-    ['tells no time', response => void response.setHeader('date', 'soon')],
-  ])('of an upstream that %s tells nothing', async (_, reply) => {
+    ['sends no Date', response => void Object.assign(response, { sendDate: false })],
+    [
+      'sends a Date that is months off',
+      response => void response.setHeader('date', 'Thu, 01 Jan 2026 00:00:00 GMT'),
+    ],
+    ['sends an invalid Date', response => void response.setHeader('date', 'soon')],
+  ])('is null if upstream %s', async (_, reply) => {
     await using server = await serve((response, request) => {
       reply(response)
       pages([item('a')])(response, request)
@@ -485,7 +488,7 @@ describe('the list', () => {
     expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()
   })
 
-  test('is read no further than to what is older than the window', async () => {
+  test('is read until an item is older than the window', async () => {
     await using server = await serve(withDate(pages(full(at(FROM - 1)), full())))
     await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([])
@@ -493,21 +496,21 @@ describe('the list', () => {
   })
 
   test.each<[string, Reply]>([
-    ['refused', json(500, {})],
-    ['no JSON', response => void response.end('<html>')],
-    ['no list', success({ page: 1 })],
-    ['with an item that is nothing', pages([item('a'), null])],
+    ['answered with 500', json(500, {})],
+    ['not JSON', response => void response.end('<html>')],
+    ['not a list', success({ page: 1 })],
+    ['with a null item', pages([item('a'), null])],
     ['cut off', response => void response.destroy()],
     [
-      'refused at its second page',
+      'answered with 429 at its second page',
       (() => {
         let page = 0
         return (response, request) => (page++ === 0 ? pages(full()) : json(429, {}))(response, request)
       })(),
     ],
     ['without an end', (response, request) => pages(full())(response, request)],
-    ['longer than asked for', pages([...full(), item('b')])],
-  ])('that is %s tells nothing', async (_, reply) => {
+    ['longer than a page', pages([...full(), item('b')])],
+  ])('is null if it is %s', async (_, reply) => {
     await using server = await serve(withDate(reply))
     await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()

@@ -32,6 +32,6 @@ test.each<[string, Record<string, unknown>, Partial<Input>, boolean]>([
     true,
   ],
   ['another negative prompt', { ...MATCHING_INPUT, negative_prompt: '' }, { negativePrompt: 'blur' }, false],
-])('a listed input that has %s agrees: %#', (_, listed, over, isSame) => {
+])('a listed input that has %s is compared: %#', (_, listed, over, isSame) => {
   expect(matchesInput(listed, { ...INPUT, ...over })).toBe(isSame)
 })

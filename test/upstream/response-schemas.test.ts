@@ -7,7 +7,7 @@ const ID = '45b392b22c3b449fa935bd4dc2219dfe'
 const URL_1 = 'https://cdn.example/1.mp4?sig=a%2Fb'
 const URL_2 = 'http://cdn.example/2.mp4'
 
-/** As the contract shows one, with `fields` instead of its own. */
+/** The contract's example, with `fields` replaced. */
 const raw = (fields: object = {}) => ({
   id: ID,
   model: 'alibaba/wan-2.2/i2v-plus-1080p',
@@ -24,7 +24,7 @@ const raw = (fields: object = {}) => ({
 const parsePrediction = (fields: object) => predictionSchema.parse(raw(fields))!
 const observationOf = (fields: object): Observation => toUpstreamState(parsePrediction(fields))
 
-test('the prediction of the contract is read whole', () => {
+test('every field of the contract’s prediction is parsed', () => {
   expect(parsePrediction({})).toEqual({
     id: ID,
     model: 'alibaba/wan-2.2/i2v-plus-1080p',
@@ -76,7 +76,7 @@ describe('a status', () => {
     {},
     ['failed'],
     undefined,
-  ])('%j is known to nobody, so the job is waited for', status => {
+  ])('%j is unknown, so the gateway keeps waiting for the job', status => {
     expect(observationOf({ status, code: 1200, error: 'failed', outputs: [URL_1] })).toEqual({
       status: 'waiting',
     })
@@ -107,7 +107,7 @@ describe('the end of a job', () => {
     ['failed', 'moderation', 'GENERATION_FAILED'],
     ['failed', 'constructor', 'GENERATION_FAILED'],
     ['failed', { code: 1200 }, 'GENERATION_FAILED'],
-  ])('%s with code %j is told as %s', (status, code, error) => {
+  ])('%s with code %j is reported as %s', (status, code, error) => {
     expect(observationOf({ status, code, executionTime: 1234 })).toEqual({
       status: 'failed',
       error,
@@ -115,11 +115,11 @@ describe('the end of a job', () => {
     })
   })
 
-  test.each(['cancelled', 'canceled', 'deleted'])('%s is no failure, whatever its code', status => {
+  test.each(['cancelled', 'canceled', 'deleted'])('%s is not a failure, whatever its code', status => {
     expect(observationOf({ status, code: 1200, error: 'x' })).toEqual({ status: 'canceled' })
   })
 
-  test('a completed job may hold a code and an error, and is completed', () => {
+  test('a completed job with a code and an error is completed', () => {
     expect(observationOf({ status: 'completed', outputs: [URL_1], code: 5000, error: 'x' })).toMatchObject({
       status: 'completed',
     })
@@ -131,7 +131,7 @@ describe('outputs', () => {
     parsePrediction({ status: 'completed', outputs, has_nsfw_contents }).outputs
   const urls = (value: unknown) => outputs(value).map(output => output.url)
 
-  test.each<[what: string, given: unknown, read: string[]]>([
+  test.each<[title: string, value: unknown, expected: string[]]>([
     ['strings', [URL_1, URL_2], [URL_1, URL_2]],
     ['objects with url', [{ url: URL_1, width: 1920 }, { url: URL_2 }], [URL_1, URL_2]],
     ['strings and objects', [{ url: URL_1 }, URL_2], [URL_1, URL_2]],
@@ -145,11 +145,11 @@ describe('outputs', () => {
     ['URLs of other schemes', ['javascript:alert(1)', 'data:video/mp4;base64,AA', 'file:///etc/passwd'], []],
     ['objects without a usable url', [{}, { url: null }, { url: 'x' }, { url: { url: URL_1 } }], []],
     ['one URL among nonsense', [{ uri: URL_2 }, 'x', { url: URL_1 }], [URL_1]],
-  ])('%s are read as the URLs in them', (_, value, read) => {
+  ])('%s are parsed to their URLs', (_, value, read) => {
     expect(urls(value)).toEqual(read)
   })
 
-  test.each<[given: unknown, read: (boolean | null)[]]>([
+  test.each<[value: unknown, expected: (boolean | null)[]]>([
     [
       [true, false],
       [true, false],
@@ -168,18 +168,18 @@ describe('outputs', () => {
     [undefined, [null, null]],
     [true, [null, null]],
     [{ 0: true }, [null, null]],
-  ])('has_nsfw_contents %j stand beside two outputs as %j', (value, expected) => {
+  ])('has_nsfw_contents %j is assigned to two outputs as %j', (value, expected) => {
     expect(outputs([URL_1, URL_2], value).map(output => output.hasNsfwContent)).toEqual(expected)
   })
 
-  test('a boolean stays with its own output where another one is dropped', () => {
+  test('a boolean stays with its own output if another output is dropped', () => {
     expect(outputs([null, URL_1, 'x', URL_2], [false, true, false, null])).toEqual([
       { url: URL_1, hasNsfwContent: true },
       { url: URL_2, hasNsfwContent: null },
     ])
   })
 
-  test('reach what is told of a completed job', () => {
+  test('are part of a completed job’s state', () => {
     expect(observationOf({ status: 'succeeded', outputs: [URL_1], has_nsfw_contents: [true] })).toEqual({
       status: 'completed',
       outputs: [{ url: URL_1, hasNsfwContent: true }],
@@ -188,7 +188,7 @@ describe('outputs', () => {
   })
 })
 
-test.each<[given: unknown, read: string | null]>([
+test.each<[value: unknown, expected: string | null]>([
   ['', null],
   [null, null],
   [undefined, null],
@@ -200,11 +200,11 @@ test.each<[given: unknown, read: string | null]>([
   [[], null],
   [7, null],
   [false, null],
-])('error %j is read as %j', (error, read) => {
+])('error %j is parsed as %j', (error, read) => {
   expect(parsePrediction({ error }).error).toBe(read)
 })
 
-test.each<[given: unknown, read: string | null]>([
+test.each<[value: unknown, expected: string | null]>([
   ['2025-09-25T09:12:48.239112031Z', '2025-09-25T09:12:48.239Z'],
   ['2025-09-25T09:12:48.000000001Z', '2025-09-25T09:12:48.000Z'],
   ['2025-09-25T09:12:48.999999999Z', '2025-09-25T09:12:48.999Z'],
@@ -215,12 +215,12 @@ test.each<[given: unknown, read: string | null]>([
   [null, null],
   [undefined, null],
   [{}, null],
-])('created_at %j is read as %j', (created_at, read) => {
+])('created_at %j is parsed as %j', (created_at, read) => {
   const { createdAt } = parsePrediction({ created_at })
   expect(createdAt && new Date(createdAt).toISOString()).toBe(read)
 })
 
-test.each<[timings: unknown, executionTime: unknown, read: number | null]>([
+test.each<[timings: unknown, executionTime: unknown, expected: number | null]>([
   [{ inference: 61_234 }, 63_000, 61_234],
   [{ inference: 61_234.4 }, 0, 61_234],
   [{ inference: 0 }, 63_000, 63_000],
@@ -233,15 +233,15 @@ test.each<[timings: unknown, executionTime: unknown, read: number | null]>([
   [{ inference: '61234' }, undefined, null],
   [{ inference: 0 }, 0, null],
   [undefined, undefined, null],
-])('timings %j with executionTime %j took %j ms', (timings, executionTime, read) => {
+])('timings %j with executionTime %j are parsed as %j ms', (timings, executionTime, read) => {
   expect(parsePrediction({ timings, executionTime }).inferenceMs).toBe(read)
 })
 
-test.each([null, undefined, 7, 'x', true, []])('%j is no prediction', value => {
+test.each([null, undefined, 7, 'x', true, []])('%j is not a prediction', value => {
   expect(predictionSchema.parse(value)).toBeNull()
 })
 
-test('an object without anything in it says to wait', () => {
+test('an empty object means: keep waiting', () => {
   const empty = predictionSchema.parse({})!
   expect(empty).toMatchObject({ id: '', outputs: [] })
   expect(toUpstreamState(empty)).toEqual({ status: 'waiting' })
@@ -256,7 +256,7 @@ const CODES = [
   'TIMED_OUT',
 ]
 
-test('no JSON value makes the parse throw, and none ends a job but a final status of upstream', () => {
+test('no JSON value makes the parse throw, and only a final status of upstream ends a job', () => {
   const value = fc.oneof(fc.jsonValue(), fc.constantFrom(null, '', 'x', 0, -1, 1e300, URL_1, [], {}))
   const status = fc.oneof(value, fc.constantFrom('failed', 'completed', 'timeout', 'deleted', 'processing'))
   const fields = fc.record(
@@ -276,11 +276,11 @@ test('no JSON value makes the parse throw, and none ends a job but a final statu
   const met = new Set<string>()
   fc.assert(
     fc.property(fc.oneof(fc.jsonValue(), fields), input => {
-      const found = predictionSchema.parse(JSON.parse(JSON.stringify(input)))
-      if (found === null) return
-      const observed = toUpstreamState(found)
+      const parsed = predictionSchema.parse(JSON.parse(JSON.stringify(input)))
+      if (parsed === null) return
+      const observed = toUpstreamState(parsed)
       met.add(observed.status)
-      expect(typeof found.id).toBe('string')
+      expect(typeof parsed.id).toBe('string')
       if (observed.status === 'failed') {
         expect(CODES).toContain(observed.error)
         expect((input as { status: string }).status.trim().toLowerCase()).toMatch(/^(failed|timeout)$/)

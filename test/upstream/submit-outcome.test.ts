@@ -23,25 +23,25 @@ const several = (...codes: string[]): SubmitResponse => ({
 const HTML = '<html><body>502 Bad Gateway</body></html>'
 const PREDICTION = envelope(200, { id: ID, status: 'created', outputs: [] }, 'success')
 
-type Row = [what: string, answer: SubmitResponse]
+type Row = [title: string, answer: SubmitResponse]
 
 const ACCEPTED: Row[] = [
   ['HTTP 200, code 200 and an id', answer(200, PREDICTION)],
   ['HTTP 201, code 200 and an id', answer(201, PREDICTION)],
   ['an id and nothing else in its data', answer(200, envelope(200, { id: ID }))],
   ['a job that has failed already', answer(200, envelope(200, { id: ID, status: 'failed', code: 1407 }))],
-  ['data of forms nobody knows beside the id', answer(200, envelope(200, { id: ID, outputs: 7, error: [] }))],
+  ['data of an unknown form beside the id', answer(200, envelope(200, { id: ID, outputs: 7, error: [] }))],
 ]
 
 const UNSENT: Row[] = [
   ['a refused connection', failure('ECONNREFUSED', 'connect')],
-  ['a name that is not known', failure('ENOTFOUND', 'getaddrinfo')],
+  ['an unknown host name', failure('ENOTFOUND', 'getaddrinfo')],
   ['a name server that does not answer', failure('EAI_AGAIN', 'getaddrinfo')],
   ['no route to the host', failure('EHOSTUNREACH', 'connect')],
   ['no route to the network', failure('ENETUNREACH', 'connect')],
   ['a connect that timed out', failure('UND_ERR_CONNECT_TIMEOUT')],
-  ['a certificate of nobody trusted', failure('DEPTH_ZERO_SELF_SIGNED_CERT')],
-  ['a certificate chain of nobody trusted', failure('SELF_SIGNED_CERT_IN_CHAIN')],
+  ['an untrusted certificate', failure('DEPTH_ZERO_SELF_SIGNED_CERT')],
+  ['an untrusted certificate chain', failure('SELF_SIGNED_CERT_IN_CHAIN')],
   ['a certificate that can not be checked', failure('UNABLE_TO_VERIFY_LEAF_SIGNATURE')],
   ['a certificate that has expired', failure('CERT_HAS_EXPIRED')],
   ["another host's certificate", failure('ERR_TLS_CERT_ALTNAME_INVALID')],
@@ -99,7 +99,7 @@ const UNKNOWN: Row[] = [
   ['a host that vanished in the midst of the call', failure('EHOSTUNREACH', 'read')],
   ['a network that vanished in the midst of the call', failure('ENETUNREACH', 'write')],
   ['an answer that is too long', failure('UND_ERR_RES_EXCEEDED_MAX_SIZE')],
-  ['an answer that is no HTTP', failure('HPE_INVALID_CONSTANT')],
+  ['an answer that is not HTTP', failure('HPE_INVALID_CONSTANT')],
   ['several addresses of which one may have got it', several('ECONNREFUSED', 'ECONNRESET')],
   ['an error of no kind', { error: new AggregateError([]) }],
   ['an error without a code', { error: new Error('?') }],
@@ -136,7 +136,7 @@ const UNKNOWN: Row[] = [
   ['an empty body', answer(200, '')],
   ['HTTP 204', answer(204, '')],
   ['JSON that breaks off', answer(200, PREDICTION.slice(0, -1))],
-  ['JSON that is no object', answer(200, 'null')],
+  ['JSON that is not an object', answer(200, 'null')],
   ...[201, 0, 1200, 5004, 5000].map(
     (code): Row => [`code ${code} on HTTP 200`, answer(200, envelope(code, null))],
   ),
@@ -151,7 +151,7 @@ const UNKNOWN: Row[] = [
 
 const kindOf = (reply: SubmitResponse) => toSubmitOutcome(reply, NOW).kind
 
-describe('what came back from the one POST', () => {
+describe('the outcome of a POST', () => {
   test.each(ACCEPTED)('%s is accepted under that id', (_, reply) => {
     expect(toSubmitOutcome(reply, NOW)).toEqual({ kind: 'accepted', upstreamId: ID })
   })
@@ -160,11 +160,11 @@ describe('what came back from the one POST', () => {
     expect(kindOf(reply)).toBe('unsent')
   })
 
-  test.each(REJECTED)('%s is a refusal of the input', (_, reply) => {
+  test.each(REJECTED)('%s is a rejected input', (_, reply) => {
     expect(kindOf(reply)).toBe('rejected')
   })
 
-  test.each(ACCOUNT)('%s is a refusal of the account', (_, reply) => {
+  test.each(ACCOUNT)('%s is an account error', (_, reply) => {
     expect(kindOf(reply)).toBe('account')
   })
 
@@ -179,7 +179,7 @@ test.each<[header: string | null, ms: number | null]>([
   ['7', 7000],
   [' 7 ', 7000],
   ['60', 60_000],
-  // None is shorter than a second or longer than an hour, whatever upstream says.
+  // A wait is at least a second and at most an hour, whatever upstream sends.
   ['0', 1000],
   ['86400', 3_600_000],
   ['99999999999999999999', 3_600_000],
@@ -203,7 +203,7 @@ test.each<[header: string | null, ms: number | null]>([
   })
 })
 
-/** Told anew from the contract's table, not from the code: what an answer can mean at most. */
+/** Derived from the contract's table, not from the code: what an answer can mean at most. */
 function permitted(reply: Extract<SubmitResponse, { status: number }>): SubmitOutcome['kind'][] {
   const { code: written, message, data } = readable(reply.body)
   const code = typeof written === 'string' && /^\d{1,9}$/.test(written) ? Number(written) : written
@@ -270,7 +270,7 @@ const status = fc.oneof(
   fc.integer({ min: 100, max: 599 }),
 )
 
-test('no random answer is accepted without a 2xx, code 200 and an id, nor refused but by a certain refusal', () => {
+test('no random answer is accepted without a 2xx, code 200 and an id, nor rejected without a certain rejection', () => {
   const met = new Set<string>()
   fc.assert(
     fc.property(status, text, fc.option(fc.string()), (status, body, retryAfter) => {
@@ -287,7 +287,7 @@ const NEVER_CONNECTED = UNSENT.flatMap(([, each]) =>
   'error' in each && !(each.error instanceof AggregateError) ? [(each.error as { code: string }).code] : [],
 )
 
-test('no random error is anything but unknown, a connection that never was apart', () => {
+test('every random error is unknown, unless no connection was established', () => {
   const thrown = fc.oneof(
     fc.anything(),
     fc.record({ code: fc.anything(), message: fc.string() }),
@@ -314,8 +314,8 @@ test('no random error is anything but unknown, a connection that never was apart
   expect([...met].sort()).toEqual(['unknown', 'unsent'])
 })
 
-describe('no credit is upstream’s own word', () => {
-  const asked = [
+describe('missing credit is read from upstream’s own words', () => {
+  const userText = [
     'https://images.example/insufficient-credits.png',
     'a beggar with insufficient funds',
     'no balance left',
@@ -328,14 +328,14 @@ describe('no credit is upstream’s own word', () => {
     'negative prompt `no balance left` is not allowed',
     'The prompt is too long. Credits are counted in words',
   ])('and not what it quotes: %s', message => {
-    expect(toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({
+    expect(toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, userText)).toEqual({
       kind: 'rejected',
     })
   })
 
-  test('also where it quotes', () => {
+  test('even if they also quote', () => {
     const message = 'Insufficient credits for "a beggar with insufficient funds"'
-    expect(toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, asked)).toEqual({
+    expect(toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, userText)).toEqual({
       kind: 'account',
     })
   })

@@ -9,7 +9,7 @@ const ticket = (upload: object = {}, downloadUrl: unknown = 'https://files.examp
   upload: { method: 'PUT', url: 'https://bucket.example/1?s=x', headers: { 'x-token': 't' }, ...upload },
 })
 
-test('a ticket says where, with which headers, and where it is then', () => {
+test('a ticket has a PUT URL, headers and a download URL', () => {
   expect(parseTicket(ticket({ expires_at: '2026-01-31T12:00:00Z' }), REAL)).toEqual({
     url: 'https://bucket.example/1?s=x',
     headers: { 'x-token': 't' },
@@ -18,7 +18,7 @@ test('a ticket says where, with which headers, and where it is then', () => {
   expect(parseTicket(ticket({ headers: null }), REAL)?.headers).toEqual({})
 })
 
-test('no credential, and nothing that makes a connection, is taken from it', () => {
+test('credentials and headers that control the connection are dropped', () => {
   const headers = {
     Authorization: 'Bearer x',
     cookie: 'a',
@@ -44,11 +44,11 @@ test.each([
   ['a header that would be two', ticket({ headers: { 'x-token': 'a\r\nx: b' } })],
   ['a header without a name', ticket({ headers: { '': 'a' } })],
   ['a header of another type', ticket({ headers: { 'x-token': 1 } })],
-])('%s is no ticket', (_, data) => {
+])('%s is not a ticket', (_, data) => {
   expect(parseTicket(data, REAL)).toBeNull()
 })
 
-test('plain http is for loopback, and only where the base URL is on it', () => {
+test('plain http is accepted on loopback only, and only if the base URL is on loopback', () => {
   const local = ticket({ url: `${LOCAL}/1` }, `${LOCAL}/2`)
   expect(parseTicket(local, LOCAL)?.url).toBe(`${LOCAL}/1`)
   expect(parseTicket(local, 'https://127.0.0.1')).toBeNull()

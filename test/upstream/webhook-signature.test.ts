@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type SignedWebhook, verifyWebhookSignature } from '../../src/upstream/webhook-signature.ts'
 
-/** The contract's own. */
+/** The contract's own vector. */
 const VECTOR: SignedWebhook = {
   id: '0123456789abcdef0123456789abcdef',
   timestamp: '1760000000',
@@ -17,7 +17,7 @@ const VECTOR: SignedWebhook = {
 const [SECRET] = VECTOR.secrets as [string]
 const signedBy = (key: string | Buffer, id: string, timestamp: string, body: string | Buffer) =>
   `v3,${createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest('hex')}`
-/** The vector, signed anew with what is different in it. */
+/** The vector with `fields` replaced, signed again. */
 const signed = (fields: { id?: string; timestamp?: string; body?: Buffer; key?: string | Buffer }) => {
   const { key = SECRET.slice(6), ...rest } = fields
   const message = { ...VECTOR, ...rest }
@@ -25,17 +25,17 @@ const signed = (fields: { id?: string; timestamp?: string; body?: Buffer; key?: 
   return { ...message, signature: signedBy(key, id, timestamp, body) }
 }
 
-test('the vector of the contract is true', () => {
+test('the contract’s vector is valid', () => {
   expect(verifyWebhookSignature(VECTOR)).toBe(true)
 })
 
-test('a body is signed byte by byte, whatever it holds', () => {
+test('a body is signed byte by byte, whatever it contains', () => {
   expect(verifyWebhookSignature(signed({ body: Buffer.from([0xff, 0xfe, 0, 0x80]) }))).toBe(true)
   expect(verifyWebhookSignature(signed({ body: Buffer.alloc(0) }))).toBe(true)
 })
 
-describe('it is false', () => {
-  test.each<[what: string, fields: Partial<SignedWebhook>]>([
+describe('a webhook is invalid', () => {
+  test.each<[title: string, fields: Partial<SignedWebhook>]>([
     ['of another body', { body: Buffer.from(`${VECTOR.body} `) }],
     ['of no body', { body: Buffer.alloc(0) }],
     ['of another id', { id: 'f123456789abcdef0123456789abcdef' }],
@@ -78,7 +78,7 @@ describe('it is false', () => {
     expect(verifyWebhookSignature({ ...VECTOR, signature })).toBe(false)
   })
 
-  test('whichever digit of the signature is another', () => {
+  test('with any digit of the signature changed', () => {
     for (let i = 0; i < hex.length; i++) {
       const other = hex[i] === '0' ? '1' : '0'
       const signature = `v3,${hex.slice(0, i)}${other}${hex.slice(i + 1)}`
@@ -95,11 +95,11 @@ describe('it is false', () => {
     },
   )
 
-  test.each(['', 'a b', 'ä', 'a\n', 'x'.repeat(201)])('with %j for an id, though that was signed', id => {
+  test.each(['', 'a b', 'ä', 'a\n', 'x'.repeat(201)])('with %j for an id, though it was signed', id => {
     expect(verifyWebhookSignature(signed({ id }))).toBe(false)
   })
 
-  test('if another message was cut out of the same signed text', () => {
+  test('if another message was split out of the same signed text', () => {
     const whole = signed({ body: Buffer.from('{"a":"b.1760000001.c"}') })
     expect(verifyWebhookSignature(whole)).toBe(true)
     const id = '0123456789abcdef0123456789abcdef.1760000000.{"a":"b'
@@ -119,7 +119,7 @@ describe('it is false', () => {
   })
 })
 
-test('a moment counts for 300 seconds, before and after', () => {
+test('a timestamp is valid for 300 seconds, before and after', () => {
   const at = (ms: number) => verifyWebhookSignature({ ...VECTOR, now: VECTOR.now + ms })
   expect([-300_000, -299_999, 0, 299_999, 300_000].map(at)).toEqual(Array(5).fill(true))
   expect([-300_001, 300_001, 86_400_000, -86_400_000].map(at)).toEqual(Array(4).fill(false))
@@ -136,7 +136,7 @@ describe('a secret', () => {
     expect(verifyWebhookSignature({ ...VECTOR, secrets: [SECRET.slice(6)] })).toBe(true)
   })
 
-  test('is a key as it stands: neither its prefix nor what it would decode to', () => {
+  test('is used as it stands: without its prefix and not decoded', () => {
     expect(verifyWebhookSignature(signed({ key: SECRET }))).toBe(false)
     expect(verifyWebhookSignature(signed({ key: Buffer.from(SECRET.slice(6), 'base64') }))).toBe(false)
   })
@@ -149,7 +149,7 @@ describe('a secret', () => {
   })
 })
 
-test('whatever the headers, there is an answer', () => {
+test('any headers give true or false, never a throw', () => {
   const header = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.stringMatching(/^v3,[\da-f]{64}$/),

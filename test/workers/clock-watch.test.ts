@@ -2,13 +2,13 @@ import { expect, test } from 'vitest'
 import { createClockWatch } from '../../src/workers/clock-watch.ts'
 import { until } from '../support/until.ts'
 
-test('a clock that is set moves what is due by as much, once; one that runs on moves nothing', async () => {
+test('a clock that is set shifts deadlines by as much, once; a running clock shifts nothing', async () => {
   let clockOffsetMs = 1_000_000
   let reads = 0
   const shifts: number[] = []
   const warnings: object[] = []
   const log = { debug() {}, info() {}, warn: (fields: object) => void warnings.push(fields), error() {} }
-  const watch = createClockWatch({
+  const clockWatch = createClockWatch({
     store: { shiftDeadlines: async ms => void shifts.push(ms) },
     log,
     now: () => performance.now() + clockOffsetMs,
@@ -21,7 +21,7 @@ test('a clock that is set moves what is due by as much, once; one that runs on m
     const before = reads
     await until(() => reads > before + 1)
   }
-  watch.start()
+  clockWatch.start()
   await untilChecked()
   expect(shifts).toEqual([])
   for (const [offsetMs, isDetected] of [
@@ -34,9 +34,9 @@ test('a clock that is set moves what is due by as much, once; one that runs on m
     await untilChecked()
     await untilChecked()
     expect(shifts).toHaveLength(isDetected ? 1 : 0)
-    // What is trimmed little by little adds up.
+    // Small adjustments add up.
     if (isDetected) expect(Math.abs(shifts[0]! - offsetMs)).toBeLessThan(4100)
   }
   expect(warnings).toHaveLength(2)
-  await watch.stop(AbortSignal.abort())
+  await clockWatch.stop(AbortSignal.abort())
 })

@@ -8,7 +8,7 @@ import { FINAL_STATUSES, isProbe, openWorld, reply } from '../support/world.ts'
 
 const JPEG = readFileSync('src/simulator/assets/sample.jpg')
 
-/** A world whose images are really looked at, and a host for them. */
+/** A world that fetches images, and a host for them. */
 async function open(image: RequestListener, options: Parameters<typeof openWorld>[0] = {}) {
   let requestCount = 0
   const server = createServer((request, response) => {
@@ -32,7 +32,7 @@ async function open(image: RequestListener, options: Parameters<typeof openWorld
 
 const env = (more: Record<string, string>): Pick<HarnessOptions, 'env'> => ({ env: more })
 
-test('an image that can be fetched is looked at once, and its job is sent', async () => {
+test('a reachable image is checked once, and its job is sent', async () => {
   await using it = await open((_, response) => response.end(JPEG))
   const { id } = await it.world.submit(undefined, undefined, it.image)
   await it.world.untilStatus(id, 'COMPLETED')
@@ -44,20 +44,23 @@ test.each<[string, RequestListener]>([
   ['a page', (_, response) => response.end('<html>not found</html>')],
   ['nothing', (_, response) => response.end()],
   ['over 25 MB', (_, response) => response.writeHead(200, { 'content-length': 26_300_000 }).write(JPEG)],
-])('what is %s fails with INVALID_INPUT at once, is never sent and costs nothing', async (_, image) => {
-  await using it = await open(image)
-  const { id } = await it.world.submit(undefined, undefined, it.image)
-  expect(await it.world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
-    status: 'FAILED',
-    error: { code: 'INVALID_INPUT', retryable: false },
-    cost: { amount: 0 },
-    submittedAt: null,
-    upstreamId: null,
-  })
-  expect([it.requestCount, it.world.submits().length]).toEqual([1, 0])
-})
+])(
+  'a file that is %s fails with INVALID_INPUT at once, is never sent and costs nothing',
+  async (_, image) => {
+    await using it = await open(image)
+    const { id } = await it.world.submit(undefined, undefined, it.image)
+    expect(await it.world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
+      status: 'FAILED',
+      error: { code: 'INVALID_INPUT', retryable: false },
+      cost: { amount: 0 },
+      submittedAt: null,
+      upstreamId: null,
+    })
+    expect([it.requestCount, it.world.submits().length]).toEqual([1, 0])
+  },
+)
 
-test('three looks that fail end it with IMAGE_UNREACHABLE, with a wait before each; it is never sent and costs nothing', async () => {
+test('three failed checks end a job with IMAGE_UNREACHABLE, with a wait before each; it is never sent and costs nothing', async () => {
   await using it = await open((_, response) => response.writeHead(404).end())
   const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const [tries, wait] of [
@@ -79,7 +82,7 @@ test('three looks that fail end it with IMAGE_UNREACHABLE, with a wait before ea
   expect([it.requestCount, it.world.submits().length]).toEqual([3, 0])
 })
 
-test('an image that comes at the third look is one', async () => {
+test('an image that is reachable at the third check is accepted', async () => {
   await using it = await open((_, response) =>
     it.requestCount < 3 ? response.writeHead(503).end() : response.end(JPEG),
   )
@@ -91,16 +94,16 @@ test('an image that comes at the third look is one', async () => {
   await it.world.untilStatus(id, 'COMPLETED')
 })
 
-test('where upstream can not be reached either, the gateway is offline: the third failure ends nothing', async () => {
+test('if upstream cannot be reached either, the gateway is offline: the third failure ends no job', async () => {
   let offline = true
   await using it = await open((_, response) => (offline ? response.destroy() : response.end(JPEG)), {
     fault: call => (offline && isProbe(call) ? reply(503, '') : null),
   })
   const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
-  for (const asked of [1, 2, 3, 4]) {
-    await until(() => it.requestCount === asked)
+  for (const count of [1, 2, 3, 4]) {
+    await until(() => it.requestCount === count)
     await until(() => it.world.row(prompt).due_at > it.world.now() + 1000)
-    await until(() => it.world.log.filter(line => /image/.test(line.message)).length === asked)
+    await until(() => it.world.log.filter(line => /image/.test(line.message)).length === count)
     it.world.advanceClock(31_000)
   }
   offline = false
@@ -108,7 +111,7 @@ test('where upstream can not be reached either, the gateway is offline: the thir
   await it.world.untilStatus(id, 'COMPLETED')
 })
 
-test('slow images take no place: others are sent past them', async () => {
+test('slow image checks occupy no slot: other jobs are sent meanwhile', async () => {
   const pending: (() => void)[] = []
   await using it = await open((_, response) => void pending.push(() => response.end(JPEG)), {
     ...env({ UPSTREAM_CONCURRENCY: '1' }),
@@ -123,7 +126,7 @@ test('slow images take no place: others are sent past them', async () => {
   await it.world.untilStatus(slow[0]!.id, 'COMPLETED')
 })
 
-test('images of one app that hang hold up no other app', async () => {
+test('images of one app that hang delay no other app', async () => {
   await using it = await open(() => {}, { ...env({ UPSTREAM_CONCURRENCY: '3' }) })
   for (let n = 0; n < 40; n++) await it.world.submit(undefined, undefined, it.image)
   await until(() => it.requestCount >= 8)
@@ -136,7 +139,7 @@ test('images of one app that hang hold up no other app', async () => {
   expect(it.requestCount).toBeLessThan(20)
 })
 
-test('images of many apps that hang hold up no other app, nor one another', async () => {
+test('images of many apps that hang delay no other app, nor one another', async () => {
   await using it = await open(() => {}, { ...env({ UPSTREAM_CONCURRENCY: '3' }) })
   const { gateway } = it.world.harness
   for (let n = 0; n < 6; n++) {
@@ -152,7 +155,7 @@ test('images of many apps that hang hold up no other app, nor one another', asyn
   expect(it.requestCount).toBeLessThan(40)
 })
 
-test('what has waited for minutes is looked at again before it is sent', async () => {
+test('an image of a job that has waited for minutes is checked again before the job is sent', async () => {
   await using it = await open((_, response) => response.end(JPEG), { ...env({ UPSTREAM_CONCURRENCY: '1' }) })
   const first = await it.world.submit('sim:seconds=600', undefined, it.image)
   await it.world.untilStatus(first.id, 'CREATED')
@@ -164,18 +167,18 @@ test('what has waited for minutes is looked at again before it is sent', async (
   await it.world.untilStatus(second.id, 'COMPLETED')
 })
 
-test('no more images are looked at than may soon be sent', async () => {
+test('no more images are checked than jobs may soon be sent', async () => {
   await using it = await open((_, response) => response.end(JPEG), { ...env({ UPSTREAM_CONCURRENCY: '1' }) })
   const jobs = []
   for (let n = 0; n < 10; n++) jobs.push(await it.world.submit('sim:seconds=600', undefined, it.image))
   await it.world.untilStatus(jobs[0]!.id, 'CREATED')
   await it.world.untilSubmitterClaimed(4)
-  // Three that are ready, and three in hand meanwhile.
+  // Three are verified, and three are being checked meanwhile.
   expect(it.requestCount).toBeLessThanOrEqual(6)
   expect(it.world.submittedPrompts()).toEqual([jobs[0]!.prompt])
 })
 
-test('the private network is refused unless it is allowed, and the app is told no more than of any other host', async () => {
+test('an image in the private network is unreachable unless that is allowed, and the app gets the same error as for any other host', async () => {
   await using it = await open((_, response) => response.end(JPEG), {
     ...env({ ALLOW_PRIVATE_IMAGE_HOSTS: '0' }),
   })

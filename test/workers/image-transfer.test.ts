@@ -1,5 +1,5 @@
 /**
- * Uploaded images on their way upstream, before their jobs are sent.
+ * Transfers of uploaded images to upstream, before their jobs are sent.
  */
 import { createServer, type IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
@@ -29,7 +29,7 @@ const issueKey = (world: World) => world.harness.gateway.issueKey('test', 100 * 
 const submitUpload = async (world: World, uploadId: string, directives?: string) =>
   world.submit(directives, await issueKey(world), { image: { uploadId } })
 
-test('an image is handed over by a ticket and a PUT, and its job is sent with where it is then', async () => {
+test('an image is transferred by a ticket and a PUT, and its job is sent with the upstream URL', async () => {
   await using world = await openWorld({ images: true })
   const made = await uploadImage(world.harness)
   const { id } = await submitUpload(world, made.id)
@@ -46,7 +46,7 @@ test('an image is handed over by a ticket and a PUT, and its job is sent with wh
     'image/jpeg',
     JPEG,
   ])
-  // The app is told of its own.
+  // The app gets the URL of its own upload.
   const { data } = await world.harness.query(
     'query ($id: ID!) { prediction(id: $id) { input { imageUrl } } }',
     { id },
@@ -54,7 +54,7 @@ test('an image is handed over by a ticket and a PUT, and its job is sent with wh
   expect(data.prediction.input.imageUrl).toBe(made.url)
 })
 
-test('25 MB arrive as they were', async () => {
+test('25 MB arrive unchanged', async () => {
   await using world = await openWorld({ images: true })
   const data = png(25 * 1024 * 1024)
   const { id } = await submitUpload(world, (await uploadImage(world.harness, data)).id)
@@ -63,7 +63,7 @@ test('25 MB arrive as they were', async () => {
   expect(Buffer.from(await (await fetch(image)).arrayBuffer()).equals(data)).toBe(true)
 })
 
-test('ten jobs of one image at once, of two tokens, hand it over once; another app hands over its own', async () => {
+test('ten jobs of one image at once, of two tokens, transfer it once; another app transfers its own', async () => {
   await using world = await openWorld({ images: true })
   const { id } = await uploadImage(world.harness)
   const jobs = await Promise.all(Array.from({ length: 10 }, () => submitUpload(world, id)))
@@ -77,11 +77,11 @@ test('ten jobs of one image at once, of two tokens, hand it over once; another a
   expect(putCalls(world)).toHaveLength(2)
 })
 
-test('what upstream has forgotten is handed over again', async () => {
+test('an image that upstream has deleted is transferred again', async () => {
   await using world = await openWorld({ images: true })
   const made = await uploadImage(world.harness)
   await world.untilStatus((await submitUpload(world, made.id)).id, 'COMPLETED')
-  // To upstream a week has passed, and none to us.
+  // A week has passed for upstream, and no time for the gateway.
   world.gateway.simulator!.advance(7 * DAY)
   await world.untilStatus((await submitUpload(world, made.id)).id, 'COMPLETED', ...FINAL_STATUSES)
   expect(putCalls(world)).toHaveLength(2)
@@ -89,7 +89,7 @@ test('what upstream has forgotten is handed over again', async () => {
   expect(new Set(images).size).toBe(2)
 })
 
-test('what upstream may be about to forget is handed over again, without a look', async () => {
+test('an image that upstream may soon delete is transferred again without a check', async () => {
   await using world = await openWorld()
   const made = await uploadImage(world.harness)
   await world.untilStatus((await submitUpload(world, made.id)).id, 'COMPLETED')
@@ -103,11 +103,11 @@ test.each([
   ['wants money, by a 400', isTicketRequest, () => refusal(400, 400, 'insufficient balance')],
   ['wants fewer', isTicketRequest, () => reply(429, '', { 'retry-after': '1' })],
   ['is down', isTicketRequest, () => reply(503, '')],
-  ['knows no such call', isTicketRequest, () => refusal(404)],
+  ['does not know the call', isTicketRequest, () => refusal(404)],
   ['hangs up', isTicketRequest, () => ({ cut: 'before' }) as const],
   ['gives no ticket', isTicketRequest, () => dataReply({})],
   [
-    'gives a ticket for elsewhere, in the clear',
+    'gives a ticket for a plain http host',
     isTicketRequest,
     () =>
       dataReply({
@@ -117,10 +117,10 @@ test.each([
   ],
   ['hangs up at the file', isPut, () => ({ cut: 'before' }) as const],
   ['has lost its answer', isPut, () => ({ cut: 'after' }) as const],
-  ['calls the ticket over', isPut, () => reply(403, '')],
-  ['calls the line slow', isPut, () => reply(400, '')],
-  ['leads elsewhere with the file', isPut, () => reply(302, '', { location: 'https://a.example/' })],
-])('an upstream that %s ends no job: it is put off, and sent later', async (_, which, fault) => {
+  ['says that the ticket has expired', isPut, () => reply(403, '')],
+  ['says that the connection was slow', isPut, () => reply(400, '')],
+  ['redirects the PUT', isPut, () => reply(302, '', { location: 'https://a.example/' })],
+])('an upstream that %s ends no job: the job is postponed and sent later', async (_, which, fault) => {
   let isFaulty = true
   await using world = await openWorld({
     images: true,
@@ -150,7 +150,7 @@ test.each([
   [413, isTicketRequest],
   [422, isTicketRequest],
   [413, isPut],
-])('a %i of upstream’s ends it as INVALID_INPUT, unsent and free', async (status, which) => {
+])('a %i from upstream ends the job as INVALID_INPUT, unsent and free', async (status, which) => {
   await using world = await openWorld({ fault: call => (which(call) ? refusal(status) : null) })
   const { id } = await submitUpload(world, (await uploadImage(world.harness)).id)
   expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
@@ -162,7 +162,7 @@ test.each([
   expect(world.submits()).toEqual([])
 })
 
-test('while upstream takes no image, jobs of other images go on, and it is asked ever less often', async () => {
+test('while upstream accepts no image, jobs of other images continue, and transfers are tried ever less often', async () => {
   await using world = await openWorld({
     images: true,
     fault: call => (isTicketRequest(call) ? reply(503, '') : null),
@@ -176,7 +176,7 @@ test('while upstream takes no image, jobs of other images go on, and it is asked
     world.log
       .filter(({ message }) => message.includes('could not be transferred'))
       .map(({ fields }) => fields.waitMs as number)
-  // Two, four, eight, sixteen seconds, each for all five.
+  // Two, four, eight, sixteen seconds; each attempt delays all five jobs.
   await until(() => {
     world.advanceClock(500)
     return Math.max(...waits()) > 15_000
@@ -185,13 +185,13 @@ test('while upstream takes no image, jobs of other images go on, and it is asked
   expect(world.rowCount()).toBe(6)
 })
 
-test('an image that alone can not be stored holds up no other', async () => {
+test('an image that alone cannot be stored delays no other', async () => {
   const sizes: unknown[] = []
   await using world = await openWorld({
     images: true,
     fault(call) {
       if (isTicketRequest(call)) sizes.push((call.body as { size: number }).size)
-      // The file that is put is that of the last ticket.
+      // The file that is put belongs to the last ticket.
       return isPut(call) && sizes.at(-1) === 1000 ? reply(400, '') : null
     },
   })
@@ -201,13 +201,13 @@ test('an image that alone can not be stored holds up no other', async () => {
     await until(() => failures().length === n)
     world.advanceClock(60_000)
   }
-  const asked = sizes.length
+  const attempts = sizes.length
   const { id } = await submitUpload(world, (await uploadImage(world.harness, png(2000))).id)
   await world.untilStatus(id, 'COMPLETED')
-  expect(sizes.slice(asked)).toContain(2000)
+  expect(sizes.slice(attempts)).toContain(2000)
 })
 
-test('a gateway that dies on the way neither loses the job nor sends it twice', async () => {
+test('a gateway that dies during a transfer neither loses the job nor sends it twice', async () => {
   let isDying = true
   await using world = await openWorld({
     images: true,
@@ -222,7 +222,7 @@ test('a gateway that dies on the way neither loses the job nor sends it twice', 
   expect([putCalls(world).length, world.submits().length]).toEqual([2, 1])
 }, 20_000)
 
-test('a POST without an answer is found in the list by where upstream has its image', async () => {
+test('an unanswered POST is found in the list by its upstream image URL', async () => {
   await using world = await openWorld({
     env: { UPSTREAM_SUBMIT_TIMEOUT_MS: '2000' },
     fault: call => (call.path.startsWith('/alibaba') ? { cut: 'after' } : null),
@@ -238,10 +238,10 @@ test('a POST without an answer is found in the list by where upstream has its im
   expect(row).toMatchObject({ upstream_image_url: (world.submits()[0]!.body as { image: string }).image })
 })
 
-test('the key goes with the ticket’s call, and with the file nothing but what the ticket says', async () => {
-  const asked: IncomingMessage[] = []
+test('the API key is sent with the ticket request only; the PUT carries only the ticket’s headers', async () => {
+  const requests: IncomingMessage[] = []
   const store = createServer(async (request, response) => {
-    asked.push(request)
+    requests.push(request)
     await buffer(request)
     response.end()
   })
@@ -261,7 +261,7 @@ test('the key goes with the ticket’s call, and with the file nothing but what 
   })
   const { id } = await submitUpload(world, (await uploadImage(world.harness)).id)
   await world.untilStatus(id, 'COMPLETED')
-  const [put] = asked
+  const [put] = requests
   expect([put!.method, put!.url]).toEqual(['PUT', '/put?s=1'])
   const { host: _, connection: __, ...headers } = put!.headers
   expect(headers).toEqual({ 'x-of-ticket': 'a', 'content-length': `${JPEG.length}` })

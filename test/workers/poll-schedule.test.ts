@@ -12,7 +12,7 @@ const MINUTE = 60 * SECOND
 const DAY = 24 * 60 * MINUTE
 const POLL = { minMs: SECOND, maxMs: 15 * SECOND }
 
-/** `count` jobs whose ends the looks of a second have told. */
+/** `count` jobs whose ends were found by polls one second apart. */
 const spansOf = (count: number, tookMs: (u: number) => number): DurationRange[] =>
   Array.from({ length: count }, (_, i) => {
     const took = tookMs((((i * 97) % count) + 0.5) / count)
@@ -49,8 +49,8 @@ const limits = fc
   .tuple(fc.integer({ min: 1, max: MINUTE }), fc.oneof(fc.constant(0), fc.nat(3 * DAY)))
   .map(([minMs, more]) => ({ minMs, maxMs: minMs + more }))
 
-describe('the next look', () => {
-  test('is a whole millisecond, and no sooner than the least interval, whatever the spans, the age and the limits', () => {
+describe('the next poll', () => {
+  test('is a whole millisecond, and no sooner than the minimum interval, for any spans, age and limits', () => {
     const age = fc.oneof(anyNumber, fc.integer({ min: -DAY, max: 30 * DAY }))
     fc.assert(
       fc.property(
@@ -70,7 +70,7 @@ describe('the next look', () => {
     )
   })
 
-  test('is no later than the greatest interval once nine tenths are done, and beyond all that was seen', () => {
+  test('is no later than the maximum interval once nine tenths are done, and past the longest sample', () => {
     fc.assert(
       fc.property(spans, fc.nat(DAY), phase, limits, (known, more, own, poll) => {
         const curve = fitCompletionCurve(known, MINUTE)
@@ -82,12 +82,12 @@ describe('the next look', () => {
     )
   })
 
-  test('of a clock put back is that of a job just sent', () => {
+  test('with a clock that was put back is that of a job just sent', () => {
     const curve = fitCompletionCurve(spansOf(100, UNIFORM.quantile), MINUTE)
     expect(nextPollAge(curve, -5 * MINUTE, 0.3, POLL, false)).toBe(nextPollAge(curve, 0, 0.3, POLL, false))
   })
 
-  test('before the first is the first, however often it is asked', () => {
+  test('before the first poll is the first, however often it is computed', () => {
     const curve = fitCompletionCurve(spansOf(100, NARROW.quantile), MINUTE)
     for (const own of [0, 0.5, 0.9]) {
       const first = nextPollAge(curve, 0, own, POLL, false)
@@ -96,7 +96,7 @@ describe('the next look', () => {
     }
   })
 
-  test('after a late one goes back to the sequence by and by, and makes no burst', () => {
+  test('after a late poll returns to the sequence gradually, and makes no burst', () => {
     const curve = fitCompletionCurve([], 2 * MINUTE)
     const even = pollsUntil(curve, 10 * MINUTE)
     expect(new Set(gapsBetween(even)).size).toBeLessThanOrEqual(2)
@@ -110,7 +110,7 @@ describe('the next look', () => {
     expect(Math.min(...even.map(at => Math.abs(at - after.at(-1)!)))).toBeLessThan(SECOND / 100)
   })
 
-  test('of jobs sent in one moment are apart: their phases spread the looks over the whole interval', () => {
+  test('of jobs sent at the same time differ: their phases spread the polls over the whole interval', () => {
     const curve = fitCompletionCurve([], 2 * MINUTE)
     const firsts = Array.from({ length: 10 }, (_, i) => nextPollAge(curve, 0, i / 10, POLL, false))
     const interval = gapsBetween(pollsUntil(curve, MINUTE))[0]!
@@ -118,9 +118,9 @@ describe('the next look', () => {
   })
 })
 
-describe('of a model that is known', () => {
+describe('the polls of a model with samples', () => {
   test.each([NARROW, UNIFORM, BIMODAL, HEAVY_TAIL])(
-    'the first look comes when a tenth is done: $name',
+    'the first poll comes when a tenth is done: $name',
     ({ quantile }) => {
       const curve = fitCompletionCurve(spansOf(300, quantile), MINUTE)
       const firsts = [0, 0.25, 0.5, 0.75, 0.99].map(own => nextPollAge(curve, 0, own, POLL, false))
@@ -131,7 +131,7 @@ describe('of a model that is known', () => {
     },
   )
 
-  test('looks are densest where most finish, and sparser after', () => {
+  test('polls are densest where most jobs finish, and sparser after', () => {
     const polls = pollsUntil(fitCompletionCurve(spansOf(300, NARROW.quantile), MINUTE), 5 * MINUTE)
     const nearPeak = countWithin(polls, 56 * SECOND, 64 * SECOND)
     expect(nearPeak).toBeGreaterThanOrEqual(7)
@@ -141,7 +141,7 @@ describe('of a model that is known', () => {
     expect(Math.max(...gapsBetween(polls))).toBeLessThanOrEqual(POLL.maxMs)
   })
 
-  test('nobody looks in the gap between two humps, but right after the first', () => {
+  test('nothing is polled in the gap between two humps, but right after the first', () => {
     for (const own of [0, 0.3, 0.6, 0.9]) {
       const polls = pollsUntil(fitCompletionCurve(spansOf(300, BIMODAL.quantile), MINUTE), 5 * MINUTE, own)
       expect(countWithin(polls, 90 * SECOND, 180 * SECOND)).toBeLessThanOrEqual(1)
@@ -150,18 +150,18 @@ describe('of a model that is known', () => {
     }
   })
 
-  test('what the first look after the gap found calls for hardly any look in the gap', () => {
-    const seen = spansOf(300, BIMODAL.quantile).map(({ from, to }, i) =>
+  test('jobs found by the first poll after the gap cause hardly any poll in the gap', () => {
+    const samples = spansOf(300, BIMODAL.quantile).map(({ from, to }, i) =>
       from > 3 * MINUTE && to < 240 * SECOND && i % 5 === 0 ? { from: MINUTE, to } : { from, to },
     )
-    expect(seen.filter(({ from }) => from === MINUTE).length).toBeGreaterThan(10)
+    expect(samples.filter(({ from }) => from === MINUTE).length).toBeGreaterThan(10)
     const pollTimes = [0, 0.2, 0.4, 0.6, 0.8].map(own =>
-      pollsUntil(fitCompletionCurve(seen, MINUTE), 4 * MINUTE, own),
+      pollsUntil(fitCompletionCurve(samples, MINUTE), 4 * MINUTE, own),
     )
     expect(countWithin(pollTimes.flat(), 70 * SECOND, 170 * SECOND)).toBeLessThanOrEqual(12)
   })
 
-  test('what looks found leaves no trace of where they were: the same times, cut coarsely, give much the same looks', () => {
+  test('poll times leave no trace in the curve: the same durations, measured coarsely, give much the same polls', () => {
     const cut = (widthMs: number) =>
       Array.from({ length: 300 }, (_, i) => {
         const took = UNIFORM.quantile((((i * 97) % 300) + 0.5) / 300)
@@ -184,7 +184,7 @@ describe('of a model that is known', () => {
     expect(fitCompletionCurve([...old, ...young], MINUTE).p50).toBeLessThan(2 * MINUTE)
   })
 
-  test('one job says little: most looks are where the catalogue has them', () => {
+  test('one job is weak evidence: most polls are where the catalogue puts them', () => {
     const one = pollsUntil(
       fitCompletionCurve(
         spansOf(1, () => MINUTE),
@@ -204,13 +204,13 @@ describe('of a model that is known', () => {
     expect(ratioToFixed).toBeLessThan(0.5)
   })
 
-  test('what the first look found moves it towards the beginning, by a half at most', () => {
+  test('jobs found by the first poll move it towards the beginning, by a half at most', () => {
     const { p10, p50 } = fitCompletionCurve(Array(100).fill({ from: 0, to: 2 * MINUTE }), MINUTE)
     expect(p10).toBeGreaterThan(MINUTE * 0.9)
     expect(p50).toBeLessThan(1.75 * MINUTE)
   })
 
-  test('spans that cannot be are none', () => {
+  test('impossible spans are ignored', () => {
     const broken = [Number.NaN, 0, -5, Infinity].map(to => ({ from: to, to }))
     const fine = spansOf(50, NARROW.quantile)
     expect(
@@ -227,7 +227,7 @@ describe('of a model that is known', () => {
     )
   })
 
-  test('where webhooks tell, nobody looks before it is likely done, and then at the greatest interval', () => {
+  test('with webhooks nothing is polled before the job is likely done, and then at the maximum interval', () => {
     for (const [curve, likely] of [
       [fitCompletionCurve([], MINUTE), MINUTE],
       [fitCompletionCurve(spansOf(300, UNIFORM.quantile), MINUTE), UNIFORM.quantile(0.9)],
@@ -242,7 +242,7 @@ describe('of a model that is known', () => {
   })
 })
 
-describe('looks × mean delay, of what its own looks have found,', () => {
+describe('polls × mean delay, with samples from its own polls,', () => {
   test.each([NARROW, UNIFORM, BIMODAL, HEAVY_TAIL])(
     'is within 1.25 of the bound once learned: $name',
     distribution => {
@@ -256,21 +256,21 @@ describe('looks × mean delay, of what its own looks have found,', () => {
     'is no more than a fixed interval has, before it learned and while: $name',
     distribution => {
       for (const off of [0.2, 1, 5]) {
-        // The 1 % is the sample's.
+        // The 1 % is sampling error.
         expect(scoreUnlearned(distribution, off, 3000).ratioToFixed).toBeLessThanOrEqual(1.01)
         expect(scoreLearning(distribution, off, 8).ratioToFixed).toBeLessThanOrEqual(1)
       }
     },
   )
 
-  test('has a delay of a few per cent of the usual time, in the beginning and once learned', () => {
+  test('has a delay of a few per cent of the median time, in the beginning and once learned', () => {
     for (const { delayMs } of [scoreUnlearned(UNIFORM, 1, 1000), scoreLearned(UNIFORM, 500)]) {
       expect(delayMs).toBeGreaterThan(0.02 * 3 * MINUTE)
       expect(delayMs).toBeLessThan(0.04 * 3 * MINUTE)
     }
   })
 
-  test('is so again after the times have shifted', () => {
+  test('has that delay again after the durations have shifted', () => {
     const [before, during, after] = phasesOfShift(NARROW, SLOWER, 1).map(({ score }) => score)
     expect(before!.ratioToBound).toBeLessThanOrEqual(1.25)
     expect(during!.ratioToFixed).toBeLessThanOrEqual(1)
@@ -278,7 +278,7 @@ describe('looks × mean delay, of what its own looks have found,', () => {
   })
 })
 
-describe('the next probe of a pause', () => {
+describe('the next probe of an open circuit', () => {
   test.each([
     [0, SECOND],
     [500, SECOND],
@@ -287,7 +287,7 @@ describe('the next probe of a pause', () => {
     [MINUTE, MINUTE],
     [60 * MINUTE, MINUTE],
     [-MINUTE, SECOND],
-  ])('that has lasted %i ms is after %i ms', (lasted, wait) => {
+  ])('that has been open %i ms is after %i ms', (lasted, wait) => {
     expect(nextProbeAt(T, T + lasted)).toBe(T + lasted + wait)
   })
 

@@ -5,7 +5,7 @@ import { take, takeFinal } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
 import { FINAL_STATUSES, isPoll, isSubmit, openWorld, refusal, reply } from '../support/world.ts'
 
-/** Each transition that a poll made, by how often it was evaluated. */
+/** How often each transition that a poll made was evaluated. */
 const evaluations = vi.hoisted(() => [] as { count: number }[])
 vi.mock('../../src/domain/transitions.ts', async importOriginal => {
   const original = await importOriginal<typeof import('../../src/domain/transitions.ts')>()
@@ -29,14 +29,14 @@ const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
 
 type World = Awaited<ReturnType<typeof openWorld>>
-/** One more look, from now on, has been answered and written down. */
+/** Waits until one more poll was answered and written. */
 const untilPolled = async (world: World) => {
   const before = world.polls().length
   await until(() => world.polls().length > before)
 }
 
 describe('a job past its deadline', () => {
-  test('fails with TIMED_OUT, keeps its price and gives up its place', async () => {
+  test('fails with TIMED_OUT, keeps its price and frees its slot', async () => {
     await using world = await openWorld({ env: { UPSTREAM_CONCURRENCY: '1' } })
     const slow = await world.submit('sim:seconds=80000')
     await world.untilStatus(slow.id, 'CREATED')
@@ -50,7 +50,7 @@ describe('a job past its deadline', () => {
     expect(world.row(slow.prompt).tracking).toBe('expired')
   })
 
-  test('is still looked at: a truth learned late corrects it, and the feed tells that', async () => {
+  test('is still polled: a late end corrects it, and the feed delivers the correction', async () => {
     await using world = await openWorld({ env: { UPSTREAM_DEADLINE_MS: '60000' } })
     const feed = world.harness.subscribe('SSE', FEED)
     await take(feed, 1)
@@ -71,7 +71,7 @@ describe('a job past its deadline', () => {
     expect(world.row(prompt).tracking).toBeNull()
   })
 
-  test('is corrected once by what upstream says of its failure, with what that costs', async () => {
+  test('is corrected once by the failure that upstream reports, with its cost', async () => {
     await using world = await openWorld({ env: { UPSTREAM_DEADLINE_MS: '60000' } })
     const { id } = await world.submit('sim:seconds=300 sim:fail=1200')
     await world.untilStatus(id, 'CREATED')
@@ -83,7 +83,7 @@ describe('a job past its deadline', () => {
     expect(await world.read(id)).toMatchObject({ status: 'FAILED', cost: { amount: 0 } })
   })
 
-  test('that upstream has forgotten is looked at for seven days and no longer', async () => {
+  test('that upstream has deleted is polled for seven days and no longer', async () => {
     await using world = await openWorld({
       env: { UPSTREAM_DEADLINE_MS: '60000' },
       fault: call => (isPoll(call) ? refusal(404) : null),
@@ -99,7 +99,7 @@ describe('a job past its deadline', () => {
     await until(() => world.row(prompt).tracking === null)
   })
 
-  test('is given twice the time while upstream can not be read at all', async () => {
+  test('gets twice the time while upstream cannot be read at all', async () => {
     let down = false
     await using world = await openWorld({
       env: { UPSTREAM_DEADLINE_MS: '600000' },
@@ -117,7 +117,7 @@ describe('a job past its deadline', () => {
   })
 })
 
-test('while upstream can not be read at all, jobs past twice their deadline end without a look, and give up their places', async () => {
+test('while upstream cannot be read at all, jobs past twice their deadline end without a poll, and free their slots', async () => {
   let down = false
   await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '30', UPSTREAM_DEADLINE_MS: '600000' },
@@ -136,14 +136,14 @@ test('while upstream can not be read at all, jobs past twice their deadline end 
     expect(world.row(prompt)).toMatchObject({ error: 'TIMED_OUT', tracking: 'expired' })
 }, 30_000)
 
-test('looks that bring nothing new are written down together', async () => {
+test('routine polls are written together', async () => {
   await using world = await openWorld()
   const { store } = world.gateway
   const { reschedule } = store
   const sizes: number[] = []
-  store.reschedule = async looks => {
-    sizes.push(looks.length)
-    return reschedule(looks)
+  store.reschedule = async polls => {
+    sizes.push(polls.length)
+    return reschedule(polls)
   }
   const jobs: { id: string; prompt: string }[] = []
   for (let n = 0; n < 30; n++) jobs.push(await world.submit('sim:seconds=600'))
@@ -174,7 +174,7 @@ test('a poll with news evaluates its transition once, a poll without news makes 
   expect(evaluations).toEqual([{ count: 1 }])
 })
 
-test('what finished jobs took is learned, and outlives a restart', async () => {
+test('durations of finished jobs are stored, and survive a restart', async () => {
   await using world = await openWorld()
   const jobs = []
   for (let n = 0; n < 5; n++) jobs.push(await world.submit('sim:seconds=0.5'))
@@ -189,81 +189,81 @@ test('what finished jobs took is learned, and outlives a restart', async () => {
   }
 })
 
-describe('the breaker', () => {
-  const at = (clock: { now: number }) => createPollCircuit(() => clock.now)
+describe('the poll circuit', () => {
+  const createAt = (clock: { now: number }) => createPollCircuit(() => clock.now)
 
   test('opens after five failures in a row, and no sooner', () => {
-    const breaker = at({ now: 0 })
-    for (let n = 0; n < 4; n++) breaker.recordFailure(null)
-    breaker.recordSuccess()
-    for (let n = 0; n < 4; n++) breaker.recordFailure(null)
-    expect([breaker.isOpen, breaker.limitPolls(100)]).toEqual([false, 100])
-    breaker.recordFailure(null)
-    expect([breaker.isOpen, breaker.limitPolls(100)]).toEqual([true, 0])
+    const pollCircuit = createAt({ now: 0 })
+    for (let n = 0; n < 4; n++) pollCircuit.recordFailure(null)
+    pollCircuit.recordSuccess()
+    for (let n = 0; n < 4; n++) pollCircuit.recordFailure(null)
+    expect([pollCircuit.isOpen, pollCircuit.limitPolls(100)]).toEqual([false, 100])
+    pollCircuit.recordFailure(null)
+    expect([pollCircuit.isOpen, pollCircuit.limitPolls(100)]).toEqual([true, 0])
   })
 
-  test('lets one look through at a time, each after twice the wait of the one before, up to a minute', () => {
+  test('lets one poll through at a time, each after twice the wait of the one before, up to a minute', () => {
     const clock = { now: 0 }
-    const breaker = at(clock)
-    for (let n = 0; n < 5; n++) breaker.recordFailure(null)
+    const pollCircuit = createAt(clock)
+    for (let n = 0; n < 5; n++) pollCircuit.recordFailure(null)
     const waits: number[] = []
     for (let n = 0; n < 9; n++) {
       const closed = clock.now
-      while (breaker.limitPolls(100) === 0) clock.now += 100
+      while (pollCircuit.limitPolls(100) === 0) clock.now += 100
       waits.push(clock.now - closed)
-      expect(breaker.limitPolls(100)).toBe(1)
-      breaker.recordStart()
-      expect(breaker.limitPolls(100)).toBe(0)
-      breaker.recordFailure(null)
+      expect(pollCircuit.limitPolls(100)).toBe(1)
+      pollCircuit.recordStart()
+      expect(pollCircuit.limitPolls(100)).toBe(0)
+      pollCircuit.recordFailure(null)
     }
     expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000])
   })
 
-  test('what was under way when it opened is no further reason', () => {
+  test('a poll that was under way when it opened does not count', () => {
     const clock = { now: 0 }
-    const breaker = at(clock)
-    for (let n = 0; n < 100; n++) breaker.recordFailure(null)
+    const pollCircuit = createAt(clock)
+    for (let n = 0; n < 100; n++) pollCircuit.recordFailure(null)
     clock.now = 1000
-    expect(breaker.limitPolls(100)).toBe(1)
+    expect(pollCircuit.limitPolls(100)).toBe(1)
   })
 
   test('waits as long as upstream asks, at most a minute', () => {
-    for (const [asked, waited] of [
+    for (const [requestedMs, expectedMs] of [
       [30_000, 30_000],
       [3_600_000, 60_000],
     ] as const) {
       const clock = { now: 0 }
-      const breaker = at(clock)
-      for (let n = 0; n < 5; n++) breaker.recordFailure(asked)
-      clock.now = waited - 1
-      expect(breaker.limitPolls(1)).toBe(0)
-      clock.now = waited
-      expect(breaker.limitPolls(1)).toBe(1)
+      const pollCircuit = createAt(clock)
+      for (let n = 0; n < 5; n++) pollCircuit.recordFailure(requestedMs)
+      clock.now = expectedMs - 1
+      expect(pollCircuit.limitPolls(1)).toBe(0)
+      clock.now = expectedMs
+      expect(pollCircuit.limitPolls(1)).toBe(1)
     }
   })
 
-  test('one success closes it, and forgets the waits', () => {
+  test('one success closes it, and resets the waits', () => {
     const clock = { now: 0 }
-    const breaker = at(clock)
-    for (let n = 0; n < 5; n++) breaker.recordFailure(null)
+    const pollCircuit = createAt(clock)
+    for (let n = 0; n < 5; n++) pollCircuit.recordFailure(null)
     clock.now = 1000
-    breaker.recordStart()
-    breaker.recordFailure(null)
-    breaker.recordSuccess()
-    expect(breaker.limitPolls(100)).toBe(100)
-    for (let n = 0; n < 5; n++) breaker.recordFailure(null)
+    pollCircuit.recordStart()
+    pollCircuit.recordFailure(null)
+    pollCircuit.recordSuccess()
+    expect(pollCircuit.limitPolls(100)).toBe(100)
+    for (let n = 0; n < 5; n++) pollCircuit.recordFailure(null)
     clock.now = 2000
-    expect(breaker.limitPolls(100)).toBe(1)
+    expect(pollCircuit.limitPolls(100)).toBe(1)
   })
 
-  test('a look that never comes back does not hold it for ever', () => {
+  test('a poll that never returns does not block it', () => {
     const clock = { now: 0 }
-    const breaker = at(clock)
-    for (let n = 0; n < 5; n++) breaker.recordFailure(null)
+    const pollCircuit = createAt(clock)
+    for (let n = 0; n < 5; n++) pollCircuit.recordFailure(null)
     clock.now = 1000
-    breaker.recordStart()
+    pollCircuit.recordStart()
     clock.now += 60_000
-    expect(breaker.limitPolls(100)).toBe(1)
+    expect(pollCircuit.limitPolls(100)).toBe(1)
   })
 })
 

@@ -14,7 +14,7 @@ import {
 
 const MINUTE = 60_000
 const DAY = 24 * 60 * MINUTE
-/** The window of a POST has closed by then, and nobody has lost patience. */
+/** The window of a POST has closed by then, and no search has given up. */
 const WINDOW_MS = 3 * MINUTE
 const UNKNOWN_AFTER_MS = 11 * MINUTE
 
@@ -24,7 +24,7 @@ const MODEL = 'alibaba/wan-2.2/i2v-plus-1080p'
 
 type World = Awaited<ReturnType<typeof openWorld>>
 
-/** The first POSTs get these, the others a true answer; the list is `listed`, where it is given. */
+/** The first POSTs get `answers`, the others a true response. The list is `listed` if it is given. */
 async function openWithLostSubmits(faults: Fault[], listed?: () => object[] | Fault | null) {
   const left = [...faults]
   const world = await openWorld({
@@ -42,12 +42,12 @@ async function openWithLostSubmits(faults: Fault[], listed?: () => object[] | Fa
 const untilUnknown = (world: World, prompt: string) => until(() => world.row(prompt).submission === 'unknown')
 /** Searches that were made. */
 const searchCount = (world: World) => world.calls.filter(isList).length
-/** So many that began after this have been answered, and what came of them is written down. */
+/** `count` searches that began after this were answered, and their results written. */
 const untilSearched = async ({ store }: World, count = 1) => {
   const { change } = store
   let written = 0
-  store.change = async (...asked) => {
-    const job = await change(...asked)
+  store.change = async (...args) => {
+    const job = await change(...args)
     written++
     return job
   }
@@ -62,7 +62,7 @@ const item = (over: object = {}) => ({
   ...over,
 })
 
-test('a POST that was taken and lost its answer is found in the list, and never sent again', async () => {
+test('a POST that upstream accepted and whose answer was lost is found in the list, and never sent again', async () => {
   await using world = await openWithLostSubmits([{ cut: 'after' }])
   const { id, prompt } = await world.submit()
   await untilUnknown(world, prompt)
@@ -79,7 +79,7 @@ test('a POST that was taken and lost its answer is found in the list, and never 
   expect(world.submits()).toHaveLength(1)
 })
 
-test('a POST that a process left behind is found by the next', async () => {
+test('a POST that a dead process left unanswered is found by the next process', async () => {
   let stalls = true
   await using world = await openWorld({
     fault: call => (stalls && isSubmit(call) ? { stall: 'after' } : null),
@@ -94,7 +94,7 @@ test('a POST that a process left behind is found by the next', async () => {
   expect(world.submits()).toHaveLength(1)
 })
 
-test("two apps' lost submits and one match: neither is handed the other's video", async () => {
+test("two apps' unanswered submits and one match: neither gets the other's video", async () => {
   await using world = await openWithLostSubmits([{ cut: 'after' }, { cut: 'before' }])
   const other = await world.otherAppKey()
   const [mine, theirs] = await world.withoutSubmitter(async () => [
@@ -119,8 +119,8 @@ test("two apps' lost submits and one match: neither is handed the other's video"
   expect(world.submits()).toHaveLength(2)
 })
 
-describe('a lost submit is given no job of the list', () => {
-  test.each<[why: string, listed: () => object[]]>([
+describe('an unanswered submit is not matched with a listed job', () => {
+  test.each<[title: string, listed: () => object[]]>([
     ['two of which could be it', () => [item(), item({ id: 'e'.repeat(32) })]],
     ['that has another input', () => [item({ input: { prompt: 'another' } })]],
     ['that has another image', () => [item({ inputs: { image: 'https://images.example/dog.png' } })]],
@@ -144,7 +144,7 @@ describe('a lost submit is given no job of the list', () => {
     })
   })
 
-  test('that another row has', async () => {
+  test('that belongs to another row', async () => {
     let owned = ''
     await using world = await openWithLostSubmits([{ cut: 'before' }], () => [item({ id: owned })])
     const lost = await world.submit()
@@ -158,7 +158,7 @@ describe('a lost submit is given no job of the list', () => {
     })
   })
 
-  test('that can not be read', async () => {
+  test('if the list cannot be read', async () => {
     await using world = await openWithLostSubmits([{ cut: 'after' }], () => reply(500, '<html>'))
     const { id, prompt } = await world.submit()
     await untilUnknown(world, prompt)
@@ -167,7 +167,7 @@ describe('a lost submit is given no job of the list', () => {
     expect(await world.read(id)).toMatchObject({ status: 'QUEUED' })
   })
 
-  test('before another one could no longer be created in its time', async () => {
+  test('while another matching job could still be created', async () => {
     await using world = await openWithLostSubmits([{ cut: 'after' }])
     const { prompt } = await world.submit()
     await untilUnknown(world, prompt)
@@ -177,7 +177,7 @@ describe('a lost submit is given no job of the list', () => {
   })
 })
 
-test('what is listed beside is no obstacle: another model, another time, what other rows have', async () => {
+test('other listed jobs are no obstacle: of another model, of another time, of other rows', async () => {
   await using world = await openWithLostSubmits([{ cut: 'before' }], () => [
     item({ id: 'a', created_at: moment(WINDOW_MS) }),
     item({ id: 'b', model: 'alibaba/wan-2.2/i2v-plus-480p' }),
@@ -190,7 +190,7 @@ test('what is listed beside is no obstacle: another model, another time, what ot
   expect(await world.untilStatus(id, 'CREATED')).toMatchObject({ upstreamId: 'f'.repeat(32) })
 })
 
-test('a truth learned late corrects it: its watcher was told the end, the feed tells what came of it', async () => {
+test('a late end corrects it: the subscriber got the end, the feed gets the correction', async () => {
   let hidden = true
   await using world = await openWithLostSubmits([{ cut: 'after' }], () => (hidden ? [] : null))
   const feed = world.harness.subscribe(
@@ -227,7 +227,7 @@ test('a truth learned late corrects it: its watcher was told the end, the feed t
   expect(world.submits()).toHaveLength(1)
 })
 
-test('it is told as unknown in time, though upstream can not be read at all', async () => {
+test('it ends as unknown in time though upstream cannot be read at all', async () => {
   let down = false
   await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '9' },
@@ -246,7 +246,7 @@ test('it is told as unknown in time, though upstream can not be read at all', as
   })
 })
 
-test('after seven days it is looked for no more', async () => {
+test('after seven days the search ends', async () => {
   await using world = await openWithLostSubmits([{ cut: 'before' }])
   const { prompt } = await world.submit()
   await untilUnknown(world, prompt)
@@ -258,5 +258,5 @@ test('after seven days it is looked for no more', async () => {
   expect(world.row(prompt)).toMatchObject({ status: 'FAILED', error: 'SUBMISSION_UNKNOWN' })
 })
 
-/** By upstream's clock, which does not leap. */
+/** Creation time by upstream's clock, which is not advanced. */
 const moment = (ahead: number) => new Date(Date.now() + ahead).toISOString()

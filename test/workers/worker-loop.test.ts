@@ -4,14 +4,14 @@ import { createWakeSignal } from '../../src/runtime/wake-signal.ts'
 import { createWorkerLoop, type WorkerLoopOptions } from '../../src/workers/worker-loop.ts'
 import { until } from '../support/until.ts'
 
-/** So long that no test sees it pass: whatever happens was not the interval's doing. */
+/** Longer than any test: the interval never causes a claim. */
 const NEVER_MS = 60 * 60 * 1000
 const ABORTED = AbortSignal.abort()
 const NEVER_ABORTED = new AbortController().signal
 
 type Job = number
 
-/** A loop over a queue of numbered jobs; each runs until it is let go. `await using` ends it. */
+/** A loop over a queue of numbered jobs; each runs until `end(job)`. `await using` ends it. */
 function startLoop(queue: Job[], over: Partial<WorkerLoopOptions<Job>> = {}) {
   const wakeSignal = createWakeSignal()
   const errors: { error: unknown; message: string }[] = []
@@ -59,7 +59,7 @@ function startLoop(queue: Job[], over: Partial<WorkerLoopOptions<Job>> = {}) {
     claimLimits: claimLimits,
     performed,
     signals,
-    /** Jobs that run now, and how many ever ran at once. */
+    /** Jobs that run now, and the most that ever ran at once. */
     get running() {
       return [...gates.keys()]
     },
@@ -76,7 +76,7 @@ function startLoop(queue: Job[], over: Partial<WorkerLoopOptions<Job>> = {}) {
   }
 }
 
-/** Whether it is settled by the time everything that could happen without a wait has happened. */
+/** Whether the promise is settled once everything that needs no timer has happened. */
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false
   void promise.finally(() => {
@@ -86,8 +86,8 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   return settled
 }
 
-describe('what there is to do', () => {
-  test('is claimed at the start and performed once each', async () => {
+describe('jobs', () => {
+  test('are claimed at the start and performed once each', async () => {
     await using f = startLoop([1, 2])
     await until(() => f.running.length === 2)
     for (const job of [1, 2]) f.end(job)
@@ -97,7 +97,7 @@ describe('what there is to do', () => {
     expect(f.claimLimits[0]).toBe(3)
   })
 
-  test('is looked for at a ring, at once', async () => {
+  test('are claimed at once after a notification', async () => {
     await using f = startLoop([])
     await until(() => f.claimLimits.length === 1)
     f.queue.push(1)
@@ -105,7 +105,7 @@ describe('what there is to do', () => {
     await until(() => f.running.length === 1)
   })
 
-  test('is not missed when it comes while a claim is under way', async () => {
+  test('are not missed when they arrive during a claim', async () => {
     const claims: PromiseWithResolvers<Job[]>[] = []
     const claim = () => {
       const answer = Promise.withResolvers<Job[]>()
@@ -113,7 +113,8 @@ describe('what there is to do', () => {
       return answer.promise
     }
     await using f = startLoop([], { claim })
-    // The claim has read an empty table; then the row lands and the bell rings; then the claim returns.
+    // The claim has read an empty table; then the row is written and the signal notified; then the claim
+    // returns.
     await until(() => claims.length === 1)
     f.wakeSignal.notify()
     claims[0]?.resolve([])
@@ -122,7 +123,7 @@ describe('what there is to do', () => {
     await until(() => f.running.includes(7))
   })
 
-  test('is looked for once after a rest, however often it rang in it, where a claim brought nothing', async () => {
+  test('are claimed once after the minimum interval, however often it was notified, if a claim brought nothing', async () => {
     await using f = startLoop([], { minClaimIntervalMs: claimed => (claimed === 0 ? 20 : 0) })
     await until(() => f.claimLimits.length === 1)
     for (let notifications = 0; notifications < 2000; notifications++) {
@@ -135,7 +136,7 @@ describe('what there is to do', () => {
     await until(() => f.running.length === 1)
   })
 
-  test('is looked for every so often without a bell', async () => {
+  test('are claimed at the interval without a signal', async () => {
     const claimLimits: number[] = []
     const claim = async (limit: number) => {
       claimLimits.push(limit)
@@ -148,7 +149,7 @@ describe('what there is to do', () => {
 })
 
 describe('capacity', () => {
-  test('is never exceeded, and every end makes room for the next at once', async () => {
+  test('is never exceeded, and every job that ends frees its slot for the next at once', async () => {
     const jobs = Array.from({ length: 20 }, (_, i) => i)
     await using f = startLoop([...jobs])
     while (f.performed.length < 20 || f.running.length > 0) {
@@ -163,7 +164,7 @@ describe('capacity', () => {
     expect(Math.max(...f.claimLimits)).toBe(3)
   })
 
-  test('when it is used up nothing is claimed, however the bell rings', async () => {
+  test('if used up lets nothing be claimed, however often it is notified', async () => {
     await using f = startLoop([1, 2, 3, 4])
     await until(() => f.running.length === 3)
     const { length } = f.claimLimits
@@ -178,28 +179,28 @@ describe('capacity', () => {
     expect(f.claimLimits.at(length)).toBe(1)
   })
 
-  test('a job that ends while a claim is under way makes room all the same', async () => {
+  test('is freed by a job that ends during a claim, too', async () => {
     const second = Promise.withResolvers<Job[]>()
     const answers = [Promise.resolve([1]), second.promise, Promise.resolve([3])]
-    const asked: number[] = []
+    const limits: number[] = []
     const claim = (limit: number) => {
-      asked.push(limit)
+      limits.push(limit)
       return answers.shift() ?? Promise.resolve([])
     }
     await using f = startLoop([], { claim, capacity: 2 })
     await until(() => f.running.includes(1))
     f.wakeSignal.notify()
-    await until(() => asked.length === 2)
+    await until(() => limits.length === 2)
     f.end(1)
     await until(() => f.running.length === 0)
     second.resolve([2])
     await until(() => f.running.includes(3))
-    expect(asked.slice(0, 3)).toEqual([2, 1, 1])
+    expect(limits.slice(0, 3)).toEqual([2, 1, 1])
   })
 })
 
 describe('a bug', () => {
-  test('in one job is logged once; the others and the loop go on', async () => {
+  test('in one job is logged once; the others and the loop continue', async () => {
     await using f = startLoop([1, 2])
     await until(() => f.running.length === 2)
     const error = new Error('a bug')
@@ -213,14 +214,14 @@ describe('a bug', () => {
     expect(f.performed).toEqual([1, 2, 3])
   })
 
-  test('in a job gives its place free', async () => {
+  test('in a job frees its slot', async () => {
     await using f = startLoop([1, 2], { capacity: 1 })
     await until(() => f.running.includes(1))
     f.fail(1, new Error('a bug'))
     await until(() => f.running.includes(2))
   })
 
-  test('in a claim is logged once, and the next look is a look again', async () => {
+  test('in a claim is logged once, and the next claim works', async () => {
     const error = new Error('no answer')
     let claims = 0
     const claim = async () => {
@@ -237,7 +238,7 @@ describe('a bug', () => {
 })
 
 describe('stop', () => {
-  test('claims nothing more, and waits for what runs', async () => {
+  test('claims nothing more, and waits for running jobs', async () => {
     await using f = startLoop([1])
     await until(() => f.running.includes(1))
     const stopped = f.loop.stop(NEVER_ABORTED)
@@ -253,7 +254,7 @@ describe('stop', () => {
     expect(f.signals.get(1)?.aborted).toBe(false)
   })
 
-  test('performs what a claim under way still brings, for it is claimed', async () => {
+  test('performs the jobs of a claim that was under way', async () => {
     const answer = Promise.withResolvers<Job[]>()
     await using f = startLoop([], { claim: () => answer.promise })
     const stopped = f.loop.stop(NEVER_ABORTED)
@@ -265,7 +266,7 @@ describe('stop', () => {
     await stopped
   })
 
-  test('at the deadline the signals of what still runs abort, and not before', async () => {
+  test('aborts the signals of running jobs at the deadline, and not before', async () => {
     const deadline = new AbortController()
     await using f = startLoop([1, 2], {
       perform: (job, signal) => {
@@ -283,7 +284,7 @@ describe('stop', () => {
     expect(f.errors).toEqual([])
   })
 
-  test('past its deadline already aborts at once, and still waits', async () => {
+  test('after its deadline aborts at once, and still waits', async () => {
     await using f = startLoop([1])
     await until(() => f.running.includes(1))
     const stopped = f.loop.stop(ABORTED)
@@ -293,14 +294,14 @@ describe('stop', () => {
     await stopped
   })
 
-  test('with nothing under way is over at once, long before the interval', async () => {
+  test('without running jobs ends at once, long before the interval', async () => {
     await using f = startLoop([])
     await until(() => f.claimLimits.length === 1)
     await f.loop.stop(NEVER_ABORTED)
     expect(f.performed).toEqual([])
   })
 
-  test('of a loop that never started is over at once', async () => {
+  test('of a loop that never started ends at once', async () => {
     const loop = createWorkerLoop<Job>({
       name: 'test',
       claim: async () => [],
