@@ -5,12 +5,12 @@
 import { loadConfig } from './config/config.ts'
 import { SETTINGS } from './config/settings.ts'
 import { StartupError } from './domain/errors.ts'
+import { DAY_MS } from './domain/time.ts'
 import { createGateway, dashboardLink, type Gateway } from './gateway/gateway.ts'
 import { createLog } from './observability/log.ts'
 
 /** The database that `npm run app` opens by default. */
 const DEFAULT_DATABASE_FILE = SETTINGS.DATABASE_URL.default.replace('file:', '')
-const DAY_MS = 24 * 60 * 60 * 1000
 /** The process exits after this time, whatever is still open, so that it always stops within five seconds. */
 const FORCED_EXIT_MS = 4900
 

@@ -5,6 +5,7 @@
 import { isIP } from 'node:net'
 import { compile } from 'proxy-addr'
 import { z } from 'zod'
+import { DAY_MS, MINUTE_MS } from '../domain/time.ts'
 
 const integer = (min: number, max: number) =>
   z
@@ -14,8 +15,6 @@ const integer = (min: number, max: number) =>
     .refine(n => n >= min && n <= max, `expected ${min} to ${max}`)
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
-
-const DAY_MS = 24 * 60 * 60 * 1000
 
 /** Name to default, description and schema. The README prints the first two. */
 export const SETTINGS = {
@@ -83,12 +82,12 @@ export const SETTINGS = {
     default: '60000',
     description:
       'Timeout of a submit. After it the outcome is unknown: the gateway searches for the job and does not send it again.',
-    schema: integer(100, 10 * 60_000),
+    schema: integer(100, 10 * MINUTE_MS),
   },
   UPSTREAM_READ_TIMEOUT_MS: {
     default: '15000',
     description: 'Timeout of a poll or another read. After it the read is retried.',
-    schema: integer(100, 10 * 60_000),
+    schema: integer(100, 10 * MINUTE_MS),
   },
   UPSTREAM_UNKNOWN_MS: {
     default: '600000',

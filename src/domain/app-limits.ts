@@ -3,6 +3,7 @@
  * Invariant: the budget is charged on acceptance, whether the job is queued or in flight. It is credited only if the
  * prediction's cost becomes 0.
  */
+import { MINUTE_MS } from './time.ts'
 
 /** Null: no limit. Limits are read again for each submit, because they change while the gateway runs. */
 export interface AppLimits {
@@ -29,8 +30,6 @@ export type LimitViolation =
   | { code: 'BUDGET_EXCEEDED'; budget: number; spent: number }
   | { code: 'QUEUE_FULL' }
   | { code: 'RATE_LIMITED'; retryAfterMs: number }
-
-const MINUTE_MS = 60_000
 
 /** Reports first a limit that waiting does not lift. */
 export function checkLimits(

@@ -8,13 +8,14 @@
  * The first job of a newly active app has key 0, so an app with a single job never waits behind a backlog.
  * Invariant: assigning a slot changes no key. The order of all queued jobs is therefore one list, and a position is exact.
  */
+import { HOUR_MS, MINUTE_MS } from './time.ts'
 
 /** Slot time by which an app counts as one whole job ahead or behind. Works for jobs of seconds and of five minutes. */
-export const JOB_TIME_SCALE_MS = 3 * 60_000
+export const JOB_TIME_SCALE_MS = 3 * MINUTE_MS
 /** Max slot time that an app can be owed. */
 export const MAX_CREDIT_MS = 5 * JOB_TIME_SCALE_MS
 /** Max time for which one job counts, so that a changed clock leaves no app in debt for good. */
-export const MAX_COUNTED_JOB_MS = 60 * 60_000
+export const MAX_COUNTED_JOB_MS = HOUR_MS
 
 /** State of an app with queued jobs. */
 export interface AppQueueState {

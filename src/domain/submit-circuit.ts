@@ -2,6 +2,7 @@
  * Circuit breaker of submits. Pure.
  * Invariant: while upstream fails it is asked ever less often, and at most one job at a time is risked as a probe.
  */
+import { SECOND_MS } from './time.ts'
 
 /** Why the circuit is open: nothing is submitted, whatever is queued. Once upstream can be read again it is half-open. */
 export const CIRCUIT_REASONS = ['unknown', 'unreachable', 'account', 'throttled'] as const
@@ -23,8 +24,7 @@ export interface SubmitCircuit extends CircuitTrip {
   failures: number
 }
 
-const SECOND = 1000
-const MAX_OPEN_MS = 15 * 60 * SECOND
+const MAX_OPEN_MS = 15 * 60 * SECOND_MS
 
 /**
  * Opens the circuit, or keeps it open. If it is open already, the result has the newer reason, the later `until` and the
@@ -41,6 +41,6 @@ export function openCircuit(
   const { since, halfOpen, failures } = current
   const reason = current.reason === 'account' ? current.reason : trip.reason
   if (!halfOpen) return { ...opened, reason, until: Math.max(trip.until, current.until), since, failures }
-  const until = Math.max(trip.until, now + Math.min(2 ** (failures + 1) * SECOND, MAX_OPEN_MS))
+  const until = Math.max(trip.until, now + Math.min(2 ** (failures + 1) * SECOND_MS, MAX_OPEN_MS))
   return { ...opened, until, failures: failures + 1 }
 }

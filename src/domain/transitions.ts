@@ -13,19 +13,16 @@ import {
   type Transition,
 } from './prediction.ts'
 import type { CircuitTrip } from './submit-circuit.ts'
+import { DAY_MS, MINUTE_MS, SECOND_MS } from './time.ts'
 
-const SECOND = 1000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
-const DAY = 24 * HOUR
 /** Upstream keeps jobs and their outputs for this time. */
-export const UPSTREAM_RETENTION_MS = 7 * DAY
+export const UPSTREAM_RETENTION_MS = 7 * DAY_MS
 /** Delay before the submit circuit is probed after an account error. */
-const ACCOUNT_PROBE_DELAY_MS = MINUTE
+const ACCOUNT_PROBE_DELAY_MS = MINUTE_MS
 /** Delay after a 429 without Retry-After. Upstream counts submits per minute. */
-const DEFAULT_RETRY_AFTER_MS = MINUTE
-const UNREACHABLE_PROBE_DELAY_MS = SECOND
-const MAX_REFUSED_RETRY_DELAY_MS = 15 * MINUTE
+const DEFAULT_RETRY_AFTER_MS = MINUTE_MS
+const UNREACHABLE_PROBE_DELAY_MS = SECOND_MS
+const MAX_REFUSED_RETRY_DELAY_MS = 15 * MINUTE_MS
 /** Failed image checks in a row before the prediction fails. */
 const MAX_IMAGE_CHECKS = 3
 
@@ -147,7 +144,7 @@ const requeueRefused = ({ status }: Job, now: number, submitCircuit: CircuitTrip
  * only one affected; the delay keeps it from opening the circuit for all others each time.
  */
 const refusedRetryDelay = (submitAttempts: number): number =>
-  submitAttempts < 3 ? 0 : Math.min(2 ** (submitAttempts - 3) * MINUTE, MAX_REFUSED_RETRY_DELAY_MS)
+  submitAttempts < 3 ? 0 : Math.min(2 ** (submitAttempts - 3) * MINUTE_MS, MAX_REFUSED_RETRY_DELAY_MS)
 
 /**
  * The job may be running and charged. It keeps its slot, the reconciler searches for it, and the submit circuit stays open

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ImageType } from './image-format.ts'
 import type { AppId } from './prediction.ts'
+import { DAY_MS } from './time.ts'
 
 /** Stored once per app. */
 export interface UploadedImage {
@@ -26,7 +27,7 @@ export interface Upload extends UploadedImage {
   expiresAt: number
 }
 
-export const UPLOAD_RETENTION_MS = 7 * 24 * 60 * 60 * 1000
+export const UPLOAD_RETENTION_MS = 7 * DAY_MS
 
 export const UPLOAD_PATH = '/uploads/'
 const PREVIEW_TOKEN_PATTERN = /^[\w-]{24}$/

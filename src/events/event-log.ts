@@ -9,6 +9,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises'
 import { canSee, type Scope } from '../domain/access-scope.ts'
 import type { PredictionEvent } from '../domain/prediction.ts'
 import { type Filter, matchesFilter } from '../domain/prediction-filter.ts'
+import { HOUR_MS } from '../domain/time.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { EventStore } from '../store/store.ts'
 import { createEventBuffer } from './event-buffer.ts'
@@ -72,7 +73,7 @@ const SLICE_MS = 5
 /** Delay after a failed read. */
 const RETRY_MS = 500
 /** A pin that has not moved for this time no longer blocks pruning. */
-const PIN_TIMEOUT_MS = 60 * 60 * 1000
+const PIN_TIMEOUT_MS = HOUR_MS
 
 export async function createEventLog({
   store,

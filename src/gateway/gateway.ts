@@ -5,6 +5,7 @@ import { createTokens } from '../auth/access-token.ts'
 import { createKey } from '../auth/api-key.ts'
 import type { Config } from '../config/config.ts'
 import { MODELS } from '../domain/models.ts'
+import { HOUR_MS, SECOND_MS } from '../domain/time.ts'
 import { createCursors } from '../events/cursor.ts'
 import { createEventLog } from '../events/event-log.ts'
 import { createSubscriptionSources } from '../events/subscription-source.ts'
@@ -49,8 +50,6 @@ const DRAIN_TIMEOUT_MS = 4000
 const CLOSE_TIMEOUT_MS = 500
 /** What a simulated job takes. */
 const SIMULATED_JOB_MS = 8000
-const SECOND = 1000
-const HOUR = 60 * 60 * 1000
 
 /** @throws StartupError where something outside stands in the way */
 export async function createGateway(
@@ -155,7 +154,8 @@ export async function createGateway(
       wakeSignal,
       pollSignal,
       onSubmitted: metrics.observeQueueWait,
-      expectedMs: model => (simulator === null ? MODELS[model].expectedSeconds * SECOND : SIMULATED_JOB_MS),
+      expectedMs: model =>
+        simulator === null ? MODELS[model].expectedSeconds * SECOND_MS : SIMULATED_JOB_MS,
       upstreamConcurrency,
       upstreamSubmitsPerMinute: config.upstreamSubmitsPerMinute,
       pollLimits: { minMs: config.pollMinIntervalMs, maxMs: config.pollMaxIntervalMs },
@@ -163,7 +163,7 @@ export async function createGateway(
       readTimeoutMs,
       submitUnknownAfterMs: config.submitUnknownAfterMs,
       deadlineMs: config.deadlineMs,
-      eventRetentionMs: config.eventRetentionHours * HOUR,
+      eventRetentionMs: config.eventRetentionHours * HOUR_MS,
       now,
       monotonic: overrides.now ?? (() => performance.now()),
       log,

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { PERMISSIONS } from '../domain/access-scope.ts'
+import { SECOND_MS } from '../domain/time.ts'
 import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import { decodeIdOf } from './global-id.ts'
@@ -67,8 +68,6 @@ builder.mutationField('createAccessToken', t =>
   }),
 )
 
-const SECOND = 1000
-
 const inputSchema = z.object({
   permissions: z.array(z.enum(PERMISSIONS)).min(1, 'expected at least one permission'),
   // An empty list could mean "none of them" or "all of them".
@@ -93,8 +92,8 @@ async function createAccessToken(
   // The key is read again: its expiry may have changed since the request was authenticated.
   const key = await store.findKey(access.keyPrefix)
   if (key === null) return { code: 'FORBIDDEN' }
-  const keyExpirySeconds = Math.floor((key.expiresAt ?? Number.POSITIVE_INFINITY) / SECOND)
-  const expiresAt = Math.min(Math.ceil(now() / SECOND) + expiresInSeconds, keyExpirySeconds) * SECOND
+  const keyExpirySeconds = Math.floor((key.expiresAt ?? Number.POSITIVE_INFINITY) / SECOND_MS)
+  const expiresAt = Math.min(Math.ceil(now() / SECOND_MS) + expiresInSeconds, keyExpirySeconds) * SECOND_MS
   const token = await tokens.mint({
     appId: scope.appId,
     keyPrefix: access.keyPrefix,

@@ -9,6 +9,7 @@ import { fullScope } from '../domain/access-scope.ts'
 import type { MutationErrorCode, RequestErrorCode } from '../domain/errors.ts'
 import { MICROS_PER_USD } from '../domain/models.ts'
 import type { AppId } from '../domain/prediction.ts'
+import { MINUTE_MS } from '../domain/time.ts'
 import type { App, Store } from '../store/store.ts'
 import type { AppNames } from './app-names.ts'
 
@@ -31,7 +32,6 @@ export interface AppMetricsOptions {
 }
 
 const QUEUE_WAIT_BUCKETS_SECONDS = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600]
-const MINUTE_MS = 60_000
 /** These codes are logged, once a minute for each app: a loop may cause a thousand rejections a second. */
 const LOGGED_CODES = new Set<MutationErrorCode | RequestErrorCode>([
   'RATE_LIMITED',

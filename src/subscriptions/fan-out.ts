@@ -21,6 +21,7 @@ import {
   type SelectionNode,
 } from 'graphql'
 import type { PredictionEvent } from '../domain/prediction.ts'
+import { MINUTE_MS } from '../domain/time.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { SubscriptionSource } from '../events/subscription-source.ts'
 import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
@@ -62,7 +63,7 @@ export interface FanOutOptions {
   cursorRefreshMs?: number
 }
 
-const CURSOR_REFRESH_MS = 3 * 60 * 1000
+const CURSOR_REFRESH_MS = 3 * MINUTE_MS
 /** Subscribers served per time slice. */
 const SUBSCRIBERS_PER_SLICE = 16
 

@@ -7,6 +7,7 @@
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Input, Observation, SubmitOutcome } from '../domain/prediction.ts'
+import { MINUTE_MS } from '../domain/time.ts'
 import type { UploadedImage } from '../domain/upload.ts'
 import { Agent, request } from '../runtime/undici.ts'
 import { toRequestBody, userSuppliedText } from './request-body.ts'
@@ -87,13 +88,13 @@ export interface UpstreamOptions {
 }
 
 /** Enough for 25 MB over a slow connection. */
-export const UPLOAD_TIMEOUT_MS = 2 * 60_000
+export const UPLOAD_TIMEOUT_MS = 2 * MINUTE_MS
 /** Max bytes of a response, above any that upstream sends. A longer one is not read to its end. */
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 /** Max concurrent reads, on kept-alive connections. */
 const READ_CONNECTIONS = 128
 /** Max difference between our clock and upstream's, ms. Above it, no creation time is reliable. */
-const MAX_CLOCK_SKEW_MS = 5 * 60_000
+const MAX_CLOCK_SKEW_MS = 5 * MINUTE_MS
 /** Max pages read. A longer list is treated as unreadable. */
 const MAX_LIST_PAGES = 50
 

@@ -4,6 +4,7 @@
  * `unknown`, because sending it again could charge twice.
  */
 import type { SubmitOutcome } from '../domain/prediction.ts'
+import { HOUR_MS } from '../domain/time.ts'
 import { isPathSegment, predictionSchema, readEnvelope } from './response-schemas.ts'
 import { CREDIT_WORDS, NO_CREDIT, SHORTAGE_WORDS, SUBMIT_STATUS_OUTCOMES } from './status-tables.ts'
 
@@ -19,7 +20,7 @@ const CONNECT_ERROR_CODES =
 const CONNECT_ONLY_ERROR_CODES =
   /^(UND_ERR_CONNECT_TIMEOUT|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_.*|SELF_SIGNED_.*|UNABLE_TO_.*)$/
 
-const MAX_RETRY_AFTER_MS = 60 * 60 * 1000
+const MAX_RETRY_AFTER_MS = HOUR_MS
 
 /** @param userSuppliedText parts of the response that may quote the app's input */
 export function toSubmitOutcome(

@@ -2,6 +2,8 @@
  * Exponential backoff: waits after a failure, longer after each next one, until a success.
  * Failures during a wait count once. State is in memory: after a restart one more attempt is made.
  */
+import { MINUTE_MS } from '../domain/time.ts'
+
 export interface Backoff {
   /** End of the wait, ms since 1970; in the past if no wait is active. */
   readonly until: number
@@ -12,7 +14,7 @@ export interface Backoff {
 }
 
 const INITIAL_DELAY_MS = 2000
-const MAX_DELAY_MS = 5 * 60_000
+const MAX_DELAY_MS = 5 * MINUTE_MS
 
 export function createBackoff(now: () => number): Backoff {
   let nextDelayMs = INITIAL_DELAY_MS

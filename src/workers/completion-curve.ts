@@ -4,6 +4,7 @@
  * width and over the distance to its neighbours. A poll then never causes the cluster that would cause more
  * polls.
  */
+import { DAY_MS } from '../domain/time.ts'
 import type { DurationRange } from '../store/store.ts'
 
 /** The completion-time distribution of one model. Ages are ms since the job was sent. */
@@ -24,7 +25,7 @@ export interface CompletionCurve {
   readonly p90: number
 }
 
-const WEEK_MS = 7 * 24 * 3_600_000
+const WEEK_MS = 7 * DAY_MS
 const BINS = 160
 /** After this many newer jobs a span counts half, so that a slower model is described by its newest jobs. */
 const HALF_LIFE_JOBS = 80

@@ -4,8 +4,8 @@
  * Invariant: a job is sent only if its image was verified within the last minutes. No log line contains a
  * URL.
  */
-
 import type { AppId, Job, Transition } from '../domain/prediction.ts'
+import { MINUTE_MS } from '../domain/time.ts'
 import {
   imageCheckFailed,
   imageCheckPostponed,
@@ -50,7 +50,7 @@ const INTERVAL_MS = 500
  */
 const MIN_CLAIM_INTERVAL_MS = 50
 /** An older verification is repeated before the job is sent. */
-export const IMAGE_FRESH_MS = 5 * 60_000
+export const IMAGE_FRESH_MS = 5 * MINUTE_MS
 const RETRY_DELAYS_MS = [2000, 15_000]
 const OFFLINE_RETRY_MS = 30_000
 

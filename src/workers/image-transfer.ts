@@ -6,6 +6,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Job, Transition } from '../domain/prediction.ts'
+import { HOUR_MS } from '../domain/time.ts'
 import {
   imageCheckPostponed,
   imageRejected,
@@ -30,7 +31,7 @@ type TransferOutcome =
   | { kind: 'failed'; reason: string; until: number }
 
 /** An image is transferred again this long before upstream deletes it: its job may have to wait. */
-const REUPLOAD_MARGIN_MS = 60 * 60 * 1000
+const REUPLOAD_MARGIN_MS = HOUR_MS
 /** Max remembered backoffs of single images; the least recently used is dropped. */
 const MAX_BACKOFFS = 1000
 

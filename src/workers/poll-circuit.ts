@@ -3,6 +3,8 @@
  * Invariant: after FAILURE_THRESHOLD failed reads in a row, one poll at a time is allowed, after ever longer
  * waits, until one succeeds. State is in memory: after a restart a few more polls are sent.
  */
+import { MINUTE_MS } from '../domain/time.ts'
+
 export interface PollCircuit {
   /** How many of `limit` polls may start now. */
   limitPolls(limit: number): number
@@ -17,7 +19,7 @@ export interface PollCircuit {
 /** Failed reads in a row. A single one may concern only its job. */
 const FAILURE_THRESHOLD = 5
 const MIN_WAIT_MS = 1000
-const MAX_WAIT_MS = 60_000
+const MAX_WAIT_MS = MINUTE_MS
 
 /** @param clock ms, monotonic */
 export function createPollCircuit(clock: () => number = () => performance.now()): PollCircuit {

@@ -6,6 +6,7 @@
  * restart nor a late poll makes a burst. The constant phase keeps jobs apart and, unlike jitter, costs
  * nothing.
  */
+import { MINUTE_MS, SECOND_MS } from '../domain/time.ts'
 import type { CompletionCurve } from './completion-curve.ts'
 
 export interface PollLimits {
@@ -102,7 +103,8 @@ function nextCurvePoll(
 }
 
 /** An open circuit is probed again after as long as it has been open, between one second and one minute. */
-export const nextProbeAt = (since: number, now: number): number => now + clamp(now - since, 1000, 60_000)
+export const nextProbeAt = (since: number, now: number): number =>
+  now + clamp(now - since, SECOND_MS, MINUTE_MS)
 
 const clamp = (value: number, min: number, max: number) => Math.round(Math.min(Math.max(value, min), max))
 

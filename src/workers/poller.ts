@@ -7,6 +7,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import DataLoader from 'dataloader'
 import { isFinal, type Job, type Observation } from '../domain/prediction.ts'
+import { MINUTE_MS } from '../domain/time.ts'
 import { type PollOptions, pollFailed, pollSucceeded, routinePoll } from '../domain/transitions.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { RescheduledPoll, Store } from '../store/store.ts'
@@ -42,7 +43,7 @@ const BATCH_WINDOW_MS = 20
  */
 const JOB_SPECIFIC_STATUSES: ReadonlySet<number> = new Set([400, 404, 410, 422])
 /** Max delay that a job's own Retry-After adds. */
-const MAX_RETRY_AFTER_MS = 5 * 60_000
+const MAX_RETRY_AFTER_MS = 5 * MINUTE_MS
 
 export function createPoller(options: PollerOptions): WorkerLoop {
   const {

@@ -1,16 +1,17 @@
 /**
  * When to search for an unanswered POST, and when to poll an expired job. Pure.
  */
-const MINUTE = 60_000
+import { MINUTE_MS } from '../domain/time.ts'
+
 /** Max wait. */
-const MAX_WAIT_MS = 6 * 60 * MINUTE
+const MAX_WAIT_MS = 6 * 60 * MINUTE_MS
 
 /** After a tenth of its age: an hour old, in six minutes; a day old, in two hours. */
 const laterByAge = (since: number, now: number, minMs: number): number =>
   now + Math.min(Math.max((now - since) / 10, minMs), MAX_WAIT_MS)
 
 export const nextExpiredPollAt = (sentAt: number, now: number): number =>
-  Math.round(laterByAge(sentAt, now, MINUTE))
+  Math.round(laterByAge(sentAt, now, MINUTE_MS))
 
 export interface SearchWindow {
   /** When the job of an unanswered POST may have been created, by upstream's clock. */

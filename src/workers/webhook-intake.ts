@@ -5,6 +5,7 @@
  * of the two sees the first.
  */
 import { LRUCache } from 'lru-cache'
+import { MINUTE_MS } from '../domain/time.ts'
 import { webhookReceived } from '../domain/transitions.ts'
 import type { Store } from '../store/store.ts'
 import type { WebhookUrls } from '../upstream/webhook-url.ts'
@@ -18,7 +19,7 @@ export interface WebhookIntake {
 }
 
 const MAX_REMEMBERED = 10_000
-const REMEMBER_MS = 15 * 60_000
+const REMEMBER_MS = 15 * MINUTE_MS
 
 export function createWebhookIntake(options: {
   store: Store

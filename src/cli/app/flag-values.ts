@@ -4,12 +4,13 @@
  */
 import { z } from 'zod'
 import { MICROS_PER_USD } from '../../domain/models.ts'
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../domain/time.ts'
 
 /** `expected` completes a sentence that begins with the flag and its text. */
 export type ValueParser<Value> = (text: string, now: number) => { value: Value } | { expected: string }
 
 const MAX_USD = 1_000_000
-const UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const UNITS = { s: SECOND_MS, m: MINUTE_MS, h: HOUR_MS, d: DAY_MS } as const
 const MAX_DAYS = 366
 
 export const parseInteger =

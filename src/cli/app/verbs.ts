@@ -7,6 +7,7 @@ import { didYouMean } from '../../config/did-you-mean.ts'
 import { fullScope } from '../../domain/access-scope.ts'
 import { StartupError } from '../../domain/errors.ts'
 import { MICROS_PER_USD } from '../../domain/models.ts'
+import { DAY_MS } from '../../domain/time.ts'
 import type { App, Store } from '../../store/store.ts'
 import type { ParsedCommand } from './arguments.ts'
 import { LIMIT_FLAGS, type Verb } from './flags.ts'
@@ -20,7 +21,6 @@ export interface CommandResult {
 const APP_NAME_PATTERN = /^[\w.-]{1,64}$/
 /** The prefix as `list` shows it, or the whole key. */
 const KEY_PATTERN = /^(rsh_[\w-]{8})(?:…|\.\.\.|([\w-]{32}))?$/
-const DAY_MS = 24 * 60 * 60 * 1000
 /** An error lists the names of the apps, if there are no more than this. */
 const MAX_LISTED_NAMES = 5
 const KEEP_KEY_NOTE = "Keep it on the app's server; it is not shown again."

@@ -12,6 +12,7 @@ import { request } from 'undici'
 import { WebSocket } from 'ws'
 import { resumable } from '../../client/resumable.ts'
 import { loadConfig } from '../../config/config.ts'
+import { HOUR_MS, MINUTE_MS } from '../../domain/time.ts'
 import { createGateway, dashboardLink, type Gateway } from '../../gateway/gateway.ts'
 import { createLog } from '../../observability/log.ts'
 import { createProgress } from './progress.ts'
@@ -33,9 +34,8 @@ const WATCH = `subscription Watch($after: String, $id: ID!) {
   }
 }`
 const FINAL = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
-const HOUR = 60 * 60 * 1000
 /** The simulator takes about ten seconds. */
-const DEMO_TIMEOUT_MS = 60_000
+const DEMO_TIMEOUT_MS = MINUTE_MS
 
 interface PredictionView {
   status: string
@@ -79,7 +79,7 @@ try {
 
 async function runDemo(gateway: Gateway, signal: AbortSignal): Promise<string> {
   const { endpoint, simulator, url: dashboardUrl } = gateway
-  const key = await gateway.issueKey('demo', HOUR)
+  const key = await gateway.issueKey('demo', HOUR_MS)
   const authorization = `Bearer ${key}`
   console.log(`A gateway at ${endpoint}, on the simulator: nothing is charged.`)
   console.log(`Its dashboard: ${dashboardLink(dashboardUrl, key)}`)

@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { REQUEST_ERRORS } from '../../domain/errors.ts'
+import { MINUTE_MS } from '../../domain/time.ts'
 import { UPLOAD_PATH } from '../../domain/upload.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import type { Metrics } from '../../observability/metrics.ts'
@@ -64,7 +65,7 @@ export interface HttpTimeouts {
 const DEFAULT_TIMEOUTS: HttpTimeouts = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
-  uploadTimeout: 5 * 60_000,
+  uploadTimeout: 5 * MINUTE_MS,
   keepAliveTimeout: 65_000,
   connectionsCheckingInterval: 2000,
   idleTimeout: 120_000,

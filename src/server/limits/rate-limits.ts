@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { setTimeout } from 'node:timers/promises'
 import type { RateLimiterMemory as Limiter, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Caller, InvalidCredentialLimiter } from '../../auth/authenticate.ts'
+import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../domain/time.ts'
 import { toNetwork } from './client-network.ts'
 
 const require = createRequire(import.meta.url)
@@ -36,8 +37,8 @@ export interface RateLimitsOptions {
   maxNetworks?: number
 }
 
-const MINUTE_SECONDS = 60
-const DAY_SECONDS = 24 * 60 * MINUTE_SECONDS
+const MINUTE_SECONDS = MINUTE_MS / SECOND_MS
+const DAY_SECONDS = DAY_MS / SECOND_MS
 /** Uploads per permitted submit of a token, so that one token cannot fill its app's storage. */
 const UPLOADS_PER_SUBMIT = 4
 const TOKEN_LIFETIME_POINTS = 1_000_000

@@ -4,6 +4,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { DAY_MS, SECOND_MS } from '../../domain/time.ts'
 
 const SECURITY_HEADERS = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -13,7 +14,7 @@ const SECURITY_HEADERS = {
   'cross-origin-resource-policy': 'same-origin',
   'cache-control': 'no-store',
 }
-const YEAR_SECONDS = 365 * 24 * 60 * 60
+const YEAR_SECONDS = (365 * DAY_MS) / SECOND_MS
 
 /** @param publicUrl with https: adds Strict-Transport-Security */
 export function createSecurityHeaders(publicUrl: string | null): (response: ServerResponse) => void {

@@ -6,6 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { DAY_MS, SECOND_MS } from '../../domain/time.ts'
 import { parsePreviewPath, type Upload } from '../../domain/upload.ts'
 import { streamImage } from '../../store/image-stream.ts'
 import type { UploadStore } from '../../store/store.ts'
@@ -18,7 +19,7 @@ export type UploadPreviews = (
 ) => Promise<void>
 
 /** Max time that a browser may cache an image, so that no image of a leaked URL is kept for good. */
-const MAX_CACHE_SECONDS = 24 * 60 * 60
+const MAX_CACHE_SECONDS = DAY_MS / SECOND_MS
 
 export const createUploadPreviews =
   (store: Pick<UploadStore, 'uploadByPreviewToken' | 'imageChunk'>, now: () => number): UploadPreviews =>

@@ -3,6 +3,7 @@
  * Invariant: at most one child process runs at a time, however many requests wait for it.
  */
 import { fork } from 'node:child_process'
+import { MINUTE_MS } from '../../domain/time.ts'
 
 /** File name -> content, compressed with gzip. */
 export type CompressedAssets = Record<string, Uint8Array>
@@ -13,7 +14,7 @@ export interface GraphiqlAssets {
   close(): Promise<void>
 }
 
-const ASSET_TTL_MS = 60_000
+const ASSET_TTL_MS = MINUTE_MS
 /** Packing takes a third of a second. */
 const PACK_TIMEOUT_MS = 20_000
 

@@ -2,6 +2,7 @@
  * Usage of an app, as it is reported to clients, and its monthly spend.
  */
 import { startOfUtcMonth } from '../../domain/app-limits.ts'
+import { DAY_MS } from '../../domain/time.ts'
 import type { AppStore, AppUsage } from '../store.ts'
 import type { Db } from './connection.ts'
 import { type SQL, sql } from './drizzle.ts'
@@ -11,7 +12,7 @@ import { appMonthlySpend } from './schema.ts'
 import { scopeParameters, VISIBLE } from './visibility.ts'
 
 /** Added to the first moment of a month it lies in the next. */
-const MAX_MONTH_MS = 31 * 24 * 60 * 60 * 1000
+const MAX_MONTH_MS = 31 * DAY_MS
 
 export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn'>): AppStore['usage'] {
   /** Names the index, because the planner would choose the index of all rows of the app. */

@@ -5,6 +5,7 @@
  */
 import { type AppLimits, checkLimits, type UsageReader } from '../../domain/app-limits.ts'
 import type { AppId } from '../../domain/prediction.ts'
+import { MINUTE_MS } from '../../domain/time.ts'
 import type { CreateResult, TokenLimits } from '../store.ts'
 import type { MonthlySpend } from './app-usage.ts'
 import type { Db } from './connection.ts'
@@ -15,7 +16,7 @@ import { prepare } from './prepare.ts'
 type Violation = Extract<CreateResult, { kind: 'refused' }>['violation']
 
 /** Rows further ahead of the clock are not counted: the clock was set back. */
-const MAX_CLOCK_SKEW_MS = 60_000
+const MAX_CLOCK_SKEW_MS = MINUTE_MS
 
 /** The limit that one more submit would violate, or null. Call it under the write lock. */
 export function createLimitChecks(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn'>) {

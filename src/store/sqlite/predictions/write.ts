@@ -11,6 +11,7 @@ import {
   type Job,
   type Transition,
 } from '../../../domain/prediction.ts'
+import { DAY_MS } from '../../../domain/time.ts'
 import type { CreateResult, Idempotency, PredictionStore, TokenLimits } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { eq, type SQL, sql } from '../drizzle.ts'
@@ -33,7 +34,7 @@ import { events, predictions } from '../schema.ts'
 import type { SharedStatements } from '../shared-statements.ts'
 import { createPredictionReads } from './read.ts'
 
-const IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
+const IDEMPOTENCY_TTL_MS = DAY_MS
 
 export function createPredictionStore(
   db: Db,

@@ -4,6 +4,7 @@
  * rows themselves.
  */
 import type { SubmitCircuit } from '../../../domain/submit-circuit.ts'
+import { HOUR_MS, MINUTE_MS } from '../../../domain/time.ts'
 import type { QueueStore, SubmitClaim } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { and, count, gt, inArray, lte, type SQL, sql } from '../drizzle.ts'
@@ -13,9 +14,6 @@ import { toJob } from '../row-mapping.ts'
 import { predictions, submitAttempts, submitCircuit } from '../schema.ts'
 import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
 import type { SubmitThrottle } from './submit-throttle.ts'
-
-const MINUTE = 60 * 1000
-const HOUR = 60 * MINUTE
 
 export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick<QueueStore, 'claimSubmits'> {
   const hasReady = prepare<number>(
@@ -50,8 +48,8 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
     const freeSlots = maxActive === Infinity ? limit : maxActive - submitThrottle.activeJobs()
     // Attempts further ahead of the clock do not count: the clock was set back.
     const isWithinLastMinute = and(
-      gt(submitAttempts.submitStartedAt, now - MINUTE),
-      lte(submitAttempts.submitStartedAt, now + MINUTE),
+      gt(submitAttempts.submitStartedAt, now - MINUTE_MS),
+      lte(submitAttempts.submitStartedAt, now + MINUTE_MS),
     )
     const rateAllowance =
       upstreamSubmitsPerMinute === null
@@ -93,7 +91,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
           // A job that upstream always rejects must not be every probe, nor the first submit after each.
           // After an hour it counts like any other, so that an endless queue of others can't starve it.
           const isLast =
-            circuit === null ? sql`(submit_attempts > 2 and due_at > ${now - HOUR})` : sql`submit_attempts`
+            circuit === null ? sql`(submit_attempts > 2 and due_at > ${now - HOUR_MS})` : sql`submit_attempts`
           const rows = tx
             .update(predictions)
             .set({
@@ -114,7 +112,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
           }))
           tx.insert(submitAttempts).values(startedAttempts).run()
           tx.delete(submitAttempts)
-            .where(lte(submitAttempts.submitStartedAt, now - HOUR))
+            .where(lte(submitAttempts.submitStartedAt, now - HOUR_MS))
             .run()
           if (circuit !== null) tx.update(submitCircuit).set({ probePredictionId: rows[0]!.id }).run()
           return rows

@@ -3,6 +3,7 @@
  * worker become due by themselves, and its late writes are refused. Waiting rows are claimed in fair order
  * (claim-image-checks.ts, claim-submits.ts), sent rows by due time (here).
  */
+import { HOUR_MS } from '../../../domain/time.ts'
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { and, asc, count, eq, gt, gte, inArray, lte, ne, or, type SQL, sql } from '../drizzle.ts'
@@ -14,9 +15,8 @@ import { createImageCheckClaims } from './claim-image-checks.ts'
 import { createSubmitClaims } from './claim-submits.ts'
 import { createQueuePositions } from './positions.ts'
 
-const HOUR = 60 * 60 * 1000
 /** A circuit whose probe is due later was opened by a wrong clock. */
-const MAX_CIRCUIT_OPEN_MS = 2 * HOUR
+const MAX_CIRCUIT_OPEN_MS = 2 * HOUR_MS
 
 export function createQueueStore(
   db: Db,
