@@ -1,5 +1,5 @@
 /**
- * What a run has shown: what must never be, what each client was told against the log, and whether it was a storm at all.
+ * The breaches of a run: immediate ones, differences between clients and the event log, and too few faults.
  */
 
 import { findMismatch } from './compare-history.ts'
@@ -7,11 +7,11 @@ import type { FaultPhaseResult } from './fault-phase.ts'
 import { type Plan, totalRestarts } from './plan.ts'
 import type { Scenario } from './scenario.ts'
 
-/** What nobody may do at any time: a gap, an error, an end, a crash. */
+/** Breaches at any time: a gap, an error, an early end, a crash. */
 export const immediateBreaches = ({ gateway, pool }: Scenario): string[] =>
-  [gateway.breach, ...pool.subscribers.map(({ history }) => history.breach)].filter(wrong => wrong !== null)
+  [gateway.breach, ...pool.subscribers.map(({ history }) => history.breach)].filter(breach => breach !== null)
 
-/** Everything that is not as promised, in words. Of sequences only if nothing worse is wrong. */
+/** All breaches as text. Sequences are compared only if there is no immediate breach. */
 export function findBreaches(scenario: Scenario, plan: Plan, result: FaultPhaseResult): string[] {
   const immediate = immediateBreaches(scenario)
   return immediate.length > 0
@@ -31,31 +31,31 @@ const historyMismatches = ({ pool, database }: Scenario): string[] =>
     )
     .filter(mismatch => mismatch !== null)
 
-/** Everyone was cut in the quiet, and has had time to come back. */
+/** Every client was cut during recovery and had time to reconnect. */
 const notCaughtUp = ({ pool }: Scenario): string[] =>
   pool.subscribers
     .filter(({ history }) => !history.isCaughtUp)
     .map(({ history }) => `${history.name} has not caught up`)
 
-/** However often a job was sent, it is one. */
+/** A job is stored once, however often it was sent. */
 const jobCountMismatches = ({ database }: Scenario, { submittedJobs }: FaultPhaseResult): string[] =>
   [...submittedJobs]
     .map(([{ name }, count]) => ({ name, count, stored: database.countJobs(name) }))
     .filter(({ count, stored }) => count !== stored)
     .map(({ name, count, stored }) => `${name} sent ${count} jobs, and ${stored} are on disk`)
 
-/** A storm that was none proves nothing. */
+/** A run with too few faults proves nothing. */
 function insufficientFaults({ pool, proxy }: Scenario, plan: Plan, { restarts }: FaultPhaseResult): string[] {
   const counts: [string, number, number][] = [
     ['reconnects', pool.reconnects, plan.minReconnects],
     ['restarts', restarts, totalRestarts(plan)],
-    ['chunks torn', proxy.truncatedChunks, 1],
-    ['events told live', pool.liveCount, 1],
+    ['chunks truncated', proxy.truncatedChunks, 1],
+    ['events delivered live', pool.liveCount, 1],
     ['events replayed', pool.deliveredCount - pool.liveCount, 1],
   ]
   return counts
     .filter(([, count, min]) => count < min)
-    .map(([what, count, min]) => `too few ${what}: ${count}, at least ${min} were planned`)
+    .map(([title, count, min]) => `too few ${title}: ${count}, planned at least ${min}`)
 }
 
 export function summarize({ pool, proxy, apps, database }: Scenario, { restarts }: FaultPhaseResult): string {
@@ -64,8 +64,8 @@ export function summarize({ pool, proxy, apps, database }: Scenario, { restarts 
   return [
     `${pool.subscribers.length} clients`,
     `${pool.reconnects} reconnects`,
-    `${proxy.truncatedChunks} chunks torn`,
+    `${proxy.truncatedChunks} chunks truncated`,
     `${restarts} restarts`,
-    `${events} events, told ${pool.deliveredCount} times, ${live} % live`,
+    `${events} events, delivered ${pool.deliveredCount} times, ${live} % live`,
   ].join(' · ')
 }

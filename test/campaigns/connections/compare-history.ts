@@ -1,5 +1,5 @@
 /**
- * Whether a client was told exactly what the log says, and where not. Pure.
+ * Compares the delivered events with the event log. Pure.
  */
 import type { DeliveredEvent } from './delivery-history.ts'
 
@@ -8,7 +8,7 @@ interface EventState {
   status: string
 }
 
-/** Null if it was; else the first place where it was not, in words. */
+/** Null if they agree; otherwise the first mismatch as text. */
 export function findMismatch(
   name: string,
   delivered: readonly DeliveredEvent[],
@@ -21,7 +21,7 @@ export function findMismatch(
   const actual = delivered[index]
   const expectedEvent = expected[index]
   const location = `${name}, at event ${index + 1} of ${expected.length}`
-  return `${location}: ${classifyMismatch(delivered, expected, index)}; told ${describe(actual)}, the log says ${describe(expectedEvent)}`
+  return `${location}: ${classifyMismatch(delivered, expected, index)}; delivered ${describe(actual)}, the event log has ${describe(expectedEvent)}`
 }
 
 function classifyMismatch(
@@ -33,8 +33,8 @@ function classifyMismatch(
   const expectedEvent = expected[index]
   const occursLater = (events: readonly EventState[], event: EventState) =>
     events.slice(index).some(isSameEvent(event))
-  if (actual && delivered.slice(0, index).some(isSameEvent(actual))) return 'DOUBLED'
-  if (actual && !expected.some(isSameEvent(actual))) return 'NOT ITS OWN'
+  if (actual && delivered.slice(0, index).some(isSameEvent(actual))) return 'DUPLICATE'
+  if (actual && !expected.some(isSameEvent(actual))) return 'FOREIGN'
   if (expectedEvent && !occursLater(delivered, expectedEvent)) return 'MISSING'
   return 'OUT OF ORDER'
 }
@@ -44,7 +44,7 @@ function findRepeatedCursor(name: string, delivered: readonly DeliveredEvent[]):
   const index = delivered.findIndex(({ cursor }) => seenCursors.size === seenCursors.add(cursor).size)
   return index === -1
     ? null
-    : `${name}, at event ${index + 1} of ${delivered.length}: its CURSOR was another's before`
+    : `${name}, at event ${index + 1} of ${delivered.length}: its CURSOR was used before`
 }
 
 const isSameEvent = (event: EventState) => (other: EventState) =>

@@ -1,6 +1,6 @@
 /**
- * One run of chaos: clients of the feed, jobs, a network that breaks and a gateway that is killed; then calm, and each
- * client must have been told exactly what the log says.
+ * One run of the connections campaign: feed clients, jobs, a faulty network and a gateway that is killed. After
+ * recovery each client must have received exactly the event log.
  * Invariant: every decision is drawn from the seed, and every breach is thrown with it.
  */
 import { createCampaign } from '../../support/campaign.ts'
@@ -10,12 +10,12 @@ import type { Plan } from './plan.ts'
 import { awaitRecovery } from './recovery.ts'
 import { createScenario } from './scenario.ts'
 
-/** A breach tells which client it was, and where in its sequence. */
+/** A breach names the client and the position in its sequence. */
 export const runConnectionsCampaign = createCampaign<Plan>('chaos', async context => {
   const { plan, random, interrupt } = context
   await using scenario = await createScenario(plan, random)
   const result = await runFaultPhase(scenario, context).catch(error => {
-    // A gateway that is gone answers nobody: that it went comes first.
+    // A crashed gateway answers no client, so the crash is reported first.
     throw new Error([...immediateBreaches(scenario), error.message].join('\n  '), { cause: error })
   })
   interrupt.throwIfAborted()

@@ -11,8 +11,8 @@ import { createDeliveryHistory, type DeliveredEvent } from './delivery-history.t
 import { SHORT } from './plan.ts'
 import { connectOverSse } from './sse-feed-client.ts'
 
-/** `npm run chaos -- --short --seed N` draws the chances of a failure again. */
-test('cut, torn, stalled and killed at random, every client is told the whole log, in order, once', async () => {
+/** `npm run chaos -- --short --seed N` repeats a failed run. */
+test('with connections cut, truncated, stalled and killed at random every client receives the whole event log, in order, once', async () => {
   console.log(await runConnectionsCampaign(SHORT, newSeed()))
 }, 180_000)
 
@@ -21,36 +21,32 @@ const receivedEvents = (...indices: number[]): DeliveredEvent[] =>
   indices.map(i => ({ ...LOG[i]!, cursor: `${i}` }))
 const ALL_EVENTS = [0, 1, 2, 3, 4, 5]
 
-test('the verdict on the whole log, in order, once, is none', () => {
+test('the oracle accepts the whole event log, in order, once', () => {
   expect(findMismatch('me', receivedEvents(...ALL_EVENTS), LOG)).toBeNull()
 })
 
 test.each([
-  [
-    'an event that was left out',
-    receivedEvents(0, 2, 3, 4, 5),
-    /^me, at event 2 of 6: MISSING; .*COMPLETED of a$/,
-  ],
-  ['an end that never came', receivedEvents(0, 1, 2, 3, 4), /at event 6 of 6: MISSING; told nothing/],
-  ['an event told twice', receivedEvents(0, 1, 1, 2, 3, 4, 5), /at event 3 of 6: DOUBLED/],
-  ['a replay that begins too early', receivedEvents(0, 1, 2, 1, 2, 3, 4, 5), /at event 4 of 6: DOUBLED/],
+  ['a missing event', receivedEvents(0, 2, 3, 4, 5), /^me, at event 2 of 6: MISSING; .*COMPLETED of a$/],
+  ['a missing last event', receivedEvents(0, 1, 2, 3, 4), /at event 6 of 6: MISSING; delivered nothing/],
+  ['an event delivered twice', receivedEvents(0, 1, 1, 2, 3, 4, 5), /at event 3 of 6: DUPLICATE/],
+  ['a replay that begins too early', receivedEvents(0, 1, 2, 1, 2, 3, 4, 5), /at event 4 of 6: DUPLICATE/],
   [
     'one event too many at the end',
     receivedEvents(...ALL_EVENTS, 5),
-    /at event 7 of 6: DOUBLED; .*the log says nothing/,
+    /at event 7 of 6: DUPLICATE; .*the event log has nothing/,
   ],
-  ['two events that changed places', receivedEvents(0, 2, 1, 3, 4, 5), /at event 2 of 6: OUT OF ORDER/],
+  ['two events in the wrong order', receivedEvents(0, 2, 1, 3, 4, 5), /at event 2 of 6: OUT OF ORDER/],
   [
-    "another's event",
+    "another app's event",
     [...receivedEvents(0, 1), { id: 'x', status: 'QUEUED', cursor: 'x' }],
-    /event 3 .*NOT ITS OWN/,
+    /event 3 .*FOREIGN/,
   ],
   [
     'one cursor for two events',
     receivedEvents(...ALL_EVENTS).map(event => ({ ...event, cursor: '0' })),
     /event 2 .*CURSOR/,
   ],
-])('the verdict finds %s', (_, sequence, breach) => {
+])('the oracle finds %s', (_, sequence, breach) => {
   expect(findMismatch('me', sequence, LOG)).toMatch(breach)
 })
 
@@ -61,13 +57,13 @@ test.each([
     /FeedGap, WHY/,
   ],
   ['an error', { data: null, errors: [{ message: 'no' }] }, /no/],
-])('%s is wrong, whenever it comes', (_, result, wrong) => {
-  const diary = createDeliveryHistory('me')
-  diary.record(result)
-  expect(diary.breach).toMatch(wrong)
+])('%s is a breach at any time', (_, result, breach) => {
+  const history = createDeliveryHistory('me')
+  history.record(result)
+  expect(history.breach).toMatch(breach)
 })
 
-test('an SSE reader resumes with `after`, and once it was given an id with Last-Event-ID and its first body', async () => {
+test('an SSE client resumes with `after`, and after its first event id with Last-Event-ID and the original body', async () => {
   const requests: { after: unknown; id: unknown }[] = []
   const server = createServer(async (request, response) => {
     const { variables } = (await json(request)) as { variables: { after: unknown } }
@@ -80,7 +76,7 @@ test('an SSE reader resumes with `after`, and once it was given an id with Last-
     response.write('id: torn\nevent: next\ndata: {"da', () => request.socket.destroy())
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  const watcher = connectOverSse({
+  const client = connectOverSse({
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     key: 'k',
     document: '',
@@ -89,7 +85,7 @@ test('an SSE reader resumes with `after`, and once it was given an id with Last-
     random: createSeededRandom(1),
   })
   await until(() => requests.length >= 5)
-  await watcher.close()
+  await client.close()
   server.close()
   expect(requests.slice(0, 5)).toEqual([
     { after: 'c0', id: undefined },
@@ -100,7 +96,7 @@ test('an SSE reader resumes with `after`, and once it was given an id with Last-
   ])
 })
 
-test('a seed draws the same again, and whoever draws from a fork shifts nobody else', () => {
+test('a seed draws the same again, and draws from a fork do not shift the others', () => {
   const draw = (forked: number) => {
     const random = createSeededRandom(7)
     const fork = random.fork('other')

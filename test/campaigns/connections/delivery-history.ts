@@ -1,12 +1,12 @@
 /**
- * What one client of the feed was told, as it came.
- * Invariant: nothing is sorted, deduplicated or forgotten here; what a feed must never say is kept as `wrong`.
+ * The events that one feed client received, in order of arrival.
+ * Invariant: nothing is sorted, deduplicated or dropped. A result that the feed must never send is kept as `breach`.
  */
 import { decodeIdOf } from '../../../src/graphql/global-id.ts'
 
 export interface DeliveredEvent {
   cursor: string
-  /** Of the prediction, as it is in the log. */
+  /** The prediction's id in the database. */
   id: string
   status: string
 }
@@ -14,18 +14,18 @@ export interface DeliveredEvent {
 export interface DeliveryHistory {
   readonly name: string
   readonly events: readonly DeliveredEvent[]
-  /** Of its first FeedCaughtUp. */
+  /** Cursor of the first FeedCaughtUp. */
   readonly firstCursor: string | null
   readonly connectionCount: number
-  /** The feed has said, on the present connection, that it has caught up. */
+  /** Whether FeedCaughtUp came on the present connection. */
   readonly isCaughtUp: boolean
-  /** How many events came live; the others were replayed. */
+  /** Events received live. The others were replayed. */
   readonly liveCount: number
   readonly breach: string | null
   recordConnection(): void
-  /** One result of the feed. Answers with its cursor, if it has one. */
+  /** Records one feed result. Returns its cursor; null if it has none. */
   record(result: unknown): string | null
-  recordBreach(what: string): void
+  recordBreach(description: string): void
 }
 
 interface Result {
@@ -86,8 +86,8 @@ export function createDeliveryHistory(name: string): DeliveryHistory {
       }
       return item.cursor
     },
-    recordBreach(what) {
-      breach ??= `${name}, after ${events.length} events: ${what}`
+    recordBreach(description) {
+      breach ??= `${name}, after ${events.length} events: ${description}`
     },
   }
   return history

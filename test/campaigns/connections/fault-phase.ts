@@ -1,6 +1,6 @@
 /**
- * Everything at once: the storm, the axe, the jobs and the clients that come late; until there was enough of it.
- * Invariant: when it answers the gateway runs, the network is whole and every job sent is answered.
+ * The fault phase: network faults, kills, jobs and late subscribers at once.
+ * Invariant: when it returns the gateway runs, the proxy forwards, and every submit is answered.
  */
 
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -16,7 +16,7 @@ import { submitJobs } from './submit-jobs.ts'
 
 export interface FaultPhaseResult {
   restarts: number
-  /** Jobs, by app. */
+  /** Submitted jobs by app. */
   submittedJobs: ReadonlyMap<App, number>
 }
 
@@ -46,7 +46,7 @@ export async function runFaultPhase(
 
   function onRestart(stopSignal: string): void {
     restarts++
-    report(`${stopSignal} and a new start, ${pool.reconnects} reconnects`)
+    report(`${stopSignal} and restart, ${pool.reconnects} reconnects`)
   }
 
   async function stopWhenDone(): Promise<void> {
@@ -61,11 +61,11 @@ export async function runFaultPhase(
   const tasks = [
     ...apps.map(submitForApp),
     addLateSubscribers(random.fork('late')),
-    injectNetworkFaults({ proxy, pool, random: random.fork('storm'), plan, signal }),
-    killRepeatedly({ ...scenario, random: random.fork('axe'), plan, signal, onRestart }),
+    injectNetworkFaults({ proxy, pool, random: random.fork('network faults'), plan, signal }),
+    killRepeatedly({ ...scenario, random: random.fork('killer'), plan, signal, onRestart }),
     stopWhenDone(),
   ]
-  // One that fails ends the others; what is thrown is its error.
+  // The first task that fails stops the others, and its error is thrown.
   await Promise.all(tasks).finally(async () => {
     stopController.abort()
     await Promise.allSettled(tasks)

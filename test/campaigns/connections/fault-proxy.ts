@@ -1,38 +1,38 @@
 /**
- * The network between everybody and the gateway: a port that stays, whatever becomes of the gateway behind it, and links
- * that can be cut, torn in the midst of a frame, stalled and halved.
- * Invariant: a link passes each side's bytes on unchanged and in order, until it ends.
+ * A fault-injecting TCP proxy. Clients keep one port while the gateway restarts behind it. Connections can be reset,
+ * truncated, paused and half-closed.
+ * Invariant: a connection forwards the bytes of each side unchanged and in order until it ends.
  */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
-/** To the gateway, or down from it. */
+/** `up`: to the gateway; `down`: from it. */
 export type Direction = 'up' | 'down'
 
 export interface ProxiedConnection {
-  /** Bytes that came down. */
+  /** Bytes received from the gateway. */
   readonly bytesDown: number
-  /** Both sides are reset; what was on its way is lost. */
+  /** Resets both sides. Bytes in transit are lost. */
   reset(): void
-  /** Lets that many more bytes through, then ends both sides right there. */
+  /** Forwards that many more bytes, then ends both sides. */
   truncateAfter(direction: Direction, bytes: number): void
-  /** Nothing more is read from the gateway: what it writes fills the buffers on the way. */
+  /** Stops reading from the gateway, so the buffers between fill. */
   pause(): void
   resume(): void
-  /** The side that way is gone and the other is not told, until `cut`. */
+  /** Destroys one side without informing the other, until `reset`. */
   dropSide(side: Direction): void
 }
 
 export interface FaultProxy extends AsyncDisposable {
-  /** `http://…`, without a path. */
+  /** The proxy's `http://…`, without a path. */
   readonly url: string
-  /** Those that are open. */
+  /** Open connections. */
   readonly connections: ReadonlySet<ProxiedConnection>
   /** Chunks that were cut in two. */
   readonly truncatedChunks: number
-  /** Where the gateway is now; null: whoever connects is reset. */
+  /** Sets the gateway's port. Null resets every new connection. */
   setTarget(port: number | null): void
-  /** Called with every link before a byte passes. */
+  /** Called for each connection before any byte is forwarded. */
   onConnection: (connection: ProxiedConnection) => void
 }
 
@@ -50,7 +50,7 @@ export async function createFaultProxy(): Promise<FaultProxy> {
 
     function forward(direction: Direction, from: Socket, to: Socket): void {
       from.on('data', chunk => {
-        // What it had read before it was destroyed still comes.
+        // Bytes that were read before `destroy` may still be emitted.
         if (from.destroyed) return
         const isComplete = chunk.length <= bytesLeft[direction]
         to.write(isComplete ? chunk : chunk.subarray(0, bytesLeft[direction]))
@@ -61,7 +61,7 @@ export async function createFaultProxy(): Promise<FaultProxy> {
         to.destroySoon()
         from.destroy()
       })
-      // Its close follows.
+      // The close event follows.
       from.on('error', () => {})
       from.on('close', () => {
         if (!isHalfOpen) to.destroySoon()

@@ -1,5 +1,5 @@
 /**
- * A client of the feed, whatever carries it: what it asks, and what can be done to it.
+ * A feed client, independent of its transport.
  */
 
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -11,7 +11,7 @@ export interface Filter {
 }
 
 export interface FeedClientOptions {
-  /** Of the GraphQL endpoint, `http://…`. */
+  /** URL of the GraphQL endpoint, `http://…`. */
   url: string
   key: string
   document: string
@@ -21,18 +21,18 @@ export interface FeedClientOptions {
 }
 
 export interface FeedClient {
-  /** The client's own socket is destroyed; it comes back by itself. */
+  /** Destroys the client's own socket. The client reconnects by itself. */
   dropConnection(): void
   close(): Promise<void>
 }
 
-/** Before a client comes back. */
+/** Delay before a reconnect. */
 export const RETRY_DELAY_MS = [10, 120] as const
 
-/** Forty times the same three kilobytes. */
-const LARGE_SELECTION = Array.from({ length: 40 }, (_, i) => `fat${i}: metadata`).join(' ')
+/** Selects the same 3 KB 40 times. */
+const LARGE_SELECTION = Array.from({ length: 40 }, (_, i) => `large${i}: metadata`).join(' ')
 
-/** A second or two of a stall, and a fat one's events outgrow the four megabytes that the system takes of a socket. */
+/** With a stall of a second or two, large events exceed the 4 MB that the kernel buffers for a socket. */
 export const feedDocument = (
   isLarge: boolean,
 ): string => `subscription ($after: String, $filter: PredictionFilter) {

@@ -1,21 +1,21 @@
 /**
- * The truth: the log as it stands in the SQLite file, read past everything of the gateway's but its tables.
+ * Reads the event log from the SQLite file, without the gateway's code.
  */
 import { queryDatabaseFile } from '../../support/database-file.ts'
 import type { Filter } from './feed-client.ts'
 
 export interface StoredEvent {
-  /** Of the prediction. */
+  /** The prediction's id. */
   id: string
   status: string
   tags: string[]
 }
 
 export interface GatewayDatabase {
-  /** An app's events that the filter lets through, in the log's order. */
+  /** An app's events that match the filter, in log order. */
   events(app: string, filter?: Filter): StoredEvent[]
   countJobs(app: string): number
-  /** Of every app. */
+  /** Unfinished predictions of all apps. */
   countUnfinished(): number
 }
 

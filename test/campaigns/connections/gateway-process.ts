@@ -1,7 +1,7 @@
 /**
- * The gateway as an operator runs it: `src/start.js`, a process, on the simulator, with a database in a folder of its own.
- * Killed and started again it is the same gateway; only its port is another each time, as behind any network.
- * Invariant: it ends when it is told to and never by itself, and it logs no error.
+ * The gateway as a process on the simulator, with a database in its own folder. A restart uses the same folder and
+ * another port.
+ * Invariant: it ends only when told to, and logs no error.
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,15 +14,15 @@ import { type Run, run } from '../../support/process.ts'
 export interface GatewayProcess extends AsyncDisposable {
   readonly port: number
   readonly databaseFile: string
-  /** The app of the first start. */
+  /** The app that the first start created. */
   readonly demoApp: App
   /** An image that the gateway can fetch. */
   readonly imageUrl: string
-  /** What it did that it must not. */
+  /** The first breach of the invariant; null without one. */
   readonly breach: string | null
   createApp(name: string): Promise<App>
   stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void>
-  /** Once more, on the same folder. */
+  /** Starts again on the same folder. */
   restart(): Promise<void>
 }
 
@@ -31,11 +31,11 @@ const ENV = {
   LOG_LEVEL: 'error',
   POLL_MIN_INTERVAL_MS: '100',
   POLL_MAX_INTERVAL_MS: '200',
-  // A POST that a kill cut off is settled while the run can still see it.
+  // A POST that a kill cut off is resolved within the run.
   UPSTREAM_SUBMIT_TIMEOUT_MS: '1000',
   UPSTREAM_UNKNOWN_MS: '1000',
 }
-/** It promises five seconds. */
+/** The gateway promises to stop within 5 s. */
 const STOP_TIMEOUT_MS = 10_000
 
 export async function startGatewayProcess(folder: string, random: SeededRandom): Promise<GatewayProcess> {
@@ -110,12 +110,12 @@ async function readPort(gateway: Run): Promise<number> {
   return Number(port)
 }
 
-/** The simulator comes back on the port of its first start. */
+/** Reserves a port for the simulator, which keeps the port of its first start. */
 async function reserveSimulatorPort(folder: string, random: SeededRandom): Promise<number> {
   await mkdir(join(folder, 'data'))
-  const ledger = openSimulatorStore(join(folder, 'data', 'simulator.db'))
+  const simulatorStore = openSimulatorStore(join(folder, 'data', 'simulator.db'))
   const port = await freePort(random)
-  ledger.savePort(port)
-  ledger.close()
+  simulatorStore.savePort(port)
+  simulatorStore.close()
   return port
 }

@@ -1,6 +1,7 @@
 /**
- * `npm run chaos`: the long form. `-- --seed N` draws the same chances again, `-- --short` is what `npm test` runs.
- * Exit code 0 if every client was told what the log says; 1, and what was breached, if not.
+ * `npm run chaos`: the long form of the connections campaign. `-- --seed N` repeats a run, `-- --short` runs what
+ * `npm test` runs.
+ * Exit code 0 if every client received the event log. Otherwise 1, and the breaches are printed.
  */
 import { runCampaignCommand } from '../../support/campaign.ts'
 import { runConnectionsCampaign } from './connections-campaign.ts'

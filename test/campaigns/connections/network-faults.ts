@@ -1,6 +1,6 @@
 /**
- * What befalls the network: hands that each pick a link and do something to it, again and again.
- * Invariant: when the storm is over nothing is left stalled, halved or about to tear.
+ * Injects network faults: concurrent loops that each pick a connection and break it.
+ * Invariant: afterwards no connection is paused, half-open or about to be truncated.
  */
 
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -20,9 +20,9 @@ export interface NetworkFaultOptions {
 const DIRECTIONS: readonly Direction[] = ['up', 'down']
 const FAULT_INTERVAL_MS = [10, 300] as const
 const HALF_OPEN_MS = [50, 1500] as const
-/** Tears most often in an event, of 300 bytes or of 120 KB. */
+/** Truncates mostly within an event, of 300 bytes or 120 KB. */
 const TRUNCATE_AFTER_BYTES = [1, 3000] as const
-/** One link in so many is torn in its handshake, its subscribe or the first it hears. */
+/** One connection in eight is truncated in its handshake, its subscribe or its first result. */
 const EARLY_TRUNCATION_CHANCE = 1 / 8
 const EARLY_TRUNCATION_BYTES = [1, 1200] as const
 
@@ -58,20 +58,20 @@ export async function injectNetworkFaults({
     }
   }
 
-  const earlyRandom = random.fork('doom')
+  const earlyRandom = random.fork('early truncation')
   proxy.onConnection = connection => {
     if (earlyRandom.chance(EARLY_TRUNCATION_CHANCE))
       connection.truncateAfter(earlyRandom.pick(DIRECTIONS), earlyRandom.between(...EARLY_TRUNCATION_BYTES))
   }
   await Promise.all(
-    Array.from({ length: plan.concurrentFaults }, (_, i) => injectLoop(random.fork(`hand ${i}`))),
+    Array.from({ length: plan.concurrentFaults }, (_, i) => injectLoop(random.fork(`fault ${i}`))),
   )
   proxy.onConnection = () => {}
   for (const connection of proxy.connections)
     for (const direction of DIRECTIONS) connection.truncateAfter(direction, Number.POSITIVE_INFINITY)
 }
 
-/** Of a few: a stall is felt where much is to come. */
+/** The busiest of four, since a stall matters where many bytes are to come. */
 const busiest = ({ connections }: FaultProxy, random: SeededRandom): ProxiedConnection =>
   Array.from({ length: 4 }, () => random.pick([...connections])).reduce((a, b) =>
     a.bytesDown > b.bytesDown ? a : b,

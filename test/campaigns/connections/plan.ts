@@ -1,24 +1,24 @@
 /**
- * How much chaos: a short form for `npm test`, a long one for `npm run chaos`.
+ * Sizes of the connections campaign: short for `npm test`, long for `npm run chaos`.
  */
 import type { Transport } from './subscriber-pool.ts'
 
 export interface Plan {
   initialTransports: readonly Transport[]
-  /** They join while it storms, behind the first cursor of the app's first client. */
+  /** Subscribers that join during the fault phase, after the first cursor of the app's first subscriber. */
   lateTransports: readonly Transport[]
-  /** Before each of them. */
+  /** Delay before each of them. */
   lateJoinDelayMs: readonly [number, number]
-  /** How many break the network at once. */
+  /** Concurrent network faults. */
   concurrentFaults: number
   pauseMs: readonly [number, number]
-  /** In an order drawn from the seed. */
+  /** Number of stops by signal, drawn in random order. */
   restarts: Readonly<Record<'SIGKILL' | 'SIGTERM', number>>
-  /** From a start to the next end. */
+  /** Time from a start to the next stop. */
   uptimeMs: readonly [number, number]
-  /** It storms until clients came back so many times, and all restarts are done. */
+  /** The fault phase lasts until this many reconnects and all restarts. */
   minReconnects: number
-  /** A storm that takes longer ends, and fails the run. */
+  /** A longer fault phase ends and fails the run. */
   maxDurationMs: number
 }
 

@@ -1,6 +1,6 @@
 /**
- * What befalls the gateway: it is killed, or told to stop, while jobs run and most clients watch, and started again.
- * Invariant: meanwhile the network leads nowhere, so nobody can reach a stranger who was given the gateway's old port.
+ * Stops the gateway by SIGKILL or SIGTERM while jobs run and most clients are connected, then restarts it.
+ * Invariant: meanwhile the proxy has no target, so no client reaches another process that got the gateway's old port.
  */
 
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'

@@ -1,7 +1,7 @@
 /**
- * After the storm: every job ends, every client is told the last event, and is cut once more in the quiet, so that what
- * a reconnect might tell twice has been told when it has caught up.
- * Invariant: this only waits. What is missing when it has waited long enough is the verdict's to say.
+ * Recovery after the fault phase: waits until every job has ended and every client has the last event, then cuts
+ * every client once more, so that a duplicate on reconnect shows.
+ * Invariant: this only waits; compare-history.ts judges.
  */
 import { until } from '../../support/until.ts'
 import type { Scenario } from './scenario.ts'

@@ -1,8 +1,7 @@
 /**
- * Everything a run needs, made in order and ended in the opposite one: the gateway, the network before it, two apps, and
- * the clients that are there from the start.
- * Invariant: when it is ready every client has a place. One that is cut before begins at the head again, and rightly hears
- * nothing of what came between.
+ * Everything a run needs, created in order and disposed in reverse: gateway, proxy, two apps, initial subscribers.
+ * Invariant: when it is ready every subscriber has a cursor. A subscriber that is cut before that starts at the head
+ * again and rightly misses events.
  */
 
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -18,26 +17,26 @@ import { createSubscriberPool, type SubscriberPool } from './subscriber-pool.ts'
 export interface Scenario extends AsyncDisposable {
   gateway: GatewayProcess
   proxy: FaultProxy
-  /** Of the GraphQL endpoint, through the network. */
+  /** URL of the GraphQL endpoint, through the proxy. */
   url: string
-  /** The first is most clients'; the other's events must reach its own alone. */
+  /** Most subscribers belong to the first app. The other app's events must reach only its own subscribers. */
   apps: readonly [App, App]
   pool: SubscriberPool
   database: GatewayDatabase
 }
 
-/** Of the early clients so many, the last, are of the other app. */
+/** The last initial subscribers belong to the other app. */
 const OTHER_APP_SUBSCRIBERS = 2
 
 export async function createScenario({ initialTransports }: Plan, random: SeededRandom): Promise<Scenario> {
   await using resources = new AsyncDisposableStack()
   const folder = resources.use(await emptyFolder())
-  const gateway = resources.use(await startGatewayProcess(folder.path, random.fork('victim')))
+  const gateway = resources.use(await startGatewayProcess(folder.path, random.fork('gateway')))
   const proxy = resources.use(await createFaultProxy())
   proxy.setTarget(gateway.port)
   const url = `${proxy.url}/graphql`
-  const apps = [gateway.demoApp, await gateway.createApp('stranger')] as const
-  const pool = resources.use(createSubscriberPool(url, random.fork('crowd')))
+  const apps = [gateway.demoApp, await gateway.createApp('other')] as const
+  const pool = resources.use(createSubscriberPool(url, random.fork('subscribers')))
   for (const [i, transport] of initialTransports.entries())
     pool.add(transport, apps[i < initialTransports.length - OTHER_APP_SUBSCRIBERS ? 0 : 1])
   await until(() => pool.subscribers.every(({ history }) => history.firstCursor !== null))

@@ -1,7 +1,7 @@
 /**
- * A reader of server-sent events, and how it resumes: until the stream has given an id, with the cursor of the last item
- * as `after`; from then on with `Last-Event-ID` and the body as it was at first.
- * Invariant: an event counts once its blank line is there; what a cut left of one is thrown away.
+ * An SSE client that resumes: with `after` until the stream has sent an id, then with `Last-Event-ID` and the
+ * original body.
+ * Invariant: an event counts once its blank line has arrived. An incomplete event is dropped.
  */
 import type { ClientRequest } from 'node:http'
 import { post } from '../../support/post.ts'
@@ -29,7 +29,7 @@ export function connectOverSse({
     connection = posted.connection
     const response = await posted.response
     const status = response.statusCode ?? 0
-    // A gateway that comes, goes or has too much to do is asked again.
+    // 429 and 5xx are retried.
     if (status === 429 || status >= 500) return void response.destroy()
     if (status !== 200) history.recordBreach(`was answered ${status}`)
     history.recordConnection()
@@ -59,7 +59,7 @@ export function connectOverSse({
 
   const reconnectLoop = (async () => {
     while (!closing.signal.aborted) {
-      // Whatever ended the stream, the next one goes on behind it.
+      // Reconnects after any end of the stream.
       await readStream().catch(() => {})
       await sleep(random.between(...RETRY_DELAY_MS), closing.signal)
     }

@@ -1,6 +1,6 @@
 /**
- * What an app does meanwhile: jobs, each sent with an idempotency key until it is answered.
- * Invariant: one key, one input, however often it is sent.
+ * Submits jobs, each with an idempotency key and until it is answered.
+ * Invariant: one key has one input.
  */
 import { json } from 'node:stream/consumers'
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -14,17 +14,17 @@ const SUBMIT = `mutation ($input: SubmitVideoInput!) {
     ... on Error { code message }
   }
 }`
-/** Each sends one job after the other: one that is not answered holds up no more than its line. */
+/** Concurrent submit loops. An unanswered job blocks only its own loop. */
 const CONCURRENT_SUBMITS = 8
 const SUBMIT_INTERVAL_MS = [50, 700] as const
-/** How often the next follows without a rest. */
+/** Share of submits that follow without a pause. */
 const IMMEDIATE_CHANCE = 1 / 4
-/** A request on a stalled link is given up and sent again. */
+/** A request on a stalled connection is abandoned after this time and sent again. */
 const ANSWER_TIMEOUT_MS = 1000
 const SUBMIT_TIMEOUT_MS = 60_000
 const OUTCOME_WORDS = ['', '', '', '', ' sim:fail=1200', ' sim:nsfw', ' sim:empty']
 
-/** Goes on until `signal`; answers with how many jobs it has sent, once all are answered. */
+/** Runs until `signal` aborts. Returns the number of jobs sent, once all are answered. */
 export async function submitJobs(
   url: string,
   key: string,

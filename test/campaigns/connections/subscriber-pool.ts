@@ -1,5 +1,5 @@
 /**
- * Who watches: clients over both transports, of two apps, some with a filter, some there from the start and some late.
+ * The subscribers: clients over both transports, of two apps, some filtered, some late.
  */
 
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -17,21 +17,21 @@ export interface Subscriber extends FeedClient {
 
 export interface SubscriberPool extends AsyncDisposable {
   readonly subscribers: readonly Subscriber[]
-  /** How often one of them came back. */
+  /** Reconnects of all clients together. */
   readonly reconnects: number
-  /** Events, all clients' together; and how many of them came live. */
+  /** Events delivered to all clients together, and how many of them live. */
   readonly deliveredCount: number
   readonly liveCount: number
-  /** @param after the cursor it begins behind; without one it begins at the log's head */
+  /** @param after cursor to start after; without it the client starts at the head */
   add(transport: Transport, app: App, after?: string): Subscriber
 }
 
 const TRANSPORTS = { WebSocket: connectOverWebSocket, SSE: connectOverSse }
 export type Transport = keyof typeof TRANSPORTS
 
-/** Dealt in turn; an app's first has none. */
+/** Assigned round robin. An app's first subscriber has no filter. */
 const FILTERS: readonly Filter[] = [{}, { statuses: ['CREATED', 'COMPLETED'] }, {}, { tags: ['red'] }]
-/** One in so many of those from the start asks for more than its socket holds. */
+/** Every fifth initial subscriber selects more than its socket buffers hold. */
 const LARGE_EVERY = 5
 
 export function createSubscriberPool(url: string, random: SeededRandom): SubscriberPool {

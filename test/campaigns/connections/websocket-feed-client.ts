@@ -1,5 +1,5 @@
 /**
- * A plain graphql-ws client with `resumable` around it, as the README tells an app to write one.
+ * A plain graphql-ws client with `resumable` around it, as the README recommends.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { inspect } from 'node:util'
@@ -50,7 +50,7 @@ export function connectOverWebSocket({
     async close() {
       isClosing = true
       unsubscribe()
-      // It waits for a connection under way, and fails with it.
+      // `dispose` waits for a pending connection, and rejects with it.
       await client.dispose()?.catch(() => {})
     },
   }

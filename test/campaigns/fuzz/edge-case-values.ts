@@ -1,9 +1,9 @@
 /**
- * Values that JSON lets through and that somebody may have forgotten.
+ * JSON values that code often mishandles.
  */
 import fc from 'fast-check'
 
-/** Deeper, and whoever reads it ends by way of its stack. */
+/** Deeper values overflow the reader's stack. */
 const NESTING_DEPTH = 150
 
 function nest(wrap: (value: unknown) => unknown): unknown {

@@ -1,7 +1,6 @@
 /**
- * What is thrown at a running gateway, and what may never come of it: six properties, each a random input and the faults
- * that are found in what comes back.
- * Invariant: after each input nothing has been logged that nobody foresaw.
+ * Six fuzz targets: each a generator of random input and a check of the answers.
+ * Invariant: no input causes an unexpected error in the log.
  */
 import fc from 'fast-check'
 import { schema } from '../../../src/graphql/schema.ts'
@@ -18,14 +17,14 @@ import { websocketExchanges, websocketFaults } from './websocket-traffic.ts'
 export interface FuzzLimits {
   seed: number
   runs: number
-  /** No new input after so long. */
+  /** No new input after this time. */
   ms: number
 }
 
-/** Inputs are thrown some at once: many have to be waited for. */
+/** Inputs are sent in batches, since many have to be waited for. */
 interface FuzzProperty {
   inputs: fc.Arbitrary<unknown[]>
-  /** What came of one. */
+  /** Faults caused by one input. */
   findFaults(input: unknown): Promise<string[]>
 }
 
@@ -40,19 +39,19 @@ const createProperty = <Input>(
 
 export const FUZZ_TARGETS = {
   'documents drawn from the schema': scenario => operationProperty(scenario, drawnOperations(scenario)),
-  'documents with words gone, doubled and swapped': scenario =>
+  'documents with tokens deleted, doubled and swapped': scenario =>
     operationProperty(scenario, corruptedOperations(drawnOperations(scenario))),
-  'bytes to HTTP': scenario =>
+  'HTTP requests as bytes': scenario =>
     exchangeProperty(
       scenario,
       httpExchanges({ operations: mixedOperations(scenario), bearers: scenario.bearers }),
     ),
-  'forms with files': scenario =>
+  'multipart requests': scenario =>
     exchangeProperty(
       scenario,
       multipartExchanges({ operations: mixedOperations(scenario), bearers: scenario.bearers }),
     ),
-  'bytes to a WebSocket': scenario =>
+  'WebSocket traffic as bytes': scenario =>
     exchangeProperty(
       scenario,
       websocketExchanges({ operations: mixedOperations(scenario), bearers: scenario.bearers }),
@@ -69,14 +68,14 @@ const mixedOperations = (scenario: FuzzScenario) =>
     corruptedOperations(drawnOperations(scenario)),
   )
 
-/** So many batches share a seed: then the next number is one. */
+/** Batches per seed. Then the next number is the seed. */
 const RUNS_PER_SEED = 10
-/** What was found to go wrong is made smaller for so long. */
+/** Time limit for shrinking a failing input. */
 const SHRINK_TIMEOUT_MS = 2.5 * RESPONSE_TIMEOUT_MS
 
 /**
- * Answers with how many inputs there were.
- * @throws the least input that was found to go wrong, what went wrong, and the seed
+ * Returns the number of inputs.
+ * @throws the smallest failing input, its faults and the seed
  */
 export async function fuzz(
   scenario: FuzzScenario,
@@ -103,9 +102,9 @@ export async function fuzz(
       interruptAfterTimeLimit: SHRINK_TIMEOUT_MS,
     })
     if (!failed) continue
-    const reason = cause instanceof Error ? cause.message : 'it takes for ever'
+    const reason = cause instanceof Error ? cause.message : 'it did not end'
     const smallestInput = counterexample?.[0].map(printInput).join('\n')
-    throw new Error(`${target}, seed ${batchSeed}: ${reason}\nThe least that was thrown:\n${smallestInput}`, {
+    throw new Error(`${target}, seed ${batchSeed}: ${reason}\nSmallest failing input:\n${smallestInput}`, {
       cause,
     })
   }
@@ -154,7 +153,7 @@ async function sendOverTransport(
     await end()
     return answerFaults(received)
   } catch (error) {
-    // Who is not known is sent away.
+    // An invalid credential is closed with 4401.
     if (String(error).includes('closed with 4401')) return []
     throw error
   } finally {
@@ -186,7 +185,7 @@ async function sendOverGet(
     variables: JSON.stringify(variables),
     ...(operationName && { operationName }),
   })
-  // A longer head is no request.
+  // A longer head is rejected.
   if (String(search).length > 12_000) return []
   const response = await harness.fetch(`/graphql?${search}`, {
     headers: { authorization: `Bearer ${bearer}`, accept: 'application/json' },
@@ -201,5 +200,7 @@ const exchangeProperty = ({ port }: FuzzScenario, arbitrary: fc.Arbitrary<RawExc
   createProperty(arbitrary, async input => {
     const { bytes, hasTimedOut } = await exchangeBytes(port, input)
     const found = websocketFaults(bytes) ?? httpFaults(bytes, input)
-    return hasTimedOut ? [...found, `it hangs: ${JSON.stringify(input.chunks.map(String))}`] : found
+    return hasTimedOut
+      ? [...found, `no end within the time-out: ${JSON.stringify(input.chunks.map(String))}`]
+      : found
   })

@@ -3,13 +3,13 @@ import { newSeed } from '../../../src/simulator/seeded-random.ts'
 import { FUZZ_TARGETS, type FuzzTarget, fuzz } from './fuzz-campaign.ts'
 import { openFuzzScenario } from './scenario.ts'
 
-/** `npm run fuzz -- --seed N` throws the same, and more. */
+/** `npm run fuzz -- --seed N` repeats a failed run, with more inputs. */
 const SHORT = { runs: 10_000, ms: 2000 }
 
 test.each(Object.keys(FUZZ_TARGETS) as FuzzTarget[])(
-  'thrown %s, the gateway answers, tells nothing that it should not, and goes on',
+  'given %s, the gateway answers, leaks nothing, and continues',
   async target => {
-    await using arena = await openFuzzScenario()
-    expect(await fuzz(arena, target, { seed: newSeed(), ...SHORT })).toBeGreaterThan(12)
+    await using scenario = await openFuzzScenario()
+    expect(await fuzz(scenario, target, { seed: newSeed(), ...SHORT })).toBeGreaterThan(12)
   },
 )

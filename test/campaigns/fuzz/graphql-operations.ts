@@ -1,5 +1,5 @@
 /**
- * Random operations, drawn from the schema: most of them valid, all of them of a form that a client might send.
+ * Random operations from the schema, mostly valid.
  */
 import fc from 'fast-check'
 import {
@@ -29,16 +29,16 @@ export interface Operation {
   operationName?: string
 }
 
-/** The parser itself ends at some depth, by way of its stack: that is a case of its own. */
+/** The parser overflows its stack at some depth. That is a case of its own. */
 export const MAX_NESTING = 200
 
 const SELECTION_DEPTH = 5
 const OPERATION_KINDS = ['query', 'query', 'subscription', 'mutation'] as const
 
-/** 0 to `most`. */
+/** Draws a number from 0 to `max`. */
 type Draw = (max: number) => number
 
-/** What is drawn is read off a tape of numbers, which shrinks as any list does; past its end all is 0. */
+/** Choices are read from a list of numbers, which fast-check can shrink. Past its end every choice is 0. */
 const drawFunctions: fc.Arbitrary<Draw> = fc
   .array(fc.noBias(fc.nat({ max: 2 ** 31 - 1 })), { maxLength: 300, size: 'max' })
   .map(tape => {
@@ -49,14 +49,14 @@ const drawFunctions: fc.Arbitrary<Draw> = fc
 interface GeneratorContext {
   draw: Draw
   schema: GraphQLSchema
-  /** What ids are drawn from. */
+  /** Values for ids and other text. */
   ids: readonly string[]
   variables: Map<string, { type: string; value: unknown }>
   fragments: Map<string, string>
   nameCount: number
 }
 
-/** @param ids what an id, or any other text, may be */
+/** @param ids values for ids and other text */
 export const operations = (schema: GraphQLSchema, ids: readonly string[]): fc.Arbitrary<Operation> =>
   drawFunctions.map(draw => {
     const parts = Array.from({ length: draw(3) === 3 ? 2 : 1 }, (_, i) => {
@@ -74,15 +74,15 @@ export const operations = (schema: GraphQLSchema, ids: readonly string[]): fc.Ar
       return {
         name: `Op${i}`,
         text: `${kind} Op${i}${variableDefinitions(context)} ${selection}`,
-        pen: context,
+        context,
       }
     })
     const [first] = parts
     const hasOperationName = parts.length > 1 || draw(1) === 1
     return {
-      query: parts.flatMap(({ text, pen: context }) => [text, ...context.fragments.values()]).join('\n'),
+      query: parts.flatMap(({ text, context }) => [text, ...context.fragments.values()]).join('\n'),
       variables: Object.fromEntries(
-        parts.flatMap(({ pen: context }) => [...context.variables].map(([name, { value }]) => [name, value])),
+        parts.flatMap(({ context }) => [...context.variables].map(([name, { value }]) => [name, value])),
       ),
       ...(hasOperationName && { operationName: first!.name }),
     }
@@ -124,7 +124,7 @@ function drawField(context: GeneratorContext, type: GraphQLObjectType, depth: nu
   const inner = isCompositeType(named)
     ? ` { ${drawFields(context, named, depth - 1, pick(context, [2, 1, 3]))} }`
     : ''
-  // Two of one name must have the same arguments.
+  // Two fields of one name need the same arguments.
   const alias = hasChance(context, 95) ? `a${context.nameCount++}: ` : ''
   return `${alias}${field.name}${drawArguments(context, field.args)}${drawDirectives(context)}${inner}`
 }
@@ -158,7 +158,7 @@ function drawArguments(context: GeneratorContext, args: readonly GraphQLArgument
 const drawArgument = (context: GeneratorContext, type: GraphQLInputType): string =>
   hasChance(context, 50)
     ? defineVariable(context, String(type), drawValue(context, type, 3))
-    : // A literal is judged before anything runs: few wrong ones tell all there is to tell.
+    : // One invalid literal rejects the whole document, so most literals are valid.
       formatLiteral(drawValue(context, type, hasChance(context, 5) ? 3 : 0), type)
 
 function defineVariable(context: GeneratorContext, type: string, value: unknown): string {
@@ -167,7 +167,7 @@ function defineVariable(context: GeneratorContext, type: string, value: unknown)
   return `$${name}`
 }
 
-/** Of the type, and in `wrong` of a hundred places of none. */
+/** A value of the type. In `invalidPercent` of 100 cases an invalid one. */
 function drawValue(
   context: GeneratorContext,
   type: GraphQLInputType,
@@ -220,7 +220,7 @@ function drawScalar(context: GeneratorContext, name: string): unknown {
   return hasChance(context, 70) ? pick(context, context.ids) : drawText(context)
 }
 
-/** Of any characters there are, and halves of some. */
+/** Any characters, lone surrogates too. */
 const drawText = (context: GeneratorContext): string =>
   Array.from({ length: pick(context, [0, 1, 3, 30]) }, () =>
     String.fromCharCode(context.draw(hasChance(context, 50) ? 127 : 0xffff)),
@@ -233,7 +233,7 @@ function drawEdgeCase(context: GeneratorContext, depth = 3): unknown {
   return hasChance(context, 50) ? some : Object.fromEntries(some.map(value => [drawText(context), value]))
 }
 
-/** As a document has it. */
+/** Formats the value as a GraphQL literal. */
 export function formatLiteral(value: unknown, type: GraphQLInputType | null = null): string {
   if (type !== null && isNonNullType(type)) return formatLiteral(value, type.ofType)
   if (value === null || value === undefined) return 'null'
@@ -267,7 +267,7 @@ const TOKEN_EDITS = [
 ] as const
 const TOKEN = /"(?:[^"\\]|\\.)*"|\.\.\.|[\w.-]+|[^\s\w]/g
 
-/** What is no longer a document, or another one: with words gone, doubled or in each other's place. */
+/** Documents with tokens deleted, doubled, swapped or replaced. */
 export const corruptedOperations = (arbitrary: fc.Arbitrary<Operation>): fc.Arbitrary<Operation> =>
   fc
     .tuple(

@@ -1,5 +1,5 @@
 /**
- * Random requests as bytes, from well-formed to noise; and what is wrong with the bytes that come back.
+ * Random HTTP requests as bytes, and faults in the responses.
  */
 import fc from 'fast-check'
 import type { Operation } from './graphql-operations.ts'
@@ -243,7 +243,7 @@ const requests = ({ operations, bearers }: RequestSources): fc.Arbitrary<string>
       return `${method} ${target} ${version}\r\n${[...usualHeaders, ...lines].map(line => `${line}\r\n`).join('')}${header}\r\n${text}`
     })
 
-/** Bytes changed, gone or put in. */
+/** Bytes changed, deleted or inserted. */
 const applyEdits = (text: string, edits: readonly (readonly [number, number, string])[]): Buffer => {
   let bytes = text
   for (const [at, deletedCount, inserted] of edits) {
@@ -265,7 +265,7 @@ export const splitAt = (bytes: Buffer, cuts: readonly number[]): Buffer[] => {
 
 export const ENDINGS = ['wait', 'wait', 'half-close', 'reset'] as const
 
-/** One to three requests on one connection, in pieces. */
+/** One to three requests on one connection, in chunks. */
 export const httpExchanges = (sources: RequestSources): fc.Arbitrary<RawExchange> =>
   fc
     .record({
@@ -281,15 +281,15 @@ export const httpExchanges = (sources: RequestSources): fc.Arbitrary<RawExchange
 
 const RESPONSE_HEAD = /^HTTP\/1\.[01] (\d{3}) [^\r\n]*\r\n((?:[!#$%&'*+.^_`|~\w-]+:[^\r\n]*\r\n)*)\r\n/
 
-/** Of what came back, response by response. */
+/** The faults of each response in `bytes`. */
 export function httpFaults(bytes: Buffer, { chunks }: RawExchange): string[] {
   const faults: string[] = []
-  // A HEAD has no body, whatever its answer says of it.
+  // A HEAD response has no body, whatever its headers say.
   const mayLackBody = Buffer.concat(chunks).includes('HEAD')
   let remaining = bytes.toString('latin1')
   while (remaining !== '') {
     const head = RESPONSE_HEAD.exec(remaining)
-    if (head === null) return [...faults, `it is no HTTP: ${JSON.stringify(remaining.slice(0, 300))}`]
+    if (head === null) return [...faults, `not HTTP: ${JSON.stringify(remaining.slice(0, 300))}`]
     remaining = remaining.slice(head[0].length)
     const status = Number(head[1])
     faults.push(...statusFaults(status))
@@ -310,7 +310,7 @@ export function httpFaults(bytes: Buffer, { chunks }: RawExchange): string[] {
   return faults
 }
 
-/** Health is JSON, too, and no result. */
+/** Health is JSON too, but not a GraphQL result. */
 const jsonFaults = (text: string): string[] => (/^\{"status":"\w+"/.test(text) ? [] : resultFaults(text))
 
 interface ParsedBody {

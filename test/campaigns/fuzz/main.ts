@@ -1,7 +1,7 @@
 /**
- * `npm run fuzz`: the long form of what `npm test` throws. `-- --seed N` throws the same again, `-- --runs N` so many at each
- * target (5000 unless it is said), `-- --only TEXT` at those whose name has it. Exit code 1, and the least input that was
- * found to go wrong, if one did; a promise that nobody awaited ends it, too.
+ * `npm run fuzz`: the long form of the fuzz test. `-- --seed N` repeats a run, `-- --runs N` sets inputs per target
+ * (default 5000), `-- --only TEXT` selects targets whose name contains the text.
+ * Exit code 1 and the smallest failing input on a fault. An unhandled rejection ends the process too.
  */
 import { parseArgs } from 'node:util'
 import { newSeed } from '../../../src/simulator/seeded-random.ts'
@@ -20,7 +20,7 @@ try {
     await using scenario = await openFuzzScenario()
     const startedAt = Date.now()
     const inputCount = await fuzz(scenario, target, { seed, runs, ms: Number.POSITIVE_INFINITY })
-    console.log(`${target}: ${inputCount} thrown · ${((Date.now() - startedAt) / 1000).toFixed(1)} s`)
+    console.log(`${target}: ${inputCount} inputs · ${((Date.now() - startedAt) / 1000).toFixed(1)} s`)
   }
 } catch (error) {
   console.error((error as Error).message)

@@ -1,5 +1,5 @@
 /**
- * Random forms, from an upload as a client sends it to noise between boundaries.
+ * Random multipart requests, from a valid upload to noise between boundaries.
  */
 import fc from 'fast-check'
 import {
@@ -49,7 +49,7 @@ const FILE_BODIES = [
   Buffer.from(`\r\n--${BOUNDARY}`),
 ]
 
-const asJson = (of: fc.Arbitrary<unknown>) => of.map(value => JSON.stringify(value) ?? '')
+const asJson = (values: fc.Arbitrary<unknown>) => values.map(value => JSON.stringify(value) ?? '')
 
 const operations = ({ operations: drawn }: RequestSources): fc.Arbitrary<string> =>
   fc.oneof(
@@ -127,7 +127,7 @@ const CONTENT_TYPES = [
   `multipart/mixed; boundary=${BOUNDARY}`,
 ]
 
-/** A form on a connection of its own, in pieces. */
+/** One multipart request on its own connection, in chunks. */
 export const multipartExchanges = (sources: RequestSources): fc.Arbitrary<RawExchange> =>
   fc
     .record({
@@ -156,7 +156,7 @@ export const multipartExchanges = (sources: RequestSources): fc.Arbitrary<RawExc
       }
     })
 
-/** Of the body alone: the head is http.ts's. */
+/** Edits only the body; http-requests.ts edits heads. */
 function applyEdits(body: Buffer, edits: readonly (readonly [number, number, string])[]): Buffer {
   let bytes = body
   for (const [at, deletedCount, inserted] of edits) {

@@ -1,6 +1,5 @@
 /**
- * A gateway to throw things at: one app that has much and says nothing, two askers that know its ids, and all that may
- * be looked at afterwards.
+ * A gateway under fuzzing: a target app with secret data, and an asker that knows the target's ids.
  */
 import { connect as connectTo } from 'node:net'
 import { encodeId } from '../../../src/graphql/global-id.ts'
@@ -11,24 +10,24 @@ import { until } from '../../support/until.ts'
 import { JPEG, uploadImage } from '../../support/upload.ts'
 import { SECRET } from './response-check.ts'
 
-export const WEBHOOK_SECRET = 'whsec_of-the-arena'
+export const WEBHOOK_SECRET = 'whsec_of-the-fuzz-test'
 const PUBLIC_URL = 'https://rushes.example'
 const HOUR = 60 * 60 * 1000
-/** Whatever is sent is answered by then, or its connection is closed. */
+/** Time-out for an answer or the end of a connection. */
 export const RESPONSE_TIMEOUT_MS = 5000
 
 export interface FuzzScenario extends AsyncDisposable {
   harness: Harness
   port: number
-  /** A key, a token that may read a part, one that may only submit, one that may do all, and some that are none. */
+  /** Valid keys, restricted tokens and invalid credentials. */
   bearers: readonly string[]
-  /** Ids and cursors, of the other app's and of the askers' own. */
+  /** Ids and cursors, of both apps. */
   ids: readonly string[]
-  /** `?p=…` of webhooks, and upstream's ids. */
+  /** Query strings of webhook URLs, with upstream ids. */
   webhooks: readonly { query: string; upstreamId: string }[]
-  /** Fails with whatever was logged that should not have been. */
+  /** Throws if an error was logged. */
   assertNoErrorsLogged(): void
-  /** Fails unless it serves as ever. */
+  /** Throws unless both transports and /health/ready work. */
   assertServes(): Promise<void>
 }
 
@@ -67,7 +66,7 @@ export async function openFuzzScenario(): Promise<FuzzScenario> {
     return data.createAccessToken.token as string
   }
   const bearers = [
-    // Most often somebody who may ask everything.
+    // Mostly a key with all permissions.
     ...[askerKey, askerKey, askerKey, askerKey],
     await createToken('permissions: [READ], tags: ["t"]'),
     await createToken('permissions: [SUBMIT], maxSubmits: 3'),
@@ -104,7 +103,7 @@ export async function openFuzzScenario(): Promise<FuzzScenario> {
     port: Number(new URL(harness.gateway.url).port),
     bearers,
     ids: [
-      // Most often one that is there, half of them the other app's.
+      // Mostly existing ids, half of them the target's.
       ...[ids, ids, ids, ids].flat(),
       ...cursors,
       viewer.data.viewer.id,
@@ -118,7 +117,7 @@ export async function openFuzzScenario(): Promise<FuzzScenario> {
       harness.log.length = 0
       if (errors.length > 0)
         throw new Error(
-          `it was logged: ${errors.map(({ message, fields }) => `${message}: ${(fields.err as Error)?.stack}`).join('\n')}`,
+          `errors were logged: ${errors.map(({ message, fields }) => `${message}: ${(fields.err as Error)?.stack}`).join('\n')}`,
         )
     },
 
@@ -139,7 +138,7 @@ export async function openFuzzScenario(): Promise<FuzzScenario> {
         await feed.return?.()
       }
       const health = await harness.fetch('/health/ready')
-      if (health.status !== 200) throw new Error(`it is not ready: ${health.status}`)
+      if (health.status !== 200) throw new Error(`/health/ready answers ${health.status}`)
     },
 
     [Symbol.asyncDispose]: () => harness[Symbol.asyncDispose](),
@@ -147,21 +146,21 @@ export async function openFuzzScenario(): Promise<FuzzScenario> {
 }
 
 export interface RawExchange {
-  /** Each in a write of its own. */
+  /** Each is sent in its own write. */
   chunks: readonly Buffer[]
   ending: 'wait' | 'half-close' | 'reset'
 }
 
 export interface RawReply {
   bytes: Buffer
-  /** It never ended. */
+  /** The connection did not end within the time-out. */
   hasTimedOut: boolean
 }
 
-/** A rest so long, and the client has said all and heard all that it waits for. */
+/** After this silence the client has sent everything and received what it waits for. */
 const IDLE_BEFORE_END_MS = 150
 
-/** All that comes back on a connection of its own, to its end. One that waits for more closes its half after a rest. */
+/** Sends the chunks on a new connection and reads to its end. */
 export function exchangeBytes(port: number, { chunks, ending }: RawExchange): Promise<RawReply> {
   return new Promise(resolve => {
     const received: Buffer[] = []

@@ -1,6 +1,5 @@
 /**
- * Random WebSocket traffic as bytes: handshakes, frames right and wrong, messages of graphql-transport-ws in any order; and
- * what is wrong with the bytes that come back.
+ * Random WebSocket traffic as bytes, and faults in the bytes that come back.
  */
 import fc from 'fast-check'
 import { byteEdits, ENDINGS, type RequestSources, splitAt } from './http-requests.ts'
@@ -108,7 +107,7 @@ interface Frame {
   fin: boolean
   rsv: number
   masked: boolean
-  /** Said of its length, and not so. */
+  /** Difference between the declared and the real length. */
   lengthError: number
   payload: Buffer
 }
@@ -138,7 +137,7 @@ const frames = (sources: RequestSources): fc.Arbitrary<Frame[]> => {
     { weight: 12, arbitrary: messages(sources).map(text => [validFrame(Buffer.from(text))]) },
     {
       weight: 3,
-      // One message in two, with a ping in its middle.
+      // One message in two frames, with a ping between.
       arbitrary: fc.tuple(messages(sources), fc.nat({ max: 20 }), fc.boolean()).map(([text, at, pings]) => {
         const bytes = Buffer.from(text)
         const middle = pings ? [validFrame(Buffer.from('p'), 9)] : []
@@ -192,7 +191,7 @@ function encodeFrame({ opcode, fin, rsv, masked, lengthError, payload }: Frame):
   return Buffer.concat([head, mask, payload.map((byte, i) => byte ^ mask[i % 4]!)])
 }
 
-/** One handshake and what follows it, in pieces; mostly the app is known before it asks. */
+/** One handshake and its traffic, in chunks; mostly with connection_init first. */
 export const websocketExchanges = (sources: RequestSources): fc.Arbitrary<RawExchange> =>
   fc
     .record({
@@ -221,7 +220,7 @@ const UPGRADE_RESPONSE = /^HTTP\/1\.1 101 [^\r\n]*\r\n(?:[\w-]+:[^\r\n]*\r\n)*\r
 const MESSAGE_TYPES = new Set(['connection_ack', 'next', 'error', 'complete', 'ping', 'pong'])
 const OPCODES = new Set([1, 8, 9, 10])
 
-/** Null: it was not switched, and is to be judged as HTTP. */
+/** Null: not upgraded, judge as HTTP. */
 export function websocketFaults(bytes: Buffer): string[] | null {
   const head = UPGRADE_RESPONSE.exec(bytes.toString('latin1'))
   if (head === null) return null
@@ -231,7 +230,7 @@ export function websocketFaults(bytes: Buffer): string[] | null {
     const [first, second] = [bytes[at]!, bytes[at + 1]!]
     const opcode = first & 15
     if ((first & 240) !== 128 || !OPCODES.has(opcode) || second > 127)
-      return [...faults, `it is no frame of a server's: ${first} ${second}`]
+      return [...faults, `invalid server frame: ${first} ${second}`]
     const extendedLengthBytes = second === 126 ? 2 : second === 127 ? 8 : 0
     // The connection was cut.
     if (at + 2 + extendedLengthBytes > bytes.length) return faults
@@ -247,7 +246,7 @@ export function websocketFaults(bytes: Buffer): string[] | null {
     if (opcode === 1) faults.push(...messageFaults(payload))
     if (opcode === 8) {
       if (payload.length >= 2 && isInvalidCloseCode(payload.readUInt16BE(0)))
-        faults.push(`it is closed with ${payload.readUInt16BE(0)}`)
+        faults.push(`closed with ${payload.readUInt16BE(0)}`)
       faults.push(...textFaults(payload.subarray(2).toString()))
     }
   }
@@ -260,10 +259,10 @@ function messageFaults(payload: Buffer): string[] {
   try {
     message = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
   } catch {
-    return [`it is no JSON: ${text.slice(0, 300)}`]
+    return [`not JSON: ${text.slice(0, 300)}`]
   }
   const faults = textFaults(text)
-  if (!MESSAGE_TYPES.has(message.type ?? '')) faults.push(`it is no message: ${text.slice(0, 300)}`)
+  if (!MESSAGE_TYPES.has(message.type ?? '')) faults.push(`unknown message: ${text.slice(0, 300)}`)
   if (message.type === 'next') faults.push(...resultFaults(JSON.stringify(message.payload)))
   if (message.type === 'error') faults.push(...errorFaults(message.payload))
   return faults

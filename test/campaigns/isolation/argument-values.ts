@@ -1,7 +1,6 @@
 /**
- * What arguments are filled with, by their types alone. `$own` is an id of the asker's own, `$asked` the value in question,
- * `$file` a file.
- * Invariant: what can't be filled is thrown, so that a type that comes later can't go unasked.
+ * Argument values by type. `$own` is an id of the requester, `$asked` the probed value, `$file` a file.
+ * Invariant: a type without a sample value throws, so a new type cannot go unprobed.
  */
 import {
   type GraphQLArgument,
@@ -16,7 +15,7 @@ import {
   isRequiredInputField,
 } from 'graphql'
 
-/** Scalars that an id of anything may stand in. */
+/** Scalars that can carry an id. */
 export const ID_CAPABLE_SCALARS = new Set(['ID', 'String', 'URL', 'JSON'])
 const SAMPLE_VALUES: Readonly<Record<string, string>> = {
   ID: '$own',
@@ -30,7 +29,7 @@ const SAMPLE_VALUES: Readonly<Record<string, string>> = {
   File: '$file',
 }
 
-/** A value that is valid, with no more in it than has to be. */
+/** A valid value with only the required parts. */
 export function minimalValue(type: GraphQLInputType): string {
   if (isNonNullType(type)) return minimalValue(type.ofType)
   if (isListType(type)) return `[${minimalValue(type.ofType)}]`
@@ -43,19 +42,19 @@ export function minimalValue(type: GraphQLInputType): string {
 
 function sampleScalar({ name }: GraphQLScalarType): string {
   const sample = SAMPLE_VALUES[name]
-  if (sample === undefined) throw new Error(`nobody knows what to fill a ${name} with: say so in FILLINGS`)
+  if (sample === undefined) throw new Error(`no sample value for the scalar ${name}: add it to SAMPLE_VALUES`)
   return sample
 }
 
-/** One place in an argument that an id may stand in. */
+/** A position in an argument that can hold an id. */
 export interface ArgumentPosition {
   path: string
   scalar: string
-  /** The argument, with `$asked` there. */
+  /** The argument with `$asked` at that position. */
   text: string
 }
 
-/** Each place in a value of the type. */
+/** All positions in a value of this type. */
 export function findPositions(
   type: GraphQLInputType,
   path: string,
@@ -65,7 +64,7 @@ export function findPositions(
   if (isListType(type))
     return findPositions(type.ofType, path, enclosingTypes).map(position => ({
       ...position,
-      // Beside an id of the asker's own, which is served as ever.
+      // Beside an own id, which must be served as usual.
       text: position.scalar === 'ID' ? `[${position.text}, $own]` : `[${position.text}]`,
     }))
   if (isEnumType(type)) return []
@@ -88,10 +87,10 @@ export function findPositions(
 
 const formatEntry = ({ name, type }: GraphQLArgument | GraphQLInputField) => `${name}: ${minimalValue(type)}`
 
-/** How many of a list: what is asked costs by it. */
+/** `first` counts into the query's cost. */
 const isPageSize = ({ name }: GraphQLArgument) => name === 'first'
 
-/** As they stand behind a field's name, the required ones filled. */
+/** The argument list of a field, with the required arguments filled. */
 export function formatArguments(
   args: readonly GraphQLArgument[],
   position?: { name: string; text: string },

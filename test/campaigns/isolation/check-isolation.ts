@@ -1,6 +1,7 @@
 /**
- * The walk: at each place, over each transport, one app asks of what a stranger has and its twin of what never was.
- * Answers with what either could tell the two apart by, what of the stranger's came along, and what was not reached.
+ * Checks isolation: at each probe and over each transport one observer requests a value of the target and the other a
+ * nonexistent one.
+ * Reports differences between the two answers, leaked secrets and unreached fields.
  */
 import type { GraphQLSchema } from 'graphql'
 import { encodeId } from '../../../src/graphql/global-id.ts'
@@ -27,7 +28,7 @@ const ALL_PROBES = /^/
 
 interface ComparisonContext {
   secrets: readonly string[]
-  /** Of each asker. */
+  /** One for each observer. */
   replacements: readonly Replacements[]
 }
 
@@ -47,10 +48,10 @@ export async function checkIsolation(
     )
     transports.push([transport, await Promise.all(clients)] as const)
   }
-  // Mutations come last: what they leave behind has in it what was asked.
+  // Mutations run last: they leave probed values behind.
   for (const probe of probes)
     for (const [transport, clients] of transports) {
-      // No file goes through it.
+      // A WebSocket carries no file.
       if (transport === 'WebSocket' && needsFile(probe)) continue
       const location = `${transport}, ${probe.name}`
       const valuePairs = valuePairsFor(probe, scenario)
@@ -61,22 +62,23 @@ export async function checkIsolation(
       }
       for (const [i, answerPair] of answerPairs.entries()) {
         const { label } = valuePairs[i]!
-        const {
-          found: breaches,
-          yielded: returnedFields,
-          isReached,
-        } = compareAnswers(probe, valuePairs[i]!, answerPair, context)
+        const { breaches, returnedFields, isReached } = compareAnswers(
+          probe,
+          valuePairs[i]!,
+          answerPair,
+          context,
+        )
         report.requestCount += 2
         if (isReached) reached.add(probe.field)
         for (const field of returnedFields) reached.add(field)
         report.breaches.push(...breaches.map(breach => `${location}, asked for ${label}: ${breach}`))
       }
       if (scenario.hasTargetChanged())
-        return { ...report, breaches: [...report.breaches, `${location}: it changes what is theirs`] }
+        return { ...report, breaches: [...report.breaches, `${location}: the target's rows changed`] }
     }
   const fields = [...probes.map(({ field }) => field), ...fieldsReturningIds(schema)]
   for (const field of nameFilter === ALL_PROBES ? fields : [])
-    if (!reached.has(field)) report.breaches.push(`${field}: never reached, so nothing is known of it`)
+    if (!reached.has(field)) report.breaches.push(`${field}: never reached, so not checked`)
   return report
 }
 
@@ -101,7 +103,7 @@ function valuePairsFor(
   return [
     ...valuePairs,
     ...predictionIds.slice(1).map(equalLengthPair),
-    // What is no id at all looks like one that never was, and so does what is an id of something else.
+    // A malformed id, and an id of another type, look like a nonexistent one.
     ...INVALID_IDS.map(text => unequalLengthPair(`garbage (${text.slice(0, 20)})`, text)),
     ...otherSecrets.map(({ label, existing }) => unequalLengthPair(`${label}, as an id`, existing)),
   ]
@@ -131,11 +133,11 @@ async function sendAll(
   for (const valuePair of valuePairs) {
     const requests = await Promise.all([send(0, valuePair), send(1, valuePair)])
     pending.push(requests)
-    // What leaves something behind is asked one after the other.
+    // Mutations run one after the other.
     if (kind === 'mutation') await Promise.all(requests.map(({ ended }) => ended))
   }
   const all = pending.flat()
-  // A feed says at once where it begins.
+  // A feed answers at once with its start.
   await until(() =>
     all.every(
       ({ received }) => received.isEnded || (kind === 'subscription' && received.messages.length > 0),
@@ -149,9 +151,11 @@ async function sendAll(
       for (const tenant of [scenario.target, ...scenario.observers]) await scenario.submit(tenant)
       await until(() => feeds.every(({ received }) => received.messages.length > event))
     }
-    // Whoever is told at all has been told by now; who was told more is found out by the judge.
+    // By now every delivery has happened. `compareAnswers` finds a surplus one.
     const haveSameCount = () =>
-      openPairs().every(([{ received }, twin]) => received.messages.length === twin.received.messages.length)
+      openPairs().every(
+        ([first, second]) => first.received.messages.length === second.received.messages.length,
+      )
     await until(haveSameCount, 2000).catch(() => {})
     await Promise.all([...feeds, ...openPairs().flat()].map(({ end }) => end()))
   }
@@ -167,15 +171,15 @@ function compareAnswers(
   { secrets, replacements }: ComparisonContext,
 ) {
   const breaches: string[] = []
-  const texts = answerPair.map((heard, i) => redactValue(JSON.stringify(heard), valuePair.values[i]!))
+  const texts = answerPair.map((answer, i) => redactValue(JSON.stringify(answer), valuePair.values[i]!))
   for (const text of texts)
     for (const secret of secrets)
-      if (text.includes(secret)) breaches.push(`it tells "${secret}": ${excerpt(text, secret)}`)
+      if (text.includes(secret)) breaches.push(`it reveals "${secret}": ${excerpt(text, secret)}`)
   const [first, second] = texts.map((text, i) => normalize(text, replacements[i]!, valuePair.differsInLength))
   if (first !== second) breaches.push(describeDifference(first!, second!))
   for (const { messages } of answerPair) {
     const text = messages.join('')
-    if (INVALID_REQUEST.test(text)) breaches.push(`it was not put: ${text.slice(0, 300)}`)
+    if (INVALID_REQUEST.test(text)) breaches.push(`the request was invalid: ${text.slice(0, 300)}`)
   }
   const { messages } = answerPair[1]
   const isNested = probe.name.includes(' > ')
@@ -183,24 +187,24 @@ function compareAnswers(
     ([, type, field]) => `${type}.${field}`,
   )
   return {
-    found: breaches,
-    yielded: returnedFields,
+    breaches,
+    returnedFields,
     isReached: isNested ? messages.some(text => text.includes('"reached"')) : messages.length > 0,
   }
 }
 
-/** Errors with these codes, or with none, say nothing of what was asked for. */
+/** Matches errors other than those whose codes reveal nothing about the probed value. */
 const INVALID_REQUEST =
   /"extensions":\{"code":"(?!NOT_FOUND|BAD_ARGUMENT|INVALID_INPUT|IDEMPOTENCY_CONFLICT|ALREADY_FINISHED)|"message":"(Syntax Error|Cannot query|Unknown|Field|Variable)/
 
-/** What was asked for may be told again. */
+/** The probed value may be echoed. */
 function redactValue(text: string, value: string): string {
-  // It is JSON in JSON.
+  // JSON within JSON.
   const written = JSON.stringify(JSON.stringify(value).slice(1, -1)).slice(1, -1)
   return value === '' ? text : text.replaceAll(written, '<asked>')
 }
 
-/** Without what is the asker's own, and what is another one each time. */
+/** Removes the texts that are unique to the observer or to the moment. */
 function normalize(text: string, replacements: Replacements, differsInLength: boolean): string {
   let normalized = text
   for (const [own, name] of replacements) normalized = normalized.replaceAll(own, name)
@@ -220,5 +224,5 @@ function describeDifference(a: string, b: string): string {
   let index = 0
   while (a[index] === b[index]) index++
   const from = Math.max(0, index - 120)
-  return `it differs from what never was:\n    ${a.slice(from, index + 160)}\n    ${b.slice(from, index + 160)}`
+  return `the answer differs from the one for a nonexistent value:\n    ${a.slice(from, index + 160)}\n    ${b.slice(from, index + 160)}`
 }

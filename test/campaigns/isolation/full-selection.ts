@@ -1,5 +1,5 @@
 /**
- * Everything that can be selected of a type, to some depth, drawn from the schema.
+ * The full selection of a type to a given depth, from the schema.
  */
 import {
   type GraphQLField,
@@ -13,7 +13,7 @@ import {
 } from 'graphql'
 import { formatArguments } from './argument-values.ts'
 
-/** Braces and all; empty for a scalar, null for what has no fields within the depth. */
+/** With braces. Empty for a scalar, null if no field fits the depth. */
 export function fullSelection(
   schema: GraphQLSchema,
   type: GraphQLNamedOutputType,
@@ -31,8 +31,8 @@ export function fullSelection(
 }
 
 /**
- * Members of one union may call the same thing by types that don't merge: each has its type's name before it. So has what
- * yields an id, to be found in the answer. An operation may have a hundred such names.
+ * Members of a union may have fields of one name and different types, so each is aliased with its type. Fields that
+ * return an id are aliased too, to be found in the answer. An operation may have 100 aliases.
  */
 const selectFields = (
   schema: GraphQLSchema,

@@ -16,7 +16,7 @@ import { openIsolationScenario } from './scenario.ts'
 
 type Resolver = GraphQLFieldResolver<unknown, Context>
 
-/** The schema with a leak of each kind that the walk is there to find. */
+/** The schema with one leak of each kind that the check must find. */
 vi.mock(import('../../../src/graphql/schema.ts'), async original => {
   const { schema } = await original()
   const leaky: GraphQLSchema = extendSchema(
@@ -30,7 +30,7 @@ vi.mock(import('../../../src/graphql/schema.ts'), async original => {
   )
   const resolvers: Record<string, Resolver> = {
     'Query.peek': (_, { id }, { store }) => findInAnyApp(store, decodeIdOf('Prediction', id)),
-    // Nothing of it is told, but that there is one.
+    // Reveals only that the prediction exists.
     'Query.exists': async (_, { ids }, { store, scope }) => {
       for (const id of ids ?? []) {
         const prediction = await findInAnyApp(store, decodeIdOf('Prediction', id))
@@ -58,7 +58,7 @@ vi.mock(import('../../../src/graphql/schema.ts'), async original => {
   return { schema: leaky as typeof schema }
 })
 
-/** Of whichever app it is. */
+/** A prediction of any app. */
 async function findInAnyApp(store: Context['store'], id: string): Promise<Prediction | null> {
   let seen: Prediction | null = null
   await store.change(
@@ -73,19 +73,27 @@ async function findInAnyApp(store: Context['store'], id: string): Promise<Predic
 }
 
 test.each([
-  ["a stranger's prediction", /^Query.peek\(/, /it tells "heron"/],
-  ['whether there is one, by another error', /^Query.exists\(/, /it differs from what never was/],
-  ['whether there is one, within an input', /^Query.sized\(in.of\)/, /it differs from what never was/],
-  ['an id that nobody asked for', /^Query.neighbours$/, /it tells "[\da-f-]{36}"/],
-  ['a change', /^Mutation.touch\(/, /it changes what is theirs/],
+  ["another app's prediction", /^Query.peek\(/, /it reveals "heron"/],
   [
-    'whose a cursor is, two steps down',
-    /^Query.prediction > Prediction.newest/,
-    /it differs from what never was/,
+    'that a prediction exists, by another error',
+    /^Query.exists\(/,
+    /the answer differs from the one for a nonexistent value/,
   ],
-])('the walk finds a field that gives away %s', async (_, only, finding) => {
-  await using scene = await openIsolationScenario()
-  const { breaches, probeCount: positions } = await checkIsolation(schema, scene, only)
-  expect(positions).toBe(1)
-  expect(breaches.some(fault => finding.test(fault))).toBe(true)
+  [
+    'that a prediction exists, from inside an input',
+    /^Query.sized\(in.of\)/,
+    /the answer differs from the one for a nonexistent value/,
+  ],
+  ['an id that was not requested', /^Query.neighbours$/, /it reveals "[\da-f-]{36}"/],
+  ["a change of another app's row", /^Mutation.touch\(/, /the target's rows changed/],
+  [
+    'the owner of a cursor, two levels deep',
+    /^Query.prediction > Prediction.newest/,
+    /the answer differs from the one for a nonexistent value/,
+  ],
+])('the check finds a field that exposes %s', async (_, nameFilter, expectedBreach) => {
+  await using scenario = await openIsolationScenario()
+  const { breaches, probeCount } = await checkIsolation(schema, scenario, nameFilter)
+  expect(probeCount).toBe(1)
+  expect(breaches.some(breach => expectedBreach.test(breach))).toBe(true)
 })

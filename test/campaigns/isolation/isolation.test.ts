@@ -7,19 +7,19 @@ import { checkIsolation } from './check-isolation.ts'
 import { createProbes } from './probes.ts'
 import { openIsolationScenario } from './scenario.ts'
 
-test("what is a stranger's looks like what never was, at each place of the schema, over each transport", async () => {
-  await using scene = await openIsolationScenario()
-  const { breaches, probeCount: positions, requestCount } = await checkIsolation(schema, scene)
+test("another app's objects look like missing ones, at each id position of the schema, over each transport", async () => {
+  await using scenario = await openIsolationScenario()
+  const { breaches, probeCount, requestCount } = await checkIsolation(schema, scenario)
   expect(breaches).toEqual([])
-  expect(positions).toBeGreaterThanOrEqual(40)
+  expect(probeCount).toBeGreaterThanOrEqual(40)
   expect(requestCount).toBeGreaterThan(5000)
 }, 60_000)
 
-describe('the walk goes', () => {
+describe('id positions', () => {
   const positionsIn = (fields: string) =>
     createProbes(buildSchema(`scalar JSON scalar DateTime ${fields}`)).map(({ name }) => name)
 
-  test('wherever an id may stand: in arguments, inputs, lists, and further down', () => {
+  test('are found in arguments, inputs, lists and nested fields', () => {
     expect(
       positionsIn(`
         type Query { plain: Int one(id: ID!, at: DateTime, size: Int): Thing many(of: [[ID!]!]): [Thing] found(in: Input!): Found }
@@ -47,54 +47,54 @@ describe('the walk goes', () => {
     ])
   })
 
-  test('nowhere with what it does not know: a type that nobody has said how to fill is refused', () => {
+  test('of a type without a sample value are an error', () => {
     expect(() => positionsIn('scalar Film type Query { a(file: Film): Int }')).toThrow(
-      'nobody knows what to fill a Film with',
+      'no sample value for the scalar Film',
     )
     expect(() =>
       positionsIn('scalar Film input I { id: ID file: Film! } type Query { a(i: I): Int }'),
-    ).toThrow('nobody knows what to fill a Film with')
+    ).toThrow('no sample value for the scalar Film')
   })
 })
 
-describe("a stranger's events", () => {
+describe("another app's events", () => {
   const FEED = 'subscription { predictionFeed { __typename ... on PredictionEvent { prediction { id } } } }'
 
   test.each(TRANSPORT_CLIENTS.filter(([transport]) => transport !== 'HTTP'))(
-    'cost whoever asked for the same not one message, over %s',
+    'send no message to a subscriber with the same operation, over %s',
     async (_, connect) => {
-      await using scene = await openIsolationScenario()
-      const { harness, target, observers } = scene
-      await using theirs = await connect(harness, target.key)
-      await using mine = await connect(harness, observers[0].key)
+      await using scenario = await openIsolationScenario()
+      const { harness, target, observers } = scenario
+      await using targetClient = await connect(harness, target.key)
+      await using observerClient = await connect(harness, observers[0].key)
       const request = { query: FEED, variables: {} }
-      const exchanges = [await theirs.send(request), await mine.send(request)]
+      const exchanges = [await targetClient.send(request), await observerClient.send(request)]
       await until(() => exchanges.every(({ received }) => received.messages.length > 0))
-      const [theirMessages, ownMessages] = exchanges.map(({ received }) => received.messages)
-      for (let i = 0; i < 20; i++) await scene.submit(target)
-      await until(() => theirMessages!.length === 21)
-      expect(ownMessages).toHaveLength(1)
-      await scene.submit(observers[0])
-      await until(() => ownMessages!.length === 2)
-      expect(theirMessages).toHaveLength(21)
+      const [targetMessages, observerMessages] = exchanges.map(({ received }) => received.messages)
+      for (let i = 0; i < 20; i++) await scenario.submit(target)
+      await until(() => targetMessages!.length === 21)
+      expect(observerMessages).toHaveLength(1)
+      await scenario.submit(observers[0])
+      await until(() => observerMessages!.length === 2)
+      expect(targetMessages).toHaveLength(21)
       for (const { end } of exchanges) await end()
     },
   )
 
-  test('change no figure of anybody else', async () => {
-    await using scene = await openIsolationScenario()
+  test("change no other app's usage", async () => {
+    await using scenario = await openIsolationScenario()
     const usage = async (key: string) =>
       (
-        await scene.harness.query(
+        await scenario.harness.query(
           '{ viewer { usage { inFlight queued spentThisMonth { amount } } } }',
           {},
           key,
         )
       ).data
-    const before = await Promise.all(scene.observers.map(({ key }) => usage(key)))
-    const theirs = await usage(scene.target.key)
-    await scene.submit(scene.target)
-    expect(await Promise.all(scene.observers.map(({ key }) => usage(key)))).toEqual(before)
-    expect(await usage(scene.target.key)).not.toEqual(theirs)
+    const before = await Promise.all(scenario.observers.map(({ key }) => usage(key)))
+    const targetUsage = await usage(scenario.target.key)
+    await scenario.submit(scenario.target)
+    expect(await Promise.all(scenario.observers.map(({ key }) => usage(key)))).toEqual(before)
+    expect(await usage(scenario.target.key)).not.toEqual(targetUsage)
   })
 })

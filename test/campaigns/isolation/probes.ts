@@ -1,5 +1,5 @@
 /**
- * Every place of a schema that an id may be given at, each with a document that gives one there.
+ * One probe for each position of the schema that can hold an id, with a document that puts the probed value there.
  */
 import {
   type GraphQLField,
@@ -13,14 +13,16 @@ import { type ArgumentPosition, findPositions, formatArguments } from './argumen
 import { fullSelection, possibleTypes, returnsId } from './full-selection.ts'
 
 export interface Probe {
-  /** As in `Query.prediction > Prediction.history(after)`. */
+  /** The path, like `Query.prediction > Prediction.history(after)`. */
   name: string
-  /** The kind of operation and the field in question, however it is got at. */
+  /** Operation kind and field, whatever the path to it. */
   field: string
   kind: OperationTypeNode
-  /** Of the value that is asked for; null where none is. */
+  /** Scalar of the probed value. Null without one. */
   scalar: string | null
-  /** With `$asked`, and `$own` or `$file` where it needs one. Where the field was reached, the answer has `reached`. */
+  /**
+   * Document with `$asked`, and `$own` or `$file` if needed. The answer has `reached` if the field was reached.
+   */
   document: string
 }
 
@@ -38,7 +40,7 @@ interface PathStep {
 
 type FieldPath = readonly [PathStep, ...PathStep[]]
 
-/** Each root field as it is, and below it each field that takes something, by the shortest way there. */
+/** Each root field, and each field with arguments below it by the shortest path. */
 export const createProbes = (schema: GraphQLSchema): Probe[] =>
   OPERATION_KINDS.flatMap(kind => {
     const type = schema.getRootType(kind)
@@ -99,7 +101,7 @@ function createProbe(
   }
 }
 
-/** A place in the argument of that name. */
+/** A position in the argument of that name. */
 type NamedPosition = ArgumentPosition & { name: string }
 
 function selectionText(
@@ -116,7 +118,7 @@ function selectionText(
   return `${field.name}${formatArguments(field.args)} { __typename ... on ${next.type.name} { ${mark}${innerSelection} } }`
 }
 
-/** Fields that yield an id, or something that has one, as in `Prediction.retryOf`. */
+/** Fields that return an id, or an object that has one, like `Prediction.retryOf`. */
 export const fieldsReturningIds = (schema: GraphQLSchema): string[] =>
   Object.values(schema.getTypeMap()).flatMap(type =>
     isObjectType(type) && !type.name.startsWith('__') && !isRootType(schema, type)

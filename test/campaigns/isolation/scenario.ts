@@ -1,7 +1,7 @@
 /**
- * A gateway of three apps that stands still: one that is rich in everything and secret, and two that have the same as
- * each other. Whatever is asked is asked by these two: by one of what the rich one has, by the other of what never was.
- * Invariant: nothing moves but by what is asked, and no clock does; so two answers differ only by what was asked of.
+ * A gateway with a fixed clock and three tenants: a target with secret data, and two observers with equal data. One
+ * observer probes with the target's values, the other with values that do not exist.
+ * Invariant: only requests change state, so two answers differ only by the probed value.
  */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ import { type Harness, startGateway } from '../../support/gateway.ts'
 import { COMPLETED, createPrediction, draft, eventsOf, pollSucceededAt } from '../../support/store.ts'
 import { UNLIMITED_ENV } from '../../support/transports.ts'
 
-/** In everything of the rich one's that is text. */
+/** Part of every text of the target. */
 export const SECRET = 'heron'
 const HOUR = 60 * 60 * 1000
 
@@ -25,12 +25,12 @@ export interface Tenant {
   name: string
   appId: AppId
   key: string
-  /** By status; `again` is a retry of the failed one. */
-  predictions: Record<Status | 'again', Prediction>
+  /** One prediction by status. `RETRY` is a retry of the failed one. */
+  predictions: Record<Status | 'RETRY', Prediction>
   upload: Upload
 }
 
-/** What the rich one has, and what has its form and never was. */
+/** A value of the target, and a nonexistent one of the same form. */
 export interface SecretValue {
   label: string
   existing: string
@@ -39,33 +39,33 @@ export interface SecretValue {
 
 export interface ValuePair {
   label: string
-  /** Of each asker. */
+  /** One value for each observer. */
   values: readonly [string, string]
-  /** The two may be of different lengths. */
+  /** The two values may differ in length. */
   differsInLength: boolean
 }
 
-/** Own → what its twin's is called, too. */
+/** Own text and its placeholder, which is the same for both observers. */
 export type Replacements = readonly (readonly [own: string, name: string])[]
 
 export interface IsolationScenario extends AsyncDisposable {
   harness: Harness
   target: Tenant
-  /** Asks of what the rich one has, and of what never was. */
-  observers: readonly [ofTheirs: Tenant, ofNothing: Tenant]
-  /** Of the rich one's predictions, one in each status. */
+  /** One probes with existing values, the other with nonexistent ones. */
+  observers: readonly [existing: Tenant, nonexistent: Tenant]
+  /** Ids of the target's predictions, one for each status. */
   predictionIds: SecretValue[]
-  /** Whatever else of it could be asked for. */
+  /** Other values of the target. */
   otherSecrets: SecretValue[]
-  /** What each asker has itself. */
+  /** Values of the observers themselves. */
   ownValues: ValuePair[]
-  /** What must be in nobody else's answer. */
+  /** Text that must not be in an observer's answer. */
   secrets(): string[]
-  /** Something of the rich one's was changed, by anybody but `submit`. */
+  /** Whether rows of the target changed other than by `submit`. */
   hasTargetChanged(): boolean
-  /** Whatever it has a name of its own for. */
+  /** Replacements for the texts that are unique to a tenant. */
   replacementsFor(tenant: Tenant): Replacements
-  /** A submit, past the doors. */
+  /** Submits through the store, past every transport. */
   submit(tenant: Tenant): Promise<void>
 }
 
@@ -74,7 +74,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
   const harness = await startGateway({ env: UNLIMITED_ENV, overrides: { now: () => now, keepAliveMs: HOUR } })
   const { store } = harness.gateway
   const originalStore = { ...store }
-  // Nothing is sent, looked at or ended by itself.
+  // No worker claims anything, so no job changes by itself.
   Object.assign(store, {
     claimImageChecks: async () => [],
     claimSubmits: async () => [],
@@ -121,7 +121,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
       ({ id, at }, i) =>
         [
           [encodeId('Prediction', id!), `<own ${i}>`],
-          [encodeListCursor({ id: id!, createdAt: Number(at) }), `<place ${i}>`],
+          [encodeListCursor({ id: id!, createdAt: Number(at) }), `<list cursor ${i}>`],
           [id!, `<row ${i}>`],
         ] as const,
     ),
@@ -129,7 +129,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
       ({ id, preview_token: previewToken }, i) =>
         [
           [encodeId('Upload', id!), `<upload ${i}>`],
-          [previewToken!, `<address ${i}>`],
+          [previewToken!, `<preview token ${i}>`],
           [id!, `<upload row ${i}>`],
         ] as const,
     ),
@@ -145,6 +145,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
       rows('select * from api_keys where app_id = ?', appId),
       rows('select * from uploads where app_id = ?', appId),
       rows('select * from images where app_id = ?', appId),
+      rows('select * from image_chunks where app_id = ?', appId),
     ])
   let lastRows = readTenantRows(target)
   let hasChanged = false
@@ -159,7 +160,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
     target,
     observers,
     predictionIds: Object.entries(predictions).map(([status, { id }]) => ({
-      label: `the id of one that is ${status}`,
+      label: `the id of a ${status} prediction`,
       existing: encodeId('Prediction', id),
       nonexistent: encodeId('Prediction', differentId(id)),
     })),
@@ -175,21 +176,21 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
         ['the path of an upload', previewPath(target.upload.previewToken), previewPath(randomPreviewToken())],
         ["upstream's id", predictions.COMPLETED.upstreamId!, differentId(predictions.COMPLETED.upstreamId!)],
         ['the cursor of an event', targetCursors.encode(seqs[2]!), randomCursor()],
-        ["the log's head as it was told", head, randomCursor()],
+        ["the cursor of the log's head", head, randomCursor()],
         [
           'the cursor of a list',
           encodeListCursor(predictions.FAILED),
           encodeListCursor({ ...predictions.FAILED, id: differentId(predictions.FAILED.id) }),
         ],
-        ['an idempotency key', `${SECRET} key`, 'nobodys k'],
-        ['a tag', `${SECRET} tag`, 'nobodys t'],
+        ['an idempotency key', `${SECRET} key`, 'missing k'],
+        ['a tag', `${SECRET} tag`, 'missing t'],
         [
           'a prompt',
           predictions.FAILED.input.prompt,
           predictions.FAILED.input.prompt.replace(SECRET, 'other'),
         ],
         [
-          'an address',
+          'an image URL',
           predictions.FAILED.input.imageUrl,
           predictions.FAILED.input.imageUrl.replace(SECRET, 'other'),
         ],
@@ -221,7 +222,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
   }
 }
 
-/** Of the same form and length, and nothing's: the end of a UUID is turned round. */
+/** A nonexistent id of the same form and length: the end of the UUID is inverted. */
 const differentId = (id: string): string =>
   id.replace(/[\da-f]{12}$/, end =>
     [...end].map(digit => (15 - Number.parseInt(digit, 16)).toString(16)).join(''),
@@ -229,7 +230,7 @@ const differentId = (id: string): string =>
 const randomCursor = (): string => randomBytes(16).toString('base64url')
 const randomPreviewToken = (): string => randomBytes(18).toString('base64url')
 const forgeToken = (token: string): string =>
-  token.replace(/[^.]+$/, seal => randomBytes((seal.length * 3) / 4).toString('base64url'))
+  token.replace(/[^.]+$/, signature => randomBytes((signature.length * 3) / 4).toString('base64url'))
 
 async function createOwnValues(
   store: Store,
@@ -277,7 +278,7 @@ const createDraft = (appId: AppId, word: string, overrides: Partial<Draft> = {})
     ...overrides,
   })
 
-/** Of no image that could be looked at. */
+/** An upload whose bytes are no real image. */
 async function createUpload(store: Store, appId: AppId, word: string, now: number): Promise<Upload> {
   const data = Buffer.from(word)
   const image = {
@@ -293,7 +294,7 @@ async function createUpload(store: Store, appId: AppId, word: string, now: numbe
   return upload.upload
 }
 
-/** One in each status, and a retry. */
+/** One prediction in each status, and a retry. */
 async function createPredictions(
   store: Store,
   appId: AppId,
@@ -349,7 +350,7 @@ async function createPredictions(
       pollSucceededAt({ ...COMPLETED, outputs } as never, now, now),
     ),
     CANCELED: await applyTransitions(await add({}, `${word} key`), canceled(now)),
-    again: await applyTransitions(await sendUpstream(await add({ retryOf: FAILED.id })), failed),
+    RETRY: await applyTransitions(await sendUpstream(await add({ retryOf: FAILED.id })), failed),
     QUEUED: await add(),
   }
 }

@@ -1,6 +1,7 @@
 /**
- * The app that cancels, through the schema as every app does.
- * Invariant: it is told the truth: whether what it canceled may still be charged, and nothing new of what had ended.
+ * The app's cancel, through the GraphQL schema.
+ * Invariant: the answer is true. It says whether the canceled job may still be charged, and a job that has ended does
+ * not change.
  */
 import { execute, parse, validate } from 'graphql'
 import { expect } from 'vitest'
@@ -13,7 +14,7 @@ import { fullAccess, jobOf as rowOf } from '../../support/store.ts'
 import type { ModelRow } from './model.ts'
 import type { ModelState } from './model-state.ts'
 
-/** Parsed once, and valid: it is asked thousands of times. */
+/** Parsed once, since it is executed thousands of times. */
 const CANCEL = parse(`mutation ($id: ID!) {
   cancelPrediction(input: { id: $id }) {
     ... on CancelPredictionPayload { mayStillBeCharged prediction { status } }
@@ -23,7 +24,7 @@ const CANCEL = parse(`mutation ($id: ID!) {
 }`)
 expect(validate(schema, CANCEL)).toEqual([])
 
-/** As an app does it. */
+/** Executes the mutation with the access of the app's own key. Returns the payload. */
 export async function requestCancel(store: Store, app: AppId, id: string, now: number): Promise<unknown> {
   const contextValue = createContext(
     { store, now: () => now, countRejection: () => {} } as unknown as Services,
@@ -48,7 +49,7 @@ export async function cancel({ store, app, now, jobOf }: ModelState, row: ModelR
     expect(eventCount).toBe(0)
     return
   }
-  // Whoever claimed it for a POST may have sent it, until a refusal is known.
+  // A worker that claimed the job for a POST may have sent it, unless a refusal is recorded.
   const mayStillBeCharged = row.claims > row.refusals
   row.canceled = mayStillBeCharged ? 'may still be charged' : 'free'
   expect(answer).toEqual({ mayStillBeCharged, prediction: { status: 'CANCELED' } })

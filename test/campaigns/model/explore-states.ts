@@ -1,8 +1,8 @@
 /**
- * Walks every interleaving of one job's steps, depth first: each state that is new is gone on from by each step that may be
- * next, and back to it; where nothing more may happen, everything settles.
- * Invariant: it comes back to a state as that was: savepoints, under which the store's own transactions are nested, hold the
- * store's part of it.
+ * Explores every interleaving of one job's steps, depth first, visiting each state once. When no step is enabled,
+ * everything settles.
+ * Invariant: after each branch the state is restored. Savepoints restore the store's part; the store's own
+ * transactions are nested in them.
  */
 import { createAppStore } from '../../../src/store/sqlite/apps.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
@@ -18,7 +18,7 @@ import { createStateMachine } from './state-machine.ts'
 
 export type ExplorationOptions = Omit<ModelOptions, 'rows' | 'concurrency' | 'from'>
 
-/** @returns what the app may be told, from first to last */
+/** @returns each history of states that the app may see */
 export async function exploreStates(options: ExplorationOptions): Promise<Set<string>> {
   const { db, close } = openDatabase(':memory:', { exclusive: false })
   const { $client: client } = db

@@ -1,5 +1,5 @@
 /**
- * What must be so: between any two steps, and at the end, where the row and upstream's ledger tell the same.
+ * Invariants that hold between any two steps, and the final state, in which the row and the upstream ledger agree.
  */
 import { expect } from 'vitest'
 import { isFinal, type Job } from '../../../src/domain/prediction.ts'
@@ -8,13 +8,13 @@ import { DAY_MS, describeState, END_NAMES, ENDS, EXPECTED_ENDS, type ModelRow } 
 import type { ModelState } from './model-state.ts'
 
 export const isWaiting = (job: Job) => job.status === 'QUEUED' && job.submission === 'none'
-/** Somebody has something to do about it, now or later. */
+/** Some worker has to work on it, now or later. */
 export const needsWork = (job: Job) => isWaiting(job) || job.submission === 'begun' || job.tracking !== null
 
 export function createInvariants(state: ModelState) {
   const { store, app, rows, upstreamJobs, upstreamJobOf, readJobs, assertSlotCount } = state
 
-  /** What must be so between any two steps. */
+  /** Asserts what must hold between two steps. */
   async function assertInvariants(): Promise<void> {
     if (rows.some(row => row.occupiesSlot && row.canceled !== null)) await assertSlotCount()
     for (const [i, job] of (await readJobs()).entries()) {
@@ -22,19 +22,21 @@ export function createInvariants(state: ModelState) {
       const description = describeState(job)
       if (row.observedStates.at(-1) !== description) row.observedStates.push(description)
       const occupiesSlot = job.submission === 'begun' || job.tracking === 'active'
-      expect(occupiesSlot, 'it takes a place').toBe(row.occupiesSlot)
+      expect(occupiesSlot, 'it occupies a slot').toBe(row.occupiesSlot)
       const upstreamJob = upstreamJobOf(row)
       if (row.canceled !== null) expect(job.status).toBe('CANCELED')
       if (row.canceled === 'free') expect(job).toMatchObject({ cost: 0, submission: 'none', tracking: null })
-      if (job.upstreamId !== null) expect(job.upstreamId, 'a stranger’s video').toBe(upstreamJob?.id)
+      if (job.upstreamId !== null) expect(job.upstreamId, 'the id of another job').toBe(upstreamJob?.id)
       if (job.cost === 0 && upstreamJob !== undefined) expect(upstreamJob.outcome).toBe(ENDS.failed)
-      // There is always a moment at which somebody will look after it, until nothing more can be known.
+      // A row with work left is always due within a day.
       if (needsWork(job)) expect(job.dueAt, 'stuck').toBeLessThanOrEqual(state.now + DAY_MS)
-      else expect(isFinal(job.status), 'forgotten').toBe(true)
+      else expect(isFinal(job.status), 'no work is left, and it has not ended').toBe(true)
     }
   }
 
-  /** At the end, the row and the ledger tell the same. */
+  /**
+   * Asserts that the final row agrees with the upstream ledger. Returns the history of states that the app saw.
+   */
   async function assertFinalState(row: ModelRow): Promise<string> {
     const { status, error, cost, upstreamId, tracking } = await jobOf(store, row.id)
     const ownJobs = upstreamJobs.filter(upstreamJob => upstreamJob.row === row)
@@ -62,7 +64,7 @@ export function createInvariants(state: ModelState) {
     for (const [i, { previousStatus }] of events.entries()) {
       expect(previousStatus).toBe(i === 0 ? null : reportedStates[i - 1]!.status)
       if (i === 0 || !isFinal(reportedStates[i - 1]!.status)) continue
-      // The end was told. What comes after corrects a guess, or says that nothing was sent.
+      // The end was reported. A later event may only correct a provisional error, or say that nothing was sent.
       const [previous, next] = [reportedStates[i - 1]!, reportedStates[i]!]
       if (previous.status === 'CANCELED') {
         expect(previous.cost).toBe(PRICE)
@@ -74,10 +76,10 @@ export function createInvariants(state: ModelState) {
       }
     }
     const descriptions = events.map(({ prediction }) => describeState(prediction))
-    // An event for each, and none for nothing.
+    // Each state has one event, and there is no event without a change.
     expect(descriptions).toEqual(row.observedStates)
     return descriptions.join(', ')
   }
 
-  return { check: assertInvariants, isTrue: assertFinalState }
+  return { assertInvariants, assertFinalState }
 }

@@ -1,6 +1,6 @@
 /**
- * What all who work on the jobs of a cancel share: the store, a clock, what is true beside it, and who is in the middle of what.
- * Invariant: what is true changes only by what somebody did, and all of it can be put back as it was.
+ * State that all steps share: store, clock, expected rows, pending tasks.
+ * Invariant: only steps change it, and `snapshot()` can restore it.
  */
 import { expect } from 'vitest'
 import type { AppId, Job } from '../../../src/domain/prediction.ts'
@@ -25,28 +25,28 @@ export interface ModelState {
   readonly app: AppId
   readonly options: Required<ModelOptions>
   now: number
-  /** How often each may still happen. */
+  /** How often each event may still occur. */
   readonly remaining: Bounds
   readonly pendingTasks: Set<PendingTask>
   readonly upstreamJobs: UpstreamJob[]
-  /** Of these a webhook came to the process that is alive. */
+  /** Jobs whose webhook reached the living process. */
   readonly receivedWebhooks: Set<UpstreamJob>
   readonly rows: readonly ModelRow[]
-  /** The rows as the store has them; read once between two steps. */
+  /** All rows as stored, read once between two steps. */
   readJobs(): Promise<Job[]>
-  /** As it was before the step that is being taken. */
+  /** The row before the current step. */
   jobOf(row: { id: string }): Promise<Job>
   readCircuit(): Promise<SubmitCircuit | null>
   clearCache(): void
   rowOf(job: { id: string }): ModelRow
   upstreamJobOf(row: ModelRow): UpstreamJob | undefined
   lease(): { now: number; leaseUntil: number; limit: number }
-  /** Somebody begins something, and may go on with any of the steps. */
+  /** Adds a worker in the middle of a job, which may continue with any of `steps`. */
   addTask(name: string, job: Job | null, steps: Step[]): void
   occupiedSlots(): number
-  /** The store counts the places as they are. */
+  /** Asserts that the store counts as many occupied slots as the model. */
   assertSlotCount(): Promise<void>
-  /** All of it as it is now, but for what the store has. */
+  /** Returns a function that restores this state, except for the store. */
   snapshot(): () => void
 }
 
@@ -67,7 +67,7 @@ export async function createModelState(store: Store, overrides: ModelOptions): P
       canceled: null,
       cancels: 0,
     })
-  // Where it is not about them, images have been seen.
+  // In tests that are not about images, every image counts as verified.
   if (bounds.images === 0) await verifyAllImages(store, from + count)
 
   let cachedJobs: Job[] | null = null
@@ -111,7 +111,7 @@ export async function createModelState(store: Store, overrides: ModelOptions): P
         `${name}: ${step}`,
         async () => {
           pendingTasks.delete(task)
-          // What a process that was taken for dead goes on with is still its own.
+          // Tasks that a process adds after its lease has expired belong to that process.
           const earlierTasks = new Set(pendingTasks)
           await run()
           if (!task.isAlive)
@@ -124,7 +124,7 @@ export async function createModelState(store: Store, overrides: ModelOptions): P
     occupiedSlots: () => rows.filter(row => row.occupiesSlot).length,
     async assertSlotCount() {
       const { submitting, inFlight } = await store.countByState()
-      expect(submitting + inFlight, 'places taken').toBe(state.occupiedSlots())
+      expect(submitting + inFlight, 'occupied slots').toBe(state.occupiedSlots())
     },
 
     snapshot() {

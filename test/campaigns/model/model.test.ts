@@ -1,8 +1,8 @@
 /**
- * Cancel is a race with everybody who works on a job: the look at its image, its POST, upstream itself, its webhooks, the
- * poller, the reconciler, and a SIGKILL. Here each of them is cut into the steps between which another may come, over
- * the real store and the real decisions, beside a small world that knows what is true: what was sent, what runs, how it
- * ended, what the app was told. One job's every interleaving is walked; those of several jobs are drawn.
+ * A cancel races with every other writer of a job: image check, POST, upstream, webhooks, poller, reconciler and a
+ * SIGKILL. Each of these is cut into the steps between which another writer may act. The store and the transitions
+ * are the real ones; a model beside them knows what was sent, how it ended and what the app was answered. Every
+ * interleaving of one job is explored; those of several jobs are drawn at random.
  */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -24,7 +24,7 @@ import { type ExplorationOptions, exploreStates } from './explore-states.ts'
 import type { Bounds } from './model.ts'
 import { createStateMachine } from './state-machine.ts'
 
-test("another app's job is not there to be canceled", async () => {
+test("a cancel of another app's job gets NOT_FOUND and changes nothing", async () => {
   const store = openSqliteStore(':memory:', () => {})
   const { id } = await addPrediction(store, await newApp(store))
   const before = await jobOf(store, id)
@@ -33,7 +33,7 @@ test("another app's job is not there to be canceled", async () => {
   await store.close()
 })
 
-test('a job whose POST has no answer is claimed for a search alone, whatever else waits', async () => {
+test('a job whose POST has no answer is claimed only by the reconciler', async () => {
   const store = openSqliteStore(':memory:', () => {})
   const app = await newApp(store)
   const { id } = await addPrediction(store, app)
@@ -49,7 +49,7 @@ test('a job whose POST has no answer is claimed for a search alone, whatever els
   await store.close()
 })
 
-test('a canceled job that was sent keeps its place until upstream says that it ended', async () => {
+test('a canceled job that was sent keeps its slot until upstream says that it ended', async () => {
   const store = openSqliteStore(':memory:', () => {})
   const app = await newApp(store)
   const ids = [(await addPrediction(store, app)).id, (await addPrediction(store, app)).id]
@@ -78,10 +78,10 @@ const NO_STEPS: Bounds = {
 }
 
 describe('every interleaving of a cancel', () => {
-  /** And what the app may be told, from first to last. */
+  /** Each row: title, bounds, and every history of states that the app may see. */
   test.each<[string, ExplorationOptions, string[]]>([
     [
-      'with the look at its image',
+      'with its image check',
       {
         bounds: { ...NO_STEPS, cancels: 2, images: 2, claims: 1 },
         answers: ['accepted'],
@@ -95,7 +95,7 @@ describe('every interleaving of a cancel', () => {
       ['CANCELED', 'CANCELED free', 'CANCELED, CANCELED free', 'CREATED, CANCELED', 'INVALID_INPUT free'],
     ],
     [
-      'with looks and webhooks',
+      'with polls and webhooks',
       {
         bounds: { ...NO_STEPS, cancels: 1, claims: 1, polls: 2, webhooks: 1 },
         answers: ['accepted'],
@@ -111,12 +111,12 @@ describe('every interleaving of a cancel', () => {
       ],
     ],
     [
-      'with a SIGKILL, and whoever takes over',
+      'with a SIGKILL or an expired lease, and a search',
       {
         bounds: { ...NO_STEPS, cancels: 1, claims: 1, searches: 1, disasters: 1 },
         answers: ['accepted', 'account'],
         ends: ['completed'],
-        disasters: ['SIGKILL', 'taken for dead'],
+        disasters: ['SIGKILL', 'lease expired'],
       },
       ['CANCELED', 'CANCELED free', 'CANCELED, CANCELED free', 'CREATED, CANCELED'],
     ],
@@ -131,7 +131,7 @@ describe('every interleaving of a cancel', () => {
       ['CANCELED', 'CANCELED free', 'CREATED, CANCELED'],
     ],
     [
-      'with a deadline, looks and a webhook',
+      'with a deadline, a poll and a webhook',
       {
         bounds: { ...NO_STEPS, cancels: 1, claims: 1, polls: 1, webhooks: 1, disasters: 1 },
         answers: ['accepted'],
@@ -146,8 +146,8 @@ describe('every interleaving of a cancel', () => {
         'CREATED, TIMED_OUT, COMPLETED',
       ],
     ],
-  ])('%s ends in what is true', async (_, options, expected) => {
-    expect([...(await exploreStates(options))].sort()).toEqual(expected.map(then => `QUEUED, ${then}`))
+  ])('%s reaches a correct end', async (_, options, expected) => {
+    expect([...(await exploreStates(options))].sort()).toEqual(expected.map(history => `QUEUED, ${history}`))
   })
 })
 
@@ -155,7 +155,7 @@ const plan = fc.record({
   rows: fc.integer({ min: 1, max: 3 }),
   concurrency: fc.constantFrom(1, 2, null),
   cancels: fc.integer({ min: 0, max: 2 }),
-  /** Half of the time they have been seen. */
+  /** With 0 every image counts as verified: half of the runs. */
   images: fc.constantFrom(0, 10),
   picks: fc.array(fc.nat(4000), { minLength: 10, maxLength: 60, size: 'max' }),
 })
@@ -167,28 +167,28 @@ const MANY_STEPS: Omit<Bounds, 'cancels' | 'images'> = {
   disasters: 4,
 }
 
-test('cancels of several jobs, among all that goes on beside and goes wrong, end in what is true', async () => {
+test('cancels of several jobs, among all other events and disasters, reach a correct end', async () => {
   await fc.assert(
     fc.asyncProperty(plan, async ({ picks, cancels, images, ...options }) => {
       const store = openSqliteStore(':memory:', () => {})
       const names: string[] = []
       try {
-        const world = await createStateMachine(store, {
+        const machine = await createStateMachine(store, {
           ...options,
           bounds: { ...MANY_STEPS, cancels, images },
           from: T,
         })
         for (const pick of picks) {
-          const { workerSteps, disturbances } = await world.enabledSteps()
-          // Most go on, else hardly a job would come far.
+          const { workerSteps, disturbances } = await machine.enabledSteps()
+          // Mostly steps of workers, since otherwise few jobs would get far.
           const steps =
             pick % 8 > 0 && workerSteps.length > 0 ? workerSteps : [...disturbances, ...workerSteps]
           const step = steps[(pick >> 3) % steps.length]
           if (step === undefined) break
           names.push(step[0])
-          await world.execute(step)
+          await machine.execute(step)
         }
-        await world.settle()
+        await machine.settle()
       } catch (error) {
         throw new Error(`after ${names.join(' · ')}: ${error}`, { cause: error })
       } finally {

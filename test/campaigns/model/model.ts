@@ -1,7 +1,7 @@
 /**
- * The words in which the races of a cancel are told: what is true of a prediction, who is in the middle of it, how often each
- * thing may happen, and how what upstream says must end.
- * Invariant: nothing here is taken from what the store says.
+ * The model's vocabulary: the expected state of a prediction, workers in the middle of a job, how often each event
+ * may occur, and the expected end for each upstream outcome.
+ * Invariant: nothing here is read from the store.
  */
 
 import type { Job, Observation, Status } from '../../../src/domain/prediction.ts'
@@ -13,7 +13,7 @@ export const DAY_MS = 24 * HOUR
 export const SUBMIT_TIMEOUT_MS = 10 * SECOND
 export const IMAGE_FRESH_MS = 5 * MINUTE
 
-/** A job as upstream has it: paid for, unless it failed. */
+/** A job in the upstream ledger. It is charged unless it failed. */
 export interface UpstreamJob {
   id: string
   row: ModelRow
@@ -23,17 +23,17 @@ export interface UpstreamJob {
   webhooksSent: number
 }
 
-/** What is true of a prediction, whatever the store says. */
+/** The expected state of a prediction. */
 export interface ModelRow {
   id: string
   name: string
-  /** Claimed for a POST, and answered with a refusal that the store took. */
+  /** Claims for a POST, and refusals of a POST that the store recorded. */
   claims: number
   refusals: number
   postAnswers: string[]
-  /** How it was seen to stand, one after the other. */
+  /** States in which the row was seen, in order. */
   observedStates: string[]
-  /** Whether it takes one of the account's places, by what the store has been told. */
+  /** Whether the row occupies one of the account's slots, according to what the store was given. */
   occupiesSlot: boolean
   canceled: null | 'free' | 'may still be charged'
   cancels: number
@@ -41,16 +41,16 @@ export interface ModelRow {
 
 export type Step = readonly [name: string, run: () => Promise<void>]
 
-/** Somebody in the middle of a job, and how it may go on. */
+/** A worker in the middle of a job, with its possible next steps. */
 export interface PendingTask {
   name: string
   job: Job | null
-  /** False: its process was taken for dead. It may still write. */
+  /** False: the worker's lease has expired, so another worker may claim its job. It may still write. */
   isAlive: boolean
   steps: Step[]
 }
 
-/** How often each of these may happen: what makes every interleaving a finite number of them. */
+/** How often each event may occur. These bounds make the number of interleavings finite. */
 export interface Bounds {
   cancels: number
   claims: number
@@ -66,14 +66,14 @@ export interface ModelOptions {
   concurrency: number | null
   bounds: Bounds
   from: number
-  /** What upstream may answer a POST with; the worst first. */
+  /** The possible upstream answers to a POST. */
   answers?: readonly SubmitAnswer[]
   ends?: readonly End[]
   disasters?: readonly Disaster[]
 }
 
-/** Whoever was in the middle of something is gone, or goes on although its rows are another's by now, or is late. */
-export const DISASTERS = ['SIGKILL', 'taken for dead', 'a long sleep', 'past the deadline'] as const
+/** A crash, an expired lease, a long sleep, or the deadline passing. */
+export const DISASTERS = ['SIGKILL', 'lease expired', 'a long sleep', 'past the deadline'] as const
 export type Disaster = (typeof DISASTERS)[number]
 
 export const REFUSED_ANSWERS = ['unsent', 'account', 'throttled'] as const
@@ -99,7 +99,7 @@ export const ENDS = {
 export type End = keyof typeof ENDS
 export const END_NAMES = Object.keys(ENDS) as End[]
 
-/** How a prediction must end whose job ended so, and what it costs then. */
+/** Expected status, error and cost of a prediction, by the end of its upstream job. */
 export const EXPECTED_ENDS: Record<End, readonly [Status, Job['error'], number]> = {
   completed: ['COMPLETED', null, PRICE],
   failed: ['FAILED', 'GENERATION_FAILED', 0],
@@ -108,6 +108,6 @@ export const EXPECTED_ENDS: Record<End, readonly [Status, Job['error'], number]>
   empty: ['FAILED', 'NO_OUTPUT', PRICE],
 }
 
-/** How a row stands, in a word or two. */
+/** A row's state in one or two words. */
 export const describeState = ({ status, error, cost }: Pick<Job, 'status' | 'error' | 'cost'>): string =>
   `${error ?? status}${cost === 0 ? ' free' : ''}`

@@ -1,7 +1,7 @@
 /**
- * Who takes over what another left, cut into steps: the reconciler, which looks for a POST without an answer, and the probe
- * that ends a pause.
- * Invariant: between any two questions to the store another may change what the first one answered.
+ * Steps of recovery: the reconciler searches for a POST without an answer, and the probe half-opens the submit
+ * circuit.
+ * Invariant: between two store queries another worker may change the result of the first.
  */
 
 import type { Job } from '../../../src/domain/prediction.ts'
@@ -33,17 +33,17 @@ export function createReconcileActions(state: ModelState) {
       const takeOver = async () => {
         await store.change(abandonedJob.id, submitAbandoned(state.now, to), state.now, abandonedJob.fence)
       }
-      return addTask(`reconciler ${row.name} left`, abandonedJob, [['takes over', takeOver]])
+      return addTask(`reconciler ${row.name} abandoned`, abandonedJob, [['takes over', takeOver]])
     }
     const [job] = await store.claimUnresolvedSubmits(lease())
     if (job !== undefined) search(job)
   }
 
-  /** As the reconciler does it: the list, then the rivals, then the owners. */
+  /** Queries in the reconciler's order: the list, conflicting submits, owners. */
   function search(job: Job): void {
     const { name } = rowOf(job)
     const { from, to, conflictWindowMs } = searchWindow(job.submitStartedAt!, SUBMIT_TIMEOUT_MS)
-    /** @param found null where the list could not be read */
+    /** @param found null if the list could not be read */
     const finishSearch = (label: string, found: UpstreamJob[] | null, hasNoConflict = true) =>
       addTask(`reconciler ${name} ${label}`, job, [['writes', () => conclude(job, found, hasNoConflict)]])
     const list = async () => {
@@ -59,11 +59,11 @@ export function createReconcileActions(state: ModelState) {
         ))
         finishSearch(`${hasNoConflict ? 'alone' : 'not alone'} ${listed.length}`, listed, hasNoConflict)
       }
-      addTask(`reconciler ${name} listed ${listed.length}`, job, [['asks for rivals', checkConflicts]])
+      addTask(`reconciler ${name} listed ${listed.length}`, job, [['checks for conflicts', checkConflicts]])
     }
     addTask(`reconciler ${name}`, job, [
       ['lists', list],
-      ['sees nothing', async () => finishSearch('nothing', null)],
+      ['gets no list', async () => finishSearch('nothing', null)],
     ])
   }
 
@@ -95,5 +95,5 @@ export function createReconcileActions(state: ModelState) {
       addTask('probe', null, [['reads', async () => void (await store.halfOpenCircuit(circuit.version))]])
   }
 
-  return { reconcile, probe: probeCircuit }
+  return { reconcile, probeCircuit }
 }

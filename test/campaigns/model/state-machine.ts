@@ -1,7 +1,6 @@
 /**
- * A small world beside the real store and the real decisions: who may go on next, what may break in, and how all of it
- * settles once nothing more goes wrong.
- * Invariant: after each step all is so that must be.
+ * The state machine: the enabled steps, the disturbances, and how everything settles.
+ * Invariant: the invariants hold after each step.
  */
 import { expect } from 'vitest'
 import type { Job } from '../../../src/domain/prediction.ts'
@@ -25,17 +24,17 @@ import { createSubmitActions } from './submit-actions.ts'
 import { createTrackingActions } from './tracking-actions.ts'
 
 export interface StateMachine {
-  /** Who may go on, and what may break in. */
+  /** Steps of workers, and disturbances: cancels and disasters. */
   enabledSteps(): Promise<{ workerSteps: Step[]; disturbances: Step[] }>
-  /** What is so, without moments and ids: two histories that lead to it go on alike. */
+  /** A fingerprint without times and ids: two histories with one fingerprint continue alike. */
   fingerprint(): Promise<string>
-  /** Then looks whether all is so that must be, between any two steps. */
+  /** Runs the step, then asserts the invariants. */
   execute(step: Step): Promise<void>
-  /** All of it as it is now, but for what the store has. */
+  /** Returns a function that restores everything except the store. */
   snapshot(): () => void
   /**
-   * Nothing more goes wrong: everybody goes on until there is nothing left to do.
-   * @returns what each app was told, from first to last
+   * Runs without disturbances until no work is left.
+   * @returns each prediction's history of states, as its app saw it
    */
   settle(): Promise<string[]>
 }
@@ -45,18 +44,18 @@ export async function createStateMachine(store: Store, options: ModelOptions): P
   const { rows, upstreamJobs, pendingTasks, receivedWebhooks, remaining, readJobs, readCircuit, clearCache } =
     state
   const { bounds, disasters } = state.options
-  const { inspect: checkImage, submit } = createSubmitActions(state)
-  const { upstream: upstreamSteps, poll } = createTrackingActions(state)
-  const { reconcile, probe: probeCircuit } = createReconcileActions(state)
-  const { check: assertInvariants, isTrue: assertFinalState } = createInvariants(state)
+  const { checkImage, submit } = createSubmitActions(state)
+  const { upstreamSteps, poll } = createTrackingActions(state)
+  const { reconcile, probeCircuit } = createReconcileActions(state)
+  const { assertInvariants, assertFinalState } = createInvariants(state)
 
   const disaster = (name: Disaster): Step => [
     name,
     async () => {
       remaining.disasters--
-      if (name === 'SIGKILL' || name === 'taken for dead') receivedWebhooks.clear()
+      if (name === 'SIGKILL' || name === 'lease expired') receivedWebhooks.clear()
       if (name === 'SIGKILL') pendingTasks.clear()
-      if (name === 'taken for dead') for (const task of pendingTasks) task.isAlive = false
+      if (name === 'lease expired') for (const task of pendingTasks) task.isAlive = false
       state.now += name === 'past the deadline' ? DEADLINE_MS : 2 * LEASE_MS
     },
   ]
@@ -64,7 +63,7 @@ export async function createStateMachine(store: Store, options: ModelOptions): P
   const hasFreshImage = (job: Job) =>
     job.imageVerifiedAt !== null && job.imageVerifiedAt > state.now - IMAGE_FRESH_MS
 
-  /** @param isEager those too who will find nothing to claim */
+  /** @param isEager also offers claims that will find nothing */
   async function claimSteps(isEager = false): Promise<Step[]> {
     const jobs = await readJobs()
     const due = jobs.filter(job => job.dueAt <= state.now)
@@ -78,7 +77,10 @@ export async function createStateMachine(store: Store, options: ModelOptions): P
     const steps: (Step | false)[] = [
       !isCircuitOpen &&
         remaining.images > 0 &&
-        hasDue(job => isWaiting(job) && !hasFreshImage(job)) && ['inspector', bounded('images', checkImage)],
+        hasDue(job => isWaiting(job) && !hasFreshImage(job)) && [
+          'image checker',
+          bounded('images', checkImage),
+        ],
       !isCircuitOpen &&
         remaining.claims > 0 &&
         hasDue(job => isWaiting(job) && hasFreshImage(job)) && ['submitter', bounded('claims', submit)],
@@ -175,10 +177,10 @@ export async function createStateMachine(store: Store, options: ModelOptions): P
       for (const task of pendingTasks) if (!task.isAlive) pendingTasks.delete(task)
       Object.assign(remaining, { images: 1e3, claims: 1e3, polls: 1e3, searches: 1e3 })
       for (let rounds = 0; ; rounds++) {
-        expect(rounds, 'it never settles').toBeLessThan(1000)
+        expect(rounds, 'it does not settle').toBeLessThan(1000)
         for (const upstreamJob of upstreamJobs) upstreamJob.outcome ??= ENDS.completed
         state.now++
-        // All claim in turn, and whoever got something goes through with it.
+        // All workers claim in turn, and a worker that claimed something finishes it.
         if (pendingTasks.size === 0) {
           for (const [, claim] of await claimSteps(rounds % 8 === 0)) await claim()
           clearCache()
@@ -191,11 +193,11 @@ export async function createStateMachine(store: Store, options: ModelOptions): P
         const open = (await readJobs()).filter(needsWork)
         const circuit = await readCircuit()
         const dueTimes = open.map(job => job.dueAt)
-        // A trial waits for a job to try it with.
+        // A half-open circuit waits for a job to probe with.
         if (circuit !== null && !circuit.halfOpen) dueTimes.push(circuit.until)
         const later = dueTimes.filter(dueTime => dueTime > state.now)
         if (open.length === 0 && later.length === 0) break
-        expect(later, 'something is open, and nothing will be due').not.toEqual([])
+        expect(later, 'work is left, and nothing will be due').not.toEqual([])
         state.now = Math.min(...later)
       }
       return Promise.all(rows.map(row => assertFinalState(row)))

@@ -1,6 +1,6 @@
 /**
- * Who brings a job to upstream, cut into steps: the inspector of its image, and the submitter.
- * Invariant: a job that was canceled before its POST is never sent, and none is sent twice.
+ * Steps of submitting: the image checker and the submitter.
+ * Invariant: a job that was canceled before its POST is never sent, and no job is sent twice.
  */
 import { expect } from 'vitest'
 import type { Job, SubmitOutcome, Transition } from '../../../src/domain/prediction.ts'
@@ -38,7 +38,7 @@ export function createSubmitActions(state: ModelState) {
     if (job === undefined) return
     const write = (transition: Transition) => async () =>
       void (await store.change(job.id, transition, state.now, job.fence))
-    addTask(`inspector ${rowOf(job).name}`, job, [
+    addTask(`image checker ${rowOf(job).name}`, job, [
       ['an image', () => write(imageVerified(state.now))()],
       ['no image', () => write(imageRejected(state.now))()],
       ['unreachable', () => write(imageCheckFailed(state.now, state.now + 2 * SECOND))()],
@@ -67,9 +67,9 @@ export function createSubmitActions(state: ModelState) {
 
   function send(job: Job, plannedAnswer: SubmitAnswer): void {
     const row = rowOf(job)
-    // The connection of whoever slept so long is gone.
+    // The connection of a process that slept that long is gone.
     const answer = state.now > job.submitStartedAt! + SUBMIT_TIMEOUT_MS ? 'vanished' : plannedAnswer
-    expect(row.canceled, 'a job is sent that is never to be').not.toBe('free')
+    expect(row.canceled, 'a canceled job is sent').not.toBe('free')
     expect(
       row.postAnswers.filter(earlierAnswer => !isRefusedAnswer(earlierAnswer)),
       'a job is sent twice',
@@ -78,7 +78,7 @@ export function createSubmitActions(state: ModelState) {
     const isAcceptedUpstream = answer === 'accepted' || answer === 'lost'
     const upstreamJob: UpstreamJob = {
       id: `up-${row.id}`,
-      row: row,
+      row,
       submittedAt: state.now,
       isProcessing: false,
       outcome: null,
@@ -110,5 +110,5 @@ export function createSubmitActions(state: ModelState) {
       await store.change(job.id, webhookReceived(upstreamJob.id, state.now), state.now)
   }
 
-  return { inspect: checkImage, submit }
+  return { checkImage, submit }
 }

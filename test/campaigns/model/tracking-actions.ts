@@ -1,6 +1,6 @@
 /**
- * Who follows a job that was sent, cut into steps: upstream, which runs it and announces its end, and the poller.
- * Invariant: what a look shows is what upstream has at that moment, however late it is written down.
+ * Steps of tracking a job that was sent: upstream runs it and sends its webhook, and the poller polls it.
+ * Invariant: a poll reports upstream's state at the moment of the poll, even if it is written later.
  */
 
 import type { Job, Observation } from '../../../src/domain/prediction.ts'
@@ -36,7 +36,7 @@ export function createTrackingActions(state: ModelState) {
     upstreamJob.webhooksSent++
     receivedWebhooks.add(upstreamJob)
     const id = (await store.findIdByUpstreamId(upstreamJob.id)) ?? upstreamJob.row.id
-    addTask(`receiver ${upstreamJob.row.name}`, null, [
+    addTask(`webhook intake ${upstreamJob.row.name}`, null, [
       [
         'writes',
         async () => {
@@ -58,8 +58,8 @@ export function createTrackingActions(state: ModelState) {
     const observe = (): Observation =>
       upstreamJob?.outcome ?? { status: upstreamJob?.isProcessing ? 'processing' : 'waiting' }
     addTask(`poller ${name}`, job, [
-      ['looks', async () => addWrite(`${observe().status} ${upstreamJob?.outcome?.status}`, observe())],
-      ['sees nothing', async () => addWrite('nothing', null)],
+      ['polls', async () => addWrite(`${observe().status} ${upstreamJob?.outcome?.status}`, observe())],
+      ['gets no answer', async () => addWrite('nothing', null)],
     ])
   }
 
@@ -85,5 +85,5 @@ export function createTrackingActions(state: ModelState) {
     else if (age >= (observation === null ? 2 : 1) * DEADLINE_MS) row.occupiesSlot = false
   }
 
-  return { upstream: upstreamSteps, poll }
+  return { upstreamSteps, poll }
 }

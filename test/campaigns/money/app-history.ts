@@ -1,6 +1,6 @@
 /**
- * What the apps were told, as it came.
- * Invariant: nothing is forgotten; an answer that nobody may get is kept as `wrong`.
+ * The answers that the apps received.
+ * Invariant: nothing is dropped. An answer that must not occur is kept as `breach`.
  */
 import { decodeIdOf } from '../../../src/graphql/global-id.ts'
 import type { AppRequest, CancelRecord } from './evidence.ts'
@@ -9,10 +9,10 @@ export interface AppHistory {
   readonly requests: readonly AppRequest[]
   readonly cancels: readonly CancelRecord[]
   readonly breach: string | null
-  /** Once for a key, before it is first sent. Answers with what takes its answers. */
+  /** Called once for each key, before its first request. Returns the recorder of its answers. */
   registerRequest(request: Omit<AppRequest, 'ids'>): (globalId: string) => void
   recordCancel(cancel: CancelRecord): void
-  recordBreach(what: string): void
+  recordBreach(description: string): void
 }
 
 export function createAppHistory(): AppHistory {
@@ -34,8 +34,8 @@ export function createAppHistory(): AppHistory {
       }
     },
     recordCancel: cancel => void cancels.push(cancel),
-    recordBreach(what) {
-      breach ??= what
+    recordBreach(description) {
+      breach ??= description
     },
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What the apps ask.
+ * The operations that the apps send.
  */
 export const SUBMIT = `mutation ($input: SubmitVideoInput!) {
   answer: submitVideo(input: $input) {

@@ -1,6 +1,5 @@
 /**
- * All that a verdict rests on: what the gateway's rows say, what upstream's ledger says, what the apps were told, and what
- * befell whom.
+ * The evidence for the oracle: the gateway's rows, the upstream jobs, the answers to the apps, faults and kills.
  */
 export interface Evidence {
   rows: readonly PredictionRow[]
@@ -8,11 +7,11 @@ export interface Evidence {
   requests: readonly AppRequest[]
   cancels: readonly CancelRecord[]
   posts: readonly SubmitPost[]
-  /** Jobs whose webhook the gateway has taken. */
+  /** Upstream jobs whose webhook the gateway accepted. */
   webhookAcceptedJobs: ReadonlySet<string>
-  /** Predictions whose POST took longer than the gateway waits, for the machine was busy. */
+  /** Predictions whose POST exceeded the gateway's time-out because the machine was busy. */
   timedOutSubmits: ReadonlySet<string>
-  /** When the gateway was killed. */
+  /** Times of the kills, ms since 1970. */
   killTimes: readonly number[]
 }
 
@@ -27,41 +26,41 @@ export interface PredictionRow {
   upstreamId: string | null
   outputs: readonly string[]
   retryOf: string | null
-  /** When its last POST was about to be sent. */
+  /** Start of its last POST. */
   submitStartedAt: number | null
 }
 
-/** A job, in upstream's ledger: it was accepted, and charged. */
+/** A job in the upstream ledger: accepted and charged. */
 export interface UpstreamJob {
   id: string
   marker: string
-  /** The status it ends with, as upstream spells it. */
+  /** Its final status, as upstream spells it. */
   end: string
   code: number | null
   hasOutput: boolean
 }
 
-/** What an app was told of one request, under one idempotency key. */
+/** One request under one idempotency key, and its answers. */
 export interface AppRequest {
   app: string
   key: string
   marker: string
   retryOf: string | null
-  /** Every answer's prediction; more than one id is a breach. */
+  /** Prediction ids of all answers. Two ids are a breach. */
   ids: readonly string[]
 }
 
-/** A cancel that an app asked for. */
+/** A cancel by an app. */
 export interface CancelRecord {
   app: string
   id: string
-  /** As the answer had it. */
+  /** The status in the answer. */
   status: string
-  /** Null: it was refused, for the prediction had finished. */
+  /** Null: rejected, since the prediction had finished. */
   mayStillBeCharged: boolean | null
 }
 
-/** A POST that reached upstream, and the fault it met there. */
+/** A POST that reached upstream, and its fault. */
 export interface SubmitPost {
   marker: string
   at: number

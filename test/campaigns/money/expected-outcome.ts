@@ -1,5 +1,6 @@
 /**
- * What an app must be told of a job that ended so upstream: the contract's words, once more and on purpose not the gateway's.
+ * The outcome that an app must see for each upstream outcome. The contract is written a second time here,
+ * deliberately without the gateway's code.
  */
 import type { UpstreamJob } from './evidence.ts'
 

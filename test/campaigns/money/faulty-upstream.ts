@@ -1,6 +1,6 @@
 /**
- * The simulator in our own process: what its ledger says, which POST met which fault, and the moments a kill is aimed at.
- * Invariant: while it is calm, nothing new goes wrong.
+ * The simulator in this process: its ledger, the fault of each POST, and the kill points.
+ * Invariant: while faults are disabled no new fault is injected.
  */
 import { join } from 'node:path'
 import { createFaultPlan } from '../../../src/simulator/fault-plan.ts'
@@ -14,19 +14,19 @@ import { findMarker } from './prompt-marker.ts'
 export interface FaultyUpstream extends AsyncDisposable {
   readonly simulator: Simulator
   readonly posts: readonly SubmitPost[]
-  /** How often each kind of fault was met. */
+  /** Count of each fault kind. */
   readonly faultCounts: ReadonlyMap<string, number>
   jobs(): UpstreamJob[]
-  /** Nothing goes wrong at first. */
+  /** Faults are disabled at first. */
   enableFaults(): void
   disableFaults(): void
-  /** `strike` is called once, within the nth next call of that kind, before the call takes effect. */
+  /** Calls `callback` once, within the nth next call of that kind, before the call takes effect. */
   onNthCall(killPoint: KillPoint, nth: number, callback: () => void): void
-  /** At nothing any more. */
+  /** Removes the callback. */
   clearCallback(): void
 }
 
-export type KillPoint = 'submit' | 'look' | 'webhook'
+export type KillPoint = 'submit' | 'poll' | 'webhook'
 
 export const UPSTREAM_KEY = 'ws-torture-key'
 export const WEBHOOK_SECRET = 'whsec_torture-of-tests'
@@ -52,7 +52,7 @@ export async function createFaultyUpstream(
     drawnFault = kind
     faultCounts.set(kind, (faultCounts.get(kind) ?? 0) + 1)
   }
-  const spareRandom = random.fork('mercy')
+  const spareRandom = random.fork('spare')
   const plan = createFaultPlan({
     seed: random.between(0, 2 ** 31),
     ...faultRates,
@@ -67,7 +67,10 @@ export async function createFaultyUpstream(
     callback()
   }
 
-  /** The POST that comes alone is the gateway's trial after a pause: were as many of them to fail, it would only pause. */
+  /**
+   * A lone POST is the submit circuit's probe. If as many probes failed as other POSTs, the circuit would hardly ever
+   * close.
+   */
   function isProbeSpared(): boolean {
     const isLonePost = Date.now() - lastPostAt > LONE_POST_GAP_MS
     lastPostAt = Date.now()
@@ -81,7 +84,7 @@ export async function createFaultyUpstream(
     listsInputs: random.chance(1 / 2),
     fault(call) {
       const marker = isSubmit(call) ? findMarker(String((call.body as { prompt?: string })?.prompt)) : null
-      fireCallback(marker !== null ? 'submit' : 'look')
+      fireCallback(marker !== null ? 'submit' : 'poll')
       drawnFault = null
       const fault = areFaultsDisabled || (marker !== null && isProbeSpared()) ? null : plan.fault(call)
       if (marker !== null) posts.push({ marker, at: Date.now(), kind: drawnFault })
@@ -98,9 +101,9 @@ export async function createFaultyUpstream(
     posts,
     faultCounts,
     jobs() {
-      const ledger = openSimulatorStore(file)
-      const jobs = [...ledger.newest(0, Number.MAX_SAFE_INTEGER)]
-      ledger.close()
+      const simulatorStore = openSimulatorStore(file)
+      const jobs = [...simulatorStore.newest(0, Number.MAX_SAFE_INTEGER)]
+      simulatorStore.close()
       return jobs.map(({ id, input, plan: { end, code = null, empty = false } }) => {
         return {
           id,

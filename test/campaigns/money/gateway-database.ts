@@ -1,5 +1,5 @@
 /**
- * The gateway's rows as they stand in its SQLite file, read past everything of the gateway's but its tables.
+ * Reads the gateway's rows from its SQLite file, without the gateway's code.
  */
 import { queryDatabaseFile } from '../../support/database-file.ts'
 import type { PredictionRow } from './evidence.ts'
@@ -7,9 +7,9 @@ import { findMarker } from './prompt-marker.ts'
 
 export interface GatewayDatabase {
   rows(): PredictionRow[]
-  /** Predictions that have not ended, and POSTs that were begun and are not settled. */
+  /** Predictions that have not ended, and POSTs without an outcome. */
   countUnfinished(): number
-  /** Predictions that are not yet sent. */
+  /** Predictions that were not sent yet. */
   countUnsent(): number
 }
 

@@ -1,27 +1,26 @@
 /**
- * The gateway as an operator runs it with an account: `src/start.js`, a process, pointed at an upstream of ours. Killed and
- * started again it is the same gateway, on the same port, for upstream knows its address.
- * Invariant: it ends when it is told to and never by itself.
+ * The gateway as a process with an upstream account. A restart uses the same port, since upstream knows its address.
+ * Invariant: it ends only when told to.
  */
 import { type Run, run } from '../../support/process.ts'
 
 export interface GatewayProcess extends AsyncDisposable {
-  /** Of the GraphQL endpoint. */
+  /** The GraphQL endpoint. */
   readonly url: string
-  /** When it was killed, ms since 1970. */
+  /** Kill times, ms since 1970. */
   readonly killTimes: readonly number[]
-  /** What each of its lives has logged. */
+  /** The log of each process. */
   readonly logs: readonly string[]
   readonly breach: string | null
-  /** SIGKILL, at once. */
+  /** Sends SIGKILL. */
   kill(): void
-  /** Once more, after its end. */
+  /** Starts again after the process has ended. */
   restart(): Promise<void>
-  /** SIGTERM. */
+  /** Sends SIGTERM and waits for the end. */
   stop(): Promise<void>
 }
 
-/** It promises five seconds. */
+/** The gateway promises to stop within 5 s. */
 const STOP_TIMEOUT_MS = 10_000
 
 export async function startGatewayProcess(

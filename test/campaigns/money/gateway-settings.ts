@@ -1,5 +1,5 @@
 /**
- * How the gateway is started: an account without limits, impatient times, and a log that says all.
+ * The gateway's environment: no account limits, short time-outs, debug log.
  */
 
 import { UPSTREAM_KEY, WEBHOOK_SECRET } from './faulty-upstream.ts'
@@ -9,7 +9,7 @@ export interface GatewayLocation {
   port: number
   database: string
   upstream: string
-  /** Without webhooks what is unknown can be found in the list alone. */
+  /** Without webhooks an unknown POST can be found only in upstream's list. */
   hasWebhooks: boolean
 }
 
@@ -34,7 +34,7 @@ export const createSettings = (location: GatewayLocation, plan: Plan): Record<st
 })
 
 /**
- * A 429 is a second's rest and half the jobs at once for a long while, one without Retry-After a minute's: the gateway is
- * right to, and a run has no time for many.
+ * A 429 pauses submits for a second and halves the concurrency limit for long; without Retry-After it pauses a
+ * minute. The gateway is right to do so, but a run has no time for many.
  */
 export const FAULT_WEIGHTS: Record<string, number> = { '429': 0.4, '429 bare': 0 }

@@ -1,26 +1,26 @@
 /**
- * What the log says, and whether it says what it must not: a confidence, or a fault that nobody foresaw. Pure.
+ * Searches the log for what it must not contain: secrets and unexpected errors. Pure.
  */
-/** pino's number for `error`. */
+/** pino's number for the level `error`. */
 const ERROR_LEVEL = 50
 
-/** @param output all that one life of the gateway wrote; the last line of a killed one may be torn */
+/** @param output all that one process wrote; a killed process may leave a torn last line */
 export function findLogBreaches(output: string, secrets: readonly string[]): string[] {
   const lines = output.split('\n')
   const lastLine = lines.pop()!
   return [
     ...[...lines, lastLine].flatMap(line =>
-      secrets.filter(secret => line.includes(secret)).map(secret => `TOLD THE LOG "${secret}": ${line}`),
+      secrets.filter(secret => line.includes(secret)).map(secret => `SECRET IN LOG "${secret}": ${line}`),
     ),
     ...lines.flatMap(line => {
       const { level } = parseLine(line)
-      if (level === null) return [`SAID PAST THE LOG: ${line}`]
+      if (level === null) return [`NOT A LOG LINE: ${line}`]
       return level >= ERROR_LEVEL ? [`LOGGED AN ERROR: ${line}`] : []
     }),
   ]
 }
 
-/** Predictions whose POST was given up after `ms` or more: the machine was busy, and nobody at fault. */
+/** Predictions whose POST took `timeoutMs` or more: the machine was busy, which is no fault of the gateway. */
 export const findTimedOutSubmits = (output: string, timeoutMs: number): string[] =>
   output
     .split('\n')

@@ -1,6 +1,7 @@
 /**
- * `npm run torture`: the long form. `-- --seed N` draws the same chances again, `-- --short` is what `npm test` runs.
- * Exit code 0 if every row says what upstream's ledger says; 1, and what was breached, if not.
+ * `npm run torture`: the long form of the money campaign. `-- --seed N` repeats a run, `-- --short` runs what `npm
+ * test` runs.
+ * Exit code 0 if every row agrees with the upstream ledger. Otherwise 1, and the breaches are printed.
  */
 import { runCampaignCommand } from '../../support/campaign.ts'
 import { runMoneyCampaign } from './money-campaign.ts'

@@ -1,6 +1,6 @@
 /**
- * One run of torture: apps, an upstream that fails in every way of its contract, a gateway that is killed; then calm, and
- * the gateway's rows must say what upstream's ledger says.
+ * One run of the money campaign: apps, an upstream that fails in every way of its contract, and a gateway that is
+ * killed. Then the gateway's rows must agree with the upstream ledger.
  * Invariant: every decision is drawn from the seed, and every breach is thrown with it.
  */
 import { createCampaign } from '../../support/campaign.ts'
@@ -20,23 +20,23 @@ export const runMoneyCampaign = createCampaign<Plan>('torture', async context =>
   const leakedSlots = await runPhases(scenario, context)
   const evidence = collectEvidence(scenario, plan)
   const breaches = [
-    ...[scenario.gateway.breach, scenario.history.breach].filter(wrong => wrong !== null),
+    ...[scenario.gateway.breach, scenario.history.breach].filter(breach => breach !== null),
     ...findBreaches(evidence),
     ...insufficientFaults(evidence, plan),
-    ...(leakedSlots > 0 ? [`KEPT: ${leakedSlots} places are still taken, or waited for`] : []),
+    ...(leakedSlots > 0 ? [`LEAKED SLOTS: ${leakedSlots} slots are still taken or waited for`] : []),
     ...scenario.gateway.logs.flatMap(output => findLogBreaches(output, secrets(scenario))),
   ]
   return { summary: summarize(evidence, scenario), breaches }
 })
 
-/** A storm that was none proves nothing. */
+/** A run with too few faults proves nothing. */
 function insufficientFaults({ posts, killTimes }: Evidence, plan: Plan): string[] {
   const faultySubmits = posts.filter(({ kind }) => kind !== null).length
   const isSufficient =
     faultySubmits >= plan.minFaultySubmits / 5 && killTimes.length >= plan.randomKills + plan.targetedKills
   return isSufficient
     ? []
-    : [`TOO CALM: ${faultySubmits} submits met a fault, and there were ${killTimes.length} kills`]
+    : [`TOO FEW FAULTS: ${faultySubmits} submits met a fault, ${killTimes.length} kills`]
 }
 
 const collectEvidence = (

@@ -1,18 +1,18 @@
 /**
- * Whether every job that was accepted from an app ended in a state that is true, and none was charged twice. Pure.
- * Invariant: it believes upstream's ledger alone; of the gateway it takes the rows as what it claims.
+ * The oracle: every accepted job ended in a true state, and no job was charged twice. Pure.
+ * Invariant: only the upstream ledger is trusted. The gateway's rows are claims.
  */
 import type { Evidence, PredictionRow, UpstreamJob } from './evidence.ts'
 import { expectedOutcome } from './expected-outcome.ts'
 import { hasKnownCause } from './unknown-submits.ts'
 
-/** Every breach, in words that begin with its name. */
+/** All breaches. Each begins with its name. */
 export const findBreaches = (evidence: Evidence): string[] => RULES.flatMap(rule => rule(evidence))
 
 const describe = ({ id, app, marker, status, error }: PredictionRow) =>
   `${marker} (${id} of ${app}, ${[status, error].filter(word => word !== null).join(' ')})`
 
-/** What an app was promised is a row of its own, the same one at every answer. */
+/** Every answer to a request names the same stored row. */
 const checkRequestsStored = ({ requests, rows }: Evidence): string[] =>
   requests.flatMap(({ app, key, marker, retryOf, ids }) => {
     if (ids.length > 1) return [`TWO ANSWERS to ${key} of ${app}: ${ids.join(', ')}`]
@@ -31,7 +31,7 @@ const checkRowsRequested = ({ requests, rows }: Evidence): string[] => {
   const requestedIds = new Set(requests.flatMap(({ ids }) => ids))
   return rows
     .filter(({ id }) => !requestedIds.has(id))
-    .map(row => `NOBODY'S: ${describe(row)} was promised to no app`)
+    .map(row => `NOT REQUESTED: ${describe(row)} was not requested by any app`)
 }
 
 const checkAllEnded = ({ rows }: Evidence): string[] =>
@@ -42,7 +42,9 @@ const checkAllEnded = ({ rows }: Evidence): string[] =>
     )
     .map(row => `UNFINISHED: ${describe(row)}, its POST ${row.submission}`)
 
-/** A job that no row names is some row's that can't know of it; each such row can have but one. */
+/**
+ * An upstream job that no row names belongs to a row that cannot know of it. Such a row has at most one job.
+ */
 const checkChargedOnce = (evidence: Evidence): string[] => {
   const { rows, jobs } = evidence
   const namedJobIds = new Set(rows.map(({ upstreamId }) => upstreamId))
@@ -53,7 +55,7 @@ const checkChargedOnce = (evidence: Evidence): string[] => {
     if (markerJobs.length > markerRows.length)
       return [`CHARGED TWICE: ${markerJobs.length} jobs for ${markerRows.map(describe).join(', ')}`]
     return unnamedCount > allowedUnnamed
-      ? [`CHARGED UNTOLD: ${unnamedCount} unnamed jobs for ${markerRows.map(describe).join(', ')}`]
+      ? [`CHARGED UNREPORTED: ${unnamedCount} unnamed jobs for ${markerRows.map(describe).join(', ')}`]
       : []
   })
 }
@@ -68,17 +70,23 @@ const mayHaveUnnamedJob = (row: PredictionRow, evidence: Evidence): boolean =>
 const checkCanceledUnsent = (evidence: Evidence): string[] =>
   evidence.rows
     .filter(row => row.upstreamId !== null && wasCanceledUnsent(row, evidence))
-    .map(row => `SENT: ${describe(row)} has a job, and its app was told that it can't be charged`)
+    .map(
+      row =>
+        `SENT AFTER CANCEL: ${describe(row)} has an upstream job, but its app was answered that it can't be charged`,
+    )
 
-/** A webhook carries its row's own token: whoever has taken it knows whose job it is. */
+/** A webhook carries its row's token, so an accepted webhook identifies the row. */
 const checkWebhooksApplied = ({ rows, jobs, webhookAcceptedJobs }: Evidence): string[] => {
   const namedJobIds = new Set(rows.map(({ upstreamId }) => upstreamId))
   return jobs
     .filter(({ id }) => webhookAcceptedJobs.has(id) && !namedJobIds.has(id))
-    .map(({ id, marker }) => `DEAF: the webhook of ${id}, a job of ${marker}, was taken, and no row names it`)
+    .map(
+      ({ id, marker }) =>
+        `WEBHOOK LOST: the webhook of ${id}, a job of ${marker}, was accepted, but no row names the job`,
+    )
 }
 
-/** A row that names a job names its own, and no other row does. */
+/** A row names only its own upstream job, and no two rows name one job. */
 const checkNamedJobs = ({ rows, jobs }: Evidence): string[] => {
   const byId = new Map(jobs.map(job => [job.id, job]))
   const rowsByUpstreamId = Map.groupBy(rows, ({ upstreamId }) => upstreamId)
@@ -87,8 +95,7 @@ const checkNamedJobs = ({ rows, jobs }: Evidence): string[] => {
     .flatMap(row => {
       const job = byId.get(row.upstreamId!)
       if (job === undefined) return [`NO SUCH JOB: ${describe(row)} names ${row.upstreamId}`]
-      if (job.marker !== row.marker)
-        return [`ANOTHER'S VIDEO: ${describe(row)} names the job of ${job.marker}`]
+      if (job.marker !== row.marker) return [`WRONG VIDEO: ${describe(row)} names the job of ${job.marker}`]
       const isShared = rowsByUpstreamId.get(row.upstreamId)!.length > 1
       return isShared ? [`SHARED: ${describe(row)} names ${row.upstreamId}, and so does another`] : []
     })
@@ -96,16 +103,18 @@ const checkNamedJobs = ({ rows, jobs }: Evidence): string[] => {
 
 const checkOutcomes = ({ rows, jobs, cancels }: Evidence): string[] => {
   const byId = new Map(jobs.map(job => [job.id, job]))
-  const toldStatuses = new Map(cancels.map(({ id, status }) => [id, status]))
+  const answeredStatuses = new Map(cancels.map(({ id, status }) => [id, status]))
   return rows.flatMap(row => {
-    const toldStatus = toldStatuses.get(row.id)
-    const isFinalAnswer = toldStatus === 'CANCELED' || toldStatus === 'COMPLETED'
-    if (isFinalAnswer && row.status !== toldStatus)
-      return [`TAKEN BACK: ${describe(row)}, and its app was told ${toldStatus}`]
+    const answeredStatus = answeredStatuses.get(row.id)
+    const isFinalAnswer = answeredStatus === 'CANCELED' || answeredStatus === 'COMPLETED'
+    if (isFinalAnswer && row.status !== answeredStatus)
+      return [`REVERTED: ${describe(row)}, but its app was answered ${answeredStatus}`]
     const job = row.upstreamId === null ? undefined : byId.get(row.upstreamId)
-    return toldStatus === 'CANCELED' || matchesUpstream(row, job)
+    return answeredStatus === 'CANCELED' || matchesUpstream(row, job)
       ? []
-      : [`UNTRUE: ${describe(row)}; upstream's ledger says ${job ? expectedOutcome(job) : 'nothing of it'}`]
+      : [
+          `WRONG OUTCOME: ${describe(row)}; the upstream ledger says ${job ? expectedOutcome(job) : 'nothing of it'}`,
+        ]
   })
 }
 

@@ -1,7 +1,6 @@
 /**
- * Everything at once: apps that submit, cancel and retry, calls that go wrong, a gateway that is killed; then calm, until
- * all has ended.
- * Invariant: when it answers every request of an app is answered, and the gateway has ended as it was told to.
+ * The phases of a run: warm-up, fault phase, recovery.
+ * Invariant: when it returns every request is answered and the gateway was stopped.
  */
 import type { App } from '../../support/app.ts'
 import type { CampaignRun } from '../../support/campaign.ts'
@@ -18,7 +17,7 @@ import { runWarmUp } from './warm-up.ts'
 
 const CHECK_INTERVAL_MS = 100
 
-/** Answers with the places in the concurrency that were not given back. */
+/** Returns the number of leaked slots. */
 export async function runPhases(
   scenario: Scenario,
   { plan, random, report, interrupt }: CampaignRun<Plan>,
@@ -27,7 +26,7 @@ export async function runPhases(
   const failure = new AbortController()
   const signal = AbortSignal.any([interrupt, failure.signal])
   const createClient = ({ name, key }: App) =>
-    createRetryingClient(gateway.url, key, random.fork(`asks of ${name}`), signal)
+    createRetryingClient(gateway.url, key, random.fork(`client of ${name}`), signal)
   const createAppOptions = (app: App) => ({
     app: app.name,
     execute: createClient(app),
@@ -41,9 +40,15 @@ export async function runPhases(
   async function runFaultPhase(): Promise<void> {
     upstream.enableFaults()
     const stop = new AbortController()
-    const onRestart = (what: string) =>
-      report(`${what} and a new start, ${upstream.posts.length} POSTs so far`)
-    const killing = killRepeatedly({ gateway, upstream, plan, random: random.fork('axe'), signal, onRestart })
+    const onRestart = (kill: string) => report(`${kill} and restart, ${upstream.posts.length} POSTs so far`)
+    const killing = killRepeatedly({
+      gateway,
+      upstream,
+      plan,
+      random: random.fork('killer'),
+      signal,
+      onRestart,
+    })
     const deadline = Date.now() + plan.maxFaultPhaseMs
     const faultsDone = killing
       .then(() =>
@@ -76,9 +81,11 @@ export async function runPhases(
     await runWarmUp({ ...createAppOptions(warmUpApp), signal })
     gateway.kill()
     await gateway.restart()
-    report(`${upstream.posts.length} jobs went before; now it begins`)
+    report(`warm-up done, ${upstream.posts.length} jobs; the fault phase begins`)
     await runFaultPhase()
-    report(`calm: ${database.countUnfinished()} have not ended, ${database.countUnsent()} are not sent`)
+    report(
+      `faults stopped: ${database.countUnfinished()} predictions unfinished, ${database.countUnsent()} not sent`,
+    )
     await waitUntil(() => database.countUnfinished() === 0, plan.settleTimeoutMs)
     await waitUntil(async () => (await countOccupiedSlots()) === 0, plan.settleTimeoutMs)
     signal.throwIfAborted()
@@ -104,7 +111,7 @@ export async function runPhases(
 const countFaultySubmits = ({ posts }: FaultyUpstream): number =>
   posts.filter(({ kind }) => kind !== null).length
 
-/** What must never be ends the run at once: nobody would answer any more. */
+/** A breach stops the run at once, since no request would be answered any more. */
 async function watchForBreaches(
   { gateway, history }: Scenario,
   finished: AbortSignal,

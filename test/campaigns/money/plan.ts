@@ -1,42 +1,42 @@
 /**
- * How much torture: a short form for `npm test`, a long one for `npm run torture`.
+ * Sizes of the money campaign: short for `npm test`, long for `npm run torture`.
  */
 export interface Plan {
   models: readonly ('WAN_2_2_I2V_PLUS_1080P' | 'WAN_2_2_I2V_PLUS_480P')[]
-  /** Of each model, before the storm. */
+  /** Warm-up jobs of each model. */
   warmUpJobs: number
-  /** Each of the two apps submits at least so many. */
+  /** Minimum jobs of each of the two apps. */
   minJobsPerApp: number
-  /** Submits of an app at once, and the rest between two of a line. */
+  /** Concurrent submit loops of an app, and the pause within a loop. */
   concurrentSubmits: number
   submitIntervalMs: readonly [number, number]
-  /** While so many are not sent, the apps hold back. */
+  /** Apps stop submitting above this many unsent predictions. */
   maxUnsent: number
-  /** Of the jobs so many are canceled, so long after they were accepted. */
+  /** Share of jobs that are canceled, and the delay after their acceptance. */
   cancelRatio: number
   cancelDelayMs: readonly [number, number]
-  /** Of each app. */
+  /** Retries of each app. */
   retriesPerApp: number
-  /** Seconds a job takes upstream, in tenths. */
+  /** Upstream duration in tenths of a second. */
   durationTenths: readonly [number, number]
-  /** SIGKILLs at random moments, and in the middle of a call. */
+  /** Kills at random moments, and at a kill point. */
   randomKills: number
   targetedKills: number
-  /** From a start to the next kill. */
+  /** Time from a start to the next kill. */
   uptimeMs: readonly [number, number]
-  /** How many calls go wrong. */
+  /** Share of calls that fail. */
   faultRates: Readonly<Record<'submits' | 'reads' | 'webhooks', number>>
   submitTimeoutMs: number
   readTimeoutMs: number
-  /** A POST of unknown outcome is looked for so long before its row fails. */
+  /** Time until a POST of unknown outcome fails its row. */
   submitUnknownAfterMs: number
-  /** It storms until so many submits have met a fault and all kills are done, */
+  /** The fault phase lasts until this many faulty submits and all kills, */
   minFaultySubmits: number
-  /** but, the kills apart, no longer than this. */
+  /** but, kills apart, at most this long. */
   maxFaultPhaseMs: number
-  /** Once the apps are done, faults go on until all is sent, but no longer than this. */
+  /** Then faults continue until all is sent, at most this long. */
   maxDrainMs: number
-  /** Once the faults have stopped, all must have ended within it. */
+  /** Then everything must end within this time. */
   settleTimeoutMs: number
 }
 

@@ -1,6 +1,6 @@
 /**
- * Kills: at random moments, and in the middle of a call to upstream or of a webhook from it.
- * Invariant: after each the gateway is started again, and when it answers the gateway runs.
+ * Kills the gateway at random moments, or during an upstream call or a webhook.
+ * Invariant: it is restarted after each kill, and runs when this returns.
  */
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
 import { sleep } from '../../support/sleep.ts'
@@ -16,19 +16,19 @@ export interface ProcessKillerOptions {
   random: SeededRandom
   signal: AbortSignal
   /** Called after each restart. */
-  onRestart(what: string): void
+  onRestart(kill: string): void
 }
 
 const KILL_POINTS: readonly (readonly [KillPoint, number])[] = [
   ['submit', 5],
-  ['look', 2],
+  ['poll', 2],
   ['webhook', 2],
 ]
-/** After the call arrived: before its answer is out, or when the gateway is about to write it down. */
+/** Delay after the call arrived. 0 is before its answer. */
 const KILL_DELAYS_MS = [0, 0, 1, 2, 4, 8, 15, 30]
-/** The first call may be a lone trial; the tenth has others beside it. */
+/** Call 1 may be a lone circuit probe; call 10 has others beside it. */
 const CALL_NUMBERS = [1, 3, 10]
-/** Whom nothing came near is killed all the same. */
+/** If no such call comes within this time, the gateway is killed anyway. */
 const KILL_POINT_TIMEOUT_MS = 2000
 
 export async function killRepeatedly({
@@ -72,6 +72,6 @@ export async function killRepeatedly({
     if (!wasKilledAtPoint) gateway.kill()
     if (signal.aborted) return
     await gateway.restart()
-    onRestart(`SIGKILL${wasKilledAtPoint ? ` amid a ${killPoint}` : ''}`)
+    onRestart(`SIGKILL${wasKilledAtPoint ? ` during a ${killPoint}` : ''}`)
   }
 }

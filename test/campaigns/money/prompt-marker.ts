@@ -1,5 +1,5 @@
 /**
- * A word in each prompt by which its job is known everywhere, and a leak of it in the log.
+ * A word in each prompt that identifies its job everywhere, and its leak in the log.
  */
 export const MARKER_WORD = 'heron'
 

@@ -1,6 +1,6 @@
 /**
- * A request for a video, under an idempotency key, and what its app is told.
- * Invariant: every answer is kept; one that nobody may get is a breach by itself.
+ * Builds repeatable requests under idempotency keys.
+ * Invariant: every answer is recorded. An answer that must not occur is a breach.
  */
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
 import type { AppHistory } from './app-history.ts'
@@ -10,14 +10,14 @@ import { createMarker } from './prompt-marker.ts'
 import type { ExecuteOperation } from './retrying-client.ts'
 
 export interface RepeatableRequest {
-  /** Answers with the prediction's global id; null where it was refused. */
+  /** Returns the prediction's global id; null if rejected. */
   send(): Promise<string | null>
 }
 
 export interface RequestFactory {
-  /** A request to be sent, as often as one likes. */
+  /** A request that may be sent many times. */
   create(document: string, input: object, request: Omit<AppRequest, 'app' | 'ids'>): RepeatableRequest
-  /** The `n`th job of the app. @param promptWords that steer the simulator */
+  /** The app's `n`th job. @param promptWords steer the simulator */
   createVideo(n: number, model: string, promptWords: string): RepeatableRequest
 }
 
@@ -34,7 +34,7 @@ export function createRequestFactory(
         async send() {
           const { answer } = await execute(document, { input })
           if (answer.prediction) recordAnswer(answer.prediction.id)
-          // What was unknown may have turned out to be completed, and can't be retried then.
+          // A prediction of unknown outcome may have completed since, and then can't be retried.
           else if (request.retryOf === null || answer.__typename !== 'InvalidInputError')
             history.recordBreach(`${request.key} of ${app} was answered with ${JSON.stringify(answer)}`)
           return answer.prediction?.id ?? null
@@ -56,6 +56,6 @@ export function createRequestFactory(
   return factory
 }
 
-/** A number of seconds, in tenths, as a word in a prompt. */
+/** A word of the prompt that sets the job's duration upstream. */
 export const durationWord = (random: SeededRandom, durationTenths: readonly [number, number]): string =>
   `sim:seconds=${random.between(...durationTenths) / 10}`

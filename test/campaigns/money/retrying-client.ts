@@ -1,6 +1,6 @@
 /**
- * An operation of an app, sent again until it is answered.
- * Invariant: whatever the gateway is going through, the same operation, to the letter.
+ * Sends an operation until it is answered.
+ * Invariant: every attempt sends the same bytes.
  */
 import { json } from 'node:stream/consumers'
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -15,7 +15,7 @@ const ATTEMPT_TIMEOUT_MS = 2000
 const TOTAL_TIMEOUT_MS = 60_000
 const RETRY_DELAY_MS = [30, 200] as const
 
-/** @throws where it was not answered for a minute, or once `halt` aborts */
+/** @throws after a minute without an answer, or when `signal` aborts */
 export function createRetryingClient(
   url: string,
   key: string,
@@ -36,6 +36,6 @@ export function createRetryingClient(
       }
       await sleep(random.between(...RETRY_DELAY_MS), signal)
     }
-    throw new Error(`an operation was not answered for ${TOTAL_TIMEOUT_MS} ms, at last with ${lastError}`)
+    throw new Error(`an operation was not answered for ${TOTAL_TIMEOUT_MS} ms; last error: ${lastError}`)
   }
 }

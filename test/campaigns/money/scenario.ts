@@ -1,5 +1,5 @@
 /**
- * Everything a run needs, made in order and ended in the opposite one: the apps, upstream, the gateway.
+ * Everything a run needs, created in order and disposed in reverse: apps, upstream, gateway.
  */
 import { join } from 'node:path'
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -17,7 +17,7 @@ export interface Scenario extends AsyncDisposable {
   upstream: FaultyUpstream
   gateway: GatewayProcess
   apps: readonly App[]
-  /** The app whose jobs come before the storm. */
+  /** The app of the warm-up jobs. */
   warmUpApp: App
   hasWebhooks: boolean
   database: GatewayDatabase
@@ -31,7 +31,7 @@ export async function createScenario(plan: Plan, random: SeededRandom): Promise<
   const folder = resources.use(await emptyFolder())
   const databaseFile = join(folder.path, 'rushes.db')
   const apps = [await createApp(databaseFile, 'one'), await createApp(databaseFile, 'other')]
-  const warmUpApp = await createApp(databaseFile, 'school')
+  const warmUpApp = await createApp(databaseFile, 'warmup')
   const upstream = resources.use(
     await createFaultyUpstream(folder.path, plan, random.fork('upstream'), FAULT_WEIGHTS),
   )

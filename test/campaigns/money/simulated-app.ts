@@ -1,6 +1,5 @@
 /**
- * An app: it submits jobs, each sent until it is answered and some sent again, thinks better of some, and retries some
- * that came to nothing.
+ * A simulated app: submits jobs until answered, resends some, cancels some, retries some that failed.
  */
 import { decodeIdOf } from '../../../src/graphql/global-id.ts'
 import type { SeededRandom } from '../../../src/simulator/seeded-random.ts'
@@ -21,7 +20,7 @@ export interface SimulatedAppOptions {
   random: SeededRandom
   history: AppHistory
   database: GatewayDatabase
-  /** Enough; but no fewer jobs than planned. */
+  /** Stops the app after its minimum number of jobs. */
   stopSignal: AbortSignal
 }
 
@@ -34,10 +33,10 @@ const OUTCOME_WORDS = [
   'sim:empty',
   'sim:nsfw',
 ]
-/** How many jobs end otherwise than well, and how many are sent once more though they were answered. */
+/** Shares of jobs that fail, and of answered jobs that are resent. */
 const FAILURE_CHANCE = 1 / 3
 const RESEND_CHANCE = 1 / 5
-/** Cancels that may well come while the POST is under way. */
+/** Share of cancels that come early, probably during the POST. */
 const EARLY_CANCEL_CHANCE = 1 / 2
 const RETRY_INTERVAL_MS = [100, 600] as const
 

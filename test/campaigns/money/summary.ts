@@ -1,13 +1,13 @@
 /**
- * A run in a line.
+ * The summary of a run, in one line.
  */
 import type { Evidence } from './evidence.ts'
 import type { Scenario } from './scenario.ts'
 import { countUnresolved } from './unknown-submits.ts'
 
-/** Of the gateway's log. */
-const FOUND_IN_LIST_MESSAGE = 'a POST without an answer was found in the list'
-const CONFIRMED_BY_WEBHOOK_MESSAGE = 'a webhook says under which id it is known'
+/** Messages of the gateway's log, word for word. */
+export const FOUND_IN_LIST_MESSAGE = 'a POST without an answer was found in the list'
+export const CONFIRMED_BY_WEBHOOK_MESSAGE = 'a webhook says under which id it is known'
 
 export function summarize(evidence: Evidence, { upstream, gateway, hasWebhooks }: Scenario): string {
   const { rows, jobs, cancels } = evidence
@@ -21,7 +21,7 @@ export function summarize(evidence: Evidence, { upstream, gateway, hasWebhooks }
     `${rows.length} predictions (${retries} retries, ${cancels.length} cancels), ${jobs.length} charged`,
     hasWebhooks ? 'webhooks' : 'no webhooks',
     `${gateway.killTimes.length} kills`,
-    `unknown: ${countLogLines(FOUND_IN_LIST_MESSAGE)} settled by list, ${countLogLines(CONFIRMED_BY_WEBHOOK_MESSAGE)} by webhook, ${unknown} stayed, ${charged} of them charged`,
+    `unknown: ${countLogLines(FOUND_IN_LIST_MESSAGE)} resolved by list, ${countLogLines(CONFIRMED_BY_WEBHOOK_MESSAGE)} by webhook, ${unknown} stayed, ${charged} of them charged`,
     `faults: ${faults.join(', ')}`,
   ].join(' · ')
 }

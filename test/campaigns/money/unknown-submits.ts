@@ -1,13 +1,13 @@
 /**
- * The POSTs of unknown outcome: which of them had a cause, and what became of them. Pure.
+ * POSTs of unknown outcome: their causes, and how many remained. Pure.
  */
 import { SUBMIT_FAULTS } from '../../../src/simulator/fault-kinds.ts'
 import type { Evidence, PredictionRow } from './evidence.ts'
 
-/** From the arrival of a POST that goes well to its answer on the gateway's disk. */
+/** Maximum time from a POST's arrival to its answer on the gateway's disk. */
 const ANSWER_WRITE_MS = 1500
 
-/** A fault that leaves a POST unknown, a time-out, or a kill before its answer was written down. */
+/** Known causes: a fault that leaves the POST unknown, a time-out, a kill before the answer was written. */
 export function hasKnownCause(
   { id, marker, submitStartedAt }: PredictionRow,
   { posts, killTimes, timedOutSubmits }: Evidence,
@@ -20,7 +20,7 @@ export function hasKnownCause(
   return killTimes.some(killedAt => killedAt >= startedAt && killedAt <= lastPostAt + ANSWER_WRITE_MS)
 }
 
-/** Rows that stayed unknown, and those of them that upstream has a job for. */
+/** Counts the rows that stayed unknown, and those of them with an upstream job. */
 export function countUnresolved({ rows, jobs }: Pick<Evidence, 'rows' | 'jobs'>): {
   unknown: number
   charged: number

@@ -1,6 +1,6 @@
 /**
- * Jobs before the storm that all go well: from them the gateway learns how long a job takes here. Taught nothing but the
- * catalogue's minutes, it would leave a job whose webhook was lost alone for longer than the whole run.
+ * The warm-up: jobs without faults teach the gateway the completion times. With the catalogue's minutes alone, it
+ * would not poll a job with a lost webhook within the run.
  */
 import { sleep } from '../../support/sleep.ts'
 import { until } from '../../support/until.ts'
@@ -12,9 +12,9 @@ export interface WarmUpOptions extends Omit<SimulatedAppOptions, 'stopSignal'> {
 }
 
 const WARM_UP_TIMEOUT_MS = 30_000
-/** On a busy machine one may take longer; it is no reason to wait. */
+/** On a busy machine the last tenth need not be awaited. */
 const REQUIRED_SHARE = 0.9
-/** Jobs at once. */
+/** Concurrent jobs. */
 const CONCURRENT_JOBS = 10
 
 export async function runWarmUp(options: WarmUpOptions): Promise<void> {
