@@ -1,7 +1,8 @@
 /**
- * `npm run bench`: bare `ws`, the stock wiring and this gateway side by side, in one tree of processes, and a table of it.
- * `-- --quick` takes two and a half minutes, `-- --only requests` measures that part alone. Ratios count; absolute times are this machine's.
- * Exit code 0 whatever the targets say; 1 if the three did not do the same work, or it took too long.
+ * `npm run bench`: bare `ws`, the stock wiring and this gateway side by side, and tables of the results. `-- --quick`
+ * takes two and a half minutes, `-- --only requests` measures that part alone. Ratios count; absolute times are this
+ * machine's.
+ * Exit code 0 whatever the targets say. Exit code 1 if the three did not do the same work, or on a time-out.
  */
 import { fairTable } from './fair/table.ts'
 import { pollingTables } from './polling/table.ts'
@@ -28,9 +29,9 @@ const sizes = parseSizes(args)
 const part = parsePart(args)
 const startedAt = Date.now()
 const elapsedMs = () => Date.now() - startedAt
-// The processes it started see it go, and go too.
+// The child processes exit when this process is gone.
 setTimeout(() => {
-  console.error('bench: it took too long')
+  console.error('bench: time-out')
   process.exit(1)
 }, MAX_RUN_MS).unref()
 
@@ -51,9 +52,9 @@ const replay = await measureReplay(sizes)
 console.log('stalled clients …')
 const stalled = await measureStalled(sizes)
 
-console.log('looks in simulated time …')
+console.log('polling in simulated time …')
 const polling = pollingTables()
-console.log('places in simulated time …')
+console.log('slots in simulated time …')
 const fair = await fairTable()
 console.log('jobs in flight …')
 const isQuick = args.includes('--quick')
@@ -65,7 +66,7 @@ const starts = await measureStart(startSizes(isQuick))
 console.log(`
 ${formatResultsTable(results)}
 
-Medians over ${rounds} of ${sizes.rounds} rounds; ratios are of samples taken one after the other, (least–greatest).
+Medians over ${rounds} of ${sizes.rounds} rounds; ratios are of samples taken one after the other, (min–max).
 A message is one \`next\` frame to one of ${formatNumber(sizes.clients)} clients; the audience is ${formatNumber(sizes.audience)} clients.
 
 ${formatStalledTable(stalled)}
@@ -80,6 +81,6 @@ ${formatRequestsTable(requests)}
 
 ${formatStartTable(starts)}
 
-The live client has every event, in order.
+The live client received every event, in order.
 Replay of ${formatNumber(sizes.replayed)} missed events to one client: ${formatNumber(replay)} events a second.
 ${formatNumber(elapsedMs() / 1000)} s`)

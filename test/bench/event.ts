@@ -1,6 +1,6 @@
 /**
- * The one question everybody asks, and an event for the servers that have no log.
- * Invariant: an event has the same length everywhere, and its second tag is its number in the server's order.
+ * The subscription that every client uses, and events for servers without a log.
+ * Invariant: events have equal length, and the second tag is the event's number.
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 

@@ -1,7 +1,7 @@
 /**
- * Questions from one process of the run to another, over Node's own channel.
- * Invariant: a question ends: with the answer, or with the end of whoever was asked. A process whose asker is gone ends
- * itself, and `await using` ends it before that.
+ * Calls commands in another process over Node's IPC.
+ * Invariant: every call ends, with a result or with the end of the process. A process whose parent is gone exits;
+ * `await using` ends it before that.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,15 +22,20 @@ interface CallMessage {
   args: never[]
 }
 
+interface ResultMessage {
+  id: number
+  result: never
+}
+
 interface PendingCall {
-  resolve(answer: never): void
+  resolve(result: never): void
   reject(error: Error): void
 }
 
-/** @param script beside this file */
+/** @param script relative to this file */
 export function startProcess<C extends Commands<C>>(script: string, ...args: string[]): RemoteProcess<C> {
   const child = fork(fileURLToPath(new URL(script, import.meta.url)), args, {
-    // As `npm start` has it: graphql-js checks less then.
+    // As under `npm start`: graphql-js checks less in production.
     env: { ...process.env, NODE_ENV: 'production' },
     execArgv: ['--expose-gc', '--no-warnings'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -43,7 +48,7 @@ export function startProcess<C extends Commands<C>>(script: string, ...args: str
     for (const { reject } of pendingCalls.values())
       reject(new Error(`${script} ${args.join(' ')} ended: ${signal ?? code}`))
   })
-  child.on('message', ({ id, result }: { id: number; result: never }) => {
+  child.on('message', ({ id, result }: ResultMessage) => {
     pendingCalls.get(id)?.resolve(result)
     pendingCalls.delete(id)
   })
@@ -51,7 +56,7 @@ export function startProcess<C extends Commands<C>>(script: string, ...args: str
   return {
     call: (name, ...commandArgs) =>
       new Promise((resolve, reject) => {
-        if (hasExited) return reject(new Error(`${script} ${args.join(' ')} is gone`))
+        if (hasExited) return reject(new Error(`${script} ${args.join(' ')} has ended`))
         const id = callCount++
         pendingCalls.set(id, { resolve, reject })
         child.send({ id, name, args: commandArgs } satisfies CallMessage)
@@ -63,11 +68,11 @@ export function startProcess<C extends Commands<C>>(script: string, ...args: str
   }
 }
 
-/** The other side. What a command throws ends this process, with the stack on stderr. */
+/** Serves the commands in the child. An exception ends the process, with the stack on stderr. */
 export function serveCommands<C extends Commands<C>>(commands: C): void {
   process.on('disconnect', () => process.exit())
   process.on('message', async ({ id, name, args }: CallMessage) => {
-    const result = await commands[name as keyof C](...args)
-    process.send?.({ id, answer: result })
+    const result = (await commands[name as keyof C](...args)) as never
+    process.send?.({ id, result } satisfies ResultMessage)
   })
 }

@@ -1,12 +1,12 @@
 /**
- * How fast the gateway tells one client what it missed.
+ * How fast the gateway replays missed events to one client.
  */
 
 import { median } from './results.ts'
 import { startServerUnderTest } from './server-under-test.ts'
 import type { Sizes } from './sizes.ts'
 
-/** Events a second, each time anew from the same cursor. */
+/** Events a second. Each replay starts at the same cursor. */
 export async function measureReplay({ replayed, replays }: Sizes): Promise<number> {
   await using ours = await startServerUnderTest('ours')
   const { server, load, target } = ours

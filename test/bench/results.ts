@@ -1,6 +1,6 @@
 /**
- * What was measured, and what is aimed at. Samples of one index were taken one right after the other, so ratios are of
- * samples and not of medians: what slows the machine down for a while slows all three.
+ * Metrics with their targets, and samples. Samples of one index were taken one right after the other, so ratios are
+ * of samples and not of medians: what slows the machine down for a while slows all three.
  */
 import type { ServerName } from './server/main.ts'
 
@@ -12,7 +12,7 @@ export interface Metric {
   label: string
   unit: string
   digits: number
-  /** Ours is at most, or at least, so many times theirs. */
+  /** Max and min of our value as a multiple of theirs. */
   max?: TargetRatios
   min?: TargetRatios
 }
@@ -34,7 +34,7 @@ export type MetricName = keyof typeof METRICS
 export interface Results<Measured = MetricName> {
   add(metric: Measured, name: ServerName, value: number): void
   median(metric: Measured, name: ServerName): number
-  /** Ours to theirs. */
+  /** Our value divided by theirs. */
   ratio(metric: Measured, to: ServerName): { median: number; min: number; max: number }
 }
 

@@ -1,14 +1,14 @@
 /**
- * One round of the three side by side, each in fresh processes, all alive to the end; they take turns, another one
- * first each time.
- * Invariant: what is compared was the same work: as many messages, of as many bytes, or the run fails.
+ * One round of the three servers side by side, each in fresh processes that live to the end. They are measured in
+ * turn, each time with another server first.
+ * Invariant: all three did the same work, with as many messages and bytes, or the run fails.
  */
 import { microseconds } from './clock.ts'
 import { NAMES, type Results } from './results.ts'
 import { type ServerUnderTest, startServerUnderTest } from './server-under-test.ts'
 import type { Sizes } from './sizes.ts'
 
-/** Subscribers that come and go before memory is first looked at: so much code runs once. */
+/** Subscribers that come and go before memory is first measured, so that this code has run once. */
 const WARM_UP_CLIENTS = 200
 /** Events before the first that counts. */
 const WARM_UP_EVENTS = 5
@@ -45,7 +45,7 @@ export async function runRound(sizes: Sizes, round: number, results: Results): P
     }
 }
 
-/** The audience takes its seats; what each costs. */
+/** Adds the audience, and measures the memory of each connection. */
 async function addAudience(
   { name, server, load, addSubscribers }: ServerUnderTest,
   count: number,
@@ -60,7 +60,7 @@ async function addAudience(
   results.add('heap', name, (after.heap - before.heap) / count / KIB)
 }
 
-/** One slice; what a message costs in it. */
+/** Measures one slice: the cost of a message. */
 async function measureSlice(serverUnderTest: ServerUnderTest, sizes: Sizes, burst: number, results: Results) {
   const { name, server, load, send } = serverUnderTest
   await load.call('tally')

@@ -1,6 +1,5 @@
 /**
- * A server and its subscribers, each a process of its own, and the pace between them: the next events go out when
- * everybody has the last.
+ * A server and its subscribers, each in its own process. The next events are sent when every subscriber has the last.
  */
 import type { ServerAddress } from './load/client.ts'
 import type { LoadCommands } from './load/main.ts'
@@ -12,15 +11,18 @@ export interface ServerUnderTest extends AsyncDisposable {
   server: RemoteProcess<ServerCommands>
   load: RemoteProcess<LoadCommands>
   target: ServerAddress
-  /** So many more subscribers; resolves when events reach everybody. */
+  /** Adds subscribers. Resolves when events reach all of them. */
   addSubscribers(count: number): Promise<void>
-  /** Events, `burst` a turn of the loop; resolves when everybody has them. The last one's delays in milliseconds. */
+  /**
+   * Sends events, `burst` per event-loop turn. Resolves when every subscriber has them. Returns the last one's
+   * delays, ms.
+   */
   send(count: number, burst: number): Promise<{ first: number; last: number }>
 }
 
-/** An event that takes longer to reach everybody is lost. */
+/** An event that takes longer to reach every subscriber counts as lost. */
 const DELIVERY_TIMEOUT_MS = 30_000
-/** Whoever has no event after this time may have subscribed just after it. */
+/** A subscriber without an event after this time may have subscribed just after it. */
 const SUBSCRIBE_CHECK_MS = 1000
 const MAX_SUBSCRIBE_CHECKS = 30
 
@@ -50,12 +52,12 @@ export async function startServerUnderTest(name: ServerName): Promise<ServerUnde
     async send(count, burst) {
       const delays = await send(count, burst, DELIVERY_TIMEOUT_MS)
       if (delays === null)
-        throw new Error(`${name}: an event has not reached everybody in ${DELIVERY_TIMEOUT_MS} ms`)
+        throw new Error(`${name}: an event did not reach every subscriber within ${DELIVERY_TIMEOUT_MS} ms`)
       return delays
     },
 
     async [Symbol.asyncDispose]() {
-      // The load first: it would complain of a server that goes away.
+      // The load ends first, since it fails when its server closes.
       await load[Symbol.asyncDispose]()
       await server[Symbol.asyncDispose]()
     },

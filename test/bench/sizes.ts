@@ -1,33 +1,33 @@
 /**
- * How much is measured: as `npm run bench` does it, and with `--quick`. `--events N` is for the stalled clients' part;
- * `--only PART` leaves out all others.
+ * Sizes of `npm run bench`, and of `--quick`. `--events N` sets the events for the stalled clients; `--only PART`
+ * measures that part alone.
  */
 import { parseArgs } from 'node:util'
 
 export interface Sizes {
-  /** Each with fresh processes. */
+  /** Each round has fresh processes. */
   rounds: number
-  /** No further round is begun that would end after so long a time. */
+  /** No further round is started that would end later than this. */
   maxRoundsMs: number
-  /** Clients for one event's delays, and for the memory of a connection. */
+  /** Clients for the delays of one event, and for the memory of a connection. */
   audience: number
-  /** Single events to the audience, a round. */
+  /** Single events to the audience, per round. */
   singleEvents: number
-  /** Clients for the price of a message. */
+  /** Clients for the cost of a message. */
   clients: number
-  /** A round's turns of each server at it, and events in each; a multiple of `burst`. */
+  /** Slices of each server in a round, and events in each; a multiple of `burst`. */
   slices: number
   events: number
-  /** Events in one turn of the loop. */
+  /** Events in one event-loop turn. */
   burst: number
-  /** No further slice is begun after so long a time in a round. */
+  /** No further slice is started after this time in a round. */
   maxSlicesMs: number
   replayed: number
   replays: number
   stalled: number
-  /** Many: the kernel itself takes some 10,000 for a client that reads nothing. */
+  /** Large, since the kernel itself buffers about 10,000 for a client that reads nothing. */
   stalledEvents: number
-  /** No further event is made after so long a time. */
+  /** No further event is created after this time. */
   maxStalledMs: number
 }
 
@@ -64,7 +64,7 @@ const QUICK: Sizes = {
 /** Parts that can be measured alone. */
 const PARTS = ['fair', 'polling', 'requests', 'scale', 'start']
 
-/** Null: all is measured. */
+/** Null: everything is measured. */
 export function parsePart(args: string[]): string | null {
   const { only = null } = parseOptions(args)
   if (only !== null && !PARTS.includes(only))

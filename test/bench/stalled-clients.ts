@@ -1,6 +1,6 @@
 /**
- * What clients cost the gateway that have stopped reading, beside one that reads. The log grows in memory too, so a
- * second gateway without them does the same at the same time.
+ * The cost to the gateway of clients that stopped reading, beside one that reads. The log grows in memory too, so a
+ * second gateway without stalled clients does the same at the same time.
  */
 import { startServerUnderTest } from './server-under-test.ts'
 import type { Sizes } from './sizes.ts'
@@ -8,14 +8,16 @@ import type { Sizes } from './sizes.ts'
 export interface StalledResult {
   stalled: number
   events: number
-  /** Growth of the resident memory in bytes: at the end without garbage, and at its highest with it. */
+  /**
+   * Growth of the resident memory in bytes: at the end after garbage collection, and at its peak with garbage.
+   */
   residentGrowth: number
   peakGrowth: number
   /** Stalled clients that the server had not ended. */
   stillConnected: number
 }
 
-/** Events between two looks at the one that reads. */
+/** Events between two waits for the client that reads. */
 const EVENTS_PER_CHECK = 500
 
 export const measureStalled = ({
@@ -45,7 +47,7 @@ async function run(stalled: number, maxEvents: number, deadline: number): Promis
     peakRss = Math.max(peakRss, await server.call('rss'))
   }
   const after = await server.call('memory')
-  const stillConnected = await load.call('wake')
+  const stillConnected = await load.call('resume')
   return {
     stalled,
     events,

@@ -1,5 +1,5 @@
 /**
- * The results in words.
+ * The results as tables.
  */
 import { METRICS, type Metric, NAMES, type Results } from './results.ts'
 import type { StalledResult } from './stalled-clients.ts'
@@ -8,7 +8,7 @@ const MIB = 1024 * 1024
 
 export const formatResultsTable = (results: Results): string => formatComparison(results, METRICS, 'bare ws')
 
-/** @param bare what that one is */
+/** @param bare name of the bare server */
 export function formatComparison<Measured extends string>(
   results: Results<Measured>,
   metrics: Readonly<Record<Measured, Metric>>,
@@ -17,7 +17,7 @@ export function formatComparison<Measured extends string>(
   const head = ['', '', bare, 'stock', 'this gateway', `to ${bare}`, 'to stock']
   const rows = (Object.keys(metrics) as Measured[]).map(name => {
     const metric = metrics[name]
-    const values = NAMES.map(contender => formatNumber(results.median(name, contender), metric.digits))
+    const values = NAMES.map(server => formatNumber(results.median(name, server), metric.digits))
     const ratios = (['bare', 'stock'] as const).map(to =>
       formatRatio(results.ratio(name, to), metric.max?.[to], metric.min?.[to]),
     )
@@ -29,7 +29,7 @@ export function formatComparison<Measured extends string>(
 export function formatStalledTable(runs: readonly StalledResult[]): string {
   const head = ['beside one live client', 'events', 'memory at the end', 'at its highest', 'not ended']
   const rows = runs.map(({ stalled, events, residentGrowth, peakGrowth, stillConnected }) => [
-    stalled === 0 ? 'nobody (what grows is the log itself, in memory)' : `${stalled} that stopped reading`,
+    stalled === 0 ? 'none (growth is the event log itself, in memory)' : `${stalled} that stopped reading`,
     formatNumber(events),
     `+${formatNumber(residentGrowth / MIB)} MiB`,
     `+${formatNumber(peakGrowth / MIB)} MiB`,
@@ -51,7 +51,7 @@ function formatRatio(ratio: ReturnType<Results['ratio']>, max?: number, min?: nu
   return text
 }
 
-/** @param numbers columns that stand to the right */
+/** @param numbers columns that are aligned right */
 export function aligned(rows: readonly string[][], numbers: readonly number[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
   const line = (row: string[]) =>

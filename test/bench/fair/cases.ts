@@ -1,21 +1,21 @@
 /**
- * Accounts that several apps share. All have more to do than they get, but for those that come and go.
+ * Accounts that several apps share. Every app always has more jobs than slots, except those with `arrivals`.
  */
 export interface SimulatedApp {
   weight: number
-  /** What a job takes, ms. */
+  /** Draws the duration of a job, ms. */
   drawJobMs: (random: () => number) => number
-  /** So many jobs at a time, so often; without it there is always more. */
-  arrivals?: { jobs: number; everyMs: number }
+  /** Jobs that arrive together, at this mean interval. Without arrivals the app always has more jobs. */
+  arrivals?: { jobs: number; meanIntervalMs: number }
 }
 
 export interface FairnessCase {
   name: string
   slots: number
   apps: SimulatedApp[]
-  /** All jobs together. */
+  /** Number of jobs, all apps together. */
   totalJobs: number
-  /** Rows that wait of each app that always has more. */
+  /** Queued rows of each app that always has more jobs. */
   backlog: number
 }
 
@@ -29,10 +29,10 @@ const scaled = (factor: number) => (random: () => number) => factor * aroundMean
 
 const appsWithWeights = (weights: readonly number[], drawJobMs = aroundMean): SimulatedApp[] =>
   weights.map(weight => ({ weight, drawJobMs }))
-const intermittentApp = (jobs: number, everyMs: number): SimulatedApp => ({
+const intermittentApp = (jobs: number, meanIntervalMs: number): SimulatedApp => ({
   weight: 1,
   drawJobMs: aroundMean,
-  arrivals: { jobs, everyMs },
+  arrivals: { jobs, meanIntervalMs },
 })
 
 const defineCase = (
@@ -51,7 +51,7 @@ const defineCase = (
 
 export const CASES: readonly FairnessCase[] = [
   defineCase('1 : 1', 3, appsWithWeights([1, 1])),
-  defineCase('1 : 1, one place', 1, appsWithWeights([1, 1])),
+  defineCase('1 : 1, one slot', 1, appsWithWeights([1, 1])),
   defineCase('five equal', 3, appsWithWeights([1, 1, 1, 1, 1])),
   defineCase('five equal, all jobs of one length', 3, appsWithWeights([1, 1, 1, 1, 1], constant)),
   defineCase('two equal, jobs four times as long as the other’s', 3, [
@@ -59,7 +59,7 @@ export const CASES: readonly FairnessCase[] = [
     { weight: 1, drawJobMs: scaled(0.5) },
   ]),
   defineCase('1 : 3', 3, appsWithWeights([1, 3])),
-  defineCase('1 : 3, one place', 1, appsWithWeights([1, 3], constant)),
+  defineCase('1 : 3, one slot', 1, appsWithWeights([1, 3], constant)),
   defineCase('1 : 2 : 3', 3, appsWithWeights([1, 2, 3])),
   defineCase('1 : 2 : 3, all jobs of one length', 3, appsWithWeights([1, 2, 3], constant)),
   defineCase('1 : 10', 3, appsWithWeights([1, 10]), 600),

@@ -1,5 +1,5 @@
 /**
- * `node test/bench/fair/main.ts`: how places are shared among apps. A few seconds, the same each time.
+ * `node test/bench/fair/main.ts`: how slots are shared among apps. A few seconds, the same result each time.
  */
 import { fairTable } from './table.ts'
 

@@ -1,6 +1,7 @@
 /**
- * Apps share places in simulated time. The store that gives them is the real one, in memory; only upstream is left out.
- * Invariant: what is counted is time in places, up to the moment at which the last job was begun.
+ * Apps share slots in simulated time. The store that assigns them is the real one, in memory; only upstream is left
+ * out.
+ * Invariant: the result counts time in slots, up to the start of the last job.
  */
 
 import type { AppId, Job } from '../../../src/domain/prediction.ts'
@@ -11,11 +12,11 @@ import { seededRandom } from '../polling/simulate.ts'
 import type { FairnessCase, SimulatedApp } from './cases.ts'
 
 export interface FairnessOutcome {
-  /** Time in places of each app, in the case's order. */
+  /** Time in slots of each app, in the case's order. */
   slotMs: number[]
-  /** The longest that an app had jobs waiting and none in a place, ms. */
+  /** The longest time that an app had jobs waiting and none in a slot, ms. */
   maxWithoutSlotMs: number
-  /** Places that were given to others while a job waited that came alone: the most. */
+  /** Max slots given to others while a single job waited. */
   maxOvertakes: number
 }
 
@@ -24,10 +25,10 @@ interface AppState extends SimulatedApp {
   activeJobs: number
   waitingJobs: number
   slotMs: number
-  /** Since when it waits and has no place. */
+  /** Since when it has jobs waiting and none in a slot. */
   withoutSlotSince: number | null
   nextArrivalAt: number
-  /** Places given to others since its only job came. */
+  /** Slots given to others since its only job arrived. */
   overtakes: number
 }
 
@@ -50,7 +51,7 @@ export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase
   const running: { job: Job; appState: AppState; startedAt: number; endsAt: number }[] = []
   let [now, startedJobs, createdJobs, maxWithoutSlotMs, maxOvertakes] = [T, 0, 0, 0, 0]
 
-  /** The images that may be needed have been seen. */
+  /** Only as many images as may be needed count as verified. */
   function fillBacklog(appState: AppState): void {
     const count = backlog - appState.waitingJobs
     rows.insertRows(
@@ -67,7 +68,7 @@ export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase
       await rows.store.change(prediction.id, imageVerified(now), now)
     }
     appState.waitingJobs += appState.arrivals!.jobs
-    appState.nextArrivalAt = now + appState.arrivals!.everyMs * (0.5 + random())
+    appState.nextArrivalAt = now + appState.arrivals!.meanIntervalMs * (0.5 + random())
     appState.overtakes = 0
   }
 
@@ -113,7 +114,7 @@ export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase
     running.sort((a, b) => a.endsAt - b.endsAt)
     const arrivalTimes = appStates
       .filter(appState => appState.arrivals && appState.waitingJobs + appState.activeJobs === 0)
-      .map(seat => seat.nextArrivalAt)
+      .map(appState => appState.nextArrivalAt)
     now = Math.min(running[0]?.endsAt ?? Infinity, ...arrivalTimes.filter(at => at > now))
     while (running[0] && running[0].endsAt <= now) {
       const endedJob = running.shift()!

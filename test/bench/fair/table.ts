@@ -1,5 +1,5 @@
 /**
- * How fairly places were shared, in words and against the targets.
+ * How fairly slots were shared, as a table with the targets.
  */
 import { formatNumber } from '../table.ts'
 import { CASES, type FairnessCase, MEAN_JOB_MS } from './cases.ts'
@@ -13,16 +13,16 @@ export async function fairTable(): Promise<string> {
   for (const fairnessCase of CASES) rows.push(formatRow(fairnessCase, await simulate(fairnessCase)))
   const head = [
     'apps by weight',
-    'places',
+    'slots',
     'Jain’s index',
-    'furthest share from its weight',
-    'longest without a place',
-    'given before a single job',
+    'max deviation from its weight',
+    'longest without a slot',
+    'overtakes of a single job',
   ]
   return `${[head, head.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n')}
 
-Simulated time, jobs of two minutes ± a third unless it says otherwise; shares are of time in the account's places, of the apps that always have more to do.
-Jain's index is of those of one weight, target ≥ ${MIN_JAIN_INDEX}; shares within ${MAX_DEVIATION * 100} %. Longest without a place: an app had jobs waiting and none in flight, in jobs of mean length.`
+Simulated time, jobs of two minutes ± a third unless it says otherwise; shares are of time in the account's slots, of the apps that always have more to do.
+Jain's index is of those of one weight, target ≥ ${MIN_JAIN_INDEX}; shares within ${MAX_DEVIATION * 100} %. Longest without a slot: an app had jobs waiting and none in flight, in jobs of mean length.`
 }
 
 function formatRow(
@@ -55,7 +55,7 @@ function formatRow(
   ]
 }
 
-/** 1: all have the same; 1/n: one has it all. */
+/** 1: all have the same; 1/n: one of n has everything. */
 const jainIndex = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) ** 2 /
   (values.length * values.reduce((sum, value) => sum + value ** 2, 0))

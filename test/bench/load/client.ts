@@ -1,7 +1,7 @@
 /**
- * One subscriber: a raw `ws` client that speaks graphql-transport-ws, one subscription on it.
- * Invariant: every event is looked at. It is the next in the server's order, and its bytes are those that everybody else
- * got; anything else ends the run.
+ * A raw `ws` subscriber that speaks graphql-transport-ws, with one subscription.
+ * Invariant: each event is checked. It is the next in the server's order and has the bytes that every other client
+ * received; otherwise the run ends.
  */
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -15,18 +15,18 @@ export interface ServerAddress {
 }
 
 export interface FeedClient {
-  /** Events that came. */
+  /** Received events. */
   readonly received: number
-  /** The feed said that nothing is missed; its cursor. */
-  caughtUp: Promise<string>
-  /** Reads nothing more, and answers no ping. */
+  /** The cursor of FeedCaughtUp. */
+  caughtUpCursor: Promise<string>
+  /** Stops reading, and answers no ping. */
   stall(): void
   resume(): void
   readonly isOpen: boolean
   close(): Promise<void>
 }
 
-/** Resolves once the subscription is asked for. */
+/** Resolves once `subscribe` is sent. */
 export async function connect(
   target: ServerAddress,
   log: DeliveryLog,
@@ -39,7 +39,7 @@ export async function connect(
     skipUTF8Validation: true,
   })
   const acknowledged = Promise.withResolvers<void>()
-  const caughtUp = Promise.withResolvers<string>()
+  const caughtUpCursor = Promise.withResolvers<string>()
   let last: number | null = null
   let received = 0
   let mayClose = false
@@ -55,7 +55,7 @@ export async function connect(
     if (frame.length < prefix.length || frame.compare(prefix, 0, prefix.length, 0, prefix.length) !== 0)
       return handleControl(String(frame))
     const result = log.record(frame, prefix.length, last === null ? null : last + 1)
-    if (typeof result === 'string') return caughtUp.resolve(result)
+    if (typeof result === 'string') return caughtUpCursor.resolve(result)
     last = result
     received++
   })
@@ -77,7 +77,7 @@ export async function connect(
     get received() {
       return received
     },
-    caughtUp: caughtUp.promise,
+    caughtUpCursor: caughtUpCursor.promise,
     stall() {
       mayClose = true
       socket.pause()

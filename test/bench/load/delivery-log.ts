@@ -1,6 +1,6 @@
 /**
- * What a server has sent, by its events' numbers: the bytes of each, and when the first and the last client had it.
- * Invariant: an event is read once and remembered; whoever gets it later must get the same bytes.
+ * Deliveries of one server by event number: bytes, first and last arrival.
+ * Invariant: an event is parsed once. Later deliveries of it must have the same bytes.
  */
 import { microseconds } from '../clock.ts'
 import { eventNumber, type FeedEvent } from '../event.ts'
@@ -13,13 +13,13 @@ export interface Arrival {
 
 export interface DeliveryLog {
   /**
-   * A `next` frame whose payload begins at `start`. Answers with the event's number, or with the cursor where the feed
-   * says that it caught up. `expected` is null where any event may come.
+   * Records a `next` frame whose payload begins at `start`. Returns the event's number, or the cursor of
+   * FeedCaughtUp. `expected` null allows any event.
    */
   record(frame: Buffer, start: number, expected: number | null): number | string
-  /** Null until everybody has it. */
+  /** Null until every client has it. */
   arrival(number: number): Arrival | null
-  /** Events and their bytes since the last tally, everybody's together. */
+  /** Events and their bytes since the last call, all clients together. */
   tally(): { messages: number; bytes: number }
 }
 
@@ -29,7 +29,7 @@ interface Entry extends Arrival {
 }
 
 /**
- * @param audienceSize how many are waited for
+ * @param audienceSize number of clients that receive each event
  * @param onComplete called when the last of them has that event
  */
 export function createDeliveryLog(
@@ -43,10 +43,10 @@ export function createDeliveryLog(
   function readItem(frame: Buffer, start: number, expected: number | null): number | string {
     const item = JSON.parse(frame.toString('utf8', start, frame.length - 1)).data?.predictionFeed
     if (item?.__typename === 'FeedCaughtUp') return item.cursor
-    if (item?.__typename !== 'PredictionEvent') throw new Error(`no event: ${frame}`)
+    if (item?.__typename !== 'PredictionEvent') throw new Error(`not an event: ${frame}`)
     const number = eventNumber(item as FeedEvent)
     if (number !== (expected ?? number))
-      throw new Error(`event ${number} came where ${expected} was due: ${frame}`)
+      throw new Error(`event ${number} arrived instead of ${expected}: ${frame}`)
     return number
   }
 
@@ -69,7 +69,7 @@ export function createDeliveryLog(
         number = result
         entry = entries.get(number) ?? add(number, frame.subarray(start))
         if (!isSame(entry, frame, start))
-          throw new Error(`event ${number} has other bytes for another client: ${frame}`)
+          throw new Error(`event ${number} has different bytes for two clients: ${frame}`)
       }
       messages++
       bytes += frame.length

@@ -7,9 +7,9 @@ import { serveCommands } from '../process-rpc.ts'
 import { connect, type FeedClient, type ServerAddress } from './client.ts'
 import { type Arrival, createDeliveryLog } from './delivery-log.ts'
 
-/** Handshakes at once: less than a listener's backlog. */
+/** Concurrent handshakes: fewer than a listener's backlog. */
 const CONCURRENT_HANDSHAKES = 100
-/** Whoever was ended while it slept learns it in this time. */
+/** A client that the server ended while it was stalled notices within this time. */
 const RESUME_SETTLE_MS = 1000
 
 let activeClients: FeedClient[] = []
@@ -21,7 +21,7 @@ const log = createDeliveryLog(
 )
 
 const commands = {
-  /** So many more. */
+  /** Opens `count` more clients. */
   async open(target: ServerAddress, count: number) {
     let left = count
     const connectLoop = async () => {
@@ -30,7 +30,7 @@ const commands = {
     await Promise.all(Array.from({ length: CONCURRENT_HANDSHAKES }, connectLoop))
   },
 
-  /** Once everybody has that event; null if that takes longer. */
+  /** Resolves once every client has that event. Null after the time-out. */
   async delivered(number: number, timeoutMs: number): Promise<Arrival | null> {
     if (log.arrival(number) === null) {
       const { promise, resolve } = Promise.withResolvers<void>()
@@ -45,31 +45,34 @@ const commands = {
 
   tally: () => log.tally(),
 
-  /** Closes all but so many. */
+  /** Closes all but `count` clients. */
   async keep(count: number) {
     await Promise.all(activeClients.slice(count).map(client => client.close()))
     activeClients = activeClients.slice(0, count)
   },
 
-  /** Everybody stops reading. */
+  /** Makes every client stop reading. */
   stall() {
     for (const client of activeClients) client.stall()
     stalledClients = activeClients
     activeClients = []
   },
 
-  /** They read again; answers how many the server had not ended. What they read now is held to the same order. */
-  async wake() {
+  /**
+   * Makes the stalled clients read again. Returns how many the server had not ended. Their later events are checked,
+   * too.
+   */
+  async resume() {
     for (const client of stalledClients) client.resume()
     await pause(RESUME_SETTLE_MS)
     return stalledClients.filter(client => client.isOpen).length
   },
 
-  /** One more client, from that cursor until the feed has caught up. */
+  /** Adds one client, from that cursor until FeedCaughtUp. */
   async replay(target: ServerAddress, after: string | null) {
     const client = await connect(target, log, after)
     const startedAt = microseconds()
-    const cursor = await client.caughtUp
+    const cursor = await client.caughtUpCursor
     const elapsed = microseconds() - startedAt
     await client.close()
     return { cursor, received: client.received, microseconds: elapsed }

@@ -1,5 +1,6 @@
 /**
- * Times to completion, told by their quantiles: the share `u` of the jobs is done by `quantile(u)`, ms; `u` inside (0, 1).
+ * Distributions of completion times by their quantiles: the share `u` of the jobs is done by `quantile(u)`, ms; `u`
+ * inside (0, 1).
  */
 export interface Distribution {
   name: string
@@ -17,7 +18,7 @@ const trimmed = (u: number) => 0.002 + 0.996 * u
 export const NARROW: Distribution = { name: 'narrow: 60 s ± 4 s', quantile: logistic(60, 4) }
 export const UNIFORM: Distribution = { name: 'uniform: 1 to 5 min', quantile: u => 60_000 + 240_000 * u }
 export const BIMODAL: Distribution = {
-  name: 'two humps: 45 s ± 5 s, 240 s ± 15 s',
+  name: 'bimodal: 45 s ± 5 s, 240 s ± 15 s',
   quantile: u => (u < 0.5 ? soon(trimmed(2 * u)) : late(trimmed(2 * u - 1))),
 }
 export const HEAVY_TAIL: Distribution = {
@@ -25,13 +26,13 @@ export const HEAVY_TAIL: Distribution = {
   quantile: u => 40_000 * (1 - u) ** (-1 / 1.6),
 }
 export const SLOWER: Distribution = { name: '180 s ± 12 s', quantile: logistic(180, 12) }
-/** Narrower than the least interval: no schedule that keeps it comes near the bound. */
+/** Narrower than the minimum interval: no schedule with that interval comes near the bound. */
 export const VERY_NARROW: Distribution = { name: 'needle: 60 s ± 1 s', quantile: logistic(60, 1) }
 
-/** Fine enough for three digits, the tail's apart: it is looked at up to 1 − 1/STEPS. */
+/** Fine enough for three digits, except for the tail. It is evaluated up to 1 − 1/STEPS. */
 const STEPS = 200_000
 
-/** ½(∫√(S·f))², ms: the least that looks a job × mean delay can be, of many looks a job. */
+/** ½(∫√(S·f))², ms: the lower bound of polls a job × mean delay, for many polls a job. */
 export function lowerBoundOf({ quantile }: Distribution): number {
   let area = 0
   for (let i = 1; i < STEPS - 1; i++) {

@@ -1,5 +1,6 @@
 /**
- * `node test/bench/polling/main.ts`: how often jobs are looked at for how small a delay. A few seconds, the same each time.
+ * `node test/bench/polling/main.ts`: how many polls a job needs for which delay. A few seconds, the same result each
+ * time.
  */
 import { pollingTables } from './table.ts'
 

@@ -1,5 +1,6 @@
 /**
- * A distribution's phases: nothing learned, learning, learned, each with its catalogue right or far off; and a shift.
+ * A distribution's phases: nothing learned, learning and learned, each with its catalogue right or far off; and a
+ * shift.
  */
 import type { PollLimits } from '../../../src/workers/poll-schedule.ts'
 import { type Distribution, lowerBoundOf, medianMsOf } from './distributions.ts'
@@ -10,15 +11,15 @@ export interface Phase {
   distribution: string
   phase: string
   score: Score
-  /** Held against the bound; what is not learned isn't. */
+  /** Compared with the bound. Only learned phases are. */
   isLearned: boolean
 }
 
 export const DEFAULT_LIMITS: PollLimits = { minMs: 1000, maxMs: 15_000 }
-/** Jobs at once, as of a small account. */
+/** Concurrent jobs, as of a small account. */
 const CONCURRENT_JOBS = 3
 const SAMPLE_SIZE = 300
-/** Jobs over which a model counts as being learned, looked at so many in a row. */
+/** Jobs over which a model counts as learning, and the number of consecutive jobs in a window. */
 const LEARNING_JOBS = 60
 const WINDOW_JOBS = 20
 
@@ -37,7 +38,7 @@ const createRun = (
   ...overrides,
 })
 
-/** The catalogue's figure is `off` times the usual time. */
+/** The catalogue's figure is `catalogueFactor` times the median. */
 export function scoreUnlearned(distribution: Distribution, catalogueFactor: number, jobs: number): Score {
   const expectedMs = medianMsOf(distribution) * catalogueFactor
   return scoreResults(
@@ -46,7 +47,7 @@ export function scoreUnlearned(distribution: Distribution, catalogueFactor: numb
   )
 }
 
-/** Against a fixed interval it is the worst of any window, not their mean. */
+/** The ratio to a fixed interval is that of the worst window, not the mean of all. */
 export function scoreLearning(distribution: Distribution, catalogueFactor: number, runs: number): Score {
   const expectedMs = medianMsOf(distribution) * catalogueFactor
   const results: JobResult[][] = []
@@ -89,7 +90,7 @@ export function phasesOf(distribution: Distribution): Phase[] {
   ]
 }
 
-/** From one truth to another in mid-run; the worst window counts while it shifts. */
+/** Shifts from one distribution to another in mid-run. During the shift the worst window counts. */
 export function phasesOfShift(before: Distribution, after: Distribution, runs: number): Phase[] {
   const shiftAt = 400
   const results: JobResult[][] = []

@@ -1,15 +1,15 @@
 /**
- * What looks cost, against the bound and against a fixed interval. Both rivals are given their best: the bound is of many
- * looks a job, and the fixed interval has its first look one whole interval after the job was sent.
+ * The cost of polls, compared with the bound and with a fixed interval. Both are given their best: the bound is for
+ * many polls a job, and the fixed interval has its first poll one whole interval after the job was sent.
  */
 import type { JobResult } from './simulate.ts'
 
 export interface Score {
   polls: number
   delayMs: number
-  /** looks × delay ÷ the bound. */
+  /** Polls × delay ÷ the bound. */
   ratioToBound: number
-  /** Looks of a fixed interval of equal mean delay, and ours over them. */
+  /** Polls of a fixed interval of equal mean delay, and ours over them. */
   fixedIntervalPolls: number
   ratioToFixed: number
 }
@@ -27,11 +27,11 @@ export function scoreResults(results: readonly JobResult[], boundMs: number): Sc
   }
 }
 
-/** The interval is twice its mean delay; a job needs as many as it has begun. */
+/** The interval is twice its mean delay. A job needs one poll for each interval that it has begun. */
 const pollsAtFixedInterval = (durationMs: number, delayMs: number) =>
   Math.max(1, durationMs / (2 * delayMs) + 0.5)
 
-/** `runs` of equal length, together: the worst that `window` jobs in a row had against a fixed interval. */
+/** The worst ratio to a fixed interval that `window` consecutive jobs had, over all `runs` of equal length. */
 export function worstWindowRatio(runs: readonly (readonly JobResult[])[], window: number): number {
   let worst = 0
   for (let from = 0; from + window <= runs[0]!.length; from += window) {
@@ -41,7 +41,7 @@ export function worstWindowRatio(runs: readonly (readonly JobResult[])[], window
   return worst
 }
 
-/** As the official SDK does it. */
+/** The schedule of the official SDK. */
 export function scoreEverySecond(durationMs: number, boundMs: number): Score {
   const polls = pollsAtFixedInterval(durationMs, 500)
   return {

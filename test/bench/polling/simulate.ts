@@ -1,6 +1,8 @@
 /**
- * Jobs arrive one after another in simulated time; looks find them ended, and what looks found makes the next curve.
- * Invariant: the schedule is told nothing of the truth but the spans its own looks have found.
+ * Jobs arrive one after another in simulated time. Polls find them ended, and the next curve is fitted to what the
+ * polls found.
+ * Invariant: the schedule is given nothing of the true distribution but the duration ranges that its own polls have
+ * found.
  */
 import type { DurationRange } from '../../../src/store/store.ts'
 import { type CompletionCurve, fitCompletionCurve } from '../../../src/workers/completion-curve.ts'
@@ -9,13 +11,13 @@ import type { Distribution } from './distributions.ts'
 
 export interface SimulationRun {
   jobs: number
-  /** What the job of this number is drawn from. */
+  /** The distribution that the job of this number is drawn from. */
   distributionOf(job: number): Distribution
   expectedMs: number
   limits: PollLimits
-  /** From one job to the next. */
+  /** Time from one job to the next. */
   arrivalIntervalMs: number
-  /** Spans a curve is made of; 0 never learns. */
+  /** Duration ranges that a curve is fitted to. With 0 the schedule never learns. */
   sampleSize: number
   random: () => number
 }
@@ -32,12 +34,12 @@ interface InFlightJob {
   durationMs: number
   phase: number
   polls: number
-  /** Age at the last look, and the time of the next. */
+  /** Age at the last poll, and the time of the next. */
   lastPolledAge: number
   nextPollAt: number
 }
 
-/** By the jobs' numbers. */
+/** Returns the results by job number. */
 export function simulate({
   jobs,
   distributionOf,
@@ -48,9 +50,9 @@ export function simulate({
   random,
 }: SimulationRun): JobResult[] {
   const results: JobResult[] = Array.from({ length: jobs })
-  const spans: DurationRange[] = []
+  const durationRanges: DurationRange[] = []
   const inFlightJobs = new Set<InFlightJob>()
-  let curve: CompletionCurve = fitCompletionCurve(spans, expectedMs)
+  let curve: CompletionCurve = fitCompletionCurve(durationRanges, expectedMs)
 
   function send(job: number): void {
     const sentAt = job * arrivalIntervalMs
@@ -82,9 +84,9 @@ export function simulate({
       delayMs: age - inFlightJob.durationMs,
     }
     if (sampleSize === 0) return
-    spans.unshift({ from: inFlightJob.lastPolledAge, to: age })
-    if (spans.length > sampleSize) spans.pop()
-    curve = fitCompletionCurve(spans, expectedMs)
+    durationRanges.unshift({ from: inFlightJob.lastPolledAge, to: age })
+    if (durationRanges.length > sampleSize) durationRanges.pop()
+    curve = fitCompletionCurve(durationRanges, expectedMs)
   }
 
   let sent = 0
@@ -98,7 +100,7 @@ export function simulate({
   return results
 }
 
-/** A run's chances, the same for the same seed (mulberry32). */
+/** A seeded random number generator (mulberry32). */
 export function seededRandom(seed: number): () => number {
   let state = seed
   return () => {
@@ -109,7 +111,7 @@ export function seededRandom(seed: number): () => number {
   }
 }
 
-/** Evenly spread pairs (the R2 sequence): a mean over some thousand jobs is then exact to three digits. */
+/** Evenly spread pairs (the R2 sequence). A mean over a few thousand jobs is then exact to three digits. */
 export function lowDiscrepancy(): () => number {
   let i = 0
   return () => {

@@ -1,7 +1,7 @@
 /**
- * The simulation in words.
+ * The results of the polling simulation, as tables.
  */
-import { formatNumber } from '../table.ts'
+import { aligned, formatNumber } from '../table.ts'
 import { BIMODAL, HEAVY_TAIL, NARROW, SLOWER, UNIFORM, VERY_NARROW } from './distributions.ts'
 import { DEFAULT_LIMITS, type Phase, phasesOf, phasesOfShift, scoreLearned } from './phases.ts'
 
@@ -14,16 +14,16 @@ export function pollingTables(): string {
   phases.push(...phasesOfShift(NARROW, SLOWER, 3))
   return `${formatTable(phases)}
 
-Looks a job and mean delay, jobs one after another, limits ${DEFAULT_LIMITS.minMs} and ${DEFAULT_LIMITS.maxMs} ms; it learns from what its own looks found.
-The bound is ½(∫√(S·f))², of many looks a job: with few, well placed, one can be a little below it.
-A fixed interval of equal mean delay looks first after one interval; before anything is learned, ours is one. While it learns: the worst of any 20 jobs in a row.
+Polls a job and mean delay, jobs one after another, limits ${DEFAULT_LIMITS.minMs} and ${DEFAULT_LIMITS.maxMs} ms; it learns from what its own polls found.
+The bound is ½(∫√(S·f))², for many polls a job: a few well placed polls can be a little below it.
+A fixed interval of equal mean delay polls first after one interval; before anything is learned, ours is one. While it learns: the worst of any 20 jobs in a row.
 
 ${formatTable(smallSamplePhases())}
 
 ${formatTable(limitedPhases())}
 
-Where all jobs end within few least intervals of one another, that interval stands in the way: nothing is done about it but to look at
-that interval where the job is likely to end, and at no other time.`
+Where all jobs end within few minimum intervals of one another, that interval is the limit: the schedule can only poll
+at that interval where the job is likely to end, and at no other time.`
 }
 
 function smallSamplePhases(): Phase[] {
@@ -56,7 +56,7 @@ function limitedPhases(): Phase[] {
 }
 
 function formatTable(phases: readonly Phase[]): string {
-  const head = ['', '', 'looks', 'delay', 'looks × delay ÷ bound', 'fixed', 'looks ÷ fixed']
+  const head = ['', '', 'polls', 'delay', 'polls × delay ÷ bound', 'fixed', 'polls ÷ fixed']
   const rows = phases.map(({ distribution, phase, score, isLearned }, i) => [
     distribution === phases[i - 1]?.distribution ? '' : distribution,
     phase,
@@ -66,16 +66,8 @@ function formatTable(phases: readonly Phase[]): string {
     formatNumber(score.fixedIntervalPolls, 1),
     phase.startsWith('the SDK') ? '' : formatVerdict(score.ratioToFixed, MAX_RATIO_TO_FIXED),
   ])
-  return aligned([head, ...rows])
+  return aligned([head, ...rows], [2, 3, 5])
 }
 
 const formatVerdict = (value: number, max: number) =>
   `${value.toFixed(2)} target ≤ ${max.toFixed(2)} ${Number(value.toFixed(2)) <= max ? 'met' : 'missed'}`
-
-function aligned(rows: readonly string[][]): string {
-  const numbers = [2, 3, 5]
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
-  const cell = (text: string, i: number) =>
-    numbers.includes(i) ? text.padStart(widths[i]!) : text.padEnd(widths[i]!)
-  return rows.map(row => row.map(cell).join('  ').trimEnd()).join('\n')
-}

@@ -1,6 +1,6 @@
 /**
- * What the same answers cost at the least: `node:http`, JSON in, a statement, JSON out. No document is looked at. What is
- * submitted stays in memory.
+ * The lower bound of what the same answers cost: `node:http`, JSON in, a statement, JSON out. It parses no document.
+ * Submits stay in memory.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

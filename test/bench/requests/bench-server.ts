@@ -1,13 +1,13 @@
 /**
- * What the run asks of a server, whichever it is.
+ * The interface of every server that answers requests.
  */
 export interface BenchServer {
   port: number
   authorization: string
-  /** An image that its submits may name; empty: it looks at none. */
+  /** An image that a submit may name. Empty: the server fetches no image. */
   imageUrl: string
 }
 
-/** The app that asks, and whose rows there are. */
+/** The app that sends the requests and owns the rows. */
 export const APP = 'bench'
 export const FILE = 'bench.db'

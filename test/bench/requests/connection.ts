@@ -1,13 +1,13 @@
 /**
- * One connection over a bare socket, kept alive: a request whole, then its response whole. A client of a library would cost
- * more than the servers do.
- * Invariant: whatever is not a whole response with status 200 ends the run.
+ * One keep-alive connection over a bare socket: a whole request, then its whole response. A library's client would
+ * cost more than the servers do.
+ * Invariant: anything but a whole response with status 200 ends the run.
  */
 import { once } from 'node:events'
 import { connect as connectSocket } from 'node:net'
 
 export interface Connection {
-  /** One at a time. Answers with the response's body. */
+  /** Sends one request at a time. Returns the response's body. */
   send(request: string): Promise<Buffer>
   close(): void
 }
@@ -50,7 +50,7 @@ export async function connect(port: number): Promise<Connection> {
   }
 }
 
-/** Null: not all of it is here. */
+/** Null: the response is incomplete. */
 function parseBody(response: Buffer): Buffer | null {
   const end = response.indexOf(HEAD_END)
   if (end === -1) return null

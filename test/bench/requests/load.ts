@@ -1,6 +1,7 @@
 /**
- * The process that asks: so many requests in flight, each on a connection of its own, the next as soon as one is answered.
- * Invariant: every answer is looked at, and holds what its question wants.
+ * The process that sends the requests: a number of connections, each with one request in flight; the next follows as
+ * soon as one is answered.
+ * Invariant: every answer is checked to contain the text that its operation expects.
  */
 import { microseconds } from '../clock.ts'
 import { serveCommands } from '../process-rpc.ts'
@@ -8,7 +9,7 @@ import type { BenchServer } from './bench-server.ts'
 import { type Connection, connect } from './connection.ts'
 import { type BenchOperation, prepareRequest } from './operations.ts'
 
-/** Of requests that are asked again and again: so many are made beforehand. */
+/** Requests that are prepared before the run and then repeated. */
 const PREPARED_REQUESTS = 1000
 
 interface Request {
@@ -18,7 +19,7 @@ interface Request {
 
 let connections: Connection[] = []
 let nextRequest: () => Request
-/** By anybody: no two servers get the same submit either. */
+/** Counts the submits to all servers, so that no two of them receive the same submit. */
 let submitNumber = 1
 
 function createRequest(target: BenchServer, operation: BenchOperation, n: number): Request {
@@ -54,7 +55,7 @@ const commands = {
     connections = await Promise.all(Array.from({ length: inFlight }, () => connect(target.port)))
   },
 
-  /** For so long. */
+  /** Sends requests for `ms`. */
   async run(ms: number) {
     const startedAt = microseconds()
     const deadline = startedAt + ms * 1000
@@ -66,7 +67,7 @@ const commands = {
     return { answers, microseconds: microseconds() - startedAt }
   },
 
-  /** The next answers, one after the other. */
+  /** Returns the bodies of the next answers, one after the other. */
   async answers(count: number) {
     const bodies: string[] = []
     while (bodies.length < count) bodies.push(String(await sendNext(connections[0]!)))

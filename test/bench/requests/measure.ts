@@ -1,7 +1,7 @@
 /**
- * Requests to the three side by side, and pages of this gateway by how many predictions there are. The servers take turns,
- * another one first each time: what is compared was measured in one turn.
- * Invariant: all three give the same answers, of the same bytes, or the run fails.
+ * Requests to the three servers side by side, and pages of this gateway by the number of predictions. The servers are
+ * measured round by round, each round with another server first. Only samples of one round are compared.
+ * Invariant: all three give the same answers, with the same bytes, or the run fails.
  */
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -20,15 +20,15 @@ import { type ServerUnderTest, startServerUnderTest } from './server-under-test.
 export interface RequestSizes {
   rounds: number
   sliceMs: number
-  /** Of each server, for each question. */
+  /** Warm-up of each server, for each operation. */
   warmUpMs: number
-  /** In each database of the three. */
+  /** Rows in each database of the three. */
   rows: number
-  /** In those of this gateway alone, fewest first. */
+  /** Rows in the databases of this gateway alone, fewest first. */
   pageRows: readonly number[]
 }
 
-/** CPU of the server a page, microseconds; a sample a turn. */
+/** CPU of the server for a page, microseconds; one sample a round. */
 export interface PageCost {
   rows: number
   first: number[]
@@ -41,9 +41,9 @@ export interface Requests {
 }
 
 export const CONCURRENT_REQUESTS = 32
-/** Answers. */
+/** Number of answers that are compared. */
 const COMPARED_RESPONSES = 20
-/** Predictions that are read, and places in the list that are read from. */
+/** Predictions that are read, and list positions that pages start at. */
 const SAMPLE_COUNTS = { ids: 1000, cursors: 50 }
 
 export async function measureRequests(sizes: RequestSizes): Promise<Requests> {
@@ -89,7 +89,7 @@ async function compareServers(folder: string, load: RemoteProcess<LoadCommands>,
   await measureOperation({ name: 'Read', ids }, CONCURRENT_REQUESTS, 'readCpu', 'readRate')
   const cursors = sampleEvenly(list, SAMPLE_COUNTS.cursors).map(encodeCursor)
   await measureOperation({ name: 'Page', cursors }, CONCURRENT_REQUESTS, 'pageCpu', 'pageRate')
-  // The last: from here on each has rows of its own.
+  // Submits come last: from here on the servers have different rows.
   const submit: BenchOperation = {
     name: 'Submit',
     imageUrl: servers.find(({ name }) => name === 'ours')!.target.imageUrl,
@@ -132,7 +132,7 @@ async function assertSameAnswers(
   const answersByServer: string[] = []
   for (const { answers } of servers) {
     const bodies = await answers(operation, COMPARED_RESPONSES)
-    // What is submitted gets an id of its own.
+    // Each submitted prediction gets its own id.
     answersByServer.push(
       operation.name === 'Submit'
         ? bodies.join('\n').replaceAll(/"id":"\w+"/g, '"id":""')
@@ -146,6 +146,6 @@ async function assertSameAnswers(
 const rotated = <Item>(items: readonly Item[], by: number): Item[] =>
   items.map((_, i) => items[(i + by) % items.length]!)
 
-/** But for the last tenth, behind which no page is full. */
+/** Leaves out the last tenth of the list, after which no page is full. */
 const sampleEvenly = <Item>(list: readonly Item[], count: number): Item[] =>
   Array.from({ length: count }, (_, i) => list[Math.floor((i / count) * list.length * 0.9)]!)

@@ -1,5 +1,5 @@
 /**
- * What is measured of requests to the three, and what is aimed at.
+ * The metrics of requests to the three servers, with their targets.
  */
 import type { Metric } from '../results.ts'
 import { PAGE_SIZE } from './operations.ts'

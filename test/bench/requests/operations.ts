@@ -1,5 +1,5 @@
 /**
- * What is asked of every server, as a client's request would carry it, and what must stand in the answer.
+ * The operations that every server is sent, in a client's form, and a text that the answer must contain.
  * Invariant: no two submits are the same.
  */
 export type BenchOperation =
@@ -10,7 +10,7 @@ export type BenchOperation =
 
 export interface PreparedRequest {
   body: string
-  /** A part of any good answer, and of no other. */
+  /** Part of every correct answer, and of no other. */
   expectedText: string
 }
 
@@ -32,7 +32,7 @@ export type OperationName = keyof typeof DOCUMENTS
 
 export const PAGE_SIZE = 20
 
-/** The `n`th time. */
+/** Builds the `n`th request. */
 export function prepareRequest(operation: BenchOperation, n: number): PreparedRequest {
   switch (operation.name) {
     case 'Read': {

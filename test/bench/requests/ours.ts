@@ -1,7 +1,7 @@
 /**
- * This gateway, whole, on a database file and its simulator, as it is started but for the limits of rates.
- * Invariant: the workers rest. The simulator refuses the first submit, of another app, as an account without credit does,
- * and the gateway itself holds back all others; of the images the first hundred are looked at, and no more.
+ * This gateway, whole, on a database file and its simulator, with production settings except for the rate limits.
+ * Invariant: workers are idle. The simulator answers the first submit, of another app, with 402, so the submit
+ * circuit opens. The image checker verifies the first 100 images and no more.
  */
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'

@@ -1,5 +1,5 @@
 /**
- * The gateway's rows, read with nothing between: prepared statements of better-sqlite3, the columns that are asked for.
+ * Reads the gateway's rows directly: prepared statements of better-sqlite3, only the requested columns.
  */
 import Database from 'better-sqlite3'
 import { APP } from './bench-server.ts'
@@ -18,7 +18,7 @@ export interface Row {
 
 export interface Rows {
   get(id: string): Row | null
-  /** Newest first; `first` of them and one more, if there is one. */
+  /** Newest first: `first` rows, and one more if there is one. */
   page(first: number, after: string | null): Row[]
 }
 
@@ -49,7 +49,7 @@ export function openRows(file: string): Rows {
   }
 }
 
-/** As the gateway has it, so that answers are of the same bytes. */
+/** The gateway's own format, so that answers have the same bytes. */
 export const encodeCursor = ({ createdAt, id }: Pick<Row, 'createdAt' | 'id'>): string =>
   Buffer.from(`${createdAt.toString(36)}:${id}`).toString('base64url')
 

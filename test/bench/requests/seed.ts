@@ -1,6 +1,6 @@
 /**
- * A database as the gateway itself would have left it: an app whose predictions have all ended, a second apart. Nothing in it
- * is left to do, so that a server works for requests alone.
+ * A database as the gateway itself would have left it: an app whose predictions have all ended, a second apart. No
+ * work is left in it, so that a server works for requests alone.
  */
 
 import { v7 as uuidv7 } from 'uuid'
@@ -14,7 +14,7 @@ import { APP } from './bench-server.ts'
 const SECOND = 1000
 const JOB_DURATION_MS = 150_000
 
-/** Newest first. */
+/** Returns the list positions, newest first. */
 export async function seed(file: string, rows: number): Promise<ListPosition[]> {
   const store = openSqliteStore(file, () => {})
   const { id: appId } = (await store.createApp(APP, Date.now()))!

@@ -1,5 +1,5 @@
 /**
- * A server on a database of its own, and what its requests cost it.
+ * A server on its own database, and the cost of its requests.
  */
 import { type RemoteProcess, startProcess } from '../process-rpc.ts'
 import type { ServerName } from '../server/main.ts'
@@ -11,12 +11,15 @@ import type { ServerCommands } from './server.ts'
 export interface ServerUnderTest extends AsyncDisposable {
   name: ServerName
   target: BenchServer
-  /** So many in flight, for so long: CPU of the server, microseconds a request, and requests a second. */
+  /**
+   * Keeps `inFlight` requests in flight for `ms`. Returns the server's CPU, microseconds a request, and requests a
+   * second.
+   */
   measure(operation: BenchOperation, inFlight: number, ms: number): Promise<{ cpu: number; rate: number }>
   answers(operation: BenchOperation, count: number): Promise<string[]>
 }
 
-/** @param folder of its database */
+/** @param folder folder of its database */
 export async function startServerUnderTest(
   name: ServerName,
   folder: string,

@@ -1,11 +1,11 @@
 /**
- * The process of one server, named on the command line beside the folder of its database. It alone knows what it costs.
+ * The process of one server, named on the command line before the folder of its database. It measures its own CPU.
  */
 import { serveCommands } from '../process-rpc.ts'
 import type { ServerName } from '../server/main.ts'
 import type { BenchServer } from './bench-server.ts'
 
-/** Imported one by one: no server carries the code of another. */
+/** Imported on demand, so that no server loads the code of another. */
 const SERVERS = {
   bare: () => import('./bare.ts'),
   stock: () => import('./stock.ts'),
@@ -18,7 +18,7 @@ const starting: Promise<BenchServer> = SERVERS[name as ServerName]().then(({ sta
 const commands = {
   address: () => starting,
 
-  /** User and system, of the whole process, in microseconds. */
+  /** User and system CPU of the whole process, in microseconds. */
   cpu() {
     const { user, system } = process.cpuUsage()
     return user + system

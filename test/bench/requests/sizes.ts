@@ -1,5 +1,5 @@
 /**
- * How much is measured.
+ * Sizes of the requests part.
  */
 import type { RequestSizes } from './measure.ts'
 

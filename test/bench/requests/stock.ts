@@ -1,7 +1,6 @@
 /**
- * The stock wiring, as yoga's documentation has it: a schema of type definitions and resolvers, all settings as they come.
- * It asks nobody who they are, and reads the same rows with the same statements as the bare server; what is submitted
- * stays in memory.
+ * The stock wiring, as in yoga's documentation: a schema of type definitions and resolvers, with default settings. It
+ * does not authenticate, and reads the same rows with the same statements as the bare server. Submits stay in memory.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

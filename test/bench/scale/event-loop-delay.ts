@@ -1,16 +1,16 @@
 /**
- * How late this process's event loop is.
+ * Measures this process's event-loop delay.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-/** ms; every value of the histogram has it in it. */
+/** The histogram's resolution, ms. Every value of the histogram includes it. */
 const RESOLUTION_MS = 10
 
 export function createDelayMonitor() {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   delay.enable()
   return {
-    /** p99 since it was last asked, ms. */
+    /** p99 since the last call, ms. */
     takeP99(): number {
       const delayMs = Math.max(0, delay.percentile(99) / 1e6 - RESOLUTION_MS)
       delay.reset()

@@ -1,5 +1,5 @@
 /**
- * The process of the gateway: whole, as deployed, on a database file. It alone knows what its work costs.
+ * The process of the gateway: whole, as deployed, on a database file. It measures its own CPU.
  */
 import { join } from 'node:path'
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
@@ -37,7 +37,7 @@ async function start(pollIntervalMs: number) {
 }
 
 const commands = {
-  /** It looks at each job every `lookMs`. */
+  /** Polls each job every `pollIntervalMs`. */
   async start(pollIntervalMs: number) {
     starting = start(pollIntervalMs)
     await starting
@@ -48,7 +48,7 @@ const commands = {
     seed(file, draft(appId), rows, inFlight, pollIntervalMs)
   },
 
-  /** One by one, `gapMs` between two. */
+  /** Creates jobs one by one, with a pause of `gapMs` between two. */
   async create(count: number, gapMs: number) {
     const { gateway, appId } = await starting!
     for (let i = 0; i < count; i++) {
@@ -59,7 +59,7 @@ const commands = {
 
   tally: async () => (await starting!).gateway.store.countByState(),
 
-  /** Since it was last asked: time, and CPU of the whole process, in ms. */
+  /** Time since the last call, and CPU of the whole process, in ms. */
   lap() {
     const at = performance.now()
     const cpu = process.cpuUsage()
@@ -69,10 +69,10 @@ const commands = {
     return { ms, cpu: (user + system) / 1000 }
   },
 
-  /** Of the event loop since it was last asked, p99, ms. */
-  late: () => delayMonitor.takeP99(),
+  /** Event-loop delay since the last call, p99, ms. */
+  eventLoopDelay: () => delayMonitor.takeP99(),
 
-  /** Bytes, without garbage. */
+  /** Bytes, after garbage collection. */
   async memory() {
     for (let i = 0; i < 3; i++) {
       await global.gc!({ type: 'major', execution: 'sync', flavor: 'last-resort' })

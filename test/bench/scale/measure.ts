@@ -1,7 +1,8 @@
 /**
- * What a job costs the gateway with so many in flight: 50 at a time are sent and 50 end, so their number stays.
- * Each size has a gateway process and a database of its own. CPU is the process's, without what it takes when idle.
- * Invariant: looks come at the same rate whatever the number, so only the number differs.
+ * The cost of a job with few and with many jobs in flight: 50 at a time are sent and 50 end, so that their number
+ * stays.
+ * Each size has its own gateway process and database. CPU is the process's, without its CPU when idle.
+ * Invariant: polls come at the same rate in both sizes, so only the number of jobs differs.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -14,7 +15,7 @@ import type { ReportedStatus, UpstreamCommands } from './upstream.ts'
 
 export interface ScaleLoad {
   jobs: number
-  /** Each is looked at so often. */
+  /** Interval between the polls of one job. */
   pollIntervalMs: number
 }
 
@@ -22,41 +23,41 @@ export interface ScaleSizes {
   few: ScaleLoad
   many: ScaleLoad
   steadyMs: number
-  /** Each sends and ends 50 jobs. */
+  /** Each round sends and ends 50 jobs. */
   rounds: number
 }
 
 export interface ScaleResult {
   inFlight: number
-  /** ms of CPU: to make a job, inspect its image and send it. */
+  /** CPU in ms to create a job, check its image and submit it. */
   send: number
-  /** One that brings nothing new. */
+  /** CPU of a poll without a change. */
   poll: number
-  /** To see it at work, and then ended. */
+  /** CPU of a job's changes to PROCESSING and to FAILED. */
   end: number
   job: number
-  /** Of the event loop, p99, ms: while nothing but looks happens, and while jobs come and go as well. */
+  /** Event-loop delay, p99, ms: while only polls happen, and while jobs are submitted and end as well. */
   steadyDelay: number
   busyDelay: number
   /** The same of a process that only waits. */
   referenceDelay: { steady: number; busy: number }
   pollsPerSecond: number
-  /** Bytes, without garbage. */
+  /** Bytes, after garbage collection. */
   heap: number
   rss: number
 }
 
-/** Of a job: what the schedule takes once it has learned. */
+/** Polls of a job by the learned schedule. */
 export const POLLS_PER_JOB = 12
 const BATCH_JOBS = 50
-/** Between two sends, ms; and every so manieth look brings news. */
+/** Pause between two creations, ms; and every sixth poll reports a change. */
 const CREATE_INTERVAL_MS = 20
 const POLLS_BETWEEN_CHANGES = 6
-/** Turns, until all is compiled. */
+/** Rounds until all code is compiled. */
 const WARM_UP_ROUNDS = 3
 const IDLE_MS = 2000
 const CHECK_INTERVAL_MS = 20
-/** What upstream has answered is written down by then. */
+/** Upstream's answers are written within this time. */
 const SETTLE_MS = 150
 
 export async function measureScale(sizes: ScaleSizes): Promise<{ few: ScaleResult; many: ScaleResult }> {
@@ -94,8 +95,8 @@ async function measureLoad(
     await gateway.call('lap')
     await work()
     const lap = await gateway.call('lap')
-    const { looks: polls } = await upstream.call('counts')
-    return { polls: polls - before.looks, ...lap }
+    const { polls } = await upstream.call('counts')
+    return { polls: polls - before.polls, ...lap }
   }
 
   async function send(): Promise<void> {
@@ -106,13 +107,16 @@ async function measureLoad(
   }
 
   async function reportStatus(status: ReportedStatus): Promise<void> {
-    await upstream.call('tell', status, BATCH_JOBS, POLLS_BETWEEN_CHANGES)
+    await upstream.call('report', status, BATCH_JOBS, POLLS_BETWEEN_CHANGES)
     while ((await upstream.call('counts')).unreported > 0) await pause(CHECK_INTERVAL_MS)
     await pause(SETTLE_MS)
   }
 
   const referenceMonitor = createDelayMonitor()
-  const readDelays = async () => ({ own: await gateway.call('late'), reference: referenceMonitor.takeP99() })
+  const readDelays = async () => ({
+    own: await gateway.call('eventLoopDelay'),
+    reference: referenceMonitor.takeP99(),
+  })
 
   await gateway.call('start', pollIntervalMs)
   const idle = await during(() => pause(IDLE_MS))

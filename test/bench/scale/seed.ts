@@ -1,6 +1,7 @@
 /**
- * Rows as the gateway itself would have left them, of jobs that were sent in the last minutes: in flight, or ended. Both
- * sizes have as many rows and events, so only the number in flight differs. To send 10,000 would take minutes of commits.
+ * Rows as the gateway itself would have left them, of jobs that were sent in the last minutes: in flight, or ended.
+ * Both sizes have as many rows and events, so that only the number in flight differs. Submitting 10,000 jobs would
+ * take minutes of commits.
  */
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
@@ -8,12 +9,12 @@ import type { Draft, PredictionState } from '../../../src/domain/prediction.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { events, predictions, submitAttempts } from '../../../src/store/sqlite/schema.ts'
 
-/** What a job takes; as many a minute were sent. */
+/** Duration of a job. The jobs were sent evenly over this time. */
 const JOB_DURATION_MS = 150_000
-/** A statement has 32,766 parameters at most. */
+/** A statement has at most 32,766 parameters. */
 const CHUNK_ROWS = 500
 
-/** @param pollIntervalMs their looks come evenly in it */
+/** @param pollIntervalMs the polls of the jobs are spread evenly over it */
 export function seed(
   file: string,
   draft: Draft & { cost: number },

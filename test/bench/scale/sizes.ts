@@ -1,5 +1,6 @@
 /**
- * How much is measured. A look comes with the poller's next tick of 200 ms: both intervals make some 480 looks a second.
+ * Sizes of the scale part. A poll comes with the poller's next tick of 200 ms, so both intervals make about 480 polls
+ * a second.
  */
 import type { ScaleSizes } from './measure.ts'
 

@@ -1,6 +1,6 @@
 /**
- * The process of an upstream that does nothing but answer: a submit with an id, a look with how that job stands, an
- * image's address with one. It counts what is asked of it, so that nobody has to ask the gateway.
+ * The process of a minimal upstream: it answers a submit with an id, a poll with the job's status, and an image URL
+ * with an image. It counts submits and polls, so that the gateway need not be asked.
  */
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -9,13 +9,13 @@ import { serveCommands } from '../process-rpc.ts'
 
 export type ReportedStatus = 'processing' | 'failed'
 
-/** A PNG's first bytes, 64 × 64. */
+/** The first bytes of a PNG, 64 × 64. */
 const IMAGE = Buffer.from('89504e470d0a1a0a0000000d4948445200000040000000400802000000', 'hex')
 const RESULT_PATH = /^\/api\/v3\/predictions\/([^/]+)\/result$/
 
 let submits = 0
 let polls = 0
-/** What is left to tell, with so many looks between, the next at that look. */
+/** The status to report to `left` more polls: the next at poll `nextPoll`, then every `every` polls. */
 let pendingReport: { status: ReportedStatus; left: number; every: number; nextPoll: number } | null = null
 const processingIds = new Set<string>()
 const server = createServer(reply)
@@ -48,7 +48,9 @@ function nextStatus(id: string): 'created' | ReportedStatus {
   return status
 }
 
-/** What is at work ends first; among 10,000 it would take long to come by. */
+/**
+ * A processing job ends first. Among 10,000 jobs its next poll may be far off, so any job ends after a while.
+ */
 const isDue = (
   id: string,
   { status, nextPoll, every }: { status: ReportedStatus; nextPoll: number; every: number },
@@ -60,9 +62,9 @@ const commands = {
     await listening
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   },
-  counts: () => ({ submits, looks: polls, unreported: pendingReport?.left ?? 0 }),
-  /** So many of the jobs that are looked at next, whichever they are, are at work or have failed. */
-  tell(status: ReportedStatus, jobs: number, every: number) {
+  counts: () => ({ submits, polls, unreported: pendingReport?.left ?? 0 }),
+  /** Reports the status to `jobs` of the next polls, whichever jobs they are of. */
+  report(status: ReportedStatus, jobs: number, every: number) {
     pendingReport = { status, left: jobs, every, nextPoll: polls + every }
   },
 }

@@ -1,6 +1,6 @@
 /**
- * What the bytes cost at the least: `ws` alone. A payload is JSON once an event; each subscriber gets its own id in front
- * of it, and one `send`.
+ * The lower bound of what the bytes cost: `ws` alone. An event is serialised once; each subscriber gets its own id in
+ * front, with one `send`.
  */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'

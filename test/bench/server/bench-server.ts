@@ -1,10 +1,10 @@
 /**
- * What the run asks of a server, whichever it is.
+ * The interface of every server that sends events.
  */
 export interface BenchServer {
   url: string
-  /** For `connection_init`. */
+  /** Sent in `connection_init`. */
   authorization: string
-  /** Tells every subscriber of these events, all in one turn of the loop. */
+  /** Sends these events to every subscriber, all in one event-loop turn. */
   publish(numbers: readonly number[]): Promise<void> | void
 }

@@ -1,12 +1,12 @@
 /**
- * The process of one server, named on the command line. It alone numbers events, and it alone knows what they cost.
+ * The process of one server, named on the command line. It numbers the events and measures its own CPU and memory.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { microseconds } from '../clock.ts'
 import { serveCommands } from '../process-rpc.ts'
 import type { BenchServer } from './bench-server.ts'
 
-/** Imported one by one: no server carries the code of another. */
+/** Imported on demand, so that no server loads the code of another. */
 const SERVERS = {
   bare: () => import('./bare.ts'),
   stock: () => import('./stock.ts'),
@@ -23,7 +23,7 @@ const commands = {
     return { url, authorization }
   },
 
-  /** The next `count` events, `burst` a turn of the loop. `at` is the moment before the first. */
+  /** Publishes the next `count` events, `burst` per event-loop turn. `at` is the moment before the first. */
   async publish(count: number, burst: number) {
     const { publish } = await starting
     const at = microseconds()
@@ -37,16 +37,16 @@ const commands = {
     return { last, at }
   },
 
-  /** User and system, of the whole process, in microseconds. */
+  /** User and system CPU of the whole process, in microseconds. */
   cpu() {
     const { user, system } = process.cpuUsage()
     return user + system
   },
 
-  /** Bytes, garbage and all. */
+  /** Bytes, with garbage. */
   rss: () => process.memoryUsage.rss(),
 
-  /** Bytes, without garbage. */
+  /** Bytes, after garbage collection. */
   async memory() {
     for (let i = 0; i < 3; i++) {
       await global.gc!({ type: 'major', execution: 'sync', flavor: 'last-resort' })

@@ -1,8 +1,9 @@
 /**
- * This gateway, whole, on its simulator. An event is a prediction made in its store; its row is part of the price.
- * Invariant: one event for each. The simulator refuses every call as an account without credit does, so after the first
- * submit the gateway itself pauses all others, no look ends the pause, and a refused job is QUEUED as it was. Of the images
- * the first hundred are looked at, and no more.
+ * This gateway, whole, on its simulator. An event is a prediction that is created in its store; the row's cost
+ * counts.
+ * Invariant: one event per prediction. The simulator answers every call with 402, so after the first submit the
+ * submit circuit opens and no probe closes it. The refused job stays QUEUED. The first 100 images are checked, no
+ * more.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { loadConfig } from '../../../src/config/config.ts'

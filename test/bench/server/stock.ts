@@ -1,6 +1,6 @@
 /**
- * The stock wiring, as yoga's documentation has it for subscriptions over WebSocket: yoga, its pubsub, and graphql-ws
- * with yoga's enveloped execute and subscribe. Events are plain objects, fields have no resolvers of their own.
+ * The stock wiring, as in yoga's documentation for subscriptions over WebSocket: yoga, its pubsub, and graphql-ws
+ * with yoga's enveloped execute and subscribe. Events are plain objects, and fields have no own resolvers.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:http'

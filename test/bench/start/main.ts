@@ -1,6 +1,6 @@
 /**
- * `node test/bench/start/main.ts`: how soon a gateway is ready, and what it keeps. Some 50 seconds; `--quick` takes a third
- * of it.
+ * `node test/bench/start/main.ts`: time to ready and resident memory of a gateway. About 50 seconds; `--quick` takes
+ * a third of it.
  */
 import { measureStart } from './measure.ts'
 import { startSizes } from './sizes.ts'

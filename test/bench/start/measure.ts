@@ -1,6 +1,6 @@
 /**
- * From the moment a process is made until it is ready, and what is resident once nothing happens: of the gateway as
- * `npm start` runs it, in turns with a Node that does nothing.
+ * Time from a process's start until it is ready, and its resident memory when idle: of the gateway as `npm start`
+ * runs it, alternating with a Node that does nothing.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -16,14 +16,14 @@ import { EVENTS_PER_PREDICTION, seed } from './seed.ts'
 
 export interface StartSizes {
   predictions: number
-  /** Of each kind. */
+  /** Starts of each kind. */
   starts: number
-  /** So long nothing happens before memory is read. */
+  /** Idle time before memory is read. */
   idleMs: number
 }
 
 export interface StartSamples {
-  /** Of each start, ms. */
+  /** Time to ready of each start, ms. */
   ready: number[]
   /** Bytes, when idle. */
   resident: number
@@ -32,16 +32,16 @@ export interface StartSamples {
 export interface StartResults {
   predictions: number
   events: number
-  /** A Node that ends at once, ms. */
+  /** Duration of a Node process that ends at once, ms. */
   bare: number[]
   empty: StartSamples
   many: StartSamples
   simulator: StartSamples
-  /** With nothing compiled: npm's scripts were not run, or `node_modules` can't be written. */
+  /** With nothing compiled: npm's scripts were not run, or `node_modules` is not writable. */
   first: StartSamples
 }
 
-/** Nobody listens there. */
+/** An address without a listener. */
 const UPSTREAM = 'http://127.0.0.1:9'
 const ACCOUNT = { WAVESPEED_API_KEY: 'bench', WAVESPEED_BASE_URL: UPSTREAM }
 const SCRIPT = fileURLToPath(new URL('../../../src/start.js', import.meta.url))
@@ -64,7 +64,7 @@ export async function measureStart({ predictions, starts, idleMs }: StartSizes):
       simulator: async (idle: number) => start(await fresh(), compileCache, {}, idle),
       first: async (idle: number) => start(await fresh(), await fresh(), ACCOUNT, idle),
     }
-    // What these keep is read by those that are measured.
+    // The compile cache that these starts write is read by those that are measured.
     await kinds.empty(0)
     await kinds.simulator(0)
 
@@ -92,7 +92,7 @@ export async function measureStart({ predictions, starts, idleMs }: StartSizes):
 
 const DATABASE = 'bench.db'
 
-/** @param compileCache where it keeps what it compiles */
+/** @param compileCache folder of the compile cache */
 async function start(folder: string, compileCache: string, env: Record<string, string>, idleMs: number) {
   const startedAt = performance.now()
   const gateway = spawn(process.execPath, [SCRIPT], {

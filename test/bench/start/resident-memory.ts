@@ -1,5 +1,5 @@
 /**
- * What a process has in memory, as its operating system counts it.
+ * The resident memory of a process, as its operating system counts it.
  */
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'

@@ -1,6 +1,7 @@
 /**
- * A database as a week of work would leave it: everything has ended, most of it well, four events each, of several apps.
- * Written past the store, and with `synchronous` off: row by row it would take minutes of commits.
+ * A database as a week of work would leave it: all predictions of several apps have ended, mostly well, with four
+ * events each.
+ * It is written past the store and with `synchronous` off, since row by row it would take minutes of commits.
  */
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
@@ -11,18 +12,18 @@ import { toPredictionState } from '../../../src/store/sqlite/row-mapping.ts'
 import { events, predictions } from '../../../src/store/sqlite/schema.ts'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 
-/** Of each prediction. */
+/** Events of each prediction. */
 export const EVENTS_PER_PREDICTION = 4
 const APPS = 10
-/** Less than what events are kept for. */
+/** Less than the time for which events are kept. */
 const AGE_MS = 6 * 24 * 60 * 60 * 1000
 const MAX_JOB_DURATION_MS = 150_000
-/** One of so many fails. */
+/** One job in 30 fails. */
 const FAILS_EVERY = 30
-/** A statement has 32,766 parameters at most. */
+/** A statement has at most 32,766 parameters. */
 const CHUNK_ROWS = 500
 
-/** @param upstream whom the database belongs to */
+/** @param upstream the upstream that the database belongs to */
 export async function seed(file: string, upstream: string, rows: number): Promise<void> {
   const store = openSqliteStore(file, () => {})
   await store.bindUpstream(upstream)

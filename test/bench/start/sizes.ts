@@ -1,5 +1,5 @@
 /**
- * How much is measured: some 50 seconds, a third of it to fill the database; `--quick` takes a third of it.
+ * Sizes of the start part: about 50 seconds, a third of it to fill the database. `--quick` takes a third of it.
  */
 import type { StartSizes } from './measure.ts'
 
