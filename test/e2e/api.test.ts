@@ -18,7 +18,7 @@ const submitVideo = async (harness: Harness, input: object, key?: string) =>
   (await harness.query(SUBMIT, { input }, key)).data.submitVideo
 
 describe('submitVideo', () => {
-  test('accepts the least input, with the defaults of the contract', async () => {
+  test('accepts a minimal input, with the defaults of the contract', async () => {
     await using harness = await startGateway()
     expect(await submitVideo(harness, VALID)).toMatchObject({
       __typename: 'SubmitVideoPayload',
@@ -39,7 +39,7 @@ describe('submitVideo', () => {
     })
   })
 
-  test('hands back everything as it was given', async () => {
+  test('returns every input as it was given', async () => {
     await using harness = await startGateway()
     const metadata = { shot: 7, nested: [null, true, { a: 'ü' }] }
     const input = {
@@ -64,8 +64,8 @@ describe('submitVideo', () => {
     ['a duration the model does not have', { duration: 7 }, ['input', 'duration']],
     ['a seed below -1', { seed: -2 }, ['input', 'seed']],
     ['an empty prompt', { prompt: ' \n' }, ['input', 'prompt']],
-    ['an image that is no URL', { image: { url: 'cat.png' } }, ['input', 'image', 'url']],
-    ['an image that is no web address', { image: { url: 'file:///etc/passwd' } }, ['input', 'image', 'url']],
+    ['an image that is not a URL', { image: { url: 'cat.png' } }, ['input', 'image', 'url']],
+    ['an image that is not a web URL', { image: { url: 'file:///etc/passwd' } }, ['input', 'image', 'url']],
     [
       'an image with a space in its URL',
       { image: { url: ' https://a.example/x' } },
@@ -87,7 +87,7 @@ describe('submitVideo', () => {
       ['input', 'image', 'url'],
     ],
     ['half a surrogate pair', { prompt: 'a \ud83d cat' }, ['input', 'prompt']],
-  ])('refuses %s, with its path', async (_, fault, path) => {
+  ])('rejects %s, with its path', async (_, fault, path) => {
     await using harness = await startGateway()
     const answer = await submitVideo(harness, { ...VALID, ...fault })
     expect(answer).toMatchObject({ __typename: 'InvalidInputError', code: 'INVALID_INPUT', retryable: false })
@@ -95,10 +95,10 @@ describe('submitVideo', () => {
     expect((await harness.gateway.store.eventRange()).head).toBe(0)
   })
 
-  test('refuses metadata that is nested too deep to be written again, with its path', async () => {
+  test('rejects metadata that is nested too deep to be serialised, with its path', async () => {
     await using harness = await startGateway()
     const input = { ...VALID, metadata: 'HERE' }
-    // No client's JSON.stringify could write it either.
+    // JSON.stringify of a client could not write it either.
     const body = JSON.stringify({ query: SUBMIT, variables: { input } }).replace(
       '"HERE"',
       '['.repeat(9000) + ']'.repeat(9000),
@@ -113,7 +113,7 @@ describe('submitVideo', () => {
     expect(harness.log.filter(line => line.level === 'error')).toEqual([])
   })
 
-  test('tells all faults at once', async () => {
+  test('reports all faults at once', async () => {
     await using harness = await startGateway()
     const { issues } = await submitVideo(harness, {
       image: { url: '' },
@@ -142,11 +142,11 @@ describe('submitVideo', () => {
     ['a missing prompt', { image: VALID.image }],
     ['neither URL nor upload', { ...VALID, image: {} }],
     ['both URL and upload', { ...VALID, image: { url: 'https://a.example/x', uploadId: 'x' } }],
-    ['a model nobody has', { ...VALID, model: 'SORA' }],
+    ['an unknown model', { ...VALID, model: 'SORA' }],
     ['a seed beyond 32 bits', { ...VALID, seed: 2_147_483_648 }],
-    ['a duration that is no integer', { ...VALID, duration: 5.5 }],
-    ['a field nobody knows', { ...VALID, resolution: '4k' }],
-  ])('refuses %s as a request error', async (_, input) => {
+    ['a duration that is not an integer', { ...VALID, duration: 5.5 }],
+    ['an unknown field', { ...VALID, resolution: '4k' }],
+  ])('rejects %s as a request error', async (_, input) => {
     await using harness = await startGateway()
     const { data, errors } = await harness.query(SUBMIT, { input })
     expect(data?.submitVideo).toBeUndefined()
@@ -154,14 +154,14 @@ describe('submitVideo', () => {
     expect(errors?.[0]?.message).not.toBe('Unexpected error.')
   })
 
-  test('an upload that is not there is not found', async () => {
+  test('a missing upload gets NOT_FOUND', async () => {
     await using harness = await startGateway()
     expect(await submitVideo(harness, { ...VALID, image: { uploadId: 'x' } })).toMatchObject({
       code: 'NOT_FOUND',
     })
   })
 
-  test('the same key and input, asked fifty times at once, is one prediction and one POST', async () => {
+  test('the same key and input, sent fifty times at once, make one prediction and one POST', async () => {
     await using harness = await startGateway()
     const input = { ...VALID, idempotencyKey: 'k', metadata: { a: 1, b: 2 } }
     const answers = await Promise.all(Array.from({ length: 50 }, () => submitVideo(harness, input)))
@@ -197,7 +197,7 @@ describe('reading', () => {
   }`
   type Edge = { cursor: string; node: { id: string } }
 
-  test('pages forwards and backwards give every prediction once, newest first', async () => {
+  test('pages forwards and backwards return every prediction once, newest first', async () => {
     await using harness = await startGateway({ env: { UPSTREAM_CONCURRENCY: '1' } })
     const newestFirst: string[] = []
     for (let i = 0; i < 7; i++) newestFirst.unshift(await submit(harness))
@@ -226,14 +226,14 @@ describe('reading', () => {
     [{ first: 1, last: 1 }],
     [{ after: 'nonsense' }],
     [{ filter: { tags: Array.from({ length: 101 }, String) } }],
-  ])('refuses %j with the limits', async variables => {
+  ])('rejects %j and names the limits', async variables => {
     await using harness = await startGateway()
     const { errors } = await harness.query(LIST, variables)
     expect(errors?.[0]).toMatchObject({ extensions: { code: 'BAD_ARGUMENT' } })
     expect(errors?.[0]?.message).toMatch(/expected/)
   })
 
-  test('a filter names ids, statuses, models, tags and a span of time', async () => {
+  test('a filter selects by ids, statuses, models, tags and a time range', async () => {
     await using harness = await startGateway()
     const { prediction: tagged } = await submitVideo(harness, { ...VALID, tags: ['a', 'b'] })
     const { prediction: small } = await submitVideo(harness, { ...VALID, model: 'WAN_2_2_I2V_PLUS_480P' })
@@ -251,22 +251,22 @@ describe('reading', () => {
   test("an unknown id, another app's and garbage are null, wherever an id is taken", async () => {
     await using harness = await startGateway()
     const other = await harness.gateway.issueKey('other', 60_000)
-    const theirs = await submit(harness, 'x', other)
+    const otherAppJob = await submit(harness, 'x', other)
     const theirApp = (await harness.query('{ viewer { id } }', {}, other)).data.viewer.id
-    const mine = await submit(harness)
+    const ownJob = await submit(harness)
     const READ = `query ($id: ID!, $ids: [ID!]!) {
       prediction(id: $id) { id } node(id: $id) { id } nodes(ids: $ids) { id }
     }`
-    for (const id of [theirs, theirApp, UNKNOWN, 'garbage', '', 'UHJlZGljdGlvbjo', `${mine}=`]) {
-      const { data, errors } = await harness.query(READ, { id, ids: [id, mine, id] })
+    for (const id of [otherAppJob, theirApp, UNKNOWN, 'garbage', '', 'UHJlZGljdGlvbjo', `${ownJob}=`]) {
+      const { data, errors } = await harness.query(READ, { id, ids: [id, ownJob, id] })
       expect({ data, errors }).toEqual({
-        data: { prediction: null, node: null, nodes: [null, { id: mine }, null] },
+        data: { prediction: null, node: null, nodes: [null, { id: ownJob }, null] },
         errors: undefined,
       })
     }
   })
 
-  test('viewer is the app of the key, a node, with its limits and what it uses', async () => {
+  test('viewer is the app of the key, a node, with its limits and its usage', async () => {
     await using harness = await startGateway({ env: { UPSTREAM_CONCURRENCY: '1' } })
     await submit(harness, 'sim:seconds=30')
     await submit(harness, 'sim:seconds=30')
@@ -287,7 +287,7 @@ describe('reading', () => {
     expect(node.data.node).toEqual({ __typename: 'App', id: viewer.id })
   })
 
-  test('queuePosition counts who is before, and is null for whoever does not wait', async () => {
+  test('queuePosition counts the jobs ahead, and is null for a job that does not wait', async () => {
     await using harness = await startGateway({ env: { UPSTREAM_CONCURRENCY: '1' } })
     const ids: string[] = []
     for (let i = 0; i < 4; i++) ids.push(await submit(harness, 'sim:seconds=30'))
@@ -302,7 +302,7 @@ describe('reading', () => {
     expect(positions).toEqual([null, 1, 2, 3])
   })
 
-  test('models are the catalogue, with the time that finished jobs took once there are some', async () => {
+  test('models are the catalogue, with the median duration once jobs have finished', async () => {
     await using harness = await startGateway()
     const MODELS = '{ models { model durations cost { amount } expectedSeconds } }'
     const before = (await harness.query(MODELS)).data.models
@@ -337,11 +337,12 @@ describe('reading', () => {
     expect([...first.edges, ...second.edges]).toEqual(edges)
   })
 
-  test('feedCursor is the head before any other field was read, wherever it stands', async () => {
+  test('feedCursor is the head before any other field was read, wherever the document selects it', async () => {
     await using harness = await startGateway()
     const { store } = harness.gateway
     const list = store.list
-    // A prediction that lands after the list was read and before the cursor's turn: the feed must still tell it.
+    // A prediction is created after the list was read and before the cursor is resolved. The feed must still deliver
+    // it.
     store.list = async (...args) => {
       const page = await list(...args)
       await submit(harness)
@@ -362,7 +363,7 @@ describe('reading', () => {
   })
 })
 
-test('an error of the database is masked, logged once, and shows nothing of what was asked', async () => {
+test('a database error is masked, logged once, and shows nothing of the request', async () => {
   await using harness = await startGateway()
   harness.gateway.store.create = async () => {
     throw new Error('SQLITE_FULL at the secret prompt')

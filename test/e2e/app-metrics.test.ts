@@ -4,11 +4,11 @@ import { type Harness, startGateway, submit, take } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
 
 const scrape = async (harness: Harness) => (await harness.fetch('/metrics')).text()
-/** What stands behind `name{labels}`, the labels in the order of the line. */
+/** The value of `name{labels}`, with the labels in the order of the line. */
 const metricValue = (text: string, name: string, labels: string) =>
   Number(new RegExp(`^${name}\\{${labels}\\} (\\S+)$`, 'm').exec(text)?.[1])
 
-test('figures and log lines carry the app by its name, and never its id or its key', async () => {
+test('metrics and log lines name the app, and never contain its id or its key', async () => {
   await using harness = await startGateway()
   const { gateway, log } = harness
   const other = await gateway.issueKey('other', 60 * 60 * 1000)
@@ -55,7 +55,7 @@ test('figures and log lines carry the app by its name, and never its id or its k
     expect(output).not.toContain(secret)
 })
 
-test('an app that is made while the gateway runs is known by its name from its first request on', async () => {
+test('an app that is created while the gateway runs is named from its first request on', async () => {
   await using harness = await startGateway()
   const key = await harness.gateway.issueKey('late', 60 * 60 * 1000)
   await submit(harness, 'sim:seconds=0', key)

@@ -17,9 +17,9 @@ const audits = serverAudits({
   },
 })
 
-// Only yoga's own door takes the other for JSON.
+// Only yoga treats the other type as JSON.
 test.each(['application/json', 'application/graphql+json'])(
-  'every audit of the specification passes, asked with %s',
+  'every audit of the specification passes with %s',
   async type => {
     await using started = await startGateway()
     harness = started

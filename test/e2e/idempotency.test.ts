@@ -26,7 +26,7 @@ const VIDEO = { image: { url: 'https://images.example/cat.png' }, prompt: 'a cat
 /** Fails at once. */
 const FAILING = { ...VIDEO, prompt: 'a dog sim:seconds=0 sim:fail=1403' }
 
-/** A world with a clock that stands still until it is moved. */
+/** A world whose clock stands still until it is moved. */
 async function open(env: Record<string, string> = {}) {
   const world = await openWorld({ env, isClockFrozen: true })
   return Object.assign(world, {
@@ -54,7 +54,7 @@ describe('submitVideo', () => {
       __typename: 'SubmitVideoPayload',
       prediction: { id: first.prediction.id, status: 'COMPLETED' },
     })
-    // Every default spelled out is the same input.
+    // The defaults written out are the same input.
     const spelled = { model: 'WAN_2_2_I2V_PLUS_1080P', duration: 5, seed: -1, enablePromptExpansion: false }
     expect((await world.submitVideo({ ...input, ...spelled, negativePrompt: null })).prediction.id).toBe(
       first.prediction.id,
@@ -63,7 +63,7 @@ describe('submitVideo', () => {
     expect(world.submittedPrompts()).toEqual([VIDEO.prompt])
   })
 
-  test('answers the same key with another input, whatever differs, with the first prediction, as a conflict', async () => {
+  test('answers the same key with another input with a conflict that names the first prediction, whatever differs', async () => {
     await using world = await open()
     const others = {
       prompt: { prompt: 'another cat' },
@@ -83,7 +83,7 @@ describe('submitVideo', () => {
     expect(world.rowCount()).toBe(Object.keys(others).length)
   })
 
-  test('takes keys as they are written: case, spaces and length tell one from another', async () => {
+  test('compares keys exactly: case, spaces and length count', async () => {
     await using world = await open()
     const keys = ['k', 'K', ' k', 'k ', 'kk', 'ü', 'u\u0308', '🎬'.repeat(255), '🎬'.repeat(254)]
     const ids = []
@@ -93,13 +93,13 @@ describe('submitVideo', () => {
     expect(world.rowCount()).toBe(keys.length)
   })
 
-  test('without a key is another prediction each time', async () => {
+  test('without a key creates another prediction each time', async () => {
     await using world = await open()
     const ids = [await world.submitVideo(VIDEO), await world.submitVideo({ ...VIDEO, idempotencyKey: null })]
     expect(new Set(ids.map(answer => answer.prediction.id)).size).toBe(2)
   })
 
-  test('refused for its input leaves its key free', async () => {
+  test('with an invalid input leaves its key free', async () => {
     await using world = await open()
     expect((await world.submitVideo({ ...VIDEO, prompt: '', idempotencyKey: 'k' })).code).toBe(
       'INVALID_INPUT',
@@ -107,14 +107,14 @@ describe('submitVideo', () => {
     expect((await world.submitVideo({ ...VIDEO, idempotencyKey: 'k' })).prediction.id).toBeDefined()
   })
 
-  test('fifty times at once, among other keys, another input and another app, is one row and one POST', async () => {
+  test('fifty times at once, among other keys, another input and another app, makes one row and one POST', async () => {
     await using world = await open()
     const other = await world.otherAppKey()
     const mine = { ...VIDEO, prompt: 'mine sim:seconds=0', idempotencyKey: 'k' }
     const conflicting = { ...mine, prompt: 'not mine' }
     const theirs = { ...mine, prompt: 'theirs sim:seconds=0' }
     const first = await world.submitVideo({ ...mine, idempotencyKey: 'early', prompt: 'early sim:seconds=0' })
-    const asked = Array.from({ length: 50 }, (_, n) =>
+    const requests = Array.from({ length: 50 }, (_, n) =>
       Promise.all([
         world.submitVideo(mine),
         n % 10 === 0 && world.submitVideo({ ...mine, idempotencyKey: `k${n}`, prompt: `${n} sim:seconds=0` }),
@@ -122,7 +122,7 @@ describe('submitVideo', () => {
         n % 5 === 0 && world.submitVideo({ ...conflicting, idempotencyKey: 'early' }),
       ]),
     )
-    const answers = await Promise.all(asked)
+    const answers = await Promise.all(requests)
     const idsOf = (nth: number) =>
       answers.flatMap(row => (row[nth] === false ? [] : [row[nth].prediction.id as string]))
     const [own, others, strangers, conflicts] = [0, 1, 2, 3].map(nth => new Set(idsOf(nth)))
@@ -136,7 +136,7 @@ describe('submitVideo', () => {
     expect(world.submittedPrompts().sort()).toEqual(expected.map(prompt => `${prompt} sim:seconds=0`).sort())
   })
 
-  test("another app's same key is its own, and a conflict never shows a stranger's prediction", async () => {
+  test("the same key of another app is independent, and a conflict never shows another app's prediction", async () => {
     await using world = await open()
     const other = await world.otherAppKey()
     const mine = await world.submitVideo({ ...VIDEO, idempotencyKey: 'k' })
@@ -160,7 +160,7 @@ describe('a key', () => {
     expect(await world.submitVideo({ ...VIDEO, seed: 2, idempotencyKey: 'other' })).toMatchObject(
       conflictError(first[1].id),
     )
-    // What was only asked again did not make it hold for longer.
+    // Repeated requests have not extended its life.
     world.advanceClock(1)
     const again = (await world.submitVideo({ ...VIDEO, idempotencyKey: 'same' })).prediction
     expect(again.id).not.toBe(first[0].id)
@@ -189,7 +189,7 @@ describe('a key', () => {
 })
 
 describe('retryPrediction and submitVideo share one space of keys', () => {
-  test('a key of submitVideo conflicts in retryPrediction, even for the very prediction it made, and the other way round', async () => {
+  test('a key of submitVideo conflicts in retryPrediction, even for the prediction that it created, and the other way round', async () => {
     await using world = await open()
     const submitted = { ...FAILING, idempotencyKey: 'submit' }
     const { id } = (await world.submitVideo(submitted)).prediction
@@ -218,7 +218,7 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
     )
   })
 
-  test('fifty retries at once, with submits of the same key among them, make one row and one POST', async () => {
+  test('fifty retries at once, with submits of the same key beside them, make one row and one POST', async () => {
     await using world = await open()
     const { id } = (await world.submitVideo(FAILING)).prediction
     await world.fastForwardToStatus(id, 'FAILED')
@@ -229,7 +229,7 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
     )
     const answers = await Promise.all(asked)
     expect(new Set(answers.map(answer => answer.prediction.id)).size).toBe(1)
-    // Whichever came first, all of its kind have it and all others conflict.
+    // All requests of the kind that came first return its prediction, and all others conflict.
     const kinds = answers.map(answer => answer.__typename)
     const isRetried = kinds[1] === 'RetryPredictionPayload'
     expect(kinds).toEqual(
@@ -249,7 +249,7 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
     expect(world.rowCount()).toBe(2)
   })
 
-  test('the same retry is answered with the same prediction, even after the old one was corrected to COMPLETED', async () => {
+  test('the same retry returns the same prediction, even after the old one was corrected to COMPLETED', async () => {
     await using world = await open({ UPSTREAM_DEADLINE_MS: '5000' })
     const { id } = (await world.submitVideo({ ...VIDEO, prompt: 'slow sim:seconds=3600' })).prediction
     expect(await world.fastForwardToStatus(id, 'FAILED')).toMatchObject({ error: { code: 'TIMED_OUT' } })
@@ -303,7 +303,10 @@ describe('across a SIGKILL', () => {
     queryDatabaseFile(file, db => db.prepare(sql).pluck().all())
   const waiting = (file: string) => column(file, `select id from predictions where status <> 'COMPLETED'`)
 
-  /** Sends it, and kills the gateway the moment its file shows the row. Whether any of an answer had come by then. */
+  /**
+   * Submits, and kills the gateway as soon as its file has the row. Returns the part of an answer that had come by
+   * then.
+   */
   async function killAtCommit(
     gateway: Run,
     { url, key }: GatewayAddress,
@@ -332,7 +335,7 @@ describe('across a SIGKILL', () => {
       )
       const deadline = Date.now() + 5000
       let row: unknown
-      // Nothing else happens in this process meanwhile, so no answer is read.
+      // This loop blocks the process, so no answer is read meanwhile.
       while (row === undefined && Date.now() < deadline) row = rowOf.get(input.prompt)
       gateway.child.kill('SIGKILL')
       await gateway.untilEnded()
@@ -344,16 +347,16 @@ describe('across a SIGKILL', () => {
     }
   }
 
-  test('between commit and answer, the same key and input is the same prediction, one row and one job upstream', async () => {
+  test('between commit and answer, the same key and input make one prediction, one row and one upstream job', async () => {
     await using folder = await emptyFolder()
     const file = (name: string) => join(folder.path, 'data', name)
     const env = { PORT: '0', POLL_MIN_INTERVAL_MS: '50', POLL_MAX_INTERVAL_MS: '200' }
     const killed: { input: typeof VIDEO & { idempotencyKey: string }; row: string; answer: string }[] = []
-    // Until one was killed before it could answer, which on a busy machine need not be the first.
+    // Repeats until a kill came before the answer, which on a busy machine need not be the first one.
     for (let round = 0; round < 5 && killed.every(({ answer }) => answer !== ''); round++) {
       await using gateway = run('start.js', folder.path, env)
       const address = await addressOf(gateway)
-      // An earlier one's POST must not be what is cut off.
+      // The kill must not cut off the POST of an earlier job.
       await until(() => waiting(file('rushes.db')).length === 0)
       const prompt = `round ${round} sim:seconds=0`
       const input = { image: { url: address.image }, prompt, idempotencyKey: `k${round}` }

@@ -27,7 +27,7 @@ const FEED = `subscription ($after: String) {
   predictionFeed(after: $after) { ... on PredictionEvent { prediction { id status } } }
 }`
 
-/** A world, with what a scraper and a load balancer are told of it. */
+/** A world, with its metrics and its readiness. */
 async function open(options?: WorldOptions) {
   const world = await openWorld(options)
   const { harness, store } = world
@@ -38,19 +38,19 @@ async function open(options?: WorldOptions) {
       expect(response.status).toBe(200)
       return (await response.json()) as Record<string, unknown>
     },
-    /** Of submits. */
+    /** The state of the submit circuit, in the store, /health/ready and the metrics. */
     async circuitReport() {
       const circuit = await store.submitCircuit()
       const scraped = await metrics()
       const { submits } = (await (await harness.fetch('/health/ready')).json()) as { submits: object }
-      const held = CIRCUIT_REASONS.filter(reason =>
+      const openReasons = CIRCUIT_REASONS.filter(reason =>
         scraped.includes(`rushes_submit_circuit_open{reason="${reason}"} 1\n`),
       )
-      const free = CIRCUIT_REASONS.filter(reason =>
+      const closedReasons = CIRCUIT_REASONS.filter(reason =>
         scraped.includes(`rushes_submit_circuit_open{reason="${reason}"} 0\n`),
       )
-      expect(held.length + free.length).toBe(CIRCUIT_REASONS.length)
-      return { reason: circuit?.reason ?? null, submits, metrics: held }
+      expect(openReasons.length + closedReasons.length).toBe(CIRCUIT_REASONS.length)
+      return { reason: circuit?.reason ?? null, submits, metrics: openReasons }
     },
     gauge: async (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(await metrics())?.[1]),
   })
@@ -58,7 +58,7 @@ async function open(options?: WorldOptions) {
 
 const HTML = `<html>${LEAK_MARKER}</html>`
 
-/** What of a prediction the tables speak of. */
+/** The fields that the tables compare. */
 interface ReadPrediction {
   status: string
   error: { code: string; retryable: boolean } | null
@@ -89,11 +89,11 @@ const COMPLETED = expectedOutcome('COMPLETED', { isKnownUpstream: true })
 const QUEUED = expectedOutcome('QUEUED', { queuePosition: 1 })
 
 interface ExpectedEffect {
-  /** While submits are paused for it; null where they are not. */
+  /** While the submit circuit is open; null where it stays closed. */
   whileOpen: { reason: string; prediction: object; untilMs: number | null } | null
-  /** With all mended. */
+  /** After upstream has recovered. */
   final: object
-  /** POSTs of it, over all. */
+  /** Number of POSTs in all. */
   submits: number
 }
 
@@ -103,7 +103,7 @@ const openCircuit = (reason: string, untilMs: number | null, prediction: object 
   prediction,
 })
 const SUBMITTED_AGAIN = { final: COMPLETED, submits: 2 }
-/** Never sent again. */
+/** It is never sent again. */
 const OUTCOME_UNKNOWN: ExpectedEffect = {
   whileOpen: openCircuit('unknown', null, expectedOutcome('QUEUED')),
   final: expectedOutcome('FAILED', { error: 'SUBMISSION_UNKNOWN', retryable: false }),
@@ -111,27 +111,27 @@ const OUTCOME_UNKNOWN: ExpectedEffect = {
 }
 const EFFECTS = {
   accepted: { whileOpen: null, final: COMPLETED, submits: 1 },
-  'refused for its input': {
+  'rejected input': {
     whileOpen: null,
     final: expectedOutcome('FAILED', { error: 'INVALID_INPUT', retryable: false, cost: 0 }),
     submits: 1,
   },
   'not sent': { whileOpen: openCircuit('unreachable', SECOND), ...SUBMITTED_AGAIN },
-  'trouble of the account': { whileOpen: openCircuit('account', MINUTE), ...SUBMITTED_AGAIN },
-  'too many': { whileOpen: openCircuit('throttled', MINUTE), ...SUBMITTED_AGAIN },
-  'too many for thirty seconds': { whileOpen: openCircuit('throttled', 30 * SECOND), ...SUBMITTED_AGAIN },
+  'account trouble': { whileOpen: openCircuit('account', MINUTE), ...SUBMITTED_AGAIN },
+  throttled: { whileOpen: openCircuit('throttled', MINUTE), ...SUBMITTED_AGAIN },
+  'throttled for thirty seconds': { whileOpen: openCircuit('throttled', 30 * SECOND), ...SUBMITTED_AGAIN },
   unknown: OUTCOME_UNKNOWN,
   'unknown, and found in the list': { ...OUTCOME_UNKNOWN, final: COMPLETED },
 } as const satisfies Record<string, ExpectedEffect>
 
-type Answer = Fault | 'nobody listens' | null
+type Answer = Fault | 'connection refused' | null
 const ANSWERS: Record<keyof typeof EFFECTS, Record<string, Answer>> = {
   accepted: {
     'HTTP 200, code 200 and an id': null,
     'HTTP 201, code 200 and an id': reply(201, envelope(200, { id: ID, status: 'created' })),
     'an id and nothing else': reply(200, envelope(200, { id: ID })),
   },
-  'refused for its input': {
+  'rejected input': {
     400: refusal(400),
     404: refusal(404),
     422: refusal(422),
@@ -139,8 +139,8 @@ const ANSWERS: Record<keyof typeof EFFECTS, Record<string, Answer>> = {
     'code 400 on HTTP 200': refusal(200, 400),
     'code 404 on HTTP 200': refusal(200, 404),
   },
-  'not sent': { 'a refused connection': 'nobody listens' },
-  'trouble of the account': {
+  'not sent': { 'a refused connection': 'connection refused' },
+  'account trouble': {
     401: refusal(401),
     402: refusal(402),
     403: refusal(403),
@@ -152,12 +152,12 @@ const ANSWERS: Record<keyof typeof EFFECTS, Record<string, Answer>> = {
     'words of insufficient credit on HTTP 400': refusal(400, 400, `Insufficient credits, ${LEAK_MARKER}`),
     'words of insufficient credit on HTTP 200': refusal(200, 400, `insufficient balance, ${LEAK_MARKER}`),
   },
-  'too many': {
+  throttled: {
     '429 without Retry-After': refusal(429),
-    '429 with a Retry-After that is none': reply(429, envelope(429), { 'retry-after': 'soon' }),
+    '429 with an invalid Retry-After': reply(429, envelope(429), { 'retry-after': 'soon' }),
     'code 429 on HTTP 200': refusal(200, 429),
   },
-  'too many for thirty seconds': {
+  'throttled for thirty seconds': {
     '429 with Retry-After': reply(429, envelope(429), { 'retry-after': '30' }),
   },
   unknown: {
@@ -174,12 +174,12 @@ const ANSWERS: Record<keyof typeof EFFECTS, Record<string, Answer>> = {
     'an empty id': reply(200, envelope(200, { id: '', status: 'created' })),
     'no id': reply(200, envelope(200, { status: 'created' })),
     'no data': reply(200, envelope(200)),
-    'a body that is no JSON': reply(200, LEAK_MARKER),
+    'a body that is not JSON': reply(200, LEAK_MARKER),
     'half a body': reply(200, envelope(200, { id: ID }).slice(0, -2)),
     HTML: reply(200, HTML),
     'an empty body': reply(200, ''),
     'code 500 on HTTP 200': refusal(200, 500),
-    'a code nobody knows on HTTP 200': refusal(200, 7777),
+    'an unknown code on HTTP 200': refusal(200, 7777),
     'an id beside a refusal': reply(400, envelope(400, { id: ID })),
   },
   'unknown, and found in the list': {
@@ -188,14 +188,14 @@ const ANSWERS: Record<keyof typeof EFFECTS, Record<string, Answer>> = {
   },
 }
 
-type Row = readonly [what: string, answer: Answer, meaning: ExpectedEffect]
+type Row = readonly [title: string, answer: Answer, effect: ExpectedEffect]
 
-/** One answer to the first POST of a job, from its coming to the end of all it brings about. */
+/** Runs one answer to the first POST of a job, from its arrival to the end of all effects. */
 async function runCase(answer: Answer, { whileOpen, final }: ExpectedEffect) {
   let isFailing = true
   const isFirst = (call: ApiCall) => promptOf(call).includes('first')
   const key = 'a-key'
-  const absent = answer === 'nobody listens' ? await createSimulator({ file: ':memory:', key }) : null
+  const absent = answer === 'connection refused' ? await createSimulator({ file: ':memory:', key }) : null
   await absent?.close()
   const stalls = answer !== null && typeof answer === 'object' && 'stall' in answer
   await using world = await open({
@@ -206,7 +206,7 @@ async function runCase(answer: Answer, { whileOpen, final }: ExpectedEffect) {
     fault(call) {
       if (call.path === `/predictions/${ID}/result`)
         return dataReply({ id: ID, status: 'completed', outputs: [VIDEO] })
-      if (!isFailing || answer === 'nobody listens') return null
+      if (!isFailing || answer === 'connection refused') return null
       if (isSubmit(call)) return isFirst(call) ? answer : null
       return whileOpen === null ? null : reply(503, '')
     },
@@ -226,7 +226,7 @@ async function runCase(answer: Answer, { whileOpen, final }: ExpectedEffect) {
       other: (await world.read(other.id)).status,
       posts: world.submits().length,
     }
-    // Probes that nobody answers put the next one off.
+    // Probes without an answer postpone the next one.
     if (absent !== null) stateWhileOpen = { ...stateWhileOpen, untilMs: whileOpen.untilMs }
   }
 
@@ -237,7 +237,7 @@ async function runCase(answer: Answer, { whileOpen, final }: ExpectedEffect) {
   try {
     world.advanceClock(MINUTE + SECOND)
     const completed = (await world.fastForwardToStatus(other.id, ...FINAL_STATUSES)).status
-    // To where upstream's list is asked, and past the patience where it knows nothing of the job.
+    // Advances to the search of upstream's list, and beyond UPSTREAM_UNKNOWN_MS where upstream does not list the job.
     if (whileOpen?.reason === 'unknown')
       world.advanceClock('error' in final && final.error ? 11 * MINUTE : 3 * MINUTE)
     const ended = await world.fastForwardToStatus(first.id, ...FINAL_STATUSES)
@@ -261,14 +261,14 @@ async function runCase(answer: Answer, { whileOpen, final }: ExpectedEffect) {
   }
 }
 
-test('every answer to a submit has the outcome of the money table, and its trouble ends by itself', async () => {
+test('every answer to a submit has the outcome of the table, and its circuit closes by itself', async () => {
   const rows = Object.entries(ANSWERS).flatMap(([kind, answers]) =>
     Object.entries(answers).map(
-      ([what, answer]): Row => [`${what}: ${kind}`, answer, EFFECTS[kind as keyof typeof EFFECTS]],
+      ([title, answer]): Row => [`${title}: ${kind}`, answer, EFFECTS[kind as keyof typeof EFFECTS]],
     ),
   )
-  const expected = rows.map(([what, answer, { whileOpen, final, submits }]) => [
-    what,
+  const expected = rows.map(([title, answer, { whileOpen, final, submits }]) => [
+    title,
     {
       stood: whileOpen && {
         reason: whileOpen.reason,
@@ -277,7 +277,7 @@ test('every answer to a submit has the outcome of the money table, and its troub
         untilMs: whileOpen.untilMs,
         prediction: whileOpen.prediction,
         other: 'QUEUED',
-        posts: answer === 'nobody listens' ? 0 : 1,
+        posts: answer === 'connection refused' ? 0 : 1,
       },
       end: final,
       other: 'COMPLETED',
@@ -288,9 +288,9 @@ test('every answer to a submit has the outcome of the money table, and its troub
       asksOperator: whileOpen?.reason === 'account',
     },
   ])
-  const results = await runConcurrently(rows, async ([what, answer, meaning]) => [
-    what,
-    await runCase(answer, meaning),
+  const results = await runConcurrently(rows, async ([title, answer, effect]) => [
+    title,
+    await runCase(answer, effect),
   ])
   expect(Object.fromEntries(results)).toEqual(Object.fromEntries(expected))
 }, 90_000)
@@ -308,8 +308,8 @@ const status =
     dataReply({ id, status, outputs: [], error: LEAK_MARKER, ...more })
 const failedWith = (code: unknown) => status('failed', { code })
 
-/** What a look shows → how the prediction stands, until another look shows more. */
-const POLL_CASES: [what: string, seen: PollAnswer, prediction: object][] = [
+/** Answer to a poll, and the state of the prediction until another poll. */
+const POLL_CASES: [title: string, answer: PollAnswer, prediction: object][] = [
   ['created', status('created'), CREATED],
   ['pending', status('pending'), CREATED],
   ['queued', status('queued'), CREATED],
@@ -317,10 +317,10 @@ const POLL_CASES: [what: string, seen: PollAnswer, prediction: object][] = [
   ['running', status('running'), PROCESSING],
   ['in_progress', status('in_progress'), PROCESSING],
   ['processing', status('processing'), PROCESSING],
-  ['a status nobody knows', status('sparkling', { outputs: [VIDEO], code: 1200 }), CREATED],
+  ['an unknown status', status('sparkling', { outputs: [VIDEO], code: 1200 }), CREATED],
   ['no status', status(undefined), CREATED],
   ['null', status(null), CREATED],
-  ['a status that is no text', status(['failed']), CREATED],
+  ['a status that is not text', status(['failed']), CREATED],
   ["a name of every object's", status('constructor'), CREATED],
 
   ['completed', status('completed', { outputs: [VIDEO] }), COMPLETED],
@@ -341,7 +341,7 @@ const POLL_CASES: [what: string, seen: PollAnswer, prediction: object][] = [
   ['failed with 1405', failedWith(1405), failed('GENERATION_FAILED', true)],
   ['failed with 1406', failedWith(1406), failed('GENERATION_FAILED', true)],
   ['failed with 1407', failedWith(1407), failed('GENERATION_FAILED', true)],
-  ['failed with a code nobody knows', failedWith(7777), failed('GENERATION_FAILED', true)],
+  ['failed with an unknown code', failedWith(7777), failed('GENERATION_FAILED', true)],
   ['failed with a code that is text', failedWith('1200'), failed('CONTENT_REJECTED', false)],
   ['failed with 5000', failedWith(5000), failed('UPSTREAM_UNAVAILABLE', true)],
   ['failed with 5003', failedWith(5003), failed('UPSTREAM_UNAVAILABLE', true)],
@@ -373,16 +373,16 @@ const POLL_CASES: [what: string, seen: PollAnswer, prediction: object][] = [
 const hasFinalStatus = (prediction: object) =>
   FINAL_STATUSES.includes((prediction as PredictionOutcome).status)
 
-/** With more than two that bring no answer in one world, looks would fall to one at a time, after ever longer waits. */
+/** More than two failing polls in one world would open the poll circuit. */
 const CASE_GROUPS = 11
 const caseGroups = Array.from({ length: CASE_GROUPS }, (_, group) =>
   POLL_CASES.filter((_, n) => n % CASE_GROUPS === group),
 )
 
-test.each(caseGroups.map(group => [group.map(([what]) => what).join(', '), group] as const))(
-  'what the contract makes of answers to a look: %s',
+test.each(caseGroups.map(group => [group.map(([title]) => title).join(', '), group] as const))(
+  'poll answers by contract: %s',
   async (_, cases) => {
-    /** Looks that show what stands in the table; then, until it is let go, that it waits. */
+    /** Polls that give the answer of the table. Later polls find the job waiting, until it is released. */
     const STABLE_POLLS = 2
     let isReleased = false
     const pollCounts = new Map<string, number>()
@@ -399,7 +399,7 @@ test.each(caseGroups.map(group => [group.map(([what]) => what).join(', '), group
         const pollCount = (pollCounts.get(id) ?? 0) + 1
         pollCounts.set(id, pollCount)
         const [, answer, prediction] = cases[Number(nth)]!
-        // What ends a job does so at whichever look a busy machine can take the answer of.
+        // An answer that ends a job is repeated, since a busy machine may miss the first one.
         if (pollCount <= STABLE_POLLS || hasFinalStatus(prediction)) return answer(id)
         return dataReply({
           id,
@@ -409,25 +409,25 @@ test.each(caseGroups.map(group => [group.map(([what]) => what).join(', '), group
       },
     })
     const jobs = await Promise.all(
-      cases.map(async ([what, , prediction], n) => ({
-        what,
+      cases.map(async ([title, , prediction], n) => ({
+        title,
         upstreamId: `job-${n}`,
         isFinal: hasFinalStatus(prediction),
         ...(await world.submit(`job ${n}`)),
       })),
     )
     const outcomes: Record<string, PredictionOutcome> = {}
-    for (const { what, id, upstreamId, isFinal } of jobs) {
+    for (const { title, id, upstreamId, isFinal } of jobs) {
       const { store } = world
-      if (isFinal) outcomes[what] = outcomeOf(await world.untilStatus(id, ...FINAL_STATUSES))
+      if (isFinal) outcomes[title] = outcomeOf(await world.untilStatus(id, ...FINAL_STATUSES))
       else {
         await until(() => (pollCounts.get(upstreamId) ?? 0) > STABLE_POLLS)
-        outcomes[what] = outcomeOf(await world.read(id))
+        outcomes[title] = outcomeOf(await world.read(id))
       }
       expect(await store.submitCircuit()).toBeNull()
     }
-    expect(outcomes).toEqual(Object.fromEntries(cases.map(([what, , prediction]) => [what, prediction])))
-    /** A busy machine may take too long for an answer: such a look has shown nothing, and the log says so. */
+    expect(outcomes).toEqual(Object.fromEntries(cases.map(([title, , prediction]) => [title, prediction])))
+    /** A busy machine may be too slow for an answer. Such a poll had no result, and the log says so. */
     const unanswered = (id: string) =>
       world.log.filter(
         ({ message, fields }) => fields.prediction === decodeId(id).id && message.includes('a poll failed'),
@@ -435,23 +435,23 @@ test.each(caseGroups.map(group => [group.map(([what]) => what).join(', '), group
     const answeredPolls = () =>
       jobs
         .filter(job => job.isFinal)
-        .map(job => [job.what, (pollCounts.get(job.upstreamId) ?? 0) - unanswered(job.id).length])
+        .map(job => [job.title, (pollCounts.get(job.upstreamId) ?? 0) - unanswered(job.id).length])
     const pollsAtEnd = answeredPolls()
 
     isReleased = true
     const corrected: Record<string, PredictionOutcome> = {}
-    for (const { what, id } of jobs)
-      corrected[what] = outcomeOf(await world.untilStatus(id, ...FINAL_STATUSES))
+    for (const { title, id } of jobs)
+      corrected[title] = outcomeOf(await world.untilStatus(id, ...FINAL_STATUSES))
     expect(corrected).toEqual(
       Object.fromEntries(
-        cases.map(([what, , prediction]) => [what, hasFinalStatus(prediction) ? prediction : COMPLETED]),
+        cases.map(([title, , prediction]) => [title, hasFinalStatus(prediction) ? prediction : COMPLETED]),
       ),
     )
-    // What has ended is not looked at again.
-    for (const [what, count] of pollsAtEnd) {
-      // Its outputs have the time of a few looks to come, which may be two or three.
-      if (String(what).includes('twice')) expect(count).toBeGreaterThanOrEqual(2)
-      else expect([what, count]).toEqual([what, 1])
+    // A prediction that has ended is not polled again.
+    for (const [title, count] of pollsAtEnd) {
+      // Missing outputs get a few more polls, which may be two or three.
+      if (String(title).includes('twice')) expect(count).toBeGreaterThanOrEqual(2)
+      else expect([title, count]).toEqual([title, 1])
     }
     expect(answeredPolls()).toEqual(pollsAtEnd)
     expect(world.submits()).toHaveLength(cases.length)
@@ -459,7 +459,7 @@ test.each(caseGroups.map(group => [group.map(([what]) => what).join(', '), group
   },
 )
 
-test('an account in trouble keeps every row queued, asks once a minute, and goes on by itself when it is mended', async () => {
+test('account trouble keeps every row queued, is probed once a minute, and ends by itself when the account is mended', async () => {
   let failing: 'all' | 'submits' | 'none' = 'all'
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '2' },
@@ -482,7 +482,7 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
     expect(await world.nextClaimedProbe()).toBeNull()
     expect(world.probes()).toHaveLength(before)
     world.advanceClock(11 * SECOND)
-    // The list, and as that is refused the balance.
+    // The list, and since that is refused the balance.
     await until(() => world.probes().length === before + 2)
   }
   await world.untilSubmitterClaimed()
@@ -498,7 +498,7 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   expect(await world.ready()).toMatchObject({ status: 'ready', database: 'ok', reads: 'on' })
   expect(world.log.filter(line => line.level === 'warn' && /operator/.test(line.message))).toHaveLength(sent)
 
-  // It can be read again, and still takes nothing: each time one alone is tried.
+  // Upstream can be read again but rejects every submit. Each time a single job is the probe.
   failing = 'submits'
   for (const tries of [1, 2]) {
     world.advanceClock(MINUTE + SECOND)
@@ -514,7 +514,7 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   expect(world.log.some(line => line.level === 'info' && /half-open/.test(line.message))).toBe(true)
   expect(world.submits()).toHaveLength(sent + 2 + jobs.length)
 
-  // To who watches, nothing of it has happened.
+  // A subscriber sees no change.
   const feed = harness.subscribe('SSE', FEED, { after: data.feedCursor })
   const statuses: string[] = []
   while (statuses.filter(status => status === 'COMPLETED').length < jobs.length) {
@@ -526,7 +526,7 @@ test('an account in trouble keeps every row queued, asks once a minute, and goes
   await feed.return?.()
 })
 
-test('of two answers that came at once the longer wait stands', async () => {
+test('of two answers at once the longer wait counts', async () => {
   let isFailing = true
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '2' },
@@ -538,7 +538,7 @@ test('of two answers that came at once the longer wait stands', async () => {
     },
   })
   const { store } = world
-  // Both images are seen, so both are sent by one claim.
+  // Both images are verified, so one claim sends both jobs.
   const [first, second] = await world.withoutSubmitter(async () => {
     const both = [await world.submit('first sim:seconds=0'), await world.submit()] as const
     await until(() => world.claimableCount() === 2)
@@ -557,7 +557,7 @@ test('of two answers that came at once the longer wait stands', async () => {
   expect(world.submittedPrompts().filter(prompt => prompt === second.prompt)).toHaveLength(1)
 })
 
-test('429 lowers the concurrency in use, and each that goes well brings it nearer to what is configured', async () => {
+test('a 429 lowers the concurrency limit, and each accepted submit raises it towards the configured one', async () => {
   let isThrottled = false
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '4' },
@@ -582,7 +582,7 @@ test('429 lowers the concurrency in use, and each that goes well brings it neare
   isThrottled = false
   while (jobs.length < 10) jobs.push(await world.submit('sim:seconds=60'))
   world.advanceClock(MINUTE + SECOND)
-  // Three are more than two.
+  // Three exceed two.
   await until(async () => (await store.submitCircuit())?.halfOpen)
   await world.untilSubmitterClaimed()
   expect(world.submits()).toHaveLength(4)
@@ -615,8 +615,11 @@ test('429 lowers the concurrency in use, and each that goes well brings it neare
   expect(world.submits()).toHaveLength(jobs.length + 1)
 })
 
-/** Each 429 of the sixteen halves it anew, to one; at one, 120 must be accepted before all sixteen are back. */
-test('the 429s that answer one burst lower the concurrency once, not each', async () => {
+/**
+ * Each 429 of the sixteen would halve the limit anew, to one. At one, 120 submits must be accepted before all sixteen
+ * slots are back.
+ */
+test('the 429s that answer one burst lower the concurrency limit once, not sixteen times', async () => {
   let isThrottled = true
   await using world = await open({
     env: { UPSTREAM_CONCURRENCY: '16' },
@@ -631,7 +634,7 @@ test('the 429s that answer one burst lower the concurrency once, not each', asyn
   expect((await world.store.concurrencyLimit())?.concurrency).toBe(8)
 })
 
-test('with upstream down looks fall to one at a time after growing waits, however many jobs are in flight, and recover', async () => {
+test('with upstream down polls fall to one at a time after growing waits, however many jobs are in flight, and recover', async () => {
   let down = false
   await using world = await open({ fault: call => (down && isPoll(call) ? refusal(503) : null) })
   const JOBS = 40
@@ -643,7 +646,7 @@ test('with upstream down looks fall to one at a time after growing waits, howeve
   await until(async () => (await world.ready()).reads === 'failing')
   const opened = world.now()
   expect(await world.gauge('rushes_poll_circuit_open')).toBe(1)
-  // What was under way when it opened may still arrive.
+  // Polls that were in flight when the circuit opened may still arrive.
   const pollsAfter = (at: number) => world.polls().filter(poll => poll.at > at + 300)
   await until(() => pollsAfter(opened).length > 0)
   const tried = pollsAfter(opened)[0]!.at
@@ -655,7 +658,7 @@ test('with upstream down looks fall to one at a time after growing waits, howeve
   expect(await world.gauge('rushes_poll_circuit_open')).toBe(0)
   expect(world.polls()[before]!.at - tried).toBeGreaterThan(1800)
 
-  // Now all of them again, and nothing was lost.
+  // Now every job is polled again, and none was lost.
   const pollsBefore = world.polls().length
   await until(
     () =>

@@ -42,7 +42,7 @@ const statusesOf = (answer: Record<string, unknown>): string[] =>
   (answer as any).data.predictions.edges.map((edge: { node: { status: string } }) => edge.node.status)
 
 describe('npm start', () => {
-  test('in an empty folder gives a gateway, a simulator, a key and a request that works as it is pasted', async () => {
+  test('in an empty folder starts a gateway and a simulator, and prints a key and a request that works when pasted', async () => {
     await using folder = await emptyFolder()
     await using gateway = run('start.js', folder.path, { PORT })
     await gateway.untilPrinted(/SIMULATOR at/)
@@ -61,7 +61,7 @@ describe('npm start', () => {
     expect([code, gateway.err.includes('"level":50')]).toEqual([0, false])
   })
 
-  test('again gives one more key, and the earlier one still works', async () => {
+  test('once more prints another key, and the earlier one still works', async () => {
     await using folder = await emptyFolder()
     const keys: string[] = []
     for (let i = 0; i < 2; i++) {
@@ -77,7 +77,7 @@ describe('npm start', () => {
     expect(keys[0]).not.toBe(keys[1])
   })
 
-  test('after SIGKILL finds its jobs and the simulator its own, and goes on', async () => {
+  test('after SIGKILL the gateway and the simulator find their jobs and continue', async () => {
     await using folder = await emptyFolder()
     {
       await using gateway = run('start.js', folder.path, { PORT })
@@ -90,7 +90,7 @@ describe('npm start', () => {
     expect(statusesOf(await ask(gateway, STATUSES))).toHaveLength(3)
   })
 
-  test('with a key and no app says how to make one, and makes none itself', async () => {
+  test('with an upstream key and no app says how to create one, and creates none itself', async () => {
     await using folder = await emptyFolder()
     const env = { PORT, WAVESPEED_API_KEY: 'k', WAVESPEED_BASE_URL: 'http://127.0.0.1:9' }
     await using gateway = run('start.js', folder.path, env)
@@ -99,7 +99,7 @@ describe('npm start', () => {
     expect(gateway.out).not.toMatch(/SIMULATOR|rsh_/)
   })
 
-  test('on SIGTERM lets an unanswered POST be, ends within five seconds with 0, and leaves the row begun', async () => {
+  test('on SIGTERM abandons an unanswered POST, ends within five seconds with 0, and leaves the row begun', async () => {
     await using folder = await emptyFolder()
     const simulator = await createSimulator({
       file: ':memory:',
@@ -147,7 +147,7 @@ describe('npm start', () => {
     await expect(request(url!)).rejects.toThrow(/ECONNREFUSED/)
   })
 
-  test('a second one on the same database is refused', async () => {
+  test('a second gateway on the same database refuses to start', async () => {
     await using folder = await emptyFolder()
     await using first = run('start.js', folder.path, { PORT })
     await first.untilPrinted(/listening/)
@@ -163,14 +163,14 @@ describe('npm start', () => {
     return gateway.err
   }
 
-  test('tells all faults of the configuration in one message', async () => {
+  test('reports all faults of the configuration in one message', async () => {
     await using folder = await emptyFolder()
     const stderr = await failing(folder.path, { PORT: 'x', LOG_LEVEL: 'loud', WAVESPEED_APIKEY: 'k' })
     expect(stderr).toMatch(/PORT.*LOG_LEVEL.*WAVESPEED_APIKEY.*did you mean WAVESPEED_API_KEY\?/s)
     expect(await readdir(folder.path)).toEqual([])
   })
 
-  test('says in a sentence that the port is in use', async () => {
+  test('reports in one sentence that the port is in use', async () => {
     await using folder = await emptyFolder()
     const server = createServer()
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -181,31 +181,31 @@ describe('npm start', () => {
 
   test.each([
     [
-      'no database',
+      'not a database',
       async (path: string) => writeFile(join(path, 'x.db'), 'x'.repeat(5000)),
       /is not a SQLite database/,
     ],
-    ['in a folder that is not there', async () => {}, /folder .* does not exist/, 'file:nowhere/x.db'],
+    ['in a missing folder', async () => {}, /folder .* does not exist/, 'file:nowhere/x.db'],
     ['a folder', async (path: string) => mkdir(join(path, 'x.db')), /can't be opened|not a/],
     [
       "another program's",
       async (path: string) => void new Database(join(path, 'x.db')).exec('create table t (a)').close(),
       /another program/,
     ],
-  ])('says in a sentence that the database is %s', async (_, prepare, message, url = 'file:x.db') => {
+  ])('reports in one sentence that the database is %s', async (_, prepare, message, url = 'file:x.db') => {
     await using folder = await emptyFolder()
     await prepare(folder.path)
     expect(await failing(folder.path, { DATABASE_URL: url })).toMatch(message)
   })
 
-  test('refuses a database of another upstream, both ways', async () => {
+  test('rejects a database of another upstream, both ways', async () => {
     await using folder = await emptyFolder()
     const real = { WAVESPEED_API_KEY: 'k', WAVESPEED_BASE_URL: 'http://127.0.0.1:9' }
-    for (const [mine, other] of [
+    for (const [own, other] of [
       [{}, real],
       [{ DATABASE_URL: 'file:data/real.db', ...real }, { DATABASE_URL: 'file:data/real.db' }],
     ] as const) {
-      await using gateway = run('start.js', folder.path, { PORT, ...mine })
+      await using gateway = run('start.js', folder.path, { PORT, ...own })
       await gateway.untilPrinted(/listening/)
       gateway.child.kill('SIGTERM')
       await gateway.untilEnded()
@@ -215,18 +215,18 @@ describe('npm start', () => {
 })
 
 describe('npm run demo', () => {
-  test('in a pipe prints plain lines, ends with a video that plays, and 0, whatever key is set', async () => {
+  test('in a pipe prints plain lines and ends with a playable video and 0, whatever key is set', async () => {
     await using folder = await emptyFolder()
     await using demo = run('cli/demo/demo.ts', folder.path, { WAVESPEED_API_KEY: 'a-real-one' })
     expect((await demo.untilEnded()).code).toBe(0)
     expect(demo.out).toMatch(/\d s {2}PROCESSING\n +\d+\.\d s {2}COMPLETED\n/)
     expect(demo.out).toMatch(/plays \(1920 × 1080, 5\.0 s, avc, \d+ KiB\):\n {2}http:\S+\.mp4/)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what must not be there
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: the output must not contain these
     expect(demo.out).not.toMatch(/\x1b|\r/)
     expect(await readdir(folder.path)).toEqual([])
   })
 
-  test('interrupted says so and ends with 1', async () => {
+  test('reports an interruption and ends with 1', async () => {
     await using folder = await emptyFolder()
     await using demo = run('cli/demo/demo.ts', folder.path)
     await demo.untilPrinted(/CREATED/)
@@ -236,7 +236,7 @@ describe('npm run demo', () => {
   })
 })
 
-test('npm run simulator hears its arguments', async () => {
+test('npm run simulator passes its arguments on', async () => {
   await using folder = await emptyFolder()
   const args = ['run', 'simulator', '--', '--port', '0', '--key', 'mine', '--file', join(folder.path, 's.db')]
   const npm = spawn('npm', args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
@@ -250,7 +250,7 @@ test('npm run simulator hears its arguments', async () => {
   await ended
 })
 
-test('the simulator stands alone, and says in a sentence that its port is taken', async () => {
+test('the simulator runs alone, and reports in one sentence that its port is in use', async () => {
   await using folder = await emptyFolder()
   await using simulator = run('simulator/main.ts', folder.path, {}, ['--port', '0', '--key', 'mine'])
   const [, port] = await simulator.untilPrinted(

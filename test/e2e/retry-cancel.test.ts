@@ -39,7 +39,7 @@ const FEED = `subscription ($after: String) {
   predictionFeed(after: $after) { __typename ... on PredictionEvent { previousStatus prediction { id status cost { amount } } } }
 }`
 
-/** A world, with what its apps may ask. */
+/** A world, with its mutations. */
 async function open(options: WorldOptions = {}) {
   const world = await openWorld({ ...options, fields: FIELDS })
   return Object.assign(world, {
@@ -49,18 +49,21 @@ async function open(options: WorldOptions = {}) {
 }
 
 describe('cancelPrediction', () => {
-  test('of one that waits cancels it for good: it costs nothing and is never sent', async () => {
+  test('of a queued job is final: it costs nothing and is never sent', async () => {
     await using world = await open({ env: { UPSTREAM_CONCURRENCY: '1' } })
     const running = await world.submit('running sim:seconds=60')
     await world.untilStatus(running.id, 'CREATED', 'PROCESSING')
-    const [gone, next] = [await world.submit('gone sim:seconds=0'), await world.submit('next sim:seconds=0')]
+    const [canceled, next] = [
+      await world.submit('gone sim:seconds=0'),
+      await world.submit('next sim:seconds=0'),
+    ]
     expect((await world.read(next.id)).queuePosition).toBe(2)
-    const answer = await world.cancel(gone.id)
+    const answer = await world.cancel(canceled.id)
     expect(answer).toMatchObject({
       __typename: 'CancelPredictionPayload',
       mayStillBeCharged: false,
       prediction: {
-        id: gone.id,
+        id: canceled.id,
         status: 'CANCELED',
         cost: { amount: 0 },
         queuePosition: null,
@@ -71,16 +74,16 @@ describe('cancelPrediction', () => {
         finishedAt: expect.any(String),
       },
     })
-    expect(await world.read(gone.id)).toEqual(answer.prediction)
+    expect(await world.read(canceled.id)).toEqual(answer.prediction)
     expect((await world.read(next.id)).queuePosition).toBe(1)
     world.gateway.simulator?.advance(61 * SECOND)
     await world.untilStatus(next.id, 'COMPLETED')
     await world.untilSubmitterClaimed()
     expect(world.submittedPrompts()).toEqual([running.prompt, next.prompt])
-    expect(await world.read(gone.id)).toEqual(answer.prediction)
+    expect(await world.read(canceled.id)).toEqual(answer.prediction)
   })
 
-  test('of one that waits behind a pause is never sent when that ends', async () => {
+  test('of a job that waits for the submit circuit is never sent when that closes', async () => {
     let isFailing = true
     await using world = await open({ fault: () => (isFailing ? refusal(401) : null) })
     const rejected = await world.submit('refused sim:seconds=0')
@@ -98,8 +101,8 @@ describe('cancelPrediction', () => {
     expect(await world.read(rejected.id)).toMatchObject({ status: 'CANCELED', cost: { amount: 0 } })
   })
 
-  test('of one whose POST is under way says that it may still be charged, whatever becomes of that', () =>
-    runConcurrently<[what: string, fault: Fault, submission: string, upstream: boolean]>(
+  test('of a job whose POST is in flight says that it may still be charged, whatever the answer', () =>
+    runConcurrently<[title: string, fault: Fault, submission: string, upstream: boolean]>(
       [
         ['upstream never got', { stall: 'before' }, 'unknown', false],
         ['upstream has taken', { stall: 'after' }, 'accepted', true],
@@ -119,7 +122,7 @@ describe('cancelPrediction', () => {
           prediction: { status: 'CANCELED', queuePosition: null, cost: { amount: 0.8 }, error: null },
         })
         stalls = false
-        // Where its search ends, it is found or it is not; its app has been told its end.
+        // The search ends with a job or without one. The app was already answered its end.
         await until(() => {
           world.advanceClock(SECOND)
           const { submission: storedSubmission, tracking } = world.row(prompt)
@@ -136,8 +139,8 @@ describe('cancelPrediction', () => {
       },
     ))
 
-  test('stays CANCELED before whatever answer to its POST comes after, and it is not sent again', () =>
-    runConcurrently<[what: string, fault: Fault | null, cost: number]>(
+  test('stays CANCELED whatever the later answer to its POST, and it is not sent again', () =>
+    runConcurrently<[title: string, fault: Fault | null, cost: number]>(
       [
         ['accepts it', null, 0.8],
         ['refuses its input', refusal(400), 0],
@@ -154,7 +157,7 @@ describe('cancelPrediction', () => {
         const gate = new Promise<void>(resolve => {
           release = resolve
         })
-        // The answer is in hand and held up on its way to the row.
+        // The answer has arrived and is held up on its way to the row.
         store.change = async (...args) => {
           if (args[3] !== undefined && world.submittedPrompts().length === 1) await gate
           return change(...args)
@@ -182,7 +185,7 @@ describe('cancelPrediction', () => {
         })
         expect(world.submittedPrompts()).toEqual([prompt, other.prompt])
 
-        // One end; and where nothing was charged after all, a word of that.
+        // There is one end. If nothing was charged, an event says so.
         const feed = world.harness.subscribe('SSE', FEED, { after: data.feedCursor }, world.key)
         const statuses = []
         for (let last = ''; last !== 'COMPLETED'; ) {
@@ -199,7 +202,7 @@ describe('cancelPrediction', () => {
       },
     ))
 
-  test('of one that upstream has keeps its cost and its place until that has ended, however that may be, and stays CANCELED', () =>
+  test('of a job that upstream has keeps its cost and its slot until that has ended, in whatever way, and stays CANCELED', () =>
     runConcurrently<[end: string, words: string]>(
       [
         ['completes', ''],
@@ -241,7 +244,7 @@ describe('cancelPrediction', () => {
         expect(await world.read(id)).toEqual(answer.prediction)
         expect(world.row(prompt).tracking).toBeNull()
 
-        // The feed tells the one end, once, and nothing of it after.
+        // The feed delivers the one end, once, and no later event.
         const feed = world.harness.subscribe('SSE', FEED, { after: data.feedCursor }, world.key)
         const events = []
         for (let last = ''; last !== 'COMPLETED'; ) {
@@ -254,7 +257,7 @@ describe('cancelPrediction', () => {
       },
     ))
 
-  test('of one that has ended is AlreadyFinishedError with the prediction, and changes nothing', async () => {
+  test('of a finished job is AlreadyFinishedError with the prediction, and changes nothing', async () => {
     await using world = await open()
     const scope = fullScope((await world.store.findAppByName('test'))!.id)
     const eventCount = (id: string) =>
@@ -285,7 +288,7 @@ describe('cancelPrediction', () => {
     }
   })
 
-  test('twice is AlreadyFinishedError, twenty times at once is one cancel', async () => {
+  test('twice gets AlreadyFinishedError, twenty times at once makes one cancel', async () => {
     await using world = await open()
     const { id } = await world.submit('x sim:seconds=60')
     await world.untilStatus(id, 'CREATED')
@@ -303,10 +306,10 @@ describe('cancelPrediction', () => {
 })
 
 describe.each(['cancelPrediction', 'retryPrediction'] as const)('%s', name => {
-  test("of an unknown id, another app's and garbage is the same NotFoundError, and changes nothing", async () => {
+  test("of an unknown id, another app's and garbage gets the same NotFoundError, and changes nothing", async () => {
     await using world = await open()
     const other = await world.otherAppKey()
-    const theirs = [
+    const otherAppJobs = [
       await world.submit('failed sim:seconds=0 sim:fail=1200', other),
       await world.submit('running sim:seconds=60', other),
     ]
@@ -314,10 +317,17 @@ describe.each(['cancelPrediction', 'retryPrediction'] as const)('%s', name => {
     const { data } = await world.harness.query('{ viewer { id } }', {}, world.key)
     const { head } = await until(async () => {
       const bounds = await world.store.eventRange()
-      // Queued, created, failed; queued, created.
+      // Events: queued, created, failed; queued, created.
       return bounds.head >= 5 && bounds
     })
-    const ids = [...theirs.map(job => job.id), UNKNOWN, 'garbage', '', data.viewer.id, `${theirs[0]?.id}=`]
+    const ids = [
+      ...otherAppJobs.map(job => job.id),
+      UNKNOWN,
+      'garbage',
+      '',
+      data.viewer.id,
+      `${otherAppJobs[0]?.id}=`,
+    ]
     for (const id of ids)
       expect(await (name === 'cancelPrediction' ? world.cancel(id) : world.retry({ id }))).toEqual({
         __typename: 'NotFoundError',
@@ -331,7 +341,7 @@ describe.each(['cancelPrediction', 'retryPrediction'] as const)('%s', name => {
 })
 
 test.each(TRANSPORTS)(
-  'over %s predictionUpdated is told CANCELED last and completes, the feed tells it once',
+  'over %s predictionUpdated delivers CANCELED last and completes, the feed delivers it once',
   async transport => {
     await using world = await open()
     const { harness, key } = world
@@ -339,14 +349,14 @@ test.each(TRANSPORTS)(
     await take(feed, 1)
     const { id, prompt } = await world.submit('x sim:seconds=60')
     await world.untilStatus(id, 'CREATED')
-    const watcher = harness.subscribe(transport, UPDATED, { id }, key)
-    const [present] = await take(watcher, 1)
+    const updates = harness.subscribe(transport, UPDATED, { id }, key)
+    const [present] = await take(updates, 1)
     expect(present?.data.predictionUpdated.status).toBe('CREATED')
     await world.cancel(id)
-    expect((await drain(watcher)).map(result => result.data.predictionUpdated)).toEqual([
+    expect((await drain(updates)).map(result => result.data.predictionUpdated)).toEqual([
       { id, status: 'CANCELED' },
     ])
-    // Who comes later is told the end and no more.
+    // A later subscriber receives only the end.
     expect((await drain(harness.subscribe(transport, UPDATED, { id }, key))).map(r => r.data)).toEqual([
       { predictionUpdated: { id, status: 'CANCELED' } },
     ])
@@ -376,7 +386,7 @@ describe('retryPrediction', () => {
   }
 
   test.each(['FAILED', 'CANCELED', 'CANCELED while it waited'])(
-    'of a %s one asks for the same again, linked to it, at the price of today',
+    'of a %s prediction submits the same input again, linked to it, at the present price',
     async how => {
       await using world = await open({ env: { UPSTREAM_CONCURRENCY: '1' } })
       const waits = how.includes('waited')
@@ -427,14 +437,14 @@ describe('retryPrediction', () => {
       world.advanceClock(SECOND)
       if (how === 'FAILED') await world.untilStatus(again.id, 'FAILED')
       else await world.untilStatus(again.id, 'CREATED', 'PROCESSING')
-      // The old one stays as it was, and is nobody's retry.
+      // The old prediction is unchanged, and is no retry itself.
       expect(await world.read(id)).toEqual(old)
       expect(old.retryOf).toBeNull()
       expect(world.submittedPrompts().filter(sent => sent === prompt)).toHaveLength(waits ? 1 : 2)
     },
   )
 
-  test('of a retry is linked to that retry, and each retry without a key is another prediction', async () => {
+  test('of a retry is linked to that retry, and each retry without a key creates another prediction', async () => {
     await using world = await open()
     const { id } = await world.submit('x sim:seconds=0 sim:fail=1200')
     await world.untilStatus(id, 'FAILED')
@@ -445,7 +455,7 @@ describe('retryPrediction', () => {
     expect((await world.retry({ id: first.id })).prediction.retryOf.id).toBe(first.id)
   })
 
-  test('of one that waits, is under way or is COMPLETED is InvalidInputError at the id', async () => {
+  test('of a queued, running or COMPLETED job gets InvalidInputError at the id', async () => {
     await using world = await open({ env: { UPSTREAM_CONCURRENCY: '1' } })
     const expectRejected = async (id: string, status: string) => {
       expect((await world.read(id)).status).toBe(status)
@@ -470,13 +480,13 @@ describe('retryPrediction', () => {
     world.gateway.simulator?.advance(60 * SECOND)
     await world.untilStatus(id, 'COMPLETED')
     await expectRejected(id, 'COMPLETED')
-    // A refusal took no key.
+    // The rejected request did not use up the key.
     await world.cancel(waiting.id)
     const answer = await world.retry({ id: waiting.id, idempotencyKey: 'k QUEUED' })
     expect(answer.__typename).toBe('RetryPredictionPayload')
   })
 
-  test('with a key that is empty, too long or half a character is InvalidInputError at the key', async () => {
+  test('with a key that is empty, too long or half a character gets InvalidInputError at the key', async () => {
     await using world = await open()
     const { id } = await world.submit('x sim:seconds=0 sim:fail=1200')
     await world.untilStatus(id, 'FAILED')

@@ -7,7 +7,7 @@ import { emptyFolder, run } from '../support/process.ts'
 
 const ACCOUNT = { WAVESPEED_API_KEY: 'k', WAVESPEED_BASE_URL: 'http://127.0.0.1:9' }
 
-/** The files of the scripts that a gateway has loaded when it says that it listens. */
+/** The files of the scripts that a gateway has loaded when it prints that it listens. */
 async function loadedFiles(env: Record<string, string>): Promise<string[]> {
   await using folder = await emptyFolder()
   const coverage = join(folder.path, 'coverage')
@@ -23,12 +23,12 @@ async function loadedFiles(env: Record<string, string>): Promise<string[]> {
     .map(({ url }) => relative('.', fileURLToPath(url)))
 }
 
-/** What a gateway that was asked nothing has no use for. */
+/** Files that a gateway does not need before its first request. */
 const UNUSED = [
   /^src\/(cli|client|dashboard)\//,
   /^src\/server\/web\/graphiql-pack\.ts$/,
   /^node_modules\/(mediabunny|pino-pretty|@graphql-yoga\/render-graphiql|preact|uplot)\//,
-  // The whole of what is used in part.
+  // Whole packages of which only parts are used.
   /^node_modules\/undici\/(index\.js|lib\/web\/)/,
   /^node_modules\/rate-limiter-flexible\/index\.js/,
   /^node_modules\/drizzle-orm\/.*\.js$/,
@@ -50,7 +50,7 @@ describe('a start loads only what is used', () => {
   })
 })
 
-test('a gateway that was asked nothing keeps less than 200 MB', async () => {
+test('a gateway without requests keeps less than 200 MB resident', async () => {
   await using folder = await emptyFolder()
   await using gateway = run('start.js', folder.path, { PORT: '0', ...ACCOUNT })
   await gateway.untilPrinted(/Health/)

@@ -14,11 +14,11 @@ const FEED = `subscription ($after: String, $filter: PredictionFilter) {
   }
 }`
 const ORDER = ['QUEUED', 'CREATED', 'PROCESSING', 'COMPLETED']
-/** Long enough for a look to find it PROCESSING. */
+/** Long enough for a poll to find it PROCESSING. */
 const SLOW = 'sim:seconds=1.2'
 
 describe.each(TRANSPORTS)('over %s', transport => {
-  test('a prediction is told its present state at once, then every change, and completed after a final one', async () => {
+  test('predictionUpdated delivers the present state at once, then every change, and completes after a final one', async () => {
     await using harness = await startGateway()
     const id = await submit(harness, SLOW)
     const states = (await drain(harness.subscribe(transport, UPDATED, { id }))).map(
@@ -30,7 +30,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     expect(states.at(-1).outputs[0].url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/files\/\w+\.mp4$/)
   })
 
-  test('a finished prediction is told once and completed', async () => {
+  test('a finished prediction is delivered once, then the subscription completes', async () => {
     await using harness = await startGateway()
     const id = await submit(harness)
     await drain(harness.subscribe(transport, UPDATED, { id }))
@@ -38,12 +38,12 @@ describe.each(TRANSPORTS)('over %s', transport => {
     expect(again.map(r => r.data.predictionUpdated.status)).toEqual(['COMPLETED'])
   })
 
-  test("an unknown id, another app's id and garbage get one NOT_FOUND, the same for each", async () => {
+  test("an unknown id, another app's id and garbage get the same NOT_FOUND", async () => {
     await using harness = await startGateway()
-    const theirs = await submit(harness, 'x', await harness.gateway.issueKey('other', 60_000))
+    const otherAppJob = await submit(harness, 'x', await harness.gateway.issueKey('other', 60_000))
     const unknown = Buffer.from('Prediction:018f0000-0000-7000-8000-000000000000').toString('base64url')
     const answers = []
-    for (const id of [theirs, unknown, 'garbage', ''])
+    for (const id of [otherAppJob, unknown, 'garbage', ''])
       answers.push(await drain(harness.subscribe(transport, UPDATED, { id })))
     for (const answer of answers) expect(answer).toEqual(answers[0])
     expect(answers[0]).toHaveLength(1)
@@ -53,7 +53,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     })
   })
 
-  test('the feed begins with its cursor, then tells every event in order, once', async () => {
+  test('the feed begins with its cursor, then delivers every event in order, once', async () => {
     await using harness = await startGateway()
     const feed = harness.subscribe(transport, FEED)
     const [first] = await take(feed, 1)
@@ -67,7 +67,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     await feed.return?.()
   })
 
-  test('from any cursor on, the feed tells exactly what came after it, then that it has caught up', async () => {
+  test('from any cursor the feed delivers exactly the later events, then FeedCaughtUp', async () => {
     await using harness = await startGateway()
     const live = harness.subscribe(transport, FEED)
     const [start] = await take(live, 1)
@@ -85,7 +85,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     await live.return?.()
   })
 
-  test('the feed goes on where it was across a restart of the gateway', async () => {
+  test('the feed resumes from its cursor across a restart of the gateway', async () => {
     await using harness = await startGateway()
     const before = harness.subscribe(transport, FEED)
     await take(before, 1)
@@ -104,7 +104,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     await after.return?.()
   })
 
-  test('a filter lets through what it names and nothing else', async () => {
+  test('a filter delivers the events that match it and no others', async () => {
     await using harness = await startGateway()
     const unwanted = await submit(harness)
     const feed = harness.subscribe(transport, FEED, { filter: { statuses: ['COMPLETED'] } })
@@ -116,9 +116,9 @@ describe.each(TRANSPORTS)('over %s', transport => {
     await feed.return?.()
   })
 
-  test('a watcher to whom nothing is told is told how far the log was read', async () => {
+  test('a subscriber without matching events receives how far the log was read', async () => {
     await using harness = await startGateway({ overrides: { cursorRefreshMs: 300 } })
-    const feed = harness.subscribe(transport, FEED, { filter: { tags: ['nobody has it'] } })
+    const feed = harness.subscribe(transport, FEED, { filter: { tags: ['unused'] } })
     const [first] = await take(feed, 1)
     await submit(harness)
     const items = (await take(feed, 4)).map(r => r.data.predictionFeed)
@@ -128,10 +128,10 @@ describe.each(TRANSPORTS)('over %s', transport => {
   })
 
   test.each([
-    ['no cursor at all', 'nonsense'],
-    ["another database's", 'AAAAAAAAAAAAAAAAAAAAAA'],
+    ['malformed', 'nonsense'],
+    ['of another database', 'AAAAAAAAAAAAAAAAAAAAAA'],
   ])(
-    'a cursor that is %s gets FeedGap, and the feed goes on live from the cursor it names',
+    'a cursor that is %s gets FeedGap, and the feed continues live from the cursor in it',
     async (_, after) => {
       await using harness = await startGateway()
       const feed = harness.subscribe(transport, FEED, { after })
@@ -161,21 +161,21 @@ describe.each(TRANSPORTS)('over %s', transport => {
     await feed.return?.()
   })
 
-  test("one app's feed tells nothing of another's", async () => {
+  test("one app's feed never contains another app's events", async () => {
     await using harness = await startGateway()
     const other = await harness.gateway.issueKey('other', 60_000)
     const feed = harness.subscribe(transport, FEED)
     await take(feed, 1)
-    const theirs = await submit(harness, 'sim:seconds=0.1', other)
-    const mine = await submit(harness)
+    const otherAppJob = await submit(harness, 'sim:seconds=0.1', other)
+    const ownJob = await submit(harness)
     await until(() => harness.gateway.simulator?.calls.length)
     const ids = (await takeFinal(feed, 1)).map(item => item.prediction.id)
-    expect(new Set(ids)).toEqual(new Set([mine]))
-    expect(theirs).not.toBe(mine)
+    expect(new Set(ids)).toEqual(new Set([ownJob]))
+    expect(otherAppJob).not.toBe(ownJob)
     await feed.return?.()
   })
 
-  test('a failure nobody foresaw is masked, and logged once', async () => {
+  test('an unexpected error is masked and logged once', async () => {
     await using harness = await startGateway()
     const { store } = harness.gateway
     const id = await submit(harness, 'sim:seconds=30')
@@ -190,7 +190,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     expect(logged).toHaveLength(1)
   })
 
-  test('a feed that can’t begin says so, masked, and it is logged once', async () => {
+  test('a feed that cannot start gets a masked error, which is logged once', async () => {
     await using harness = await startGateway()
     harness.gateway.store.eventRange = async () => {
       throw new Error('the secret cause')
@@ -204,7 +204,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     expect(harness.log.filter(line => String(line.fields.err).includes('the secret cause'))).toHaveLength(1)
   })
 
-  test('a log that can’t be read for a while costs nobody an event', async () => {
+  test('when the log cannot be read for a while no subscriber misses an event', async () => {
     await using harness = await startGateway()
     const feed = harness.subscribe(transport, FEED)
     await take(feed, 1)

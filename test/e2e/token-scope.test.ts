@@ -1,6 +1,6 @@
 /**
- * The walk: a token sees what the union of its tags and ids sees, through every field there is. The reads are asked for
- * by selections made from the schema, and a new root field fails here until it has its own place in the walk.
+ * A token sees the union of its tags and ids, through every field of the schema. The selections are built from the
+ * schema, and a new root field fails this test until it has a check here.
  */
 import { describe, expect, test } from 'vitest'
 import { fullScope } from '../../src/domain/access-scope.ts'
@@ -23,17 +23,17 @@ const UPDATED = `subscription ($id: ID!) { predictionUpdated(id: $id) { ${PREDIC
 interface TestToken {
   name: string
   bearer: string
-  /** What it must see, said by nothing of the gateway's. */
+  /** The names of the predictions that it must see, independent of the gateway's code. */
   visibleNames: Set<string>
 }
 
-/** Of the test that runs. Name of a prediction, which is in its prompt and its metadata → it. */
+/** Predictions of the running test by name. The name is in the prompt and in the metadata. */
 const rows = new Map<string, Prediction>()
 let tokens: TestToken[] = []
 let harness: Harness
-/** Before all of them. */
+/** The feed's cursor before all predictions. */
 let startCursor: string
-/** In the queue, by what the app's own key reads. */
+/** Queue positions by name, as the app's own key reads them. */
 const positions = new Map<string, number>()
 
 const idOf = (name: string) => encodeId('Prediction', rows.get(name)!.id)
@@ -77,7 +77,7 @@ async function open(): Promise<AsyncDisposable> {
   startCursor = (await harness.query('{ feedCursor }')).data.feedCursor
   for (const [name, tags, retryOf] of TAGS) await make(name, tags, retryOf)
   await make('theirs', ['a', 'b', 'c'], undefined, other)
-  // What was on its way when the first was refused comes back.
+  // The job in flight is queued again, once its submit was rejected.
   await until(
     async () => (await store.submitCircuit()) !== null && (await store.countByState()).submitting === 0,
   )
@@ -109,7 +109,7 @@ async function open(): Promise<AsyncDisposable> {
   return harness
 }
 
-/** The predictions that anything of is in an answer. */
+/** The names of the predictions of which the answer contains anything. */
 function namesIn(answer: unknown): Set<string> {
   const text = JSON.stringify(answer)
   const found = new Set<string>()
@@ -140,7 +140,7 @@ const page = async (variables: object, token: TestToken): Promise<Listed> =>
   (await ask(PAGE, variables, token)).predictions
 const listedNames = ({ edges }: Listed) => edges.map(({ node }) => nameOf(node))
 
-/** Filter → what it lets through, by name. */
+/** Filters, each with the predicate of the names that match it. */
 const FILTERS = () =>
   [
     [{}, () => true],
@@ -162,7 +162,7 @@ const FILTERS = () =>
 const newestFirst = (names: Iterable<string>) =>
   [...names].sort((x, y) => rows.get(y)!.createdAt - rows.get(x)!.createdAt)
 
-/** A root field → what a token is told by it, asked in every way there is; what it may tell is judged here. */
+/** Root field, and its check: it queries the field in every form and asserts what the token may see. */
 const QUERIES: Record<string, (token: TestToken) => Promise<void>> = {
   async node(token) {
     for (const name of rows.keys()) {
@@ -209,7 +209,7 @@ const QUERIES: Record<string, (token: TestToken) => Promise<void>> = {
         for (let at: Listed | null = null; at?.pageInfo.hasNextPage !== false; ) {
           at = await page({ first: size, after: at?.pageInfo.endCursor, filter }, token)
           forward.push(...listedNames(at))
-          // What is out of it is not even counted.
+          // Invisible predictions are not even counted.
           expect(at.pageInfo.hasNextPage).toBe(forward.length < expected.length)
         }
         expect(forward).toEqual(expected)
@@ -222,7 +222,7 @@ const QUERIES: Record<string, (token: TestToken) => Promise<void>> = {
         expect(backward).toEqual(expected)
       }
     }
-    // A place beside what it does not see is a place like any other.
+    // A cursor at an invisible prediction works like any other.
     for (const row of rows.values()) {
       const older = listedNames(await page({ first: 100, after: encodeListCursor(row) }, token))
       expect(older).toEqual(
@@ -234,7 +234,7 @@ const QUERIES: Record<string, (token: TestToken) => Promise<void>> = {
   async feedCursor(token) {
     const [one, two] = [await ask('{ feedCursor }', {}, token), await ask('{ feedCursor }', {}, token)]
     expect(one.feedCursor).toMatch(/^[\w-]{22}$/)
-    // Unlike each time, so that nobody is told whether others are busy.
+    // The cursor differs each time, so it does not reveal whether other apps are busy.
     expect(one).not.toEqual(two)
   },
 
@@ -255,7 +255,9 @@ const expectNothing = (answer: unknown) => expect(namesIn(answer)).toEqual(new S
 const expectNothingElse = (answer: unknown, { name, visibleNames }: TestToken) =>
   expect([name, sorted(namesIn(answer).difference(visibleNames))]).toEqual([name, []])
 
-/** It, with all that it tells of those behind it, or null; and nothing of what the token does not see. */
+/**
+ * Asserts that the node is the prediction with all visible ones behind it, or null, and reveals no invisible one.
+ */
 function expectOnly(
   name: string,
   node: { queuePosition: number; retryOf: object | null; history: { edges: unknown[] } } | null,
@@ -267,12 +269,12 @@ function expectOnly(
   expect([token.name, sorted(namesIn(node))]).toEqual([token.name, sorted(seen)])
   expect(node!.retryOf === null).toBe(seen.length === 1)
   expect(node!.history.edges).toHaveLength(1)
-  // As the app itself is told, whoever else waits.
+  // The position is the one that the app itself sees.
   expect([name, node!.queuePosition]).toEqual([name, positions.get(name)])
 }
 
-describe('what waits', () => {
-  test('each field that a query has is walked, and so is each that a subscription has', () => {
+describe('queued predictions', () => {
+  test('every root field has a check', () => {
     const fieldsOf = (type: { getFields(): object } | null | undefined) =>
       sorted(Object.keys(type!.getFields()))
     expect(fieldsOf(schema.getQueryType())).toEqual(sorted(Object.keys(QUERIES)))
@@ -282,12 +284,12 @@ describe('what waits', () => {
       expect(PREDICTION_SELECTION).toContain(field)
   })
 
-  test('each field tells a token what it sees, and nothing else', async () => {
+  test('each field returns to a token what it may see, and nothing else', async () => {
     await using _ = await open()
     for (const field of Object.keys(QUERIES)) for (const token of tokens) await QUERIES[field]!(token)
   })
 
-  test('a token of two tags is told just what those of one are told together', async () => {
+  test('a token with two tags sees exactly what two tokens with one tag each see together', async () => {
     await using _ = await open()
     const all = async (name: string) => {
       const token = tokens.find(each => each.name === name)!
@@ -297,17 +299,17 @@ describe('what waits', () => {
   })
 
   test.each(TRANSPORTS)(
-    'predictionUpdated over %s tells what a token sees, else NOT_FOUND',
+    'predictionUpdated over %s delivers what a token may see, else NOT_FOUND',
     async transport => {
       await using _ = await open()
       for (const token of tokens) {
         for (const name of rows.keys()) {
-          const watching = harness.subscribe(transport, UPDATED, { id: idOf(name) }, token.bearer)
+          const updates = harness.subscribe(transport, UPDATED, { id: idOf(name) }, token.bearer)
           if (token.visibleNames.has(name)) {
-            const [first] = await take(watching, 1)
+            const [first] = await take(updates, 1)
             expectOnly(name, first?.data.predictionUpdated, token)
-            await watching.return?.()
-          } else expect((await drain(watching))[0]?.errors?.[0]?.extensions).toEqual({ code: 'NOT_FOUND' })
+            await updates.return?.()
+          } else expect((await drain(updates))[0]?.errors?.[0]?.extensions).toEqual({ code: 'NOT_FOUND' })
         }
       }
     },
@@ -316,8 +318,8 @@ describe('what waits', () => {
 
 const MUTATIONS = ['submitVideo', 'cancelPrediction', 'retryPrediction', 'createAccessToken', 'uploadImage']
 
-describe('what is out of it', () => {
-  /** Every answer to an id, as it is on the wire. */
+describe('an invisible prediction', () => {
+  /** Every answer to an id, as bytes. */
   async function answers(id: string, { bearer }: TestToken): Promise<string[]> {
     const variables = { id, ids: [id, id] }
     const documents = [
@@ -345,7 +347,7 @@ describe('what is out of it', () => {
     return responses
   }
 
-  test('looks like what never was, to the byte, and stays as it is', async () => {
+  test('looks like a missing one, to the byte, and does not change', async () => {
     await using _ = await open()
     for (const token of tokens) {
       const never = await answers(UNKNOWN, token)
@@ -359,7 +361,7 @@ describe('what is out of it', () => {
       expect((await store.get(fullScope(appId), id))?.status).toBe('QUEUED')
   })
 
-  test('leaves no trace in what is told of the schema, or of a fault', async () => {
+  test('leaves no trace in introspection or in an error', async () => {
     await using _ = await open()
     const introspection = '{ __schema { types { name fields { name args { name } } } } }'
     const first = JSON.stringify(await harness.query(introspection))
@@ -376,10 +378,10 @@ describe('what is out of it', () => {
   })
 })
 
-describe('what happens', () => {
-  test('the feed tells each what it sees: live, from a cursor, over both transports, with every filter', async () => {
+describe('events', () => {
+  test('the feed delivers to each token what it may see: live, from a cursor, over both transports, with every filter', async () => {
     await using _ = await open()
-    interface Watching {
+    interface OpenFeed {
       token: TestToken
       mode: string
       filter: object
@@ -389,15 +391,15 @@ describe('what happens', () => {
     }
     const filters = FILTERS().filter(([filter]) => !('statuses' in filter) || 'CANCELED' in filter)
     const { store } = harness.gateway
-    const watches: Watching[] = []
-    const watch = (
+    const openFeeds: OpenFeed[] = []
+    const subscribe = (
       token: TestToken,
       mode: string,
       after: string | null,
       [filter, passes]: (typeof filters)[number],
       transport = TRANSPORTS[0] as (typeof TRANSPORTS)[number],
     ) =>
-      watches.push({
+      openFeeds.push({
         token,
         mode,
         filter,
@@ -410,21 +412,21 @@ describe('what happens', () => {
         for (const filter of filters) {
           const isFirst = filter === filters[0] || filter === filters[1]
           if (transport === 'SSE' && !isFirst) continue
-          if (isFirst) watch(token, 'live', null, filter, transport)
-          watch(token, 'replayed', startCursor, filter, transport)
+          if (isFirst) subscribe(token, 'live', null, filter, transport)
+          subscribe(token, 'replayed', startCursor, filter, transport)
         }
     const isCaughtUp = (item: { __typename: string }) => item.__typename === 'FeedCaughtUp'
-    const next = async (watch: Watching) => {
-      const [result] = await take(watch.feed, 1)
+    const next = async (openFeed: OpenFeed) => {
+      const [result] = await take(openFeed.feed, 1)
       expect(result?.errors).toBeUndefined()
       return result!.data.predictionFeed
     }
-    /** Everything that was there when it began. */
-    for (const watch of watches)
-      for (let item = await next(watch); !isCaughtUp(item); item = await next(watch))
-        watch.received.push(item)
+    /** Receives everything from before the subscription. */
+    for (const openFeed of openFeeds)
+      for (let item = await next(openFeed); !isCaughtUp(item); item = await next(openFeed))
+        openFeed.received.push(item)
 
-    // Twice: what is told too much of the first would stand before the second.
+    // The second change would show a surplus event of the first one.
     for (const cost of [0, 5])
       for (const { id } of rows.values())
         await store.change(id, () => ({ status: 'CANCELED', cost }), T + MINUTE)
@@ -434,20 +436,20 @@ describe('what happens', () => {
         const { prediction, type } = item as { type: string; prediction: object }
         return `${type} ${nameOf(prediction)}`
       })
-    for (const watch of watches) {
-      const { token, mode, filter, passes, received: items } = watch
+    for (const openFeed of openFeeds) {
+      const { token, mode, filter, passes, received: items } = openFeed
       const seen = [...rows.keys()].filter(name => token.visibleNames.has(name) && passes(name))
       const before = seen.map(name => `QUEUED ${name}`)
       const after = seen.map(name => `STATUS_CHANGED ${name}`)
       const expected = [...(mode === 'live' ? [] : before), ...after, ...after]
-      while (items.length < expected.length) items.push(await next(watch))
+      while (items.length < expected.length) items.push(await next(openFeed))
       expect([token.name, mode, filter, names(items)]).toEqual([token.name, mode, filter, expected])
       expectNothingElse(items, token)
     }
-    for (const { feed } of watches) await feed.return?.()
+    for (const { feed } of openFeeds) await feed.return?.()
   })
 
-  test('Last-Event-ID and `after` of an event that it does not see go on behind it, and tell nothing of it', async () => {
+  test('Last-Event-ID and `after` of an invisible event resume after it, and reveal nothing of it', async () => {
     await using _ = await open()
     const feed = harness.subscribe('SSE', FEED, { after: startCursor })
     const cursors = (await take(feed, rows.size - 1)).map(({ data }) => data.predictionFeed.cursor as string)

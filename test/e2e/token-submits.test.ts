@@ -18,9 +18,9 @@ async function open() {
   const harness = await startGateway({ overrides: REJECT_SUBMITS })
   const { store } = harness.gateway
   const app = (await store.findAppByName('test'))!.id
-  /** With everything that its answer can tell. */
-  const ask = async (what: keyof typeof DOCUMENTS, input: object, bearer?: string) => {
-    const [field, noun] = DOCUMENTS[what]
+  /** Executes the mutation with every field of its result. */
+  const ask = async (mutation: keyof typeof DOCUMENTS, input: object, bearer?: string) => {
+    const [field, noun] = DOCUMENTS[mutation]
     const document = `mutation ($input: ${noun}Input!) { answer: ${field}(input: $input) { ${selectionOf(`${noun}Result`)} } }`
     const { data, errors } = await harness.query(document, { input }, bearer)
     expect(errors).toBeUndefined()
@@ -46,7 +46,7 @@ async function open() {
   }
 }
 
-test('an idempotency key is one within one restriction, and tells no other what it was used for', async () => {
+test('an idempotency key is unique within one restriction, and reveals nothing to another', async () => {
   await using world = await open()
   const bearers = {
     a: await world.mint({ tags: ['a'] }),
@@ -59,7 +59,7 @@ test('an idempotency key is one within one restriction, and tells no other what 
     key: world.harness.key,
   }
   const names = Object.keys(bearers) as (keyof typeof bearers)[]
-  // Whatever they carry: the same request of each, under one key.
+  // Every token sends the same request under one key.
   const made = new Map<string, string>()
   for (const name of names) {
     const answer = await world.submit({ idempotencyKey: 'k' }, bearers[name])
@@ -77,7 +77,7 @@ test('an idempotency key is one within one restriction, and tells no other what 
       'IDEMPOTENCY_CONFLICT',
       made.get(name),
     ])
-    // The same key of retryPrediction is the same space, and no more.
+    // retryPrediction shares the keys of submitVideo within the restriction.
     const retried = await world.retry({ id: made.get(name), idempotencyKey: 'k' }, bearers[name])
     expect([name, retried.code, retried.prediction.id]).toEqual([
       name,
@@ -85,7 +85,7 @@ test('an idempotency key is one within one restriction, and tells no other what 
       made.get(name),
     ])
   }
-  // What another has used is free, and the answer has the form of any other.
+  // A key that another restriction has used is free, and the answer has the usual form.
   await world.submit({ idempotencyKey: 'secret' }, bearers.a)
   await world.submit({ idempotencyKey: 'secret' })
   expect((await world.submit({ idempotencyKey: 'secret', prompt: 'guess' }, bearers.b)).__typename).toBe(
@@ -93,7 +93,7 @@ test('an idempotency key is one within one restriction, and tells no other what 
   )
 })
 
-test('what a token submits the app’s key reads, and so does whoever has just the same restriction', async () => {
+test('a token’s prediction is visible to the app’s key and to tokens with the same restriction only', async () => {
   await using world = await open()
   const ids = [encodeId('Prediction', '018f0000-0000-7000-8000-000000000000')]
   const token = await world.mint({ predictionIds: ids })
@@ -132,7 +132,7 @@ test('what a token submits the app’s key reads, and so does whoever has just t
   expect((await world.cancel(prediction.id, same)).prediction.status).toBe('CANCELED')
 })
 
-test('what a token submits carries its tags, each once, beside those that are given; ten together', async () => {
+test('a token’s prediction carries the token’s tags beside the given ones, each once, ten at most', async () => {
   await using world = await open()
   const token = await world.mint({ tags: ['a', 'b'] })
   const tagsOf = async (tags: string[] | null, bearer = token) => {
@@ -152,14 +152,14 @@ test('what a token submits carries its tags, each once, beside those that are gi
     { path: ['input', 'tags'] },
   ])
   expect(await tagsOf(more(10), await world.mint({}))).toEqual(more(10))
-  // What was refused made nothing, and took none of the submits.
+  // Rejected requests created nothing, and used up none of the submits.
   expect(await world.list(token)).toHaveLength(5)
-  const once = await world.mint({ tags: ['a', 'b'], maxSubmits: 1 })
-  expect(await tagsOf(more(9), once)).toMatchObject([{ path: ['input', 'tags'] }])
-  expect(await tagsOf(null, once)).toEqual(['a', 'b'])
+  const singleSubmit = await world.mint({ tags: ['a', 'b'], maxSubmits: 1 })
+  expect(await tagsOf(more(9), singleSubmit)).toMatchObject([{ path: ['input', 'tags'] }])
+  expect(await tagsOf(null, singleSubmit)).toEqual(['a', 'b'])
 })
 
-test('a token retries what it sees, with the tags of both, and is told of nothing behind it that it does not see', async () => {
+test('a token retries what it may see, with the tags of both, and gets no link to an invisible prediction', async () => {
   await using world = await open()
   const token = await world.mint({ tags: ['a'] })
   const hidden = await world.add(['b'])
@@ -176,7 +176,7 @@ test('a token retries what it sees, with the tags of both, and is told of nothin
     expect(answer.prediction.retryOf?.id).not.toBe(hidden)
     for (const trace of [hidden, id]) expect(JSON.stringify(answer)).not.toContain(trace)
   }
-  // Of one that it sees by its id, the tags of the token come to it.
+  // The retry of a prediction that is visible by its id gets the token's tags, too.
   const byId = await world.mint({ tags: ['t'], predictionIds: [old] })
   expect((await world.retry({ id: old }, byId)).prediction.tags).toEqual(['t', 'a', 'c'])
   const full = await world.add(Array.from({ length: 10 }, (_, i) => `${i}`))
@@ -185,19 +185,23 @@ test('a token retries what it sees, with the tags of both, and is told of nothin
   expect(await world.retry({ id: full }, tooFull)).toMatchObject({ issues: [{ path: ['input', 'id'] }] })
 })
 
-test('another app’s ids and tags open nothing', async () => {
+test('another app’s ids and tags give no access', async () => {
   await using world = await open()
-  const theirs = await world.harness.gateway.issueKey('other', 60_000)
-  const { prediction } = await world.submit({ tags: ['a'] }, theirs)
+  const otherAppKey = await world.harness.gateway.issueKey('other', 60_000)
+  const { prediction } = await world.submit({ tags: ['a'] }, otherAppKey)
   const token = await world.mint({ tags: ['a'], predictionIds: [prediction.id] })
   expect(await world.list(token)).toEqual([])
   expect([
     (await world.cancel(prediction.id, token)).code,
     (await world.retry({ id: prediction.id }, token)).code,
   ]).toEqual(['NOT_FOUND', 'NOT_FOUND'])
-  // Nor do those of an equal restriction, minted there.
-  const there = await mintToken(world.harness, { tags: ['a'], predictionIds: [prediction.id] }, theirs)
-  await world.submit({ idempotencyKey: 'k' }, there)
+  // A token of the other app with the same restriction gives none either.
+  const otherAppToken = await mintToken(
+    world.harness,
+    { tags: ['a'], predictionIds: [prediction.id] },
+    otherAppKey,
+  )
+  await world.submit({ idempotencyKey: 'k' }, otherAppToken)
   expect(await world.list(token)).toEqual([])
   expect((await world.submit({ idempotencyKey: 'k', prompt: 'y' }, token)).__typename).toBe(
     'SubmitVideoPayload',

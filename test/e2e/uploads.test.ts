@@ -1,5 +1,5 @@
 /**
- * uploadImage and what becomes of it, as an app meets it.
+ * uploadImage and what happens to an upload, as an app sees it.
  */
 import { describe, expect, test } from 'vitest'
 import { encodeId } from '../../src/graphql/global-id.ts'
@@ -21,7 +21,7 @@ const HOUR = 60 * 60 * 1000
 const DAY = 24 * HOUR
 const UNKNOWN = encodeId('Upload', '018f0000-0000-7000-8000-000000000000')
 
-/** A gateway that sends nothing, and whose clock can leap. */
+/** A gateway that sends nothing, with a movable clock. */
 async function open(options: HarnessOptions = {}) {
   let clockOffsetMs = 0
   const harness = await startGateway({
@@ -72,7 +72,7 @@ describe('uploadImage', () => {
     ['a BMP whose rows run down', bmp(7, -5), { contentType: 'image/bmp', width: 7, height: 5 }],
     ['a WebP', webp, { contentType: 'image/webp', width: 320, height: 200 }],
     ['25 MB', png(25 * 1024 * 1024), { bytes: 25 * 1024 * 1024 }],
-  ])('takes %s, by its bytes', async (_, data, facts) => {
+  ])('accepts %s, by its bytes', async (_, data, facts) => {
     await using harness = await open()
     const made = await uploadImage(harness, data)
     expect(made).toMatchObject({ bytes: data.length, ...facts })
@@ -98,11 +98,11 @@ describe('uploadImage', () => {
       'expected an image whose header has its width and height',
     ],
     [
-      'sides that no number of the schema holds',
+      'a width beyond the schema’s integers',
       png(100, 2 ** 32 - 1, 1),
       'expected sides of at most 65535 pixels',
     ],
-  ])('refuses %s, whatever its name and type say', async (_, data, message) => {
+  ])('rejects %s, whatever its name and type say', async (_, data, message) => {
     await using harness = await open()
     expect(await requestUpload(harness, data)).toEqual({
       __typename: 'InvalidInputError',
@@ -114,7 +114,7 @@ describe('uploadImage', () => {
     expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  test('its name and declared type are not looked at, however strange', async () => {
+  test('ignores the name and the declared type, however strange', async () => {
     await using harness = await open()
     const [operations, map] = uploadParts(JPEG)
     for (const [filename, type] of [
@@ -130,7 +130,7 @@ describe('uploadImage', () => {
     }
   })
 
-  test('the same image again is the same upload, of its app alone', async () => {
+  test('returns the same upload for the same image, within one app', async () => {
     await using harness = await open()
     const other = await harness.gateway.issueKey('other', HOUR)
     const first = await uploadImage(harness)
@@ -138,12 +138,12 @@ describe('uploadImage', () => {
     const again = await uploadImage(harness)
     expect([again.id, again.url]).toEqual([first.id, first.url])
     expect(Date.parse(again.expiresAt)).toBeGreaterThan(Date.parse(first.expiresAt))
-    const theirs = await uploadImage(harness, JPEG, other)
-    expect([theirs.id, theirs.url]).not.toContain(first.id)
-    expect(theirs.url).not.toBe(first.url)
+    const otherUpload = await uploadImage(harness, JPEG, other)
+    expect([otherUpload.id, otherUpload.url]).not.toContain(first.id)
+    expect(otherUpload.url).not.toBe(first.url)
   })
 
-  test('over what an app may keep twenty at once get a time to wait, and another app none of it', async () => {
+  test('twenty at once above an app’s limit get a time to wait, and another app is not affected', async () => {
     const maxBytes = 1024 * 1024
     await using harness = await open({ env: { MAX_UPLOAD_BYTES_PER_APP: `${maxBytes}` } })
     const answers = await Promise.all(
@@ -153,7 +153,7 @@ describe('uploadImage', () => {
     expect(kept).toHaveLength(10)
     const rejected = answers.find(({ __typename }) => __typename === 'RateLimitedError')
     expect(rejected).toMatchObject({ code: 'RATE_LIMITED', retryable: true })
-    // Of those that were still being written it could not be told whether they stay.
+    // For uploads that were still being written the gateway could not say whether they stay.
     expect((await requestUpload(harness, png(100 * 1024))).retryAfterMs).toBeGreaterThan(7 * DAY - HOUR)
     const other = await harness.gateway.issueKey('other', HOUR)
     expect((await requestUpload(harness, png(), other)).__typename).toBe('UploadImagePayload')
@@ -162,7 +162,7 @@ describe('uploadImage', () => {
     )
   })
 
-  test('what has expired makes room, by itself', async () => {
+  test('expired uploads make room by themselves', async () => {
     const maxBytes = 1024 * 1024
     const env = { MAX_UPLOAD_BYTES_PER_APP: `${maxBytes}`, MAX_UPLOADS_PER_MINUTE_PER_APP: '100000' }
     await using harness = await open({ env })
@@ -170,7 +170,7 @@ describe('uploadImage', () => {
     const { retryAfterMs } = await requestUpload(harness, png(maxBytes))
     harness.advanceClock(retryAfterMs)
     const key = await harness.gateway.issueKey('test', 30 * DAY)
-    // It begins with what is to be pruned.
+    // A restarted gateway prunes first.
     await harness.restart()
     await until(async () => (await requestUpload(harness, png(maxBytes), key)).upload ?? null)
   })
@@ -181,7 +181,7 @@ describe('uploadImage', () => {
     ['nothing', {}],
     ['an object like a file', { file: { read: 'x', name: 'cat.jpg' } }],
     ['a list', { file: [1, 2, 3] }],
-  ])('%s by JSON is no file: a request error', async (_, variables) => {
+  ])('%s in JSON is not a file: a request error', async (_, variables) => {
     await using harness = await open()
     const { data, errors } = await harness.query(
       'mutation ($file: File!) { uploadImage(input: { file: $file }) { __typename } }',
@@ -192,17 +192,20 @@ describe('uploadImage', () => {
     expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  test.each(['"cat.jpg"', 'null', '{ read: 1 }', '[]', '1'])('the literal %s is no file', async literal => {
-    await using harness = await open()
-    const { data, errors } = await harness.query(
-      `mutation { uploadImage(input: { file: ${literal} }) { __typename } }`,
-    )
-    expect([data, errors!.length > 0]).toEqual([undefined, true])
-  })
+  test.each(['"cat.jpg"', 'null', '{ read: 1 }', '[]', '1'])(
+    'the literal %s is not a file',
+    async literal => {
+      await using harness = await open()
+      const { data, errors } = await harness.query(
+        `mutation { uploadImage(input: { file: ${literal} }) { __typename } }`,
+      )
+      expect([data, errors!.length > 0]).toEqual([undefined, true])
+    },
+  )
 })
 
 describe('a token', () => {
-  test('that may only submit is told of its own upload, and submits with it', async () => {
+  test('that may only submit gets its own upload, and submits with it', async () => {
     await using harness = await open()
     const token = await mintToken(harness, { permissions: ['SUBMIT'], tags: ['a'] })
     const made = await uploadImage(harness, png(), token)
@@ -227,7 +230,7 @@ describe('a token', () => {
     })
   })
 
-  test('of a restriction sees what such a token uploaded, and the key sees all; nobody else, nothing', async () => {
+  test('sees the uploads of its restriction, the key sees all, and another app sees none', async () => {
     await using harness = await open()
     const tokens = {
       a: await mintToken(harness, { tags: ['a'] }),
@@ -235,14 +238,14 @@ describe('a token', () => {
       b: await mintToken(harness, { tags: ['b'] }),
       unrestricted: await mintToken(harness),
       key: harness.key,
-      stranger: await harness.gateway.issueKey('other', HOUR),
+      'other app': await harness.gateway.issueKey('other', HOUR),
     }
     const made = await uploadImage(harness, png(), tokens.a)
-    const mine = await uploadImage(harness, png())
+    const keyUpload = await uploadImage(harness, png())
     const answers: Record<string, unknown> = {}
     for (const [name, key] of Object.entries(tokens)) {
-      const seen = await Promise.all([made.id, mine.id].map(id => node(harness, id, key)))
-      const submitted = await Promise.all([made.id, mine.id].map(id => submit(harness, id, {}, key)))
+      const seen = await Promise.all([made.id, keyUpload.id].map(id => node(harness, id, key)))
+      const submitted = await Promise.all([made.id, keyUpload.id].map(id => submit(harness, id, {}, key)))
       answers[name] = [seen.map(one => one !== null), submitted.map(({ code }) => code ?? 'taken')]
     }
     const [both, first, none] = [
@@ -265,7 +268,7 @@ describe('a token', () => {
       b: none,
       unrestricted: both,
       key: both,
-      stranger: none,
+      'other app': none,
     })
   })
 })
@@ -287,7 +290,7 @@ describe('an upload in a prediction', () => {
     expect(data.predictions.edges[0].node.input.imageUrl).toBe(made.url)
   })
 
-  test('is part of what an idempotency key stands for', async () => {
+  test('is part of the input that an idempotency key identifies', async () => {
     await using harness = await open()
     const [one, other] = [await uploadImage(harness), await uploadImage(harness, png())]
     const first = await submit(harness, one.id, { idempotencyKey: 'k' })
@@ -298,7 +301,7 @@ describe('an upload in a prediction', () => {
     expect(await submit(harness, one.id, byUrl)).toEqual(conflict)
   })
 
-  test('that has expired looks like one that never was', async () => {
+  test('that has expired looks like a missing one', async () => {
     await using harness = await open()
     const made = await uploadImage(harness)
     harness.advanceClock(7 * DAY + HOUR)
@@ -309,7 +312,7 @@ describe('an upload in a prediction', () => {
     }
   })
 
-  test('stays to be looked at as long as the job waits', async () => {
+  test('stays available as long as the job waits', async () => {
     await using harness = await open()
     const path = async (data: Buffer) => new URL((await uploadImage(harness, data)).url).pathname
     const made = await uploadImage(harness)
@@ -326,7 +329,7 @@ describe('an upload in a prediction', () => {
     await until(async () => (await harness.fetch(needed)).status === 404)
   })
 
-  test('is there for a retry, and a retry without it says what is wrong', async () => {
+  test('is available for a retry, and a retry without it says what is wrong', async () => {
     await using harness = await open()
     const key = await harness.gateway.issueKey('test', 30 * DAY)
     const made = await uploadImage(harness)
@@ -345,7 +348,7 @@ describe('an upload in a prediction', () => {
       (await harness.query(RETRY, { id: prediction.id }, by)).data.retryPrediction
     const again = { prediction: { input: { imageUrl: made.url } } }
     expect(await retry(key)).toEqual(again)
-    // It sees the prediction, though not the upload.
+    // The token sees the prediction, though not the upload.
     expect(await retry(await mintToken(harness, { tags: ['a'] }))).toEqual(again)
     harness.advanceClock(7 * DAY + HOUR)
     expect(await retry(key)).toEqual({
@@ -358,7 +361,7 @@ describe('an upload in a prediction', () => {
 })
 
 describe('a preview', () => {
-  test('is an image to any page, and can be nothing else', async () => {
+  test('is an image to any page, and nothing else', async () => {
     await using harness = await open()
     const { url } = await uploadImage(harness)
     const { pathname } = new URL(url)
@@ -387,7 +390,7 @@ describe('a preview', () => {
     expect((await harness.fetch(pathname, { method: 'POST' })).status).toBe(405)
   })
 
-  test('is kept by a browser for no longer than it is good', async () => {
+  test('is cached by a browser no longer than it is valid', async () => {
     await using harness = await open()
     const { pathname } = new URL((await uploadImage(harness)).url)
     harness.advanceClock(7 * DAY - 60_000)
@@ -395,7 +398,7 @@ describe('a preview', () => {
     expect(Number(seconds)).toBeLessThanOrEqual(60)
   })
 
-  test('of no address gets one and the same 404', async () => {
+  test('with an unknown token gets the same 404', async () => {
     await using harness = await open()
     const { url, id } = await uploadImage(harness)
     const { pathname } = new URL(url)
@@ -420,7 +423,7 @@ describe('a preview', () => {
   })
 })
 
-test('a file in a variable that is not the first place is put where it belongs', async () => {
+test('a file in a variable after the first is put where it belongs', async () => {
   await using harness = await open()
   const query = 'mutation ($input: UploadImageInput!) { uploadImage(input: $input) { __typename } }'
   const body = multipartForm([

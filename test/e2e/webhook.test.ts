@@ -16,7 +16,7 @@ import {
 const SECRET = 'whsec_one-of-upstream'
 const PUBLIC = 'https://rushes.example/gate'
 const MINUTE = 60_000
-/** Looks alone would come late: what comes soon came by the webhook. */
+/** Polls alone would come late: an early end came by the webhook. */
 const SLOW_POLLS = { POLL_MIN_INTERVAL_MS: '60000', POLL_MAX_INTERVAL_MS: '86400000' }
 const ENV = { PUBLIC_URL: PUBLIC, WAVESPEED_WEBHOOK_SECRET: `whsec_the-one-before,${SECRET}`, ...SLOW_POLLS }
 
@@ -24,12 +24,12 @@ type World = Awaited<ReturnType<typeof openWorld>>
 
 interface Sent {
   secret?: string
-  /** ms */
+  /** The webhook's time, ms. */
   at?: number
   headers?: Record<string, string>
 }
 
-/** As upstream sends one. */
+/** Delivers a webhook in upstream's format. */
 async function deliver(world: World, query: string, body: string, over: Sent = {}) {
   const { secret = SECRET, at = world.now(), headers = {} } = over
   const id = 'a-webhook'
@@ -52,13 +52,13 @@ async function deliver(world: World, query: string, body: string, over: Sent = {
 
 const tokenOf = (world: World, id: string): string =>
   new URL(createWebhookUrls(world.store.webhookKey, PUBLIC).urlFor(id)!).search
-/** The row's own id, from the one an app sees. */
+/** The row's own id, from its prompt. */
 const rowId = (world: World, prompt: string): string => world.row(prompt).id
 const bodyOf = (id: string, status = 'completed') => JSON.stringify({ id, status, outputs: [], error: '' })
 const upstreamId = (world: World, prompt: string) => until(() => world.row(prompt).upstream_id)
 
 describe('a signed webhook', () => {
-  test('wakes the look that decides: what it says itself is not believed', async () => {
+  test('triggers the poll that decides: its own content is not believed', async () => {
     await using world = await openWorld({ env: ENV })
     const { id, prompt } = await world.submit('sim:seconds=0 sim:fail=1200')
     const of = await upstreamId(world, prompt)
@@ -71,14 +71,14 @@ describe('a signed webhook', () => {
     expect(world.polls()).toHaveLength(1)
   })
 
-  test('finds its job by upstream’s id too, where its address lost the token', async () => {
+  test('finds its job by the upstream id if its URL has no token', async () => {
     await using world = await openWorld({ env: ENV })
     const { id, prompt } = await world.submit()
     expect(await deliver(world, '', bodyOf(await upstreamId(world, prompt)))).toBe(204)
     await world.untilStatus(id, 'COMPLETED')
   })
 
-  test('twice is once', async () => {
+  test('delivered twice has one effect', async () => {
     await using world = await openWorld({ env: ENV })
     const { id, prompt } = await world.submit()
     const of = await upstreamId(world, prompt)
@@ -90,7 +90,7 @@ describe('a signed webhook', () => {
     expect(world.row(prompt).tracking).toBeNull()
   })
 
-  test('is not used up by a look that fails: it is repeated soon', async () => {
+  test('is not consumed by a failed poll, which is repeated soon', async () => {
     let failures = 2
     await using world = await openWorld({
       env: { ...ENV, POLL_MIN_INTERVAL_MS: '50' },
@@ -102,7 +102,7 @@ describe('a signed webhook', () => {
     expect(world.polls()).toHaveLength(3)
   })
 
-  test('twice does not hurry a job whose outputs are late', async () => {
+  test('delivered twice does not end a job early whose outputs are late', async () => {
     let isLate = true
     await using world = await openWorld({
       env: { ...ENV, POLL_MIN_INTERVAL_MS: '400' },
@@ -130,7 +130,7 @@ describe('a signed webhook', () => {
     expect(await world.read(id)).toMatchObject({ status: 'CREATED' })
   })
 
-  test('of a job that nobody here knows is answered like any other, with whatever token', async () => {
+  test('of an unknown job is answered like any other, with whatever token', async () => {
     await using world = await openWorld({ env: ENV })
     const { prompt } = await world.submit('sim:seconds=600')
     await upstreamId(world, prompt)
@@ -142,7 +142,7 @@ describe('a signed webhook', () => {
   })
 })
 
-test('a webhook that outruns the answer of the POST is remembered: the first look comes at once', async () => {
+test('that arrives before the answer of the POST is remembered: the first poll comes at once', async () => {
   await using world = await openWorld({
     env: ENV,
     fault(call) {
@@ -155,7 +155,7 @@ test('a webhook that outruns the answer of the POST is remembered: the first loo
         : null
     },
   })
-  // The answer is on its way back when the webhook comes.
+  // The answer is on its way back when the webhook arrives.
   const { store } = world.gateway
   const { findIdByUpstreamId } = store
   let lookedUpId = ''
@@ -172,7 +172,7 @@ test('a webhook that outruns the answer of the POST is remembered: the first loo
 })
 
 describe('a webhook with the token of a row', () => {
-  test('settles it at once, where the answer of its POST was lost', async () => {
+  test('resolves it at once if the answer of its POST was lost', async () => {
     await using world = await openWorld({
       env: ENV,
       fault: call => (isSubmit(call) ? { cut: 'before' } : null),
@@ -184,7 +184,7 @@ describe('a webhook with the token of a row', () => {
     expect(await world.untilStatus(id, 'CREATED')).toMatchObject({ upstreamId: 'the-lost-one' })
   })
 
-  test('corrects it, where its app was told SUBMISSION_UNKNOWN', async () => {
+  test('corrects it if its app was answered SUBMISSION_UNKNOWN', async () => {
     await using world = await openWorld({
       env: { ...ENV, UPSTREAM_UNKNOWN_MS: '100' },
       fault: call =>
@@ -209,7 +209,7 @@ describe('a webhook with the token of a row', () => {
     })
   })
 
-  test('settles it while its POST still waits for an answer; that answer is no news then', async () => {
+  test('resolves it while its POST still waits for an answer; that answer changes nothing then', async () => {
     await using world = await openWorld({
       env: { ...ENV, UPSTREAM_SUBMIT_TIMEOUT_MS: '1500' },
       fault: call => (isSubmit(call) ? { stall: 'before' } : null),
@@ -222,7 +222,7 @@ describe('a webhook with the token of a row', () => {
     expect(world.row(prompt)).toMatchObject({ status: 'CREATED', submission: 'accepted' })
   })
 
-  test('never takes another row’s job', async () => {
+  test('never assigns another row’s job', async () => {
     await using world = await openWorld({ env: ENV })
     const first = await world.submit('sim:seconds=600')
     const of = await upstreamId(world, first.prompt)
@@ -234,13 +234,13 @@ describe('a webhook with the token of a row', () => {
   })
 })
 
-describe('the door of webhooks', () => {
+describe('the webhook endpoint', () => {
   test.each<[string, Sent]>([
-    ['signed with another secret', { secret: 'whsec_somebody-elses' }],
+    ['signed with another secret', { secret: 'whsec_another' }],
     ['that is five minutes old', { at: Date.now() - 6 * MINUTE }],
     ['from five minutes ahead', { at: Date.now() + 6 * MINUTE }],
     ['without a signature', { headers: { 'webhook-signature': '' } }],
-  ])('refuses one %s, and nothing is looked at', async (_, over) => {
+  ])('rejects one %s, and polls nothing', async (_, over) => {
     await using world = await openWorld({ env: ENV })
     const { prompt } = await world.submit()
     const of = await upstreamId(world, prompt)
@@ -249,26 +249,26 @@ describe('the door of webhooks', () => {
     expect(world.row(prompt)).toEqual(before)
   })
 
-  test('takes those signed with either of two secrets', async () => {
+  test('accepts a signature with either of two secrets', async () => {
     await using world = await openWorld({ env: ENV })
     for (const secret of ['whsec_the-one-before', SECRET])
       expect(await deliver(world, '', bodyOf('x'), { secret })).toBe(204)
   })
 
-  test('is closed to all without a secret, and then none is asked for', async () => {
+  test('is disabled without a secret, and upstream is given no webhook URL', async () => {
     await using world = await openWorld({ env: { PUBLIC_URL: PUBLIC } })
     expect(await deliver(world, '', bodyOf('x'))).toBe(403)
     expect(createWebhookUrls(world.store.webhookKey, null).urlFor('x')).toBeNull()
   })
 
-  test('refuses what is no prediction, too long, or no POST', async () => {
+  test('rejects a body that is not a prediction or too long, and other methods than POST', async () => {
     await using world = await openWorld({ env: ENV })
     for (const body of ['', 'x', '[]', '{}', '{"id": 5}']) expect(await deliver(world, '', body)).toBe(400)
     expect(await deliver(world, '', 'x'.repeat(1024 * 1024 + 1))).toBe(413)
     expect((await world.harness.fetch('/webhooks/wavespeed')).status).toBe(405)
   })
 
-  test('lets go of whoever does not come to an end', async () => {
+  test('closes a connection whose request does not end', async () => {
     await using world = await openWorld({ env: ENV })
     const socket = connect(Number(new URL(world.gateway.url).port), '127.0.0.1')
     const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
@@ -278,7 +278,7 @@ describe('the door of webhooks', () => {
     expect(await deliver(world, '', bodyOf('x'))).toBe(204)
   }, 15_000)
 
-  test('says to come again while the database takes nothing', async () => {
+  test('answers 503 while the database cannot be written', async () => {
     await using world = await openWorld({ env: ENV })
     world.store.findIdByUpstreamId = async () => {
       throw new Error('SQLITE_FULL')

@@ -22,7 +22,7 @@ import {
 } from '../support/world.ts'
 
 const MINUTE = 60_000
-describe('the limits of the account', () => {
+describe('the account’s limits', () => {
   test('no more jobs are in flight than UPSTREAM_CONCURRENCY, at any moment', async () => {
     let simulatedAhead = 0
     const inFlight: number[] = []
@@ -56,7 +56,7 @@ describe('the limits of the account', () => {
     expect(world.submittedPrompts()).toEqual(jobs.map(job => job.prompt))
   })
 
-  /** The least time any `count` + 1 submits in a row took. */
+  /** The shortest time that any `count` + 1 submits in a row took. */
   const minSpanMs = (submits: TimedCall[], count: number) =>
     Math.min(...submits.slice(count).map((call, i) => call.at - submits[i]!.at))
 
@@ -73,11 +73,11 @@ describe('the limits of the account', () => {
     }
     for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
     expect(world.submits()).toHaveLength(5)
-    // A call arrives some milliseconds after it was begun.
+    // A call arrives some milliseconds after it was started.
     expect(minSpanMs(world.submits(), 2)).toBeGreaterThan(MINUTE - 500)
   })
 
-  test('a submit that was throttled and is sent again counts twice in its minute', async () => {
+  test('a throttled submit that is sent again counts twice in its minute', async () => {
     let throttles = 1
     await using world = await openWorld({
       env: { UPSTREAM_SUBMITS_PER_MINUTE: '2' },
@@ -95,7 +95,7 @@ describe('the limits of the account', () => {
   })
 })
 
-test('a row is begun on disk before its POST', async () => {
+test('a row is marked as begun on disk before its POST', async () => {
   const rows: Row[] = []
   await using world = await openWorld({
     fault(call) {
@@ -158,14 +158,14 @@ test('a submit whose outcome stays unknown ends its job after a while, is never 
   expect(between.every(isProbe)).toBe(true)
 })
 
-test('an upstream that refuses connections leaves everything queued, and the queue goes on when it is back', async () => {
+test('an upstream that refuses connections leaves every job queued, and the queue continues when it is back', async () => {
   const key = 'a-key'
-  const gone = await createSimulator({ file: ':memory:', key })
-  await gone.close()
+  const stopped = await createSimulator({ file: ':memory:', key })
+  await stopped.close()
   await using world = await openWorld({
     env: {
       WAVESPEED_API_KEY: key,
-      WAVESPEED_BASE_URL: gone.origin,
+      WAVESPEED_BASE_URL: stopped.origin,
       UPSTREAM_SUBMITS_PER_MINUTE: '1000',
     },
   })
@@ -179,95 +179,109 @@ test('an upstream that refuses connections leaves everything queued, and the que
     ['QUEUED', 3],
   ])
 
-  const back = await createSimulator({ file: ':memory:', key, port: Number(new URL(gone.origin).port) })
+  const restarted = await createSimulator({
+    file: ':memory:',
+    key,
+    port: Number(new URL(stopped.origin).port),
+  })
   try {
     for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
-    expect(back.calls.filter(isSubmit).map(promptOf).sort()).toEqual(jobs.map(job => job.prompt))
+    expect(restarted.calls.filter(isSubmit).map(promptOf).sort()).toEqual(jobs.map(job => job.prompt))
   } finally {
-    await back.close()
+    await restarted.close()
   }
 })
 
-test('the submits that an unreachable upstream never got take nothing of the minute', async () => {
+test('submits that an unreachable upstream never received do not count towards the rate', async () => {
   const key = 'a-key'
-  const gone = await createSimulator({ file: ':memory:', key })
-  await gone.close()
+  const stopped = await createSimulator({ file: ':memory:', key })
+  await stopped.close()
   await using world = await openWorld({
-    env: { WAVESPEED_API_KEY: key, WAVESPEED_BASE_URL: gone.origin, UPSTREAM_SUBMITS_PER_MINUTE: '2' },
+    env: { WAVESPEED_API_KEY: key, WAVESPEED_BASE_URL: stopped.origin, UPSTREAM_SUBMITS_PER_MINUTE: '2' },
   })
   const jobs = await world.withoutSubmitter(async () => [await world.submit(), await world.submit()])
   await world.untilCircuitOpen()
-  const back = await createSimulator({ file: ':memory:', key, port: Number(new URL(gone.origin).port) })
+  const restarted = await createSimulator({
+    file: ':memory:',
+    key,
+    port: Number(new URL(stopped.origin).port),
+  })
   try {
     await world.untilCircuitClosed()
     for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
   } finally {
-    await back.close()
+    await restarted.close()
   }
 })
 
-describe('an account in trouble', () => {
-  test.each<[what: string, fault: Fault]>([
+describe('account trouble', () => {
+  test.each<[title: string, fault: Fault]>([
     ['401', refusal(401)],
     ['402', refusal(402)],
     ['403', refusal(403)],
     ['code 1407', refusal(200, 1407)],
     ['a message of insufficient credit', refusal(400, 400, 'Insufficient credits')],
-  ])('said by %s keeps its jobs queued and pauses submits until it can be read', async (_, fault) => {
-    let trouble = true
+  ])(
+    'reported by %s keeps the jobs queued and opens the submit circuit until upstream can be read',
+    async (_, fault) => {
+      let hasTrouble = true
+      await using world = await openWorld({
+        env: { UPSTREAM_CONCURRENCY: '1' },
+        fault: () => (hasTrouble ? fault : null),
+      })
+      const jobs = [await world.submit(), await world.submit()]
+      expect(await world.untilCircuitOpen()).toMatchObject({ reason: 'account' })
+      world.advanceClock(50_000)
+      expect(await world.nextClaimedProbe()).toBeNull()
+      await world.untilSubmitterClaimed()
+      expect(world.calls).toHaveLength(1)
+      for (const { id } of jobs)
+        expect(await world.read(id)).toMatchObject({ status: 'QUEUED', error: null, cost: { amount: 0.8 } })
+      expect((await world.read(jobs[0]!.id)).queuePosition).toBe(1)
+      expect(world.log.filter(line => /operator/.test(line.message))).toHaveLength(1)
+
+      world.advanceClock(15_000)
+      // The list, and if that is refused the balance.
+      await until(() => world.probes().length === 2)
+      await world.untilSubmitterClaimed()
+      expect(world.submitAttemptCount()).toBe(1)
+
+      hasTrouble = false
+      world.advanceClock(2 * MINUTE)
+      for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
+      // The other job is the probe: a refused job must not be every probe.
+      expect(world.submittedPrompts()).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
+    },
+  )
+})
+
+test.each<[title: string, headers: Record<string, string>, before: number, after: number]>([
+  ['Retry-After', { 'retry-after': '30' }, 20_000, 15_000],
+  ['no Retry-After', {}, 50_000, 15_000],
+])(
+  '429 with %s opens the submit circuit, and the queue continues when it closes',
+  async (_, headers, before, after) => {
+    let throttles = 1
     await using world = await openWorld({
       env: { UPSTREAM_CONCURRENCY: '1' },
-      fault: () => (trouble ? fault : null),
+      fault: call =>
+        isSubmit(call) && throttles-- > 0 ? reply(429, JSON.stringify({ code: 429 }), headers) : null,
     })
     const jobs = [await world.submit(), await world.submit()]
-    expect(await world.untilCircuitOpen()).toMatchObject({ reason: 'account' })
-    world.advanceClock(50_000)
+    expect(await world.untilCircuitOpen()).toMatchObject({ reason: 'throttled' })
+    world.advanceClock(before)
     expect(await world.nextClaimedProbe()).toBeNull()
     await world.untilSubmitterClaimed()
     expect(world.calls).toHaveLength(1)
-    for (const { id } of jobs)
-      expect(await world.read(id)).toMatchObject({ status: 'QUEUED', error: null, cost: { amount: 0.8 } })
-    expect((await world.read(jobs[0]!.id)).queuePosition).toBe(1)
-    expect(world.log.filter(line => /operator/.test(line.message))).toHaveLength(1)
-
-    world.advanceClock(15_000)
-    // The list, and where that is refused the balance.
-    await until(() => world.probes().length === 2)
-    await world.untilSubmitterClaimed()
-    expect(world.submitAttemptCount()).toBe(1)
-
-    trouble = false
-    world.advanceClock(2 * MINUTE)
+    expect(await world.read(jobs[0]!.id)).toMatchObject({ status: 'QUEUED', error: null, queuePosition: 1 })
+    world.advanceClock(after)
     for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
-    // The trial is the other's: what was refused once must not be every trial's.
+    // The other job is the probe: a refused job must not be every probe.
     expect(world.submittedPrompts()).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
-  })
-})
+  },
+)
 
-test.each<[what: string, headers: Record<string, string>, before: number, after: number]>([
-  ['Retry-After', { 'retry-after': '30' }, 20_000, 15_000],
-  ['no word how long', {}, 50_000, 15_000],
-])('429 with %s pauses submits, and the queue goes on when it is over', async (_, headers, before, after) => {
-  let throttles = 1
-  await using world = await openWorld({
-    env: { UPSTREAM_CONCURRENCY: '1' },
-    fault: call =>
-      isSubmit(call) && throttles-- > 0 ? reply(429, JSON.stringify({ code: 429 }), headers) : null,
-  })
-  const jobs = [await world.submit(), await world.submit()]
-  expect(await world.untilCircuitOpen()).toMatchObject({ reason: 'throttled' })
-  world.advanceClock(before)
-  expect(await world.nextClaimedProbe()).toBeNull()
-  await world.untilSubmitterClaimed()
-  expect(world.calls).toHaveLength(1)
-  expect(await world.read(jobs[0]!.id)).toMatchObject({ status: 'QUEUED', error: null, queuePosition: 1 })
-  world.advanceClock(after)
-  for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
-  // The trial is the other's: what was refused once must not be every trial's.
-  expect(world.submittedPrompts()).toEqual([jobs[0], jobs[1], jobs[0]].map(job => job?.prompt))
-})
-
-test('an input that upstream refuses fails with INVALID_INPUT, costs nothing, and stops nobody else', async () => {
+test('an input that upstream rejects fails with INVALID_INPUT, costs nothing, and stops no other job', async () => {
   const faults = [refusal(400), refusal(404), refusal(422), refusal(200, 400)]
   const answers = [...faults]
   await using world = await openWorld({
@@ -292,7 +306,7 @@ test('an input that upstream refuses fails with INVALID_INPUT, costs nothing, an
   expect(world.probes()).toEqual([])
 })
 
-test('each end of a job reaches the app as the contract says, without a word of upstream', async () => {
+test('each end of a job reaches the app as the contract says, without any upstream text', async () => {
   const ENDS: [words: string, status: string, code?: string, retryable?: boolean, cost?: number][] = [
     ['sim:fail=1200', 'FAILED', 'CONTENT_REJECTED', false, 0],
     ['sim:fail=1400', 'FAILED', 'INVALID_INPUT', false, 0],
@@ -327,7 +341,7 @@ test('each end of a job reaches the app as the contract says, without a word of 
     expect(text).not.toContain('simulated failure')
 })
 
-test('no look that went wrong, and no status that nobody knows, decides a job', async () => {
+test('no failed poll and no unknown status decides a job', async () => {
   const failed = (id: string) => ({ id, status: 'failed', code: 1200, error: LEAK_MARKER })
   const WRONG: ((id: string) => Fault)[] = [
     () => refusal(404),
@@ -359,7 +373,7 @@ test('no look that went wrong, and no status that nobody knows, decides a job', 
       return job.times++ < TIMES ? job.wrong(id) : null
     },
   })
-  // One after the other: so many failures at once would open the breaker.
+  // One after the other, since so many failures at once would open the poll circuit.
   for (const _ of WRONG) {
     const { id } = await world.submit()
     expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({ status: 'COMPLETED' })
@@ -369,8 +383,8 @@ test('no look that went wrong, and no status that nobody knows, decides a job', 
   expect(world.submits()).toHaveLength(WRONG.length)
 }, 30_000)
 
-describe('a job that is completed without outputs', () => {
-  test('is looked at once more, then fails with NO_OUTPUT', async () => {
+describe('a job that completed without outputs', () => {
+  test('is polled once more, then fails with NO_OUTPUT', async () => {
     await using world = await openWorld()
     const { id } = await world.submit('sim:seconds=0 sim:empty')
     expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
@@ -382,7 +396,7 @@ describe('a job that is completed without outputs', () => {
     expect(world.polls().length).toBeGreaterThanOrEqual(2)
   })
 
-  test('is COMPLETED where one more look finds them, even after a look that went wrong', async () => {
+  test('is COMPLETED if one more poll finds them, even after a failed poll', async () => {
     const empty = [null, undefined, [], [null]].map(outputs => (id: string) => ({
       id,
       status: 'completed',
@@ -409,7 +423,7 @@ describe('a job that is completed without outputs', () => {
   })
 })
 
-test('jobs in flight are picked up after a restart, and not sent again', async () => {
+test('jobs in flight are tracked after a restart, and not sent again', async () => {
   await using world = await openWorld()
   const jobs = [await world.submit('sim:seconds=60'), await world.submit('sim:seconds=60')]
   for (const { id } of jobs) await world.untilStatus(id, 'CREATED')
@@ -420,7 +434,7 @@ test('jobs in flight are picked up after a restart, and not sent again', async (
   expect(world.submittedPrompts().sort()).toEqual(jobs.map(job => job.prompt))
 })
 
-test('jobs that wait are sent after a restart, a pause outlives it', async () => {
+test('queued jobs are sent after a restart, and an open submit circuit survives it', async () => {
   let throttled = true
   await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '1' },
@@ -436,7 +450,7 @@ test('jobs that wait are sent after a restart, a pause outlives it', async () =>
   for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
 })
 
-test('a POST left without an answer at a stop is settled by the next start, before anything else is sent, and not sent again', async () => {
+test('a POST without an answer at a stop is resolved after the next start, before anything else is sent, and not sent again', async () => {
   let stalls = true
   await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '2', UPSTREAM_UNKNOWN_MS: '1000' },
@@ -464,12 +478,12 @@ test('a POST left without an answer at a stop is settled by the next start, befo
   }
   await world.untilStatus(other.id, 'COMPLETED')
   expect(world.submittedPrompts()).toEqual([...left, other].map(job => job.prompt))
-  // The others were let go by a read, not by the restart.
+  // A read let the others go, not the restart.
   const last = world.calls.findLastIndex(isSubmit)
   expect(world.calls.slice(2, last).some(isProbe)).toBe(true)
 })
 
-describe('a job is looked at', () => {
+describe('a job is polled', () => {
   test('no more often than POLL_MIN_INTERVAL_MS, and however old no less often than POLL_MAX_INTERVAL_MS', async () => {
     const pollTimes: number[] = []
     await using world = await openWorld({
@@ -483,7 +497,7 @@ describe('a job is looked at', () => {
     await until(() => pollTimes.length >= 4)
     world.advanceClock(30 * MINUTE)
     await until(() => pollTimes.length >= 8)
-    // The leap itself makes one look due.
+    // The jump of the clock makes one poll due.
     const gaps = pollTimes
       .slice(1)
       .map((at, i) => at - pollTimes[i]!)
@@ -494,7 +508,7 @@ describe('a job is looked at', () => {
     }
   })
 
-  test('not before the time that upstream named', async () => {
+  test('not before the time that upstream sent', async () => {
     let throttles = 1
     await using world = await openWorld({
       fault: call =>
@@ -539,7 +553,7 @@ test('no line of any log has a prompt, an image URL, a key or a word of upstream
     expect(written).not.toContain(secret)
 })
 
-test('an outage of submits alone burns one job at a time, and each later than the one before', async () => {
+test('an outage of submits alone costs one job per probe, each later than the one before', async () => {
   await using world = await openWorld({
     fault: call => (isSubmit(call) ? reply(500, 'oops') : null),
   })
@@ -548,7 +562,7 @@ test('an outage of submits alone burns one job at a time, and each later than th
   await world.withoutSubmitter(async () => {
     for (let i = 0; i < 20; i++) await world.submit()
   })
-  // Two minutes of the gateway's own time, in which reads go well all along.
+  // Two minutes of the gateway's own time, in which all reads succeed.
   const end = world.now() + 2 * MINUTE
   while (world.now() < end) {
     world.advanceClock(1000)
@@ -556,12 +570,12 @@ test('an outage of submits alone burns one job at a time, and each later than th
   }
   const moments = world.submits().map(call => call.at)
   expect(moments.length).toBeGreaterThan(4)
-  // The next goes out on trial at once; each failed trial doubles the wait.
+  // The next job is a probe at once; each failed probe doubles the wait.
   for (const [i, at] of moments.entries())
     if (i > 1) expect(at - moments[i - 1]!).toBeGreaterThanOrEqual(2 ** (i - 1) * 1000)
 })
 
-test('an answer that could not be written down is written once the database takes it', async () => {
+test('an answer that could not be written is written once the database works again', async () => {
   await using world = await openWorld()
   const { store } = world.gateway
   const { change } = store
@@ -577,7 +591,7 @@ test('an answer that could not be written down is written once the database take
   expect(kept.map(line => line.fields.upstreamId)).toEqual(Array(3).fill(expect.stringMatching(/^\w{32}$/)))
 })
 
-test("an id that upstream gives twice never shows one app the other's video", async () => {
+test("an id that upstream assigns twice never shows one app the other's video", async () => {
   const twice = JSON.stringify({ code: 200, message: 'success', data: { id: 'same', status: 'created' } })
   await using world = await openWorld({
     env: { UPSTREAM_UNKNOWN_MS: '1000' },
@@ -595,7 +609,7 @@ test("an id that upstream gives twice never shows one app the other's video", as
   })
 })
 
-test('a job that upstream always refuses as if the account were in trouble holds nobody else back', async () => {
+test('a job that upstream always refuses as account trouble holds no other job back', async () => {
   await using world = await openWorld({
     env: { UPSTREAM_CONCURRENCY: '1' },
     fault: call => (isSubmit(call) && promptOf(call).includes('poison') ? refusal(403) : null),
@@ -611,7 +625,7 @@ test('a job that upstream always refuses as if the account were in trouble holds
   expect(await world.read(poison.id)).toMatchObject({ status: 'QUEUED' })
 })
 
-test("a late answer to an earlier POST lets nobody out before the trial's own", async () => {
+test("a late answer to an earlier POST does not close the circuit before the probe's own", async () => {
   let broken = false
   const pending: (() => void)[] = []
   await using world = await openWorld({
@@ -620,7 +634,7 @@ test("a late answer to an earlier POST lets nobody out before the trial's own", 
   })
   const { store } = world.gateway
   const { findIdByUpstreamId } = store
-  // The first answer is in hand and held up on its way to the row.
+  // The first answer has arrived and is held up on its way to the row.
   store.findIdByUpstreamId = async (id: string) => {
     await new Promise<void>(resolve => pending.push(resolve))
     return findIdByUpstreamId(id)

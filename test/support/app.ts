@@ -1,5 +1,5 @@
 /**
- * An app with a key, written into a gateway's database from outside, whether the gateway runs or not.
+ * Creates an app with a key directly in a gateway's database, whether the gateway runs or not.
  */
 import { createKey } from '../../src/auth/api-key.ts'
 import { openSqliteStore } from '../../src/store/sqlite/sqlite-store.ts'

@@ -1,6 +1,6 @@
 /**
- * A real browser, where there is one: `openBrowser` starts it, and each page is one of its own, with nothing in its storage.
- * What a page says went wrong, or asked of another host, stands in its `faults`: a test asserts that they are none.
+ * A real browser, if the machine has one. `openBrowser` starts it; each page has its own profile, with empty storage.
+ * A page's errors and its requests to other hosts are in its `faults`: a test asserts that this list is empty.
  */
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
@@ -8,12 +8,14 @@ import type { BrowserContextOptions, Page } from 'playwright-core'
 
 export interface Tab {
   page: Page
-  /** Errors of the page and of its console, refusals of its policy, requests that failed or went to another host. */
+  /**
+   * Errors of the page and its console, violations of its policy, and requests that failed or went to another host.
+   */
   faults: string[]
 }
 
 export interface Browser extends AsyncDisposable {
-  /** A fresh profile. @param origins the only ones it may ask */
+  /** Opens a page with a fresh profile. @param origins the only origins that it may request */
   open(origins: readonly string[], options?: BrowserContextOptions): Promise<Tab>
 }
 
@@ -47,7 +49,7 @@ const BROWSER_ARGUMENTS = [
 const NO_BROWSER_MESSAGE =
   'No Chromium or Chrome was found: the tests in a browser were skipped. Install one (apt-get install chromium), or name it in CHROMIUM_PATH.'
 
-/** Its path. `CHROMIUM_PATH` comes first, and is believed. */
+/** The browser's path. `CHROMIUM_PATH` has precedence and is not checked. */
 export function findBrowser(): string | null {
   const { CHROMIUM_PATH, PATH = '' } = process.env
   if (CHROMIUM_PATH) return CHROMIUM_PATH
@@ -64,7 +66,7 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Vitest calls it once, after the last test: a suite without a browser says so. */
+/** Vitest calls this once, after the last test. It reports that no browser was found. */
 export function teardown(): void {
   if (findBrowser() === null) console.warn(`\n${NO_BROWSER_MESSAGE}`)
 }
@@ -90,7 +92,7 @@ export async function openBrowser(): Promise<Browser> {
       })
       context.on('requestfailed', failedRequest => {
         const reason = failedRequest.failure()?.errorText
-        // The page itself, or a reload, let go of it.
+        // The page itself, or a reload, aborted the request.
         if (reason !== 'net::ERR_ABORTED') faults.push(`failed: ${failedRequest.url()} (${reason})`)
       })
       return { page, faults }

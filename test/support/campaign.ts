@@ -1,14 +1,14 @@
 /**
- * What a campaign against a whole gateway is: so much of it, drawn from a seed, as a command and as a test.
- * Invariant: whatever is thrown names the seed that draws the same chances again.
+ * A campaign against a whole gateway, drawn from a seed: as a command and as a test.
+ * Invariant: every error names the seed, which draws the same again.
  */
 import { parseArgs } from 'node:util'
 import { createSeededRandom, newSeed, type SeededRandom } from '../../src/simulator/seeded-random.ts'
 
 export interface CampaignOptions {
-  /** Is given a line after each restart. */
+  /** Receives a line after each restart. */
   report?: (line: string) => void
-  /** Ends the run early, as a failed one. */
+  /** Ends the run early, as a failed run. */
   interrupt?: AbortSignal
 }
 
@@ -24,12 +24,12 @@ interface CampaignOutcome {
 }
 
 /**
- * Answers with a line that sums it up.
- * @throws what was breached, and the seed
+ * Returns a summary of one line.
+ * @throws the breaches and the seed
  */
-export type Campaign<Plan> = (plan: Plan, seed: number, listener?: CampaignOptions) => Promise<string>
+export type Campaign<Plan> = (plan: Plan, seed: number, options?: CampaignOptions) => Promise<string>
 
-/** Of many breaches the first tell enough. */
+/** The first few breaches are enough. */
 const MAX_SHOWN_BREACHES = 8
 
 export function createCampaign<Plan>(
@@ -59,7 +59,7 @@ export function createCampaign<Plan>(
   }
 }
 
-/** `npm run <name>`: the long form, or with `-- --short` the short one. */
+/** `npm run <name>`: the long form, or the short form with `-- --short`. */
 export async function runCampaignCommand<Plan>(
   name: string,
   run: Campaign<Plan>,
@@ -73,7 +73,7 @@ export async function runCampaignCommand<Plan>(
       options: { seed: { type: 'string' }, short: { type: 'boolean', default: false } },
     })
     const seed = values.seed === undefined ? newSeed() : Number(values.seed)
-    if (!Number.isInteger(seed)) throw new Error(`--seed: "${values.seed}" is no whole number`)
+    if (!Number.isInteger(seed)) throw new Error(`--seed: "${values.seed}" is not a whole number`)
     console.log(`${name}: seed ${seed}`)
     const options = { report: console.log, interrupt: interrupted.signal }
     console.log(await run(values.short ? plans.short : plans.long, seed, options))

@@ -1,5 +1,5 @@
 /**
- * A key and a certificate that it signed for itself, made for the moment: no key lies in the repository and none expires.
+ * A key and a self-signed certificate, created when needed: no key is in the repository, and no certificate expires.
  */
 import { generateKeyPairSync, sign } from 'node:crypto'
 
@@ -18,7 +18,7 @@ const ECDSA_WITH_SHA256 = sequence(oid('2a8648ce3d040302'))
 const COMMON_NAME = oid('550403')
 const SUBJECT_ALT_NAME = oid('551d11')
 
-/** For `host`, valid from an hour ago until in an hour. */
+/** A certificate for `host`, valid from an hour ago until in an hour. */
 export function selfSigned(host: string): { key: string; cert: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const name = sequence(der(0x31, sequence(COMMON_NAME, der(0x0c, Buffer.from(host)))))

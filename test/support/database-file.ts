@@ -1,6 +1,7 @@
 /**
- * What a SQLite file says itself, read past everything of the gateway's but its tables.
- * Invariant: it is opened for each question; a reader that stays would hold its WAL open across the gateway's restarts.
+ * Reads the SQLite file directly, not through the store.
+ * Invariant: the file is opened for each query. A reader that stays open would hold the WAL open across the gateway's
+ * restarts.
  */
 import Database from 'better-sqlite3'
 

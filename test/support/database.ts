@@ -1,5 +1,5 @@
 /**
- * The store's rows, and a second hand on them: for what would take hours to come about, and an operator's changes.
+ * A store, and direct access to its rows: for states that take hours to arise, and for an operator's changes.
  */
 
 import { v7 as uuidv7 } from 'uuid'
@@ -18,10 +18,10 @@ import { HOUR, INPUT, PRICE, T } from './store.ts'
 export type AppRow = typeof apps.$inferInsert
 type Row = typeof predictions.$inferInsert
 
-/** A statement has 32,766 parameters at most. */
+/** A statement has at most 32,766 parameters. */
 const ROWS_PER_INSERT = 500
 
-/** @param file a path for tests that open it again; it stays */
+/** @param file a path for tests that open the file again; it is not deleted */
 export function openTestDatabase(file = ':memory:') {
   const { db, close } = openDatabase(file, { exclusive: false })
   const parts = createSharedStatements(db)
@@ -61,7 +61,7 @@ export function openTestDatabase(file = ':memory:') {
 
 export type TestStore = PredictionStore & QueueStore
 
-/** It waits, and its image has been seen. */
+/** A queued row whose image was verified. */
 export const queuedRow = (appId: AppId, createdAt: number, over: Partial<Row> = {}): Row => ({
   id: uuidv7(),
   appId,
@@ -78,7 +78,7 @@ export const queuedRow = (appId: AppId, createdAt: number, over: Partial<Row> = 
   ...over,
 })
 
-/** Upstream works on it. */
+/** A row that upstream works on. */
 export const inFlightRow = (appId: AppId, createdAt: number, over: Partial<Row> = {}): Row =>
   queuedRow(appId, createdAt, {
     status: 'CREATED',

@@ -1,5 +1,6 @@
 /**
- * An event stream by hand, for what a client would hide: its text as it comes, and how it ends.
+ * An event stream without a client library, for what such a library would hide: the text as it arrives, and how it
+ * ends.
  */
 import type { Harness } from './gateway.ts'
 

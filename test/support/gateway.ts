@@ -1,5 +1,5 @@
 /**
- * A whole gateway on a free port with a folder of its own, and real clients for it. `await using` ends it all.
+ * A whole gateway on a free port with its own folder, and real clients for it. `await using` closes everything.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -14,7 +14,7 @@ import { createGateway, type Gateway } from '../../src/gateway/gateway.ts'
 import type { GatewayOverrides } from '../../src/gateway/options.ts'
 import type { ImageFetch } from '../../src/image-fetch/image-fetch.ts'
 
-/** What an operation brought; loose, since each test asks for other fields. */
+/** The result of an operation. It is loosely typed, since each test selects other fields. */
 // biome-ignore lint/suspicious/noExplicitAny: the shape is the document's
 export type Result = ExecutionResult<any>
 export type Stream = AsyncIterableIterator<Result>
@@ -27,15 +27,15 @@ export interface LogLine {
 
 export interface Harness extends AsyncDisposable {
   gateway: Gateway
-  /** Of the app "test". */
+  /** Key of the app "test". */
   key: string
   log: LogLine[]
   folder: string
   fetch(path: string, init?: Parameters<typeof fetch>[1]): Promise<Response>
-  /** A POST of `application/json`. */
+  /** Sends a POST of `application/json`. */
   query(document: string, variables?: object, key?: string): Promise<Result>
   subscribe(transport: Transport, document: string, variables?: object, key?: string): Stream
-  /** Ends the gateway and starts another one on the same folder and port. */
+  /** Closes the gateway and starts another one on the same folder and port. */
   restart(): Promise<void>
 }
 
@@ -45,13 +45,13 @@ export type Transport = (typeof TRANSPORTS)[number]
 export interface HarnessOptions {
   env?: Record<string, string>
   overrides?: GatewayOverrides
-  /** Image URLs are really looked at; else each is one. */
+  /** Image URLs are fetched. Otherwise every URL is an image. */
   images?: boolean
 }
 
 const HOUR = 60 * 60 * 1000
 
-/** Sees an image wherever it looks. */
+/** Finds an image at every URL. */
 const acceptAnyImage: ImageFetch = {
   checkImage: async () => ({ kind: 'image', type: 'image/png', width: 640, height: 480, bytes: null }),
   close: async () => {},
@@ -118,7 +118,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Harnes
       const client = createSseClient({
         url: gateway.endpoint,
         headers: { authorization: bearer(token) },
-        // The client asks for the web's own fetch; undici's is the same but for its types.
+        // The client expects the global fetch; undici's differs only in its types.
         fetchFn: (url: string, init: object) => fetch(url, { ...init, dispatcher: agent }),
         retryAttempts: 0,
       })
@@ -142,7 +142,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Harnes
   return harness
 }
 
-/** Submits a job; `prompt` may steer the simulator (`sim:seconds=0.2`). Answers with its id. */
+/** Submits a job and returns its id. `prompt` may steer the simulator (`sim:seconds=0.2`). */
 export async function submit(
   harness: Harness,
   prompt = 'a slow pan sim:seconds=0.2',
@@ -160,7 +160,7 @@ export async function submit(
   return data.submitVideo.prediction.id
 }
 
-/** The next `count` results. */
+/** Returns the next `count` results. */
 export async function take(stream: Stream, count: number): Promise<Result[]> {
   const taken: Result[] = []
   while (taken.length < count) {
@@ -171,7 +171,7 @@ export async function take(stream: Stream, count: number): Promise<Result[]> {
   return taken
 }
 
-/** Feed items up to the one that makes `count` predictions final. */
+/** Returns the feed items up to the one that makes `count` predictions final. */
 export async function takeFinal(feed: Stream, count: number): Promise<Result['data'][]> {
   const items: Result['data'][] = []
   while (items.filter(item => FINAL_STATUSES.has(item.prediction?.status)).length < count)
@@ -180,7 +180,7 @@ export async function takeFinal(feed: Stream, count: number): Promise<Result['da
 }
 const FINAL_STATUSES = new Set(['COMPLETED', 'FAILED', 'CANCELED'])
 
-/** Everything until the server completes it. */
+/** Returns every result until the server completes the stream. */
 export async function drain(stream: Stream): Promise<Result[]> {
   const all: Result[] = []
   for await (const result of stream) all.push(result)

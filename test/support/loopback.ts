@@ -1,5 +1,5 @@
 /**
- * A server of a test's own, on a free port of loopback. `await using` ends it with every connection it has.
+ * A test's own server, on a free port of loopback. `await using` closes it with every connection.
  */
 import { once } from 'node:events'
 import type { Server } from 'node:http'

@@ -1,6 +1,6 @@
 /**
- * A port for a server that comes back on it. One that the system hands out on its own (from 32768 on) might be another
- * test's by then.
+ * A port for a server that restarts on it. A port that the system assigns (from 32768 on) might be another test's by
+ * then.
  */
 import { createServer } from 'node:net'
 import type { SeededRandom } from '../../src/simulator/seeded-random.ts'

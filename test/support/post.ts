@@ -1,12 +1,12 @@
 /**
- * A request for the gateway on a connection of its own, by an app.
+ * A request of an app to the gateway, on its own connection.
  */
 import { once } from 'node:events'
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
 
 export interface Post {
   connection: ClientRequest
-  /** Rejects if the connection ends before there is one. */
+  /** Rejects if the connection ends before there is a response. */
   response: Promise<IncomingMessage>
 }
 
@@ -17,7 +17,7 @@ export function post(url: string, key: string, body: object, headers: object, si
     signal,
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
   })
-  // Told by `response` too, or once that is there by its end.
+  // `response` rejects too.
   connection.on('error', () => {})
   connection.end(JSON.stringify(body))
   return { connection, response: once(connection, 'response').then(([response]) => response) }

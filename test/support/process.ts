@@ -1,5 +1,5 @@
 /**
- * A command of the project as a person runs it: a process of its own.
+ * A command of the project in its own process, as a person runs it.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,16 +10,16 @@ import { until } from './until.ts'
 
 export interface Run extends AsyncDisposable {
   child: ChildProcess
-  /** What it has printed so far. */
+  /** The output so far. */
   out: string
   err: string
-  /** Waits until it has printed that; answers with the match. */
+  /** Waits until the pattern is printed. Returns the match. */
   untilPrinted(pattern: RegExp): Promise<RegExpExecArray>
-  /** Waits for its end. */
+  /** Waits for the process's end. */
   untilEnded(): Promise<{ code: number | null; signal: string | null; ms: number }>
 }
 
-/** @param script below src, as in `start.js`. Only `env` and PATH are in its environment. */
+/** @param script below src, as in `start.js`. The environment has only `env` and PATH. */
 export function run(script: string, cwd: string, env: Record<string, string> = {}, args: string[] = []): Run {
   const child = spawn(process.execPath, [resolve('src', script), ...args], {
     cwd,
@@ -48,7 +48,7 @@ export function run(script: string, cwd: string, env: Record<string, string> = {
   return result
 }
 
-/** An empty folder, gone at the end. */
+/** An empty folder, deleted at the end. */
 export async function emptyFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'rushes-'))
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }

@@ -1,5 +1,6 @@
 /**
- * A WebSocket by hand, for what a client would hide: each message as it came, and how it closed.
+ * A WebSocket without a client library, for what such a library would hide: each message as it arrives, and the close
+ * code.
  */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
@@ -8,7 +9,7 @@ import { until } from './until.ts'
 
 export interface RawWebSocket {
   socket: WebSocket
-  /** What the server said, without pings. */
+  /** Messages of the server. */
   received: { type: string; id?: string; payload?: { extensions?: { code: string } }[] }[]
   closed: Promise<[code: number, reason: string]>
   send(message: object): void

@@ -1,15 +1,15 @@
 /**
- * What SQLite is asked while something runs.
+ * Records the SQL statements that run.
  */
 import Database from 'better-sqlite3'
 import { vi } from 'vitest'
 
 const memory = new Database(':memory:')
-/** Every statement's, those of transactions too. */
+/** The prototype of every statement, those of transactions too. */
 export const Statement: Database.Statement = Object.getPrototypeOf(memory.prepare('select 1'))
 memory.close()
 
-/** The texts, in order. */
+/** Returns the statements' texts, in order. */
 export async function recordStatements(run: () => Promise<unknown>): Promise<string[]> {
   const spies = (['all', 'get', 'run'] as const).map(name => vi.spyOn(Statement, name))
   try {

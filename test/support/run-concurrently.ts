@@ -1,17 +1,17 @@
 /**
- * The rows of a table, each played in a world of its own, some at once.
- * Invariant: no more than eight worlds at a time, so that each gets on with its work on a small and busy machine.
+ * Runs the rows of a table concurrently.
+ * Invariant: at most eight run at a time, so that each gets on with its work on a small and busy machine.
  */
 const MAX_CONCURRENT = 8
 
 /**
- * Answers with what each row brought, in their order.
- * @throws which row failed, and why, once all that were begun have ended
+ * Returns the results in the order of the rows.
+ * @throws the title of the row that failed, and why, once all started rows have ended
  */
-export async function runConcurrently<Row extends readonly [what: string, ...more: unknown[]], Result = void>(
-  rows: readonly Row[],
-  run: (row: Row) => Promise<Result>,
-): Promise<Result[]> {
+export async function runConcurrently<
+  Row extends readonly [title: string, ...rest: unknown[]],
+  Result = void,
+>(rows: readonly Row[], run: (row: Row) => Promise<Result>): Promise<Result[]> {
   const results: Result[] = []
   const queue = [...rows.entries()]
   const failures: Error[] = []

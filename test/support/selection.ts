@@ -1,5 +1,5 @@
 /**
- * Everything that a schema can tell of a type, as a selection: what is added to the schema is asked for from then on.
+ * The full selection of a type. A field that is added to the schema is selected from then on.
  */
 import {
   type GraphQLField,
@@ -14,7 +14,7 @@ import { schema } from '../../src/graphql/schema.ts'
 
 const MAX_LEVELS = 6
 
-/** With a prediction within a prediction, but none within that. */
+/** Selects a prediction within a prediction, but none within that. */
 export function selectionOf(typename: string, parents: readonly string[] = []): string {
   const type = schema.getType(typename)
   if (type === undefined) throw new Error(`no type ${typename}`)

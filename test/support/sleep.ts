@@ -1,5 +1,5 @@
 /**
- * A pause between two acts of chaos, cut short by `signal`. Never a wait for something: that is `until`.
+ * A delay between two faults, ended early by `signal`. To wait for a fact use `until`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 

@@ -1,5 +1,5 @@
 /**
- * What the suites over the store's interface share: its engines, and rows to ask about.
+ * Shared by the suites over the store's interface: its engines, and rows for them.
  */
 import { expect } from 'vitest'
 import { type Access, fullScope } from '../../src/domain/access-scope.ts'
@@ -22,7 +22,7 @@ export const ENGINES = [
   ['SQLite', async (notify: () => void): Promise<Store> => openSqliteStore(':memory:', notify)],
 ] as const
 
-/** Some moment. */
+/** An arbitrary time. */
 export const T = 1_800_000_000_000
 export const SECOND = 1000
 export const MINUTE = 60 * SECOND
@@ -42,7 +42,7 @@ export const COMPLETED: Observation = {
   inferenceMs: 900,
 }
 
-/** What a look at `now` made of it, long before any deadline. */
+/** The transition of a successful poll at `now`, long before any deadline. */
 export const pollSucceededAt = (observation: Observation, now: number, nextPollAt: number) =>
   pollSucceeded(observation, { now, nextPollAt, deadlineMs: HOUR, outputGraceMs: 0 })
 
@@ -88,7 +88,7 @@ export const draft = (appId: AppId, over: Partial<Draft> = {}): Draft & { cost: 
   ...over,
 })
 
-/** As it stands when it was submitted at `T`, and nothing came of it yet. */
+/** A prediction as it was submitted at `T`. */
 export const newPrediction = (over: Partial<Prediction> = {}): Prediction => ({
   id: UNKNOWN_ID,
   ...draft('app' as AppId),
@@ -112,14 +112,14 @@ export const addPrediction = async (
   over: Partial<Draft> = {},
 ): Promise<Prediction> => (await createPrediction(store, draft(appId, over), null, at)).prediction
 
-/** Refused by no limit. */
+/** Throws if a limit refuses it. */
 export async function createPrediction(store: Pick<Store, 'create'>, ...args: Parameters<Store['create']>) {
   const creation = await store.create(...args)
   if (creation.kind === 'refused') throw new Error(`refused: ${creation.violation.code}`)
   return creation
 }
 
-/** What an app's own key gives access to. */
+/** The access of an app's own key. */
 export const fullAccess = (appId: AppId): Access => ({
   scope: fullScope(appId),
   grant: null,
@@ -127,14 +127,14 @@ export const fullAccess = (appId: AppId): Access => ({
   expiresAt: null,
 })
 
-/** Every image that waits to be looked at has been. */
+/** Verifies every queued image. */
 export const verifyAllImages = async (store: Store, at: number): Promise<void> => {
   const claim = { now: at, leaseUntil: at + MINUTE, limit: 1000, imageVerifiedAfter: 0, readyTarget: 10_000 }
   for (const { id, fence } of await store.claimImageChecks(claim))
     await store.change(id, imageVerified(at), at, fence)
 }
 
-/** Asked for in one turn of the loop. */
+/** Creates all of them in one event-loop turn. */
 export const addPredictions = async (
   store: Pick<Store, 'create'>,
   appId: AppId,
@@ -152,7 +152,7 @@ export const claimReadySubmits = async (
   return store.claimSubmits({ now: at, leaseUntil: at + MINUTE, ...UNLIMITED, ...over })
 }
 
-/** Everything that waits is sent and accepted at `at`, and due for its first look then. */
+/** Sends every queued job. Each is accepted at `at`, and due for its first poll then. */
 export const submitAll = async (store: Store, at: number): Promise<Job[]> => {
   const jobs = []
   for (const { id, fence } of await claimReadySubmits(store, at))
@@ -194,7 +194,7 @@ export const pageRequest = (over: Partial<PageRequest> = {}): PageRequest => ({
   ...over,
 })
 
-/** Every page, one after the other, from the end that the direction begins with. */
+/** Returns every page, one after the other, from the end at which the direction starts. */
 export async function listPages(
   store: Store,
   appId: AppId,

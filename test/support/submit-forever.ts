@@ -1,5 +1,5 @@
 /**
- * A process that submits without end, 32 at once, and prints the id of each that it was answered with. Its arguments: the
+ * A process that submits without end, 32 at once, and prints the id of each created prediction. Its arguments: the
  * database, and the app.
  */
 import { writeSync } from 'node:fs'

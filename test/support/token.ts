@@ -3,11 +3,6 @@
  */
 import type { Harness, HarnessOptions } from './gateway.ts'
 
-export interface Minted {
-  token: string
-  expiresAt: string
-}
-
 const CREATE_ACCESS_TOKEN = `mutation ($input: CreateAccessTokenInput!) {
   answer: createAccessToken(input: $input) {
     __typename
@@ -17,21 +12,21 @@ const CREATE_ACCESS_TOKEN = `mutation ($input: CreateAccessTokenInput!) {
   }
 }`
 
-/** What createAccessToken answers; `any`, since a test may ask for what is refused. */
+/** Returns the answer of createAccessToken; `any`, since a test may expect a rejection. */
 export async function requestToken(harness: Harness, input: object, key?: string) {
   const { data, errors } = await harness.query(CREATE_ACCESS_TOKEN, { input }, key)
   if (errors) throw new Error(JSON.stringify(errors))
   return data.answer
 }
 
-/** A token that may read, and submit often, unless it is asked for otherwise. */
+/** Mints a token that may read, and submit often, unless `input` says otherwise. */
 export async function mintToken(harness: Harness, input: object = {}, key?: string): Promise<string> {
   const tokenInput = { permissions: ['READ', 'SUBMIT'], maxSubmits: 1000, ...input }
   const { token } = await requestToken(harness, tokenInput, key)
   return token
 }
 
-/** Upstream takes nothing: what is submitted waits. */
+/** Upstream rejects every submit, so predictions stay queued. */
 export const REJECT_SUBMITS: NonNullable<HarnessOptions['overrides']> = {
   simulator: { fault: () => ({ status: 401, body: '{"code":401,"message":"no"}' }) },
 }

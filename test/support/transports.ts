@@ -1,5 +1,5 @@
 /**
- * One request over each transport, and all that comes back: as bytes, for what counts is what the asker can see.
+ * One request over each transport, with everything that comes back, as bytes.
  */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
@@ -7,7 +7,7 @@ import type { Harness } from './gateway.ts'
 import { until } from './until.ts'
 import { FORM_TYPE, filePart, multipartForm } from './upload.ts'
 
-/** For whoever asks more at once than an app would. */
+/** Limits so high that none is met. */
 export const UNLIMITED_ENV = {
   MAX_OPERATIONS_PER_SECOND: '1000000',
   MAX_SUBSCRIPTIONS_PER_CONNECTION: '1000000',
@@ -20,26 +20,26 @@ export const UNLIMITED_ENV = {
 }
 
 export interface Received {
-  /** Of HTTP; without the moment. */
+  /** HTTP only. Headers do not include `date`. */
   status: number
   headers: string
-  /** Event for event, message for message; an answer that is none of either is one. */
+  /** One entry per event or message. Any other body is one entry. */
   messages: string[]
   isEnded: boolean
 }
 
 export interface Exchange {
   received: Received
-  /** By itself or by `end`. */
+  /** Settles when the response ends, by itself or by `end`. */
   ended: Promise<unknown>
-  /** Gives up what has not ended. */
+  /** Aborts a response that has not ended. */
   end(): Promise<void>
 }
 
 export interface Request {
   query: string
   variables: Record<string, unknown>
-  /** For `$file`. */
+  /** The upload of `$file`. */
   file?: Buffer | undefined
 }
 
@@ -99,19 +99,19 @@ async function readBody(received: Received, body: AsyncIterable<unknown>, type: 
       if (!type.startsWith('text/event-stream')) continue
       const parts = text.split('\n\n')
       text = parts.pop()!
-      // Comments only keep it alive.
+      // Comments are keep-alives.
       received.messages.push(...parts.filter(part => part !== ':'))
     }
     if (text !== '') received.messages.push(text)
     received.isEnded = true
   } catch {
-    // It was given up.
+    // The request was aborted.
   }
 }
 
 const overWebSocket: Connect = async (harness, key) => {
   const socket = new WebSocket(harness.gateway.endpoint.replace('http', 'ws'), 'graphql-transport-ws')
-  const operations = new Map<string, { heard: Received; end: () => void }>()
+  const operations = new Map<string, { received: Received; end: () => void }>()
   let closed = ''
   let isAcknowledged = false
   socket.on('message', data => {
@@ -119,15 +119,15 @@ const overWebSocket: Connect = async (harness, key) => {
     if (type === 'connection_ack') isAcknowledged = true
     const operation = operations.get(id)
     if (operation === undefined) return
-    operation.heard.messages.push(JSON.stringify({ type, payload }))
+    operation.received.messages.push(JSON.stringify({ type, payload }))
     if (type === 'next') return
-    operation.heard.isEnded = true
+    operation.received.isEnded = true
     operation.end()
   })
   socket.on('close', (code, reason) => {
     closed = `closed with ${code} ${reason}`
-    for (const { heard, end } of operations.values()) {
-      Object.assign(heard, { ended: true, headers: closed })
+    for (const { received, end } of operations.values()) {
+      Object.assign(received, { isEnded: true, headers: closed } satisfies Partial<Received>)
       end()
     }
   })
@@ -141,7 +141,7 @@ const overWebSocket: Connect = async (harness, key) => {
       const id = `${operations.size}`
       const received: Received = { status: 0, headers: '', messages: [], isEnded: false }
       const { promise: ended, resolve: end } = Promise.withResolvers<void>()
-      operations.set(id, { heard: received, end })
+      operations.set(id, { received, end })
       sendMessage({ id, type: 'subscribe', payload })
       return {
         received,

@@ -1,9 +1,9 @@
 /**
- * Waits for a fact. A test never sleeps for a guess.
+ * Waits for a fact. A test does not sleep for a guess.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** What `look` brings, once it is neither null, undefined nor false. Throws after `ms`. */
+/** Calls `check` until its result is truthy, and returns that. Throws after `ms`. */
 export async function until<Result>(
   check: () => Promise<Result | null | undefined | false> | Result | null | undefined | false,
   ms = 10_000,
@@ -12,7 +12,7 @@ export async function until<Result>(
   for (;;) {
     const result = await check()
     if (result) return result
-    if (Date.now() > deadline) throw new Error(`waited ${ms} ms in vain for: ${check}`)
+    if (Date.now() > deadline) throw new Error(`timed out after ${ms} ms waiting for: ${check}`)
     await delay(10)
   }
 }

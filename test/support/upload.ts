@@ -7,7 +7,7 @@ import type { Harness, Result } from './gateway.ts'
 
 export const JPEG = readFileSync('src/simulator/assets/sample.jpg')
 
-/** A PNG of that many bytes, and like no other. */
+/** A unique PNG of that many bytes. */
 export function png(bytes = 1000, width = 640, height = 480): Buffer {
   const head = Buffer.from('\x89PNG\r\n\x1a\n\0\0\0\rIHDR', 'latin1')
   const sides = Buffer.alloc(8)
@@ -72,7 +72,7 @@ export const sendForm = (harness: Harness, body: Buffer | string, key = harness.
     body,
   })
 
-/** What uploadImage answers. */
+/** Returns the answer of uploadImage. */
 export async function requestUpload(harness: Harness, file: Buffer | string = JPEG, key?: string) {
   const { data, errors } = (await (
     await sendForm(harness, multipartForm(uploadParts(file)), key)
@@ -81,7 +81,7 @@ export async function requestUpload(harness: Harness, file: Buffer | string = JP
   return data.uploadImage
 }
 
-/** An upload of that image. */
+/** Uploads the image and returns the upload. */
 export async function uploadImage(harness: Harness, file: Buffer = JPEG, key?: string) {
   const answer = await requestUpload(harness, file, key)
   if (answer.upload === undefined) throw new Error(JSON.stringify(answer))

@@ -1,5 +1,5 @@
 /**
- * A gateway whose clock can leap, on a simulator that lies, with everything that happened to it in view.
+ * A gateway with a movable clock on a simulator with faults. Records all calls, across restarts.
  */
 import { join } from 'node:path'
 import type { Database } from 'better-sqlite3'
@@ -12,7 +12,7 @@ import { type Harness, type HarnessOptions, type LogLine, startGateway, submit }
 import { until } from './until.ts'
 
 const YEAR = 365 * 24 * 60 * 60 * 1000
-/** In every prompt and in every text of upstream's; none of them belongs into a log. */
+/** Part of every prompt and of every upstream text. It must never be logged. */
 export const LEAK_MARKER = 'heron'
 
 export type TimedCall = ApiCall & { at: number }
@@ -24,23 +24,23 @@ export const isProbe = (call: ApiCall) => ['/predictions', '/balance'].includes(
 export const promptOf = (call: ApiCall): string => (call.body as { prompt: string }).prompt
 export const upstreamIdOf = (poll: ApiCall): string => poll.path.split('/')[2]!
 
-/** Every line that was logged in this file. */
+/** Every line that was logged in this test file. */
 export const logLines: LogLine[] = []
 
-/** What `read` asks for; no text of the app's own is in it. */
+/** The fields that `read` selects. They contain no text of the app. */
 export const PREDICTION_FIELDS = `status queuePosition upstreamId submittedAt finishedAt
   error { code message retryable } cost { amount } outputs { url }`
 
 export interface WorldOptions extends Pick<HarnessOptions, 'env' | 'images'> {
-  /** What upstream says instead of the truth, and to whom. */
+  /** Answers instead of the simulator. */
   fault?: (call: TimedCall) => Fault | null
-  /** Time goes on only by leaps. */
+  /** The clock moves only by `advanceClock`. */
   isClockFrozen?: boolean
-  /** What `read` asks for. */
+  /** The fields that `read` selects. */
   fields?: string
 }
 
-/** A gateway whose clock can leap, on a simulator that lies as `fault` says; all its calls, over every restart. */
+/** Opens a gateway with a movable clock, on a simulator that answers as `fault` says. */
 export async function openWorld(options: WorldOptions = {}) {
   const { fault = () => null, isClockFrozen = false, fields = PREDICTION_FIELDS, ...rest } = options
   const startedAt = Date.now()
@@ -63,7 +63,7 @@ export async function openWorld(options: WorldOptions = {}) {
 
   const READ = `query ($id: ID!) { prediction(id: $id) { ${fields} } }`
   const read = async (id: string) => (await query(READ, { id }, key)).data.prediction
-  /** Asked of the store, which costs next to nothing; then read as an app reads it. */
+  /** Polls the store, which costs little, and then reads the prediction as an app does. */
   const untilStatus = (id: string, statuses: string[], beforeRead = () => {}) =>
     until(async () => {
       beforeRead()
@@ -75,14 +75,14 @@ export async function openWorld(options: WorldOptions = {}) {
 
   return {
     harness,
-    /** Of the app "test", for as long as any test leaps. */
+    /** A key of the app "test" that outlives any movement of the clock. */
     key,
     log,
     calls,
-    /** For another simulator that stands in for the one here. */
-    recordCall: recordCall,
+    /** Passed to another simulator that replaces this one. */
+    recordCall,
     now,
-    advanceClock: advanceClock,
+    advanceClock,
     get gateway() {
       return harness.gateway
     },
@@ -95,33 +95,33 @@ export async function openWorld(options: WorldOptions = {}) {
     polls: () => calls.filter(isPoll),
     probes: () => calls.filter(isProbe),
     otherAppKey: () => harness.gateway.issueKey('other', YEAR),
-    /** What a mutation named `answer` answers. */
+    /** Executes a mutation whose result has the alias `answer`, and returns the result. */
     async mutate(mutation: string, input: object, apiKey = key) {
       const { data, errors } = await query(mutation, { input }, apiKey)
       expect(errors).toBeUndefined()
       return data.answer
     },
-    /** Submits a job that is done at once, unless `words` say otherwise. */
+    /** Submits a job that is done at once, unless `directives` say otherwise. */
     async submit(directives = 'sim:seconds=0', apiKey = key, otherInput?: object) {
       const prompt = `a ${LEAK_MARKER} ${++submitCount} ${directives}`
       return { id: await submit(harness, prompt, apiKey, otherInput), prompt }
     },
     read,
     untilStatus: (id: string, ...statuses: string[]) => untilStatus(id, statuses),
-    /** The same, with the gateway's own time running fast. */
+    /** The same, while the clock advances one second per check. */
     fastForwardToStatus: (id: string, ...statuses: string[]) =>
       untilStatus(id, statuses, () => advanceClock(1000)),
     untilCircuitOpen: () => until(() => harness.gateway.store.submitCircuit()),
     untilCircuitClosed: () => until(async () => (await harness.gateway.store.submitCircuit()) === null),
-    /** What the file itself says. */
+    /** The row of the database file. */
     row: (prompt: string) => queryDatabase(harness, db => db.prepare(ROW_BY_PROMPT).get(prompt) as Row),
     rowCount: () => queryDatabase(harness, db => db.prepare(ROW_COUNT).pluck().get() as number),
-    /** POSTs that were begun, whether they have arrived or not. */
+    /** Number of POSTs that were started, whether they have arrived or not. */
     submitAttemptCount: () =>
       queryDatabase(harness, db => db.prepare(SUBMIT_ATTEMPTS).pluck().get() as number),
-    /** Jobs that wait and whose image was seen. */
+    /** Number of queued jobs with a verified image. */
     claimableCount: () => queryDatabase(harness, db => db.prepare(CLAIMABLE_COUNT).pluck().get() as number),
-    /** Waits until the submitter has looked what to send, from now on, and has taken what it may. */
+    /** Waits until the submitter has claimed `minClaims` times. */
     async untilSubmitterClaimed(minClaims = 2) {
       const { store } = harness.gateway
       const { claimSubmits } = store
@@ -133,13 +133,13 @@ export async function openWorld(options: WorldOptions = {}) {
       }
       const [anyId] = queryDatabase(harness, db => db.prepare(ANY_ID).pluck().all() as string[])
       await until(async () => {
-        // A change of nothing rings the bell.
+        // A change without effect notifies the submitter.
         if (anyId !== undefined) await store.change(anyId, job => ({ dueAt: job.dueAt }), now())
         return count >= minClaims
       })
       store.claimSubmits = claimSubmits
     },
-    /** The pause that the next look for the end of one takes up; null where none is due. */
+    /** Returns the circuit that the next probe claim returns; null if none is due. */
     async nextClaimedProbe() {
       const { store } = harness.gateway
       const { claimCircuitProbe } = store
@@ -153,7 +153,7 @@ export async function openWorld(options: WorldOptions = {}) {
       store.claimCircuitProbe = claimCircuitProbe
       return taken[0]
     },
-    /** Has `act` done before the submitter can take anything. */
+    /** Runs `run` while the submitter claims nothing. */
     async withoutSubmitter<Result>(run: () => Promise<Result>): Promise<Result> {
       const { store } = harness.gateway
       const { claimSubmits } = store
@@ -193,7 +193,7 @@ export interface Row {
   due_at: number
 }
 
-/** An answer of upstream's, as it writes one. */
+/** The body of an upstream response. */
 export const envelope = (code: unknown, data: unknown = null, message = LEAK_MARKER) =>
   JSON.stringify({ code, message, data })
 export const reply = (status: number, body: string, headers: Record<string, string> = {}): Fault => ({
