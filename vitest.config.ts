@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 const BROWSER = 'test/browser/*.test.ts'
 
 export default defineConfig({
-  // graphql 16 has two builds side by side; here, as under Node itself, everybody gets the same one.
+  // graphql 16 has two builds. Every module gets the same one, as under Node itself.
   resolve: { alias: { graphql: 'graphql/index.js' } },
   test: {
     setupFiles: ['test/support/leaks.ts'],
@@ -18,12 +18,12 @@ export default defineConfig({
           name: 'gateway',
           include: ['test/**/*.test.ts'],
           exclude: [BROWSER],
-          // Most of them wait more than they work.
+          // Most of these tests wait more than they compute.
           maxWorkers: 4,
           sequence: { groupOrder: 0 },
         },
       },
-      // A browser takes all the processors there are: nothing else runs beside it.
+      // A browser uses every processor, so no other test runs beside it.
       {
         extends: true,
         test: { name: 'browser', include: [BROWSER], maxWorkers: 1, sequence: { groupOrder: 1 } },

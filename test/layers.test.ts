@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { expect, test } from 'vitest'
 
-/** The stair: an import only steps down, and folders on one step do not import each other. */
+/** The layers: an import only steps down, and folders of one layer do not import each other. */
 const LAYERS = [
   ['domain', 'runtime', 'client'],
   ['config', 'store', 'upstream', 'image-fetch', 'dashboard'],
@@ -15,8 +15,8 @@ const LAYERS = [
   ['main.ts', 'cli'],
   ['start.js'],
 ]
-/** The same inside src/server. */
-const SERVER_STAIR = [
+/** The layers inside src/server. */
+const SERVER_LAYERS = [
   ['limits', 'responses'],
   ['uploads'],
   ['operation'],
@@ -24,24 +24,24 @@ const SERVER_STAIR = [
   ['http'],
   ['server.ts'],
 ]
-/** The simulator imports nothing of the gateway. These may import it. */
+/** The simulator imports nothing of the gateway. Only these folders may import it. */
 const SIMULATOR = 'simulator'
 const SIMULATOR_IMPORTERS = ['start.js', 'gateway', 'cli']
 
 const files = globSync('src/**/*.{ts,js}').map(normalize)
 const partOf = (file: string, depth: number) => file.split('/')[depth]!
-const stepOf = (stair: string[][], part: string) => stair.findIndex(step => step.includes(part))
+const layerOf = (layers: string[][], part: string) => layers.findIndex(layer => layer.includes(part))
 
-/** Type imports count: a circle of types is a circle to whoever reads the files. */
+/** Imports of types count, since a circle of types makes both files harder to read. */
 const importsOf = (file: string) =>
   [...readFileSync(file, 'utf8').matchAll(/(?:from|import|import\() ?'(\.[^']+)'/g)].map(match =>
     normalize(join(dirname(file), match[1]!)),
   )
 const imports = files.flatMap(file => importsOf(file).map(target => ({ file, target })))
 
-/** The imports among `among` that leave their part of the tree. */
-const crossings = (among: typeof imports, depth: number) =>
-  among
+/** The imports that leave their part of the tree. */
+const crossings = (candidates: typeof imports, depth: number) =>
+  candidates
     .map(({ file, target }) => ({ file, target, from: partOf(file, depth), to: partOf(target, depth) }))
     .filter(({ from, to }) => from !== to)
 
@@ -51,28 +51,28 @@ const inServer = crossings(
   2,
 )
 
-test('every folder of src has its step', () => {
+test('every folder of src has a layer', () => {
   const folders = new Set(files.map(file => partOf(file, 1)))
-  expect([...folders].filter(folder => folder !== SIMULATOR && stepOf(LAYERS, folder) === -1)).toEqual([])
+  expect([...folders].filter(folder => folder !== SIMULATOR && layerOf(LAYERS, folder) === -1)).toEqual([])
   const parts = files.filter(file => file.startsWith('src/server/')).map(file => partOf(file, 2))
-  expect([...new Set(parts)].filter(part => stepOf(SERVER_STAIR, part) === -1)).toEqual([])
+  expect([...new Set(parts)].filter(part => layerOf(SERVER_LAYERS, part) === -1)).toEqual([])
   expect(outer.length).toBeGreaterThan(50)
   expect(inServer.length).toBeGreaterThan(20)
 })
 
 test('an import only steps down', () => {
   const wrong = outer.filter(
-    ({ from, to }) => from !== SIMULATOR && to !== SIMULATOR && stepOf(LAYERS, to) >= stepOf(LAYERS, from),
+    ({ from, to }) => from !== SIMULATOR && to !== SIMULATOR && layerOf(LAYERS, to) >= layerOf(LAYERS, from),
   )
   expect(wrong).toEqual([])
 })
 
 test('an import inside src/server only steps down', () => {
-  const wrong = inServer.filter(({ from, to }) => stepOf(SERVER_STAIR, to) >= stepOf(SERVER_STAIR, from))
+  const wrong = inServer.filter(({ from, to }) => layerOf(SERVER_LAYERS, to) >= layerOf(SERVER_LAYERS, from))
   expect(wrong).toEqual([])
 })
 
-test('no file imports itself, over however many others', () => {
+test('no file imports itself, directly or through others', () => {
   const targets = Map.groupBy(imports, ({ file }) => file)
   const done = new Set<string>()
   const circles: string[][] = []
@@ -87,7 +87,7 @@ test('no file imports itself, over however many others', () => {
   expect(circles).toEqual([])
 })
 
-test('the simulator imports nothing of the gateway, and only its users import it', () => {
+test('the simulator imports nothing of the gateway, and only its listed users import it', () => {
   const wrong = outer.filter(
     ({ from, to }) => from === SIMULATOR || (to === SIMULATOR && !SIMULATOR_IMPORTERS.includes(from)),
   )
@@ -100,7 +100,7 @@ test('graphql imports neither workers nor upstream', () => {
   )
 })
 
-test('the dashboard imports of the gateway only the client, for a browser has nothing else', () => {
+test('of the gateway the dashboard imports only the client, since a browser has nothing else', () => {
   const folders = outer.filter(({ from }) => from === 'dashboard').map(({ to }) => to)
   expect(new Set(folders)).toEqual(new Set(['client']))
   expect(outer.filter(({ to }) => to === 'dashboard')).toEqual([])
@@ -118,7 +118,7 @@ test('only an engine imports its database', () => {
   expect(wrong.filter(file => !/^src\/(store\/sqlite|simulator)\//.test(file))).toEqual([])
 })
 
-test('Drizzle is loaded from its CommonJS build alone', () => {
+test('Drizzle is loaded only from its CommonJS build', () => {
   const linked = /^import (?!type\b)[^']*'drizzle-orm[^']*'/m
   const tests = globSync('test/**/*.ts')
   expect([...files, ...tests].filter(file => linked.test(readFileSync(file, 'utf8')))).toEqual([])

@@ -10,8 +10,8 @@ test('npm ci needs no compiler, with npm 10 too', () => {
     file.replace('/binding.gyp', ''),
   )
   expect(buildable).toContain('node_modules/better-sqlite3')
-  // npm 10 reads no more of a package than its entry here: without the word it runs node-gyp, binaries or not.
-  // `npm install` takes the word away; it is put back by hand.
+  // npm 10 reads only a package's entry here. Without `gypfile: false` it runs node-gyp, even if there is a binary.
+  // `npm install` removes the field; restore it by hand.
   const compiled = buildable.filter(path => packages[path]?.gypfile !== false)
   expect(compiled, 'lack "gypfile": false in package-lock.json').toEqual([])
 })
