@@ -1,4 +1,4 @@
 /**
- * One clock for all processes of the run: the machine's monotonic clock, in microseconds.
+ * The clock of all processes of the run: the machine's monotonic clock, in microseconds.
  */
 export const microseconds = (): number => Number(process.hrtime.bigint() / 1000n)

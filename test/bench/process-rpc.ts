@@ -35,7 +35,7 @@ interface PendingCall {
 /** @param script relative to this file */
 export function startProcess<C extends Commands<C>>(script: string, ...args: string[]): RemoteProcess<C> {
   const child = fork(fileURLToPath(new URL(script, import.meta.url)), args, {
-    // As under `npm start`: graphql-js checks less in production.
+    // `npm start` sets this too: graphql-js checks less in production.
     env: { ...process.env, NODE_ENV: 'production' },
     execArgv: ['--expose-gc', '--no-warnings'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

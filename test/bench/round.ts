@@ -1,5 +1,5 @@
 /**
- * One round of the three servers side by side, each in fresh processes that live to the end. They are measured in
+ * A round of the three servers side by side, each in fresh processes that live to the end. They are measured in
  * turn, each time with another server first.
  * Invariant: all three did the same work, with as many messages and bytes, or the run fails.
  */

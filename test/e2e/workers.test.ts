@@ -373,7 +373,7 @@ test('no failed poll and no unknown status decides a job', async () => {
       return job.times++ < TIMES ? job.wrong(id) : null
     },
   })
-  // One after the other, since so many failures at once would open the poll circuit.
+  // The jobs run one after the other, since so many failures at once would open the poll circuit.
   for (const _ of WRONG) {
     const { id } = await world.submit()
     expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({ status: 'COMPLETED' })

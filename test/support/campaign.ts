@@ -19,7 +19,7 @@ export interface CampaignRun<Plan> extends Required<CampaignOptions> {
 
 interface CampaignOutcome {
   summary: string
-  /** What was breached. */
+  /** Each breach as a line of text. */
   breaches: readonly string[]
 }
 

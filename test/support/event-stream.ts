@@ -1,5 +1,5 @@
 /**
- * An event stream without a client library, for what such a library would hide: the text as it arrives, and how it
+ * An event stream without a client library, to see what such a library would hide: the text as it arrives, and how it
  * ends.
  */
 import type { Harness } from './gateway.ts'

@@ -1,5 +1,5 @@
 /**
- * A WebSocket without a client library, for what such a library would hide: each message as it arrives, and the close
+ * A WebSocket without a client library, to see what such a library would hide: each message as it arrives, and the close
  * code.
  */
 import { once } from 'node:events'

@@ -1,5 +1,5 @@
 /**
- * One request over each transport, with everything that comes back, as bytes.
+ * Sends a request over each transport and records everything that comes back, as bytes.
  */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
@@ -23,7 +23,7 @@ export interface Received {
   /** HTTP only. Headers do not include `date`. */
   status: number
   headers: string
-  /** One entry per event or message. Any other body is one entry. */
+  /** Each event or message is an entry. Any other body is one entry. */
   messages: string[]
   isEnded: boolean
 }

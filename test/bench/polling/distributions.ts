@@ -32,7 +32,7 @@ export const VERY_NARROW: Distribution = { name: 'needle: 60 s ± 1 s', quantile
 /** Fine enough for three digits, except for the tail. It is evaluated up to 1 − 1/STEPS. */
 const STEPS = 200_000
 
-/** ½(∫√(S·f))², ms: the lower bound of polls a job × mean delay, for many polls a job. */
+/** ½(∫√(S·f))², ms: the lower bound of polls a job × mean delay when there are many polls. */
 export function lowerBoundOf({ quantile }: Distribution): number {
   let area = 0
   for (let i = 1; i < STEPS - 1; i++) {

@@ -27,7 +27,7 @@ export function scoreResults(results: readonly JobResult[], boundMs: number): Sc
   }
 }
 
-/** The interval is twice its mean delay. A job needs one poll for each interval that it has begun. */
+/** The interval is twice its mean delay. A job needs one poll for each interval that has started. */
 const pollsAtFixedInterval = (durationMs: number, delayMs: number) =>
   Math.max(1, durationMs / (2 * delayMs) + 0.5)
 

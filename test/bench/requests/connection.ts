@@ -1,5 +1,5 @@
 /**
- * One keep-alive connection over a bare socket: a whole request, then its whole response. A library's client would
+ * A keep-alive connection over a bare socket: a whole request, then its whole response. A library's client would
  * cost more than the servers do.
  * Invariant: anything but a whole response with status 200 ends the run.
  */

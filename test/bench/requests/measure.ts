@@ -20,7 +20,7 @@ import { type ServerUnderTest, startServerUnderTest } from './server-under-test.
 export interface RequestSizes {
   rounds: number
   sliceMs: number
-  /** Warm-up of each server, for each operation. */
+  /** Duration of the warm-up for each server and operation. */
   warmUpMs: number
   /** Rows in each database of the three. */
   rows: number

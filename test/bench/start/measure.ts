@@ -37,7 +37,7 @@ export interface StartResults {
   empty: StartSamples
   many: StartSamples
   simulator: StartSamples
-  /** With nothing compiled: npm's scripts were not run, or `node_modules` is not writable. */
+  /** Nothing is compiled: npm's scripts were not run, or `node_modules` is not writable. */
   first: StartSamples
 }
 

@@ -18,7 +18,7 @@ const APPS = 10
 /** Less than the time for which events are kept. */
 const AGE_MS = 6 * 24 * 60 * 60 * 1000
 const MAX_JOB_DURATION_MS = 150_000
-/** One job in 30 fails. */
+/** Every 30th job fails. */
 const FAILS_EVERY = 30
 /** A statement has at most 32,766 parameters. */
 const CHUNK_ROWS = 500

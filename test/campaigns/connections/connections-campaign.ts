@@ -1,5 +1,5 @@
 /**
- * One run of the connections campaign: feed clients, jobs, a faulty network and a gateway that is killed. After
+ * A run of the connections campaign: feed clients, jobs, a faulty network and a gateway that is killed. After
  * recovery each client must have received exactly the event log.
  * Invariant: every decision is drawn from the seed, and every breach is thrown with it.
  */

@@ -32,7 +32,7 @@ export const RETRY_DELAY_MS = [10, 120] as const
 /** Selects the same 3 KB 40 times. */
 const LARGE_SELECTION = Array.from({ length: 40 }, (_, i) => `large${i}: metadata`).join(' ')
 
-/** With a stall of a second or two, large events exceed the 4 MB that the kernel buffers for a socket. */
+/** During a stall of a second or two, large events exceed the 4 MB that the kernel buffers for a socket. */
 export const feedDocument = (
   isLarge: boolean,
 ): string => `subscription ($after: String, $filter: PredictionFilter) {

@@ -22,7 +22,7 @@ const FAULT_INTERVAL_MS = [10, 300] as const
 const HALF_OPEN_MS = [50, 1500] as const
 /** Truncates mostly within an event, of 300 bytes or 120 KB. */
 const TRUNCATE_AFTER_BYTES = [1, 3000] as const
-/** One connection in eight is truncated in its handshake, its subscribe or its first result. */
+/** Every eighth connection on average is truncated in its handshake, its subscribe or its first result. */
 const EARLY_TRUNCATION_CHANCE = 1 / 8
 const EARLY_TRUNCATION_BYTES = [1, 1200] as const
 

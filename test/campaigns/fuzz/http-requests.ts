@@ -265,7 +265,7 @@ export const splitAt = (bytes: Buffer, cuts: readonly number[]): Buffer[] => {
 
 export const ENDINGS = ['wait', 'wait', 'half-close', 'reset'] as const
 
-/** One to three requests on one connection, in chunks. */
+/** Sends one to three requests on one connection, in chunks. */
 export const httpExchanges = (sources: RequestSources): fc.Arbitrary<RawExchange> =>
   fc
     .record({

@@ -127,7 +127,7 @@ const CONTENT_TYPES = [
   `multipart/mixed; boundary=${BOUNDARY}`,
 ]
 
-/** One multipart request on its own connection, in chunks. */
+/** A multipart request on its own connection, in chunks. */
 export const multipartExchanges = (sources: RequestSources): fc.Arbitrary<RawExchange> =>
   fc
     .record({

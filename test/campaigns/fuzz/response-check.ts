@@ -20,7 +20,7 @@ export function textFaults(text: string): string[] {
   return faults
 }
 
-/** Of one result as GraphQL has it, in JSON. */
+/** The faults of one GraphQL result in JSON. */
 export function resultFaults(text: string): string[] {
   let result: { data?: unknown; errors?: unknown }
   try {

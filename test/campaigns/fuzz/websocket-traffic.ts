@@ -137,7 +137,7 @@ const frames = (sources: RequestSources): fc.Arbitrary<Frame[]> => {
     { weight: 12, arbitrary: messages(sources).map(text => [validFrame(Buffer.from(text))]) },
     {
       weight: 3,
-      // One message in two frames, with a ping between.
+      // A message in two frames, with a ping between.
       arbitrary: fc.tuple(messages(sources), fc.nat({ max: 20 }), fc.boolean()).map(([text, at, pings]) => {
         const bytes = Buffer.from(text)
         const middle = pings ? [validFrame(Buffer.from('p'), 9)] : []
@@ -191,7 +191,7 @@ function encodeFrame({ opcode, fin, rsv, masked, lengthError, payload }: Frame):
   return Buffer.concat([head, mask, payload.map((byte, i) => byte ^ mask[i % 4]!)])
 }
 
-/** One handshake and its traffic, in chunks; mostly with connection_init first. */
+/** A handshake and its traffic, in chunks; mostly with connection_init first. */
 export const websocketExchanges = (sources: RequestSources): fc.Arbitrary<RawExchange> =>
   fc
     .record({

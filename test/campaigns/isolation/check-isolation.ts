@@ -28,7 +28,7 @@ const ALL_PROBES = /^/
 
 interface ComparisonContext {
   secrets: readonly string[]
-  /** One for each observer. */
+  /** The replacements of each observer. */
   replacements: readonly Replacements[]
 }
 
@@ -151,7 +151,7 @@ async function sendAll(
       for (const tenant of [scenario.target, ...scenario.observers]) await scenario.submit(tenant)
       await until(() => feeds.every(({ received }) => received.messages.length > event))
     }
-    // By now every delivery has happened. `compareAnswers` finds a surplus one.
+    // Every delivery has happened by now. `compareAnswers` finds a surplus one.
     const haveSameCount = () =>
       openPairs().every(
         ([first, second]) => first.received.messages.length === second.received.messages.length,

@@ -13,7 +13,7 @@ import {
 } from 'graphql'
 import { formatArguments } from './argument-values.ts'
 
-/** With braces. Empty for a scalar, null if no field fits the depth. */
+/** The selection has its braces. It is empty for a scalar, null if no field fits the depth. */
 export function fullSelection(
   schema: GraphQLSchema,
   type: GraphQLNamedOutputType,

@@ -1,5 +1,5 @@
 /**
- * One probe for each position of the schema that can hold an id, with a document that puts the probed value there.
+ * A probe for each position of the schema that can hold an id, with a document that puts the probed value there.
  */
 import {
   type GraphQLField,

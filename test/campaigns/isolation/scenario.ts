@@ -25,7 +25,7 @@ export interface Tenant {
   name: string
   appId: AppId
   key: string
-  /** One prediction by status. `RETRY` is a retry of the failed one. */
+  /** A prediction by status. `RETRY` is a retry of the failed one. */
   predictions: Record<Status | 'RETRY', Prediction>
   upload: Upload
 }
@@ -39,7 +39,7 @@ export interface SecretValue {
 
 export interface ValuePair {
   label: string
-  /** One value for each observer. */
+  /** The value of each observer. */
   values: readonly [string, string]
   /** The two values may differ in length. */
   differsInLength: boolean
@@ -51,7 +51,7 @@ export type Replacements = readonly (readonly [own: string, name: string])[]
 export interface IsolationScenario extends AsyncDisposable {
   harness: Harness
   target: Tenant
-  /** One probes with existing values, the other with nonexistent ones. */
+  /** The first probes with existing values, the second with nonexistent ones. */
   observers: readonly [existing: Tenant, nonexistent: Tenant]
   /** Ids of the target's predictions, one for each status. */
   predictionIds: SecretValue[]
@@ -294,7 +294,7 @@ async function createUpload(store: Store, appId: AppId, word: string, now: numbe
   return upload.upload
 }
 
-/** One prediction in each status, and a retry. */
+/** Creates a prediction in each status, and a retry. */
 async function createPredictions(
   store: Store,
   appId: AppId,

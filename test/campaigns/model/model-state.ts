@@ -67,7 +67,7 @@ export async function createModelState(store: Store, overrides: ModelOptions): P
       canceled: null,
       cancels: 0,
     })
-  // In tests that are not about images, every image counts as verified.
+  // Every image counts as verified in tests that are not about images.
   if (bounds.images === 0) await verifyAllImages(store, from + count)
 
   let cachedJobs: Job[] | null = null

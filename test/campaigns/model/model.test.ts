@@ -155,7 +155,7 @@ const plan = fc.record({
   rows: fc.integer({ min: 1, max: 3 }),
   concurrency: fc.constantFrom(1, 2, null),
   cancels: fc.integer({ min: 0, max: 2 }),
-  /** With 0 every image counts as verified: half of the runs. */
+  /** 0: every image counts as verified. This is so in half of the runs. */
   images: fc.constantFrom(0, 10),
   picks: fc.array(fc.nat(4000), { minLength: 10, maxLength: 60, size: 'max' }),
 })

@@ -40,7 +40,7 @@ export interface UpstreamJob {
   hasOutput: boolean
 }
 
-/** One request under one idempotency key, and its answers. */
+/** A request under one idempotency key, and its answers. */
 export interface AppRequest {
   app: string
   key: string

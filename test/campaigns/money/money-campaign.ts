@@ -1,5 +1,5 @@
 /**
- * One run of the money campaign: apps, an upstream that fails in every way of its contract, and a gateway that is
+ * A run of the money campaign: apps, an upstream that fails in every way of its contract, and a gateway that is
  * killed. Then the gateway's rows must agree with the upstream ledger.
  * Invariant: every decision is drawn from the seed, and every breach is thrown with it.
  */

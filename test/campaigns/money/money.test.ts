@@ -45,7 +45,7 @@ const withoutUpstreamId = { upstreamId: null, submission: 'unknown' }
 const UNKNOWN = { ...ended('FAILED', 'SUBMISSION_UNKNOWN'), ...withoutUpstreamId }
 const CANCELED = { ...ended('CANCELED'), ...withoutUpstreamId }
 
-/** One row of every kind, all correct. `a` was retried as `r`. */
+/** A row of every kind, all correct. `a` was retried as `r`. */
 const ROWS = [
   row('a', ended('FAILED', 'CONTENT_REJECTED')),
   row('r', { marker: 'm-a', retryOf: 'a' }),
