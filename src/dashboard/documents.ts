@@ -65,7 +65,7 @@ export interface CardFilter {
   createdBefore?: string
 }
 
-export interface InputIssue {
+interface FieldIssue {
   path: string[]
   message: string
 }
@@ -91,7 +91,7 @@ export interface MutationResult {
   upload?: { id: string }
   code?: string
   message?: string
-  issues?: InputIssue[]
+  issues?: FieldIssue[]
   retryAfterMs?: number
   budget?: { amount: number }
   spent?: { amount: number }
