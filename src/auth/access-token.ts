@@ -37,7 +37,7 @@ export interface Tokens {
 const ALGORITHM = 'HS256'
 const TOKEN_TYPE = 'at+jwt'
 /** Disables jose's expiry check: each use of a token checks `expiresAt`. */
-const EPOCH = new Date(0)
+const UNIX_EPOCH = new Date(0)
 const JWT_PATTERN = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
 const claimsSchema = z.object({
@@ -64,7 +64,7 @@ export function createTokens(secret: Uint8Array, now: () => number): Tokens {
 
     async verify(token) {
       if (!JWT_PATTERN.test(token) || !isCanonical(token.slice(token.lastIndexOf('.') + 1))) return null
-      const options = { algorithms: [ALGORITHM], typ: TOKEN_TYPE, currentDate: EPOCH }
+      const options = { algorithms: [ALGORITHM], typ: TOKEN_TYPE, currentDate: UNIX_EPOCH }
       const verified = await jwtVerify(token, secret, options).catch(() => null)
       const { data } = claimsSchema.safeParse(verified?.payload)
       if (data === undefined) return null

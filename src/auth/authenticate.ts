@@ -13,7 +13,7 @@ import { hashesEqual, parseBearer, parseKey, sha256 } from './api-key.ts'
 /** Shared by all connections with the same credential: there may be thousands. */
 export interface Caller extends Access {
   /** SHA-256 of the credential. */
-  readonly hash: string
+  readonly credentialHash: string
 }
 
 /** Null: invalid credential. `retryAfterMs`: too many invalid credentials from this network. */
@@ -66,23 +66,29 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   const isExpired = (expiresAt: number | null) => expiresAt !== null && expiresAt <= now()
 
   /** The key itself, or the key that minted the token. */
-  async function isStillValid({ scope, grant, keyPrefix, hash, expiresAt }: Caller): Promise<boolean> {
+  async function isStillValid({
+    scope,
+    grant,
+    keyPrefix,
+    credentialHash,
+    expiresAt,
+  }: Caller): Promise<boolean> {
     const apiKey = isExpired(expiresAt) ? null : await findKey(keyPrefix)
     if (apiKey === null || isExpired(apiKey.expiresAt) || apiKey.appId !== scope.appId) return false
-    return grant !== null || hashesEqual(hash, apiKey.hash)
+    return grant !== null || hashesEqual(credentialHash, apiKey.hash)
   }
 
   async function authenticateKey(bearer: string): Promise<Caller | null> {
     const parsed = parseKey(bearer)
     const apiKey = parsed && (await findKey(parsed.prefix))
     if (!apiKey || !hashesEqual(parsed.hash, apiKey.hash)) return null
-    const { prefix, hash, appId } = apiKey
-    return { scope: fullScope(appId), grant: null, keyPrefix: prefix, expiresAt: null, hash }
+    const { prefix, hash: credentialHash, appId } = apiKey
+    return { scope: fullScope(appId), grant: null, keyPrefix: prefix, expiresAt: null, credentialHash }
   }
 
-  async function authenticateToken(bearer: string, hash: string): Promise<Caller | null> {
+  async function authenticateToken(bearer: string, credentialHash: string): Promise<Caller | null> {
     const access = await tokens.verify(bearer)
-    return access && { ...access, hash }
+    return access && { ...access, credentialHash }
   }
 
   return {

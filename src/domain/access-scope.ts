@@ -16,7 +16,7 @@ export interface Restriction {
   readonly tags: readonly string[]
   readonly ids: readonly string[]
   /** Hash of tags and ids. Predictions submitted under the same restriction are visible, too. */
-  readonly id: string
+  readonly key: string
 }
 
 export const PERMISSIONS = ['READ', 'SUBMIT'] as const
@@ -54,7 +54,7 @@ export const mayUpload = (access: Pick<Access, 'grant'>): boolean =>
 export function createRestriction(tags: readonly string[], ids: readonly string[]): Restriction {
   const sorted = { tags: [...new Set(tags)].sort(), ids: [...new Set(ids)].sort() }
   const text = JSON.stringify([sorted.tags, sorted.ids])
-  return { ...sorted, id: createHash('sha256').update(text).digest('base64url').slice(0, 22) }
+  return { ...sorted, key: createHash('sha256').update(text).digest('base64url').slice(0, 22) }
 }
 
 /**
@@ -62,12 +62,12 @@ export function createRestriction(tags: readonly string[], ids: readonly string[
  * The same holds for the results of its mutations.
  */
 export function writeOnlyRestriction(tags: readonly string[], ids: readonly string[]): Restriction {
-  const { id } = createRestriction(['without READ', ...tags.map(tag => `tag ${tag}`)], ids)
-  return { ...createRestriction([], ids), id }
+  const { key } = createRestriction(['without READ', ...tags.map(tag => `tag ${tag}`)], ids)
+  return { ...createRestriction([], ids), key }
 }
 
 /** Empty for an unrestricted scope. */
-export const restrictionKeyOf = ({ restriction }: Scope): string => restriction?.id ?? ''
+export const restrictionKeyOf = ({ restriction }: Scope): string => restriction?.key ?? ''
 
 /** Definition of a scope's visibility. A property test compares the store's SQL with it. */
 export const canSee = (
@@ -76,7 +76,7 @@ export const canSee = (
 ): boolean =>
   prediction.appId === appId &&
   (restriction === null ||
-    restriction.id === restrictionKey ||
+    restriction.key === restrictionKey ||
     restriction.ids.includes(id) ||
     tags.some(tag => restriction.tags.includes(tag)))
 

@@ -17,18 +17,18 @@ export interface ConcurrencyLimit {
 /**
  * Halves the limit, to at least 1. All POSTs that were in flight at the last decrease count once.
  * @param submitStartedAt start of the POST that was throttled
- * @param jobsInFlight jobs upstream would have had, including that one
+ * @param activeJobs jobs upstream would have had, including that one
  */
 export function decreaseConcurrency(
   limit: ConcurrencyLimit | null,
   submitStartedAt: number,
-  jobsInFlight: number,
+  activeJobs: number,
   now: number,
 ): ConcurrencyLimit {
   if (limit !== null && submitStartedAt <= limit.since) return limit
   return {
-    concurrency: Math.max(1, Math.floor(Math.min(limit?.concurrency ?? jobsInFlight, jobsInFlight) / 2)),
-    ceiling: Math.max(limit?.ceiling ?? 0, jobsInFlight),
+    concurrency: Math.max(1, Math.floor(Math.min(limit?.concurrency ?? activeJobs, activeJobs) / 2)),
+    ceiling: Math.max(limit?.ceiling ?? 0, activeJobs),
     accepted: 0,
     since: now,
   }

@@ -234,7 +234,7 @@ export const pollFailed =
  * @param observation null if the poll failed
  * @param isAnswered as for `pollFailed`
  */
-export function routinePoll(
+export function routinePollUpdate(
   job: Job,
   observation: Observation | null,
   options: PollOptions,
@@ -347,9 +347,9 @@ export const webhookReceived =
         ? { dueAt: now, lastSeenRunningAt: now, fence: job.fence + 1 }
         : null
     // Upstream answered that it refused the POST, and the job waits to be sent again; the webhook shows that it runs.
-    const begunJob =
+    const asIfBegun =
       job.submitStartedAt !== null && isWaitingForSubmit(job) ? { ...job, submission: 'begun' as const } : job
-    const change = submitAccepted(upstreamId, now)(begunJob)
+    const change = submitAccepted(upstreamId, now)(asIfBegun)
     return change && { ...change, lastSeenRunningAt: now }
   }
 

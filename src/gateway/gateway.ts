@@ -1,5 +1,5 @@
 /**
- * The one place that knows every part: builds them in order, and ends them in the opposite one.
+ * The composition root: builds every part of a gateway in order, and ends them in reverse order.
  */
 import { createTokens } from '../auth/access-token.ts'
 import { createKey } from '../auth/api-key.ts'
@@ -28,7 +28,7 @@ import { createWebhookIntake } from '../workers/webhook-intake.ts'
 import type { Log } from '../workers/worker-loop.ts'
 import { createWorkers } from '../workers/workers.ts'
 import type { GatewayOverrides } from './options.ts'
-import { closeAfterResponses, createCleanupStack } from './shutdown.ts'
+import { createCleanupStack, shutDown } from './shutdown.ts'
 import { assertSameUpstream, chooseUpstream } from './upstream-choice.ts'
 
 export interface Gateway {
@@ -36,22 +36,18 @@ export interface Gateway {
   readonly url: string
   readonly endpoint: string
   readonly store: Store
-  /** The upstream, where it is the simulator. */
+  /** Null with a real account. */
   readonly simulator: Simulator | null
-  /** An app of that name, made if need be, gets one more key. */
+  /** Adds a key to the app of this name. Creates the app if it does not exist. Returns the key. */
   issueKey(appName: string, lifeMs: number): Promise<string>
-  /** Claims nothing more, gives a POST under way four seconds, closes every socket; at most five seconds. */
+  /** Stops claiming, waits up to four seconds for POSTs in progress, closes every socket. Takes at most five seconds. */
   close(): Promise<void>
 }
 
-/** A POST under way has this long to be answered. */
-const DRAIN_TIMEOUT_MS = 4000
-/** A socket has this long to answer its close frame, and a request that is under way to be answered. */
-const CLOSE_TIMEOUT_MS = 500
-/** What a simulated job takes. */
+/** Expected duration of a simulated job. */
 const SIMULATED_JOB_MS = 8000
 
-/** @throws StartupError where something outside stands in the way */
+/** @throws StartupError if the database, the port or a setting prevents the start */
 export async function createGateway(
   config: Config,
   baseLog: Log,
@@ -170,21 +166,7 @@ export async function createGateway(
     })
     workers.start()
 
-    cleanups.push(async () => {
-      health.drain()
-      const deadline = AbortSignal.timeout(DRAIN_TIMEOUT_MS)
-      // Nobody comes back on a connection that is about to end.
-      server.prependListener('request', (_, response) => response.setHeader('Connection', 'close'))
-      const stopped = workers.stop(deadline)
-      webSockets.stopAccepting()
-      // Until then whoever asks is told that it is not ready.
-      await connectionRegistry.drain(DRAIN_TIMEOUT_MS - 2 * CLOSE_TIMEOUT_MS)
-      await Promise.all([
-        stopped,
-        webSockets.close(CLOSE_TIMEOUT_MS),
-        closeAfterResponses(server, CLOSE_TIMEOUT_MS),
-      ])
-    })
+    cleanups.push(() => shutDown({ server, webSockets, connectionRegistry, health, workers }))
 
     return {
       url,
@@ -193,7 +175,7 @@ export async function createGateway(
       simulator,
       async issueKey(appName, lifeMs) {
         const app = (await store.findAppByName(appName)) ?? (await store.createApp(appName, now()))
-        if (app === null) throw new Error(`app ${appName} was made and taken away at once`)
+        if (app === null) throw new Error(`app ${appName} was deleted while it was created`)
         const { key, prefix, hash } = createKey()
         await store.addKey(app.id, { prefix, hash, expiresAt: now() + lifeMs }, now())
         return key
@@ -206,6 +188,6 @@ export async function createGateway(
   }
 }
 
-/** The key stands behind the #: no browser sends that to any server. */
+/** The key is in the fragment, which browsers do not send to servers. */
 export const dashboardLink = (url: string, key: string | null): string =>
   key === null ? `${url}/` : `${url}/#key=${key}`

@@ -1,5 +1,5 @@
 /**
- * What tests and the demo replace of a gateway.
+ * Overrides for tests, benchmarks and the demo.
  */
 import type { ImageFetch } from '../image-fetch/image-fetch.ts'
 import type { HttpTimeouts } from '../server/http/http-server.ts'

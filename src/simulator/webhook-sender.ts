@@ -6,7 +6,7 @@
 import type { Dispatcher } from 'undici'
 import type { SimulatedJob } from './job.ts'
 import type { PendingWebhook, SimulatorStore } from './simulator-store.ts'
-import { signWebhook } from './webhook-signature.ts'
+import { signWebhook } from './webhook-signer.ts'
 
 export interface WebhookSenderOptions {
   store: SimulatorStore

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import DataLoader from 'dataloader'
 import { isFinal, type Job, type Observation } from '../domain/prediction.ts'
 import { MINUTE_MS } from '../domain/time.ts'
-import { type PollOptions, pollFailed, pollSucceeded, routinePoll } from '../domain/transitions.ts'
+import { type PollOptions, pollFailed, pollSucceeded, routinePollUpdate } from '../domain/transitions.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { RescheduledPoll, Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
@@ -109,7 +109,7 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     pollOptions: PollOptions,
     isAnswered = true,
   ): Promise<void> {
-    const rescheduled = routinePoll(job, observation, pollOptions, isAnswered)
+    const rescheduled = routinePollUpdate(job, observation, pollOptions, isAnswered)
     if (rescheduled !== null) {
       await rescheduleLoader.load({ id: job.id, fence: job.fence, ...rescheduled })
       return

@@ -24,7 +24,7 @@ export interface ReconcilerOptions {
   log: Log
   now: () => number
   /** Jobs in flight in this process are not abandoned, even if it slept past their leases. */
-  inFlightIds: ReadonlySet<string>
+  submittingIds: ReadonlySet<string>
   submitTimeoutMs: number
   readTimeoutMs: number
   /** After this the app gets SUBMISSION_UNKNOWN. */
@@ -45,7 +45,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     pollCircuit,
     log,
     now,
-    inFlightIds,
+    submittingIds,
     submitTimeoutMs,
     readTimeoutMs,
     submitUnknownAfterMs,
@@ -126,7 +126,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
         now: at,
         leaseUntil: at,
         limit,
-        exceptIds: inFlightIds,
+        exceptIds: submittingIds,
       })
       if (abandonedJobs.length > 0) return abandonedJobs
       return store.claimUnresolvedSubmits({ now: at, leaseUntil: at + maxSearchMs + 15_000, limit })

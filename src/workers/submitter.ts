@@ -32,7 +32,7 @@ export interface SubmitterOptions {
   onSubmitted: (app: AppId, ms: number) => void
   submitTimeoutMs: number
   /** Ids of the jobs in flight, so that the reconciler does not take them for abandoned. */
-  inFlightIds: Set<string>
+  submittingIds: Set<string>
 }
 
 /** Max concurrent POSTs if the account has no limit. */
@@ -53,11 +53,11 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
     upstreamSubmitsPerMinute,
     pollTiming,
     submitTimeoutMs,
-    inFlightIds,
+    submittingIds,
   } = options
 
   async function perform(job: Job, signal: AbortSignal): Promise<void> {
-    inFlightIds.add(job.id)
+    submittingIds.add(job.id)
     try {
       const webhookUrl = options.webhookUrls.urlFor(job.id)
       const outcome = isClaimStale(job)
@@ -65,7 +65,7 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
         : await upstream.submit(MODELS[job.model].upstreamId, upstreamInput(job), signal, webhookUrl)
       if (outcome !== null) await writeOutcome(job, outcome, signal)
     } finally {
-      inFlightIds.delete(job.id)
+      submittingIds.delete(job.id)
     }
   }
 

@@ -66,12 +66,12 @@ export function createWorkers(options: WorkersOptions): Pick<WorkerLoop, 'start'
   const { eventRetentionMs, pollLimits } = options
   const pollTiming = createPollTiming(options)
   /** Shared by submitter and reconciler: a submit in flight here was not abandoned. */
-  const inFlightIds = new Set<string>()
+  const submittingIds = new Set<string>()
   const workers = [
     createImageChecker(options),
-    createSubmitter({ ...options, pollTiming, inFlightIds }),
+    createSubmitter({ ...options, pollTiming, submittingIds }),
     createPoller({ ...options, pollTiming, outputGraceMs: OUTPUT_GRACE_POLLS * pollLimits.minMs }),
-    createReconciler({ ...options, inFlightIds }),
+    createReconciler({ ...options, submittingIds }),
     createSubmitCircuitProbe(options),
     createClockWatch(options),
     createJanitor({ ...options, retentionMs: eventRetentionMs }),

@@ -254,7 +254,7 @@ test('another database’s token is invalid', async () => {
 
 describe('a restriction', () => {
   test('has one key for the same tags and ids in any order, however often, and another key for any others', () => {
-    const name = (tags: string[], ids: string[] = []) => createRestriction(tags, ids).id
+    const name = (tags: string[], ids: string[] = []) => createRestriction(tags, ids).key
     expect(name(['a', 'b'], ['p', 'q'])).toBe(name(['b', 'a'], ['q', 'p']))
     expect(name(['a', 'a', 'b'], ['p', 'p'])).toBe(name(['a', 'b'], ['p']))
     expect(createRestriction(['b', 'a', 'b'], ['q', 'p'])).toEqual(createRestriction(['a', 'b'], ['p', 'q']))
@@ -280,17 +280,17 @@ describe('a restriction', () => {
     const isVisible = (over: object) => canSee(scope, newPrediction({ id: 'x', ...over }))
     expect(isVisible({ tags: ['b', 'c'] })).toBe(true)
     expect(isVisible({ id: 'p' })).toBe(true)
-    expect(isVisible({ restrictionKey: restriction.id })).toBe(true)
+    expect(isVisible({ restrictionKey: restriction.key })).toBe(true)
     expect(isVisible({ tags: ['c'] })).toBe(false)
     expect(isVisible({ tags: [] })).toBe(false)
     expect(isVisible({ tags: ['p'] })).toBe(false)
     expect(isVisible({ id: 'a' })).toBe(false)
-    expect(isVisible({ restrictionKey: createRestriction(['a'], ['p']).id })).toBe(false)
-    for (const over of [{ tags: ['a'] }, { id: 'p' }, { restrictionKey: restriction.id }])
+    expect(isVisible({ restrictionKey: createRestriction(['a'], ['p']).key })).toBe(false)
+    for (const over of [{ tags: ['a'] }, { id: 'p' }, { restrictionKey: restriction.key }])
       expect(isVisible({ appId: 'other', ...over })).toBe(false)
     expect(canSee(fullScope(appId), newPrediction({ tags: ['c'], restrictionKey: 'x' }))).toBe(true)
     expect(canSee(fullScope(appId), newPrediction({ appId: 'other' as AppId }))).toBe(false)
-    expect([restrictionKeyOf(scope), restrictionKeyOf(fullScope(appId))]).toEqual([restriction.id, ''])
+    expect([restrictionKeyOf(scope), restrictionKeyOf(fullScope(appId))]).toEqual([restriction.key, ''])
   })
 
   test('a key has every permission, a token those that it was given', () => {

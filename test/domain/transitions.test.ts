@@ -23,7 +23,7 @@ import {
   type PollOptions,
   pollFailed,
   pollSucceeded,
-  routinePoll,
+  routinePollUpdate,
   submitAbandoned,
   submitAccepted,
   submitAnswered,
@@ -789,7 +789,7 @@ test('a poll is routine where its transition changes only the due time and the l
       const change = transition(Object.freeze(polled))
       const { dueAt, lastSeenRunningAt = polled.lastSeenRunningAt, ...news } = change ?? {}
       const isRoutine = change !== null && Object.keys(news).length === 0
-      expect(routinePoll(polled, seen, options, isAnswered)).toEqual(
+      expect(routinePollUpdate(polled, seen, options, isAnswered)).toEqual(
         isRoutine ? { dueAt, lastSeenRunningAt } : null,
       )
       if (isRoutine) routinePolls++

@@ -18,7 +18,7 @@ import {
   type SimulatorOptions,
   type WebhookFault,
 } from '../../src/simulator/simulator.ts'
-import { signWebhook } from '../../src/simulator/webhook-signature.ts'
+import { signWebhook } from '../../src/simulator/webhook-signer.ts'
 import { queryDatabaseFile } from '../support/database-file.ts'
 import { run } from '../support/process.ts'
 import { until } from '../support/until.ts'

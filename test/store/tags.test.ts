@@ -154,12 +154,12 @@ describe.each(ENGINES)('lists by tag on %s', (_, open) => {
     await using f = await fixture(open)
     const restriction = createRestriction([], [UNKNOWN_ID])
     const scope = { appId: f.app, restriction }
-    await addPrediction(f.store, f.app, T, { tags: [restriction.id] })
-    const { id } = await addPrediction(f.store, f.app, T, { restrictionKey: restriction.id })
+    await addPrediction(f.store, f.app, T, { tags: [restriction.key] })
+    const { id } = await addPrediction(f.store, f.app, T, { restrictionKey: restriction.key })
     expect(idsOf((await f.store.list(scope, pageRequest())).predictions)).toEqual([id])
     const { predictions } = await f.store.list(
       fullScope(f.app),
-      pageRequest({ filter: { tags: [restriction.id] } }),
+      pageRequest({ filter: { tags: [restriction.key] } }),
     )
     expect(idsOf(predictions)).not.toContain(id)
   })

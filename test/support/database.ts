@@ -11,7 +11,7 @@ import { WAITING } from '../../src/store/sqlite/predicates.ts'
 import { createPredictionStore } from '../../src/store/sqlite/predictions/write.ts'
 import { createQueueStore } from '../../src/store/sqlite/queue/queue.ts'
 import { apps, predictions } from '../../src/store/sqlite/schema.ts'
-import { createSharedStatements } from '../../src/store/sqlite/shared-statements.ts'
+import { createSharedParts } from '../../src/store/sqlite/shared-parts.ts'
 import type { Claim, ImageClaim, PredictionStore, QueueStore, SubmitClaim } from '../../src/store/store.ts'
 import { HOUR, INPUT, PRICE, T } from './store.ts'
 
@@ -24,7 +24,7 @@ const ROWS_PER_INSERT = 500
 /** @param file a path for tests that open the file again; it is not deleted */
 export function openTestDatabase(file = ':memory:') {
   const { db, close } = openDatabase(file, { exclusive: false })
-  const parts = createSharedStatements(db)
+  const parts = createSharedParts(db)
   const group = createGroupCommit(db, () => {})
   const store = {
     ...createPredictionStore(db, group, parts),

@@ -18,11 +18,11 @@ const RateLimiterMemory: typeof Limiter = require('rate-limiter-flexible/lib/Rat
 export interface RateLimits {
   consumeAddress(address: string): Promise<number | null>
   /** Per key, with all tokens that the key has minted. One token may use a tenth. */
-  consumeCaller(caller: Pick<Caller, 'keyPrefix' | 'grant' | 'hash'>): Promise<number | null>
+  consumeCaller(caller: Pick<Caller, 'keyPrefix' | 'grant' | 'credentialHash'>): Promise<number | null>
   /**
    * Per app. One token may use a tenth, and in its lifetime `UPLOADS_PER_SUBMIT` for each submit it may make.
    */
-  consumeUpload(caller: Pick<Caller, 'scope' | 'grant' | 'hash'>): Promise<number | null>
+  consumeUpload(caller: Pick<Caller, 'scope' | 'grant' | 'credentialHash'>): Promise<number | null>
   invalidCredentials: InvalidCredentialLimiter
 }
 
@@ -82,14 +82,14 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
 
   return {
     consumeAddress: address => consume(addressLimiter, networkKey(address)),
-    consumeCaller: async ({ keyPrefix, grant, hash }) =>
-      (grant === null ? null : await consume(tokenLimiter, hash)) ?? consume(keyLimiter, keyPrefix),
-    async consumeUpload({ scope, grant, hash }) {
+    consumeCaller: async ({ keyPrefix, grant, credentialHash }) =>
+      (grant === null ? null : await consume(tokenLimiter, credentialHash)) ?? consume(keyLimiter, keyPrefix),
+    async consumeUpload({ scope, grant, credentialHash }) {
       if (grant === null) return consume(appUploadLimiter, scope.appId)
       const points = Math.ceil(TOKEN_LIFETIME_POINTS / (UPLOADS_PER_SUBMIT * Math.max(grant.maxSubmits, 1)))
       return (
-        (await consume(tokenLifetimeLimiter, hash, points)) ??
-        (await consume(tokenUploadLimiter, hash)) ??
+        (await consume(tokenLifetimeLimiter, credentialHash, points)) ??
+        (await consume(tokenUploadLimiter, credentialHash)) ??
         consume(appUploadLimiter, scope.appId)
       )
     },

@@ -45,10 +45,10 @@ export function createConnectionRegistry(options: ConnectionRegistryOptions): Co
   let isStopping = false
   let isChecking = false
 
-  const countToken = ({ grant, hash }: Caller, delta: 1 | -1) => {
-    const count = (byToken.get(hash) ?? 0) + delta
-    if (grant !== null && count > 0) byToken.set(hash, count)
-    else byToken.delete(hash)
+  const countToken = ({ grant, credentialHash }: Caller, delta: 1 | -1) => {
+    const count = (byToken.get(credentialHash) ?? 0) + delta
+    if (grant !== null && count > 0) byToken.set(credentialHash, count)
+    else byToken.delete(credentialHash)
   }
 
   const allConnections = () => [...byApp.values()].flatMap(connections => [...connections])
@@ -79,7 +79,7 @@ export function createConnectionRegistry(options: ConnectionRegistryOptions): Co
       const appConnections = byApp.get(appId) ?? new Set()
       if (
         appConnections.size >= maxConnectionsPerApp ||
-        (byToken.get(caller.hash) ?? 0) >= MAX_CONNECTIONS_PER_TOKEN
+        (byToken.get(caller.credentialHash) ?? 0) >= MAX_CONNECTIONS_PER_TOKEN
       ) {
         countRejection(appId, 'TOO_MANY_CONNECTIONS')
         return 'too many'

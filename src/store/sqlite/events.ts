@@ -17,7 +17,7 @@ import {
   toPrediction,
 } from './row-mapping.ts'
 import { events } from './schema.ts'
-import type { SharedStatements } from './shared-statements.ts'
+import type { SharedParts } from './shared-parts.ts'
 
 const EVENT_COLUMNS = sql`${events.seq} as seq, ${events.type} as type, ${events.previousStatus} as previousStatus,
   ${events.occurredAt} as occurredAt, ${events.state} as state, ${PUBLIC_COLUMNS}`
@@ -34,7 +34,7 @@ const toEvent = (row: EventRow): PredictionEvent => ({
 
 export function createEventStore(
   db: Db,
-  { findPrediction }: Pick<SharedStatements, 'findPrediction'>,
+  { findPrediction }: Pick<SharedParts, 'findPrediction'>,
 ): EventStore {
   const newest = prepare<number>(db, sql`select seq from sqlite_sequence where name = 'events'`).pluck()
   const oldest = prepare<number>(db, sql`select seq from events order by seq limit 1`).pluck()

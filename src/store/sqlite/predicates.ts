@@ -14,7 +14,7 @@ export const TRACKED = sql.raw(`"submission" = 'accepted' and "tracking" is not 
 /** Searched for upstream: its POST may have been accepted. */
 export const UNRESOLVED = sql.raw(`"submission" = 'unknown' and "tracking" is not null`)
 /** The client has been told an end, possibly `SUBMISSION_UNKNOWN`. */
-export const ENDED = sql.raw(`"status" <> 'QUEUED'`)
+export const HAS_LEFT_QUEUE = sql.raw(`"status" <> 'QUEUED'`)
 /** The POST has, or had, no answer: the row may be any unknown job of upstream. */
 export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
 export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)

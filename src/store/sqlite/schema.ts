@@ -17,7 +17,7 @@ import { CIRCUIT_REASONS } from '../../domain/submit-circuit.ts'
 import { blob, index, integer, primaryKey, real, sql, sqliteTable, text, uniqueIndex } from './drizzle.ts'
 import {
   COMPLETED,
-  ENDED,
+  HAS_LEFT_QUEUE,
   HAS_RESTRICTION,
   HAS_TOKEN,
   HAS_UPLOAD,
@@ -136,7 +136,7 @@ export const predictions = sqliteTable(
     index('predictions_in_flight').on(table.appId).where(IN_FLIGHT),
     index('predictions_overdue').on(table.submittedAt).where(IN_FLIGHT),
     index('predictions_tracked').on(table.dueAt).where(TRACKED),
-    index('predictions_unresolved').on(ENDED, table.dueAt).where(UNRESOLVED),
+    index('predictions_unresolved').on(HAS_LEFT_QUEUE, table.dueAt).where(UNRESOLVED),
     index('predictions_unanswered').on(table.model, table.submitStartedAt).where(UNANSWERED),
     index('predictions_finished').on(table.model, table.finishedAt).where(COMPLETED),
   ],

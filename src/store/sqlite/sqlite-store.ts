@@ -13,7 +13,7 @@ import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from './predicates.ts'
 import { createPredictionStore } from './predictions/write.ts'
 import { createQueueStore } from './queue/queue.ts'
 import { meta, predictions } from './schema.ts'
-import { createSharedStatements } from './shared-statements.ts'
+import { createSharedParts } from './shared-parts.ts'
 import { withStartupErrors } from './sqlite-errors.ts'
 import { createUploadStore } from './uploads.ts'
 
@@ -38,7 +38,7 @@ export function openSqliteStore(file: string, notify: () => void, options: Sqlit
   try {
     if (exclusive) withStartupErrors(file, () => expireAllLeases(db))
     const groupCommit = createGroupCommit(db, notify)
-    const shared = createSharedStatements(db)
+    const shared = createSharedParts(db)
     return {
       ...createDatabaseIdentity(db, file),
       ...createPredictionStore(db, groupCommit, shared),

@@ -14,7 +14,7 @@ const MIN_COUNTED_BYTES = 64 * 1024
 const PRUNE_DELAY_MS = 30_000
 
 /** Ms until the image would fit; null: it fits now. */
-export function msUntilItFits(
+export function quotaRetryAfterMs(
   tx: Tx,
   { appId, hash, bytes }: UploadedImage,
   maxUploadBytesPerApp: number,

@@ -21,7 +21,7 @@ import { isImage } from './image-rows.ts'
 import { jsonValues, prepare } from './prepare.ts'
 import { imageChunks, images, uploads } from './schema.ts'
 import { pruneStep } from './upload-pruning.ts'
-import { msUntilItFits } from './upload-quota.ts'
+import { quotaRetryAfterMs } from './upload-quota.ts'
 
 /** Small, because each read blocks; large enough that an image is not hundreds of rows. */
 const CHUNK_BYTES = 256 * 1024
@@ -60,7 +60,7 @@ export function createUploadStore(db: Db): UploadStore {
     maxUploadBytesPerApp: number,
     now: number,
   ): UploadResult | null {
-    const retryAfterMs = msUntilItFits(tx, image, maxUploadBytesPerApp, now)
+    const retryAfterMs = quotaRetryAfterMs(tx, image, maxUploadBytesPerApp, now)
     if (retryAfterMs !== null) return { kind: 'refused', retryAfterMs }
     tx.insert(images)
       .values({ ...image, isComplete: false, writeStartedAt: now })

@@ -26,7 +26,7 @@ export const VISIBLE_BY_ID = sql`+${predictions.appId} = @appId and ${IN_RESTRIC
 
 export const scopeParameters = ({ appId, restriction }: Scope) => ({
   appId,
-  restrictionKey: restriction?.id ?? null,
+  restrictionKey: restriction?.key ?? null,
   visibleIds: toJsonSet(restriction?.ids),
   visibleTags: toJsonSet(restriction?.tags),
 })

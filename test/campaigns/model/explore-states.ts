@@ -10,7 +10,7 @@ import { createEventStore } from '../../../src/store/sqlite/events.ts'
 import { createGroupCommit } from '../../../src/store/sqlite/group-commit.ts'
 import { createPredictionStore } from '../../../src/store/sqlite/predictions/write.ts'
 import { createQueueStore } from '../../../src/store/sqlite/queue/queue.ts'
-import { createSharedStatements } from '../../../src/store/sqlite/shared-statements.ts'
+import { createSharedParts } from '../../../src/store/sqlite/shared-parts.ts'
 import type { Store } from '../../../src/store/store.ts'
 import { T } from '../../support/store.ts'
 import type { ModelOptions } from './model.ts'
@@ -23,7 +23,7 @@ export async function exploreStates(options: ExplorationOptions): Promise<Set<st
   const { db, close } = openDatabase(':memory:', { exclusive: false })
   const { $client: client } = db
   const notify = () => {}
-  const shared = createSharedStatements(db)
+  const shared = createSharedParts(db)
   const parts = {
     ...createPredictionStore(db, createGroupCommit(db, notify), shared),
     ...createQueueStore(db, notify, shared),

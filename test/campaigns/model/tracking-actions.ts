@@ -8,7 +8,7 @@ import {
   type PollOptions,
   pollFailed,
   pollSucceeded,
-  routinePoll,
+  routinePollUpdate,
   webhookReceived,
 } from '../../../src/domain/transitions.ts'
 import { SECOND } from '../../support/store.ts'
@@ -71,7 +71,7 @@ export function createTrackingActions(state: ModelState) {
       deadlineMs: DEADLINE_MS,
       outputGraceMs: 0,
     }
-    const rescheduled = routinePoll(job, observation, pollOptions, false)
+    const rescheduled = routinePollUpdate(job, observation, pollOptions, false)
     if (rescheduled !== null) return store.reschedule([{ id: job.id, fence: job.fence, ...rescheduled }])
     const transition =
       observation === null ? pollFailed(pollOptions, false) : pollSucceeded(observation, pollOptions)

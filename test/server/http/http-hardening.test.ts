@@ -361,14 +361,15 @@ describe('rate limits', () => {
     })
     const token = {
       keyPrefix: 'k',
-      hash: 't',
+      credentialHash: 't',
       grant: { tokenId: 't', tags: [], permissions: [], maxSubmits: 0 },
     }
     const ask = (caller: Parameters<typeof rates.consumeCaller>[0]) => rates.consumeCaller(caller)
     for (let i = 0; i < 2; i++) expect(await ask(token)).toBeNull()
     expect(await ask(token)).toBeGreaterThan(0)
-    for (let i = 0; i < 18; i++) expect(await ask({ keyPrefix: 'k', hash: 'k', grant: null })).toBeNull()
-    expect(await ask({ keyPrefix: 'k', hash: 'k', grant: null })).toBeGreaterThan(0)
+    for (let i = 0; i < 18; i++)
+      expect(await ask({ keyPrefix: 'k', credentialHash: 'k', grant: null })).toBeNull()
+    expect(await ask({ keyPrefix: 'k', credentialHash: 'k', grant: null })).toBeGreaterThan(0)
   })
 
   test('an IPv6 client is counted by its /64; above maxNetworks a larger prefix counts as one', async () => {

@@ -23,7 +23,7 @@ let operationRequest: (params: GraphQLParams, isGone?: boolean) => OperationRequ
 beforeEach(async () => {
   store = await ENGINES[0][1](() => {})
   const app = await newApp(store)
-  const caller = { scope: fullScope(app), grant: null, keyPrefix: '', expiresAt: null, hash: '' }
+  const caller = { scope: fullScope(app), grant: null, keyPrefix: '', expiresAt: null, credentialHash: '' }
   const free = async () => null
   const executor = createExecutor({
     services: {

@@ -9,7 +9,7 @@ import { createAppStore } from '../../../src/store/sqlite/apps.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { createGroupCommit } from '../../../src/store/sqlite/group-commit.ts'
 import { createPredictionStore } from '../../../src/store/sqlite/predictions/write.ts'
-import { createSharedStatements } from '../../../src/store/sqlite/shared-statements.ts'
+import { createSharedParts } from '../../../src/store/sqlite/shared-parts.ts'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 import { emptyFolder } from '../../support/process.ts'
 import { recordStatements, Statement } from '../../support/record-statements.ts'
@@ -204,7 +204,7 @@ test('on a full disk every resolved write is there completely, and no other is',
   const { db, close } = openDatabase(join(folder.path, 'full.db'), { exclusive: false })
   const { $client: client } = db
   const group = createGroupCommit(db, () => {})
-  const store = createPredictionStore(db, group, createSharedStatements(db))
+  const store = createPredictionStore(db, group, createSharedParts(db))
   const app = (await createAppStore(db).createApp('full', T))!.id
   client.pragma(`max_page_count = ${Number(client.pragma('page_count', { simple: true })) + 50}`)
   const answers = await Promise.allSettled(times(300, () => addPrediction(store, app)))

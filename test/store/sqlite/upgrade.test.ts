@@ -131,7 +131,7 @@ test('a filter by tag and a token find predictions of an older gateway', async (
       ['p1', 'web', [], ''],
       ['p2', 'web', ['b', 'a\0b', 'b'], ''],
       ['p3', 'batch', ['a'], ''],
-      ['p4', 'web', ['ä "', 'a'], writeOnly.id],
+      ['p4', 'web', ['ä "', 'a'], writeOnly.key],
     ]
     for (const [i, [id, app, tags, space]] of rows.entries())
       insert.run(id, app, JSON.stringify(tags), space, T + i)

@@ -31,7 +31,7 @@ import {
   toPredictionState,
 } from '../row-mapping.ts'
 import { events, predictions } from '../schema.ts'
-import type { SharedStatements } from '../shared-statements.ts'
+import type { SharedParts } from '../shared-parts.ts'
 import { createPredictionReads } from './read.ts'
 
 const IDEMPOTENCY_TTL_MS = DAY_MS
@@ -39,7 +39,7 @@ const IDEMPOTENCY_TTL_MS = DAY_MS
 export function createPredictionStore(
   db: Db,
   groupCommit: GroupCommit,
-  { findPrediction, monthlySpend, fairOrder, submitThrottle }: SharedStatements,
+  { findPrediction, monthlySpend, fairOrder, submitThrottle }: SharedParts,
 ): PredictionStore {
   const checkLimits = createLimitChecks(db, monthlySpend)
   const recordEvent = createEventRecorder(db)

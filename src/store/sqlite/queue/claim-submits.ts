@@ -60,18 +60,18 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
   }
 
   /** Few rows are ready, however long the queue: at most `readyTarget` verified images and recently rejected jobs. */
-  const selectNextIds = ({ now, imageVerifiedAfter }: SubmitClaim, isLast: SQL, claimable: number) => sql`(
+  const selectNextIds = ({ now, imageVerifiedAfter }: SubmitClaim, retryRank: SQL, claimable: number) => sql`(
     with ${APP_STATES},
     ready as (
-      select predictions.id, ${isLast} as is_last, app_states.*,
+      select predictions.id, ${retryRank} as retry_rank, app_states.*,
         row_number() over (
-          partition by predictions.app_id order by ${isLast}, predictions.created_at, predictions.id
+          partition by predictions.app_id order by ${retryRank}, predictions.created_at, predictions.id
         ) as queue_index
       from predictions indexed by predictions_image_verified
         cross join app_states on app_states.app_id = predictions.app_id
       where ${WAITING} and image_verified_at > ${imageVerifiedAfter} and due_at <= ${now}
     )
-    select id from ready where not ${IS_OVER_APP_LIMIT} order by is_last, ${FAIR_ORDER} limit ${claimable}
+    select id from ready where not ${IS_OVER_APP_LIMIT} order by retry_rank, ${FAIR_ORDER} limit ${claimable}
   )`
 
   return {
@@ -90,7 +90,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
           if (claimable === 0) return []
           // A job that upstream always rejects must not be every probe, nor the first submit after each.
           // After an hour it counts like any other, so that an endless queue of others can't starve it.
-          const isLast =
+          const retryRank =
             circuit === null ? sql`(submit_attempts > 2 and due_at > ${now - HOUR_MS})` : sql`submit_attempts`
           const rows = tx
             .update(predictions)
@@ -101,7 +101,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
               submitStartedAt: now,
               submitAttempts: sql`${predictions.submitAttempts} + 1`,
             })
-            .where(inArray(predictions.id, selectNextIds(request, isLast, claimable)))
+            .where(inArray(predictions.id, selectNextIds(request, retryRank, claimable)))
             .returning()
             .all()
           if (rows.length === 0) return []

@@ -7,10 +7,18 @@ import { HOUR_MS } from '../../../domain/time.ts'
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { and, asc, count, eq, gt, gte, inArray, lte, ne, or, type SQL, sql } from '../drizzle.ts'
-import { ENDED, IN_FLIGHT, SUBMIT_STARTED, TRACKED, UNANSWERED, UNRESOLVED, WAITING } from '../predicates.ts'
+import {
+  HAS_LEFT_QUEUE,
+  IN_FLIGHT,
+  SUBMIT_STARTED,
+  TRACKED,
+  UNANSWERED,
+  UNRESOLVED,
+  WAITING,
+} from '../predicates.ts'
 import { toJob } from '../row-mapping.ts'
 import { concurrencyLimit, predictions, submitAttempts, submitCircuit } from '../schema.ts'
-import type { SharedStatements } from '../shared-statements.ts'
+import type { SharedParts } from '../shared-parts.ts'
 import { createImageCheckClaims } from './claim-image-checks.ts'
 import { createSubmitClaims } from './claim-submits.ts'
 import { createQueuePositions } from './positions.ts'
@@ -21,7 +29,7 @@ const MAX_CIRCUIT_OPEN_MS = 2 * HOUR_MS
 export function createQueueStore(
   db: Db,
   notify: () => void,
-  { submitThrottle, fairOrder }: SharedStatements,
+  { submitThrottle, fairOrder }: SharedParts,
 ): QueueStore {
   const selectDue = (where: SQL, ...leadingOrder: SQL[]) =>
     db
@@ -40,7 +48,7 @@ export function createQueueStore(
       .prepare()
   const claimTracked = prepareClaim(selectDue(TRACKED))
   // Rows whose client still waits come first: a week may have left hundreds of ended ones.
-  const claimUnresolved = prepareClaim(selectDue(UNRESOLVED, asc(ENDED)))
+  const claimUnresolved = prepareClaim(selectDue(UNRESOLVED, asc(HAS_LEFT_QUEUE)))
   const isNotExcluded = sql`${predictions.id} not in (select value from json_each(${sql.placeholder('exceptIds')}))`
   const claimAbandoned = prepareClaim(selectDue(and(SUBMIT_STARTED, isNotExcluded)!))
 

@@ -7,14 +7,14 @@ import { createFindPrediction, type FindPrediction } from './predictions/read.ts
 import { createFairOrder, type FairOrder } from './queue/fair-order.ts'
 import { createSubmitThrottle, type SubmitThrottle } from './queue/submit-throttle.ts'
 
-export interface SharedStatements {
+export interface SharedParts {
   findPrediction: FindPrediction
   fairOrder: FairOrder
   submitThrottle: SubmitThrottle
   monthlySpend: MonthlySpend
 }
 
-export const createSharedStatements = (db: Db): SharedStatements => ({
+export const createSharedParts = (db: Db): SharedParts => ({
   findPrediction: createFindPrediction(db),
   fairOrder: createFairOrder(db),
   submitThrottle: createSubmitThrottle(db),
