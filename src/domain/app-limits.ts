@@ -7,7 +7,7 @@ import { MINUTE_MS } from './time.ts'
 
 /** Null: no limit. Limits are read again for each submit, because they change while the gateway runs. */
 export interface AppLimits {
-  /** Max concurrent jobs. Above it jobs wait in the queue; no submit is refused. */
+  /** Max active jobs, which hold a slot. Above it jobs wait in the queue; no submit is refused. */
   maxInFlight: number | null
   maxQueued: number | null
   submitsPerMinute: number | null
@@ -22,7 +22,10 @@ export interface UsageReader {
   queued(): number
   /** Micro-USD in this UTC month. */
   spent(): number
-  /** When the newest submit but `skip` was accepted, if that was after `moment`. `skip` 0 is the newest. */
+  /**
+   * When a recent submit was accepted: the newest one for `skip` 0, the one before it for 1, and so on. Null if that
+   * was not after `moment`.
+   */
   submitTimeAfter(moment: number, skip: number): number | null
 }
 

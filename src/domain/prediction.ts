@@ -13,17 +13,23 @@ export type AppId = string & { readonly [brand]: 'AppId' }
 export const STATUSES = ['QUEUED', 'CREATED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED'] as const
 export type Status = (typeof STATUSES)[number]
 
-/** State of the POST. `begun` is on disk before the POST is sent; `unknown`: it was sent and not answered. */
+/**
+ * State of the POST. `begun` is on disk before the POST is sent. `unknown`: the POST may have been sent, and there is
+ * no answer, or an answer that does not say whether a job exists (a 5xx, a 3xx, HTML, an id beside a refusal).
+ */
 export const SUBMISSIONS = ['none', 'begun', 'accepted', 'unknown'] as const
 export type Submission = (typeof SUBMISSIONS)[number]
 
 /**
- * Tracking of a submitted job. `active`: upstream may be working on it, and it holds a slot, whatever status its app has
- * seen. `expired`: past the deadline; polled rarely until upstream deletes the job.
+ * Tracking of a submitted job. `active`: upstream may be working on it, and it holds a slot, whatever status its app
+ * has seen. `expired`: the job holds no slot. It is past its deadline, or its submission is `unknown` and upstream's
+ * whole list was read and cannot contain it. It is polled or searched for rarely, until upstream has deleted its jobs
+ * of that time. Null: see `Job.tracking`.
  */
 export const TRACKINGS = ['active', 'expired'] as const
 export type Tracking = (typeof TRACKINGS)[number]
 
+/** `QUEUED`: the prediction was created. `STATUS_CHANGED`: its status, its error or its cost has changed. */
 export const EVENT_TYPES = ['QUEUED', 'STATUS_CHANGED'] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 
@@ -81,9 +87,15 @@ export interface Prediction extends Draft, PredictionState {
 /** A prediction with the internal state that the workers use. */
 export interface Job extends Prediction {
   submission: Submission
-  /** Null: nothing was sent, or the state is definite. */
+  /**
+   * Null: no POST was sent (or upstream refused it), a POST is under way (`submission` is `begun`), or nothing more
+   * can be learned about the job.
+   */
   tracking: Tracking | null
-  /** Fencing token, raised by every claim. A write-back with an older one is refused. */
+  /**
+   * Fencing token, raised by each claim and by each webhook of an accepted job. A write with an older one changes
+   * nothing.
+   */
   fence: number
   submitAttempts: number
   dueAt: number
@@ -108,6 +120,7 @@ export const upstreamInput = ({ input, upstreamImageUrl }: Job): Input =>
 export interface PredictionEvent {
   seq: number
   type: EventType
+  /** Null for the first event. It may equal the new status: then only the error or the cost has changed. */
   previousStatus: Status | null
   occurredAt: number
   /** The prediction right after the event. */
@@ -152,7 +165,7 @@ const NEXT_STATUSES: Readonly<Record<Status, readonly Status[]>> = {
   CANCELED: [],
 }
 
-/** Errors that the gateway assumes without an answer from upstream. */
+/** Errors that the gateway sets itself, because upstream has not said how the job ended. */
 const PROVISIONAL_ERRORS: ReadonlySet<PredictionErrorCode | null> = new Set([
   'SUBMISSION_UNKNOWN',
   'TIMED_OUT',

@@ -1,7 +1,8 @@
 /**
- * State transitions of a prediction. Each is a pure function from a row and an observation to a change, or to null if the
- * observation is old, a duplicate, or about another state.
- * Invariant: a row whose POST may have been sent never becomes sendable again, unless upstream certainly refused the POST.
+ * State transitions of a prediction. Each is a pure function from a row and an observation to a change, or to null if
+ * the observation is old, a duplicate, or about another state.
+ * Invariant: a row whose POST may have been sent never becomes sendable again, unless upstream certainly refused the
+ * POST.
  */
 import type { PredictionErrorCode } from './errors.ts'
 import {
@@ -79,7 +80,10 @@ export const imageCheckPostponed =
 
 // ── The POST ──
 
-/** Upstream has accepted the job under this id, by the POST's answer, a webhook with the row's token, or upstream's list. */
+/**
+ * Upstream has accepted the job under this id, by the POST's answer, a webhook with the row's token, or upstream's
+ * list.
+ */
 export const submitAccepted =
   (upstreamId: string, nextPollAt: number): Transition =>
   job => {
@@ -140,15 +144,15 @@ const requeueRefused = ({ status }: Job, now: number, submitCircuit: CircuitTrip
 })
 
 /**
- * Delay before a job is submitted again that was refused for an account error. A job that is refused repeatedly may be the
- * only one affected; the delay keeps it from opening the circuit for all others each time.
+ * Delay before a job is submitted again that was refused for an account error. A job that is refused repeatedly may
+ * be the only one affected; the delay keeps it from opening the circuit for all others each time.
  */
 const refusedRetryDelay = (submitAttempts: number): number =>
   submitAttempts < 3 ? 0 : Math.min(2 ** (submitAttempts - 3) * MINUTE_MS, MAX_REFUSED_RETRY_DELAY_MS)
 
 /**
- * The job may be running and charged. It keeps its slot, the reconciler searches for it, and the submit circuit stays open
- * until upstream can be read.
+ * The job may be running and charged. It keeps its slot, the reconciler searches for it, and the submit circuit stays
+ * open until upstream can be read.
  */
 const submitUnknown = (now: number, nextSearchAt: number): StateChange => ({
   submission: 'unknown',
@@ -157,7 +161,7 @@ const submitUnknown = (now: number, nextSearchAt: number): StateChange => ({
   submitCircuit: { reason: 'unknown', until: now },
 })
 
-/** The process that started the POST ended before it stored the answer. */
+/** Abandoned submit: the process that started the POST ended before it stored the answer. */
 export const submitAbandoned =
   (now: number, nextSearchAt: number): Transition =>
   job =>
@@ -166,7 +170,10 @@ export const submitAbandoned =
 export interface SearchOptions {
   now: number
   nextSearchAt: number
-  /** Time since the POST. After it the prediction fails with SUBMISSION_UNKNOWN, its slot is free, and the search goes on. */
+  /**
+   * Time since the POST. After it the prediction fails with SUBMISSION_UNKNOWN, its slot is free, and the search goes
+   * on.
+   */
   submitUnknownAfterMs: number
 }
 
@@ -335,8 +342,8 @@ function toFinalChange(
 }
 
 /**
- * A webhook reports that the job has ended. Only this is believed; the poll that follows decides the state. A webhook with
- * the row's own token also gives the upstream id, whatever the POST's answer was.
+ * A webhook reports that the job has ended. Only this is believed; the poll that follows decides the state. A webhook
+ * with the row's own token also gives the upstream id, whatever the POST's answer was.
  */
 export const webhookReceived =
   (upstreamId: string, now: number): Transition =>
@@ -355,7 +362,10 @@ export const webhookReceived =
 
 // ── Cancellation ──
 
-/** If nothing was sent, nothing will be, and it is free. Otherwise upstream goes on: the job keeps its slot and its cost. */
+/**
+ * If nothing was sent, nothing will be, and it is free. Otherwise upstream goes on: the job keeps its slot and its
+ * cost.
+ */
 export const canceled =
   (now: number): Transition =>
   job =>

@@ -157,42 +157,50 @@ export interface RescheduledPoll {
   lastSeenRunningAt: number | null
 }
 
-/** Number of unfinished rows by state. */
+/** Number of tracked rows by state. */
 interface StateCounts {
   queued: number
+  /** `submission` is `begun`. */
   submitting: number
+  /** `tracking` is `active`, whatever the status: accepted and unresolved rows. */
   inFlight: number
+  /** Accepted rows whose `tracking` is `expired`. */
   expired: number
+  /** Unresolved rows, `active` and `expired`. The `active` ones are in `inFlight` too. */
   unresolved: number
 }
 
 export interface QueueStore {
   /**
-   * Claims waiting rows for an image check, among the first `readyTarget` in the order of `claimSubmits`. While the
+   * Claims waiting rows for an image check, among the first `readyTarget` in the fair order. While the
    * submit circuit is open, it claims only rows whose image was never verified.
    */
   claimImageChecks(claim: ImageClaim): Promise<Job[]>
   /**
    * Claims waiting rows for a POST and marks them `begun`, within the account's limits and if the submit circuit
-   * allows it. Order: domain/fair-queue.ts. Skips apps that have `maxInFlight` active jobs. When this returns, the
-   * intent is on disk.
+   * allows it. Order: domain/fair-queue.ts, but rows that upstream refused repeatedly come last. Skips apps that have
+   * `maxInFlight` active jobs. When this returns, the intent is on disk.
    */
   claimSubmits(claim: SubmitClaim): Promise<Job[]>
   /**
-   * Queue position in the order of `claimSubmits`, 1 is next; null for rows that do not wait. In the order of `ids`.
+   * Queue position in the fair order, 1 is next; null for rows that do not wait. In the order of `ids`. It ignores that
+   * `claimSubmits` takes rows last that upstream refused repeatedly.
    */
   queuePositions(appId: AppId, ids: readonly string[]): Promise<(number | null)[]>
   /** Claims accepted rows that are due for a poll, also if their client has already been told an end. */
   claimPolls(claim: Claim): Promise<Job[]>
   /** Sets the next due time of polled rows in one commit. Rows with a newer fence stay as they are. */
   reschedule(polls: readonly RescheduledPoll[]): Promise<void>
-  /** Claims rows whose POST had no answer and that are due for a search; rows whose client still waits come first. */
+  /**
+   * Claims unresolved submits (`submission` is `unknown`) that are due for a search; rows whose client still waits
+   * come first.
+   */
   claimUnresolvedSubmits(claim: Claim): Promise<Job[]>
   /** Ids of rows that upstream accepted before this time and that still hold a slot. */
   findOverdueIds(acceptedBefore: number, limit: number): Promise<string[]>
   /**
-   * Whether another POST of the same model was started between `from` and `to` (inclusive) and has, or had, no
-   * answer.
+   * Whether another POST of the same model was started between `from` and `to` (inclusive) and is under way or
+   * unresolved, also if the search for its job has ended.
    */
   hasConflictingSubmit(job: Job, from: number, to: number): Promise<boolean>
   /**
@@ -213,7 +221,9 @@ export interface QueueStore {
   concurrencyLimit(): Promise<ConcurrencyLimit | null>
   /** Id of the prediction that has this upstream id. */
   findIdByUpstreamId(upstreamId: string): Promise<string | null>
-  /** Shifts due times, circuit times and start times of unanswered POSTs by `ms`, after the clock was set. */
+  /**
+   * Shifts due times, circuit times and start times of begun and unresolved submits by `ms`, after the clock was set.
+   */
   shiftDeadlines(ms: number): Promise<void>
   countByState(): Promise<StateCounts>
 }
@@ -279,6 +289,10 @@ export interface ApiKeyInfo {
 }
 
 export interface AppUsage {
+  /**
+   * Jobs that an app counts as in flight: active jobs, and unresolved submits that hold no slot any more and are still
+   * `QUEUED`.
+   */
   inFlight: number
   queued: number
   /** Micro-USD, of predictions created in this UTC month. */

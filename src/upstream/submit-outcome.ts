@@ -1,7 +1,7 @@
 /**
- * The outcome of the one POST, by the money table.
- * Invariant: `unsent` and every rejection that puts a job back into the queue are certain. Everything else is
- * `unknown`, because sending it again could charge twice.
+ * The outcome of the one POST, by SUBMIT_STATUS_OUTCOMES of status-tables.ts.
+ * Invariant: every outcome that puts a job back into the queue (`unsent`, `account`, `throttled`) is certain, and so is
+ * `rejected`. Everything else but `accepted` is `unknown`, because sending it again could charge twice.
  */
 import type { SubmitOutcome } from '../domain/prediction.ts'
 import { HOUR_MS } from '../domain/time.ts'
@@ -34,8 +34,7 @@ export function toSubmitOutcome(
   const id = predictionSchema.parse(data)?.id ?? ''
   const isSuccess = response.status >= 200 && response.status < 300
   if (isSuccess && code === 200 && isPathSegment(id)) return { kind: 'accepted', upstreamId: id }
-  // An id beside a rejection contradicts it: a job may exist. The same holds for an id that is unsafe in a
-  // path.
+  // An id beside a refusal contradicts it: a job may exist. The same holds for an id that is unsafe in a path.
   if (id !== '') return { kind: 'unknown' }
 
   // On HTTP 2xx the envelope's code is the status. Otherwise no body can turn a 5xx or 3xx into a rejection.

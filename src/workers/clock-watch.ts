@@ -1,7 +1,7 @@
 /**
  * Detects that the machine's clock was set, and shifts all stored deadlines by the jump.
- * Invariant: a row that was due in a minute is still due in a minute, and an unanswered POST is searched for
- * in the time window in which it was sent. With an unshifted clock another app's job could match.
+ * Invariant: a row that was due in a minute is still due in a minute, and an unresolved submit is searched
+ * for in the time window in which its POST was sent. With an unshifted clock another app's job could match.
  */
 import type { Store } from '../store/store.ts'
 import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
@@ -10,7 +10,7 @@ const INTERVAL_MS = 250
 /** Smaller jumps come from clock adjustment, or from a process that was busy between two reads. */
 const MIN_LEAP_MS = 5000
 
-/** @param monotonic a clock that is never set, ms */
+/** @param monotonic a monotonic clock, ms */
 export function createClockWatch(options: {
   store: Pick<Store, 'shiftDeadlines'>
   log: Log

@@ -1,12 +1,15 @@
 /**
- * When to search for an unanswered POST, and when to poll an expired job. Pure.
+ * When to search for the job of an unresolved submit, and when to poll an expired job. Pure.
  */
 import { MINUTE_MS } from '../domain/time.ts'
 
-/** Max wait. */
+/** Max time between two searches for a job, and between two polls of an expired job: six hours. */
 const MAX_WAIT_MS = 6 * 60 * MINUTE_MS
 
-/** After a tenth of its age: an hour old, in six minutes; a day old, in two hours. */
+/**
+ * The next time for a job: it waits a tenth of its age, at least `minMs` and at most MAX_WAIT_MS. A job that is an
+ * hour old waits six minutes, a job that is a day old 2.4 hours.
+ */
 const laterByAge = (since: number, now: number, minMs: number): number =>
   now + Math.min(Math.max((now - since) / 10, minMs), MAX_WAIT_MS)
 
@@ -14,7 +17,7 @@ export const nextExpiredPollAt = (sentAt: number, now: number): number =>
   Math.round(laterByAge(sentAt, now, MINUTE_MS))
 
 export interface SearchWindow {
-  /** When the job of an unanswered POST may have been created, by upstream's clock. */
+  /** When the job of an unresolved submit may have been created, by our clock. */
   from: number
   to: number
   /**

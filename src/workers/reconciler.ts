@@ -1,8 +1,8 @@
 /**
- * Settles rows whose POST has no answer: takes over those of a dead process, and searches upstream's list for
- * each.
+ * Settles submits of which the gateway does not know whether a job exists: takes over the abandoned submits of a dead
+ * process, and searches upstream's list for the job of each unresolved submit.
  * Invariant: such a row is never sent again. It is matched with an upstream job only if that job can belong
- * to no other row: the one unowned job of its model in its time window, with no other unanswered POST of that
+ * to no other row: the one unowned job of its model in its time window, with no other unresolved submit of that
  * model near. Anything less could give one app another app's video.
  */
 
@@ -121,7 +121,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     logFields: ({ id, appId }: Job) => ({ prediction: id, app: appId }),
     claim: async limit => {
       const at = now()
-      // No lease: the row stays due until it is settled, and blocks submits.
+      // The lease ends at once: the row stays due until it is settled, and blocks submits.
       const abandonedJobs = await store.claimAbandonedSubmits({
         now: at,
         leaseUntil: at,

@@ -47,14 +47,14 @@ export interface WorkersOptions {
   pollLimits: PollLimits
   submitTimeoutMs: number
   readTimeoutMs: number
-  /** Age of an unanswered POST at which the app gets SUBMISSION_UNKNOWN. */
+  /** Age of an unresolved submit at which the app gets SUBMISSION_UNKNOWN. */
   submitUnknownAfterMs: number
   /** Age of a submitted job at which it fails with TIMED_OUT. */
   deadlineMs: number
   /** Age at which the janitor deletes an event. */
   eventRetentionMs: number
   now: () => number
-  /** A clock that is never set, ms. */
+  /** A monotonic clock, ms. */
   monotonic: () => number
   log: Log
 }

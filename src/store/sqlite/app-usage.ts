@@ -11,7 +11,7 @@ import { jsonValues, prepare } from './prepare.ts'
 import { appMonthlySpend } from './schema.ts'
 import { scopeParameters, VISIBLE } from './visibility.ts'
 
-/** Added to the first moment of a month it lies in the next. */
+/** The longest month. The first moment of a month plus this time lies in the next month. */
 const MAX_MONTH_MS = 31 * DAY_MS
 
 export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn'>): AppStore['usage'] {

@@ -7,15 +7,15 @@ import { sql } from './drizzle.ts'
 
 export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
 export const SUBMIT_STARTED = sql.raw(`"submission" = 'begun'`)
-/** Holds a slot of the account. */
+/** In flight. These rows hold a slot of the account; so do `begun` rows, which have no tracking yet. */
 export const IN_FLIGHT = sql.raw(`"tracking" = 'active'`)
 /** Polled: in flight, or expired and not yet forgotten by upstream. */
 export const TRACKED = sql.raw(`"submission" = 'accepted' and "tracking" is not null`)
-/** Searched for upstream: its POST may have been accepted. */
+/** Unresolved submit: its job is searched for in upstream's list, because its POST may have been accepted. */
 export const UNRESOLVED = sql.raw(`"submission" = 'unknown' and "tracking" is not null`)
 /** The client has been told an end, possibly `SUBMISSION_UNKNOWN`. */
 export const HAS_LEFT_QUEUE = sql.raw(`"status" <> 'QUEUED'`)
-/** The POST has, or had, no answer: the row may be any unknown job of upstream. */
+/** The POST is under way or unresolved, also if the search has ended: any unowned job of upstream may be the row's. */
 export const UNANSWERED = sql.raw(`"submission" in ('begun', 'unknown')`)
 export const COMPLETED = sql.raw(`"status" = 'COMPLETED'`)
 export const HAS_TOKEN = sql.raw(`"token_id" is not null`)
