@@ -1,12 +1,13 @@
 /**
  * Weighted fair queueing of the account's upstream slots among apps. Pure.
- * A queued job's key is (activeJobs + queueIndex − 1 + bias) / weight of its app. The lowest key is next. Ties go to the
- * lowest `virtualTime`, then to the oldest backlog.
- * `virtualTime` is the time for which the app's jobs have held slots, divided by its weight.
- * `bias` is between 0 (the app had less than its share) and 1 (it had more). Without it, counts alone would ignore the
- * weights when there are few slots.
- * The first job of a newly active app has key 0, so an app with a single job never waits behind a backlog.
- * Invariant: assigning a slot changes no key. The order of all queued jobs is therefore one list, and a position is exact.
+ * A queued job's key is (activeJobs + queueIndex − 1 + bias) / weight of its app. The lowest key is next. Ties go to
+ * the lowest `virtualTime`, then to the oldest backlog. `virtualTime` is the time for which the app's jobs have held
+ * slots, divided by its weight. `bias` is between 0 (the app had less than its share) and 1 (it had more). Without
+ * it, counts alone would ignore the weights when there are few slots. The first job of a newly active app has key 0,
+ * so an app with a single job never waits behind a backlog.
+ * Invariant: assigning a slot changes no key. The order of all queued jobs is therefore one list, and a position is the
+ * exact rank in it. One rule outside of this file moves jobs: claim-submits.ts submits jobs last that upstream refused
+ * repeatedly. A position ignores that.
  */
 import { HOUR_MS, MINUTE_MS } from './time.ts'
 
@@ -43,8 +44,8 @@ const fairnessKey = (
     : (activeJobs + queueIndex - 1 + bias) / weight
 
 /**
- * Number of queued jobs before the app's job at `queueIndex`. Jobs that another app's own limit holds back do not count.
- * A job that its own app's limit holds back keeps the position it would have without that limit.
+ * Number of queued jobs before the app's job at `queueIndex`. Jobs that another app's own limit holds back do not
+ * count. A job that its own app's limit holds back keeps the position it would have without that limit.
  */
 export function jobsAhead(own: AppQueueState, queueIndex: number, apps: readonly AppQueueState[]): number {
   const key = fairnessKey(own, queueIndex)

@@ -26,7 +26,7 @@ const dueImageChecks = (isRetry: SQL) => sql`
     order by created_at, id limit @readyTarget
   )`
 
-// A job that upstream has rejected does not count as ready: the next circuit probe may have to be another job.
+// A job that upstream has refused does not count as ready: the next circuit probe may have to be another job.
 const NEXT_IMAGE_CHECKS = sql`
   with ${APP_STATES},
   candidates as (

@@ -59,7 +59,10 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
     return Math.max(0, Math.min(limit, circuitAllowance, freeSlots, rateAllowance))
   }
 
-  /** Few rows are ready, however long the queue: at most `readyTarget` verified images and recently rejected jobs. */
+  /**
+   * Reads few rows, however long the queue: claim-image-checks.ts checks only so many images that about `readyTarget`
+   * jobs are ready. Jobs that upstream refused lately come on top.
+   */
   const selectNextIds = ({ now, imageVerifiedAfter }: SubmitClaim, retryRank: SQL, claimable: number) => sql`(
     with ${APP_STATES},
     ready as (
@@ -88,7 +91,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
           const circuit = submitThrottle.submitCircuit()
           const claimable = claimableCount(request, circuit)
           if (claimable === 0) return []
-          // A job that upstream always rejects must not be every probe, nor the first submit after each.
+          // A job that upstream refuses each time must not be every probe, nor the first submit after each.
           // After an hour it counts like any other, so that an endless queue of others can't starve it.
           const retryRank =
             circuit === null ? sql`(submit_attempts > 2 and due_at > ${now - HOUR_MS})` : sql`submit_attempts`

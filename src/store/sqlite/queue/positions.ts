@@ -1,6 +1,7 @@
 /**
  * Queue positions in fair order. Jobs that back off or wait for their image check count too. Jobs over their app's
- * limit are placed as without the limit.
+ * limit are placed as without the limit. Jobs that upstream refused repeatedly are placed like others, although
+ * claim-submits.ts submits them last.
  * Cost: the waiting rows of every app are counted by index; those of the app itself once for each id or, above 10
  * ids, all at once.
  */
