@@ -1,8 +1,9 @@
 /**
  * The event log as it grows. One loop per process (the tail) reads each new event once, into a buffer. A reader is
  * only a `seq`; a reader whose `seq` is no longer buffered reads from the store.
- * Invariant: `head` moves in the same tick in which the listeners for the new events are woken, and no event after
- * `head` is returned. A reader that reads, finds nothing up to `head` and listens, all in one tick, misses nothing.
+ * Invariant: `head` moves and the listeners for the new event are woken synchronously, without an `await` in between.
+ * No event after `head` is returned. A reader misses nothing if it reads, finds nothing up to `head` and listens
+ * synchronously, without an `await` in between.
  */
 import { performance } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
@@ -37,13 +38,15 @@ export interface EventLog {
   /** Returns at most one batch. Synchronous if the events are in the buffer. */
   read(selector: EventSelector, afterSeq: number): EventBatch | Promise<EventBatch>
   /**
-   * Calls `wake` for each matching event, in the tick in which it becomes readable. Returns the function that stops
-   * it.
+   * Calls `wake` for each matching event, synchronously when it becomes readable. Returns the function that stops it.
    */
   listen(selector: EventSelector, wake: (seq: number) => void): () => void
-  /** While pinned, events after `seq` are not pruned. */
+  /**
+   * Keeps events after `seq` from being pruned, until the pin has not moved for an hour. After that they may be
+   * pruned, and the reader's next batch has `missedUpTo`.
+   */
   pin(seq: number): Pin
-  /** The lowest pinned `seq`; null without a pin. */
+  /** The lowest `seq` of the pins that moved within the last hour; null without one. */
   lowestPinnedSeq(): number | null
   close(): void
 }
@@ -68,7 +71,7 @@ const WARM_UP_EVENTS = 1000
 const MAX_BUFFER_BYTES = 8 * 1024 * 1024
 /** Interval of the tail's reads without a signal: another process may have written. */
 const RECHECK_MS = 5000
-/** Max time a tick spends on waking listeners: there may be thousands. */
+/** Max time that listeners are woken without a pause for other work: there may be thousands. */
 const SLICE_MS = 5
 /** Delay after a failed read. */
 const RETRY_MS = 500

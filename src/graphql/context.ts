@@ -41,7 +41,7 @@ export interface Loaders {
   history(after: number, limit: number): DataLoader<string, PredictionEvent[]>
 }
 
-/** Max events read in one time slice: about 3 ms. */
+/** Max events read in one slice: about 3 ms. */
 const MAX_EVENTS_PER_SLICE = 500
 
 export interface Context extends Services {

@@ -1,8 +1,8 @@
 /**
  * Shares the event loop: work on many items awaits `nextSlice` before each item. Owners take turns; within an owner
  * the first request is first.
- * Invariant: all items of one event-loop pass take about 5 ms together, so an incoming request waits for one slice
- * and not for the whole work. An owner waits for one item of each other owner, however many those have.
+ * Invariant: all items of one iteration of the event loop share one slice of about 5 ms, so an incoming request waits
+ * for one slice and not for the whole work. An owner waits for one item of each other owner, however many those have.
  */
 import { performance } from 'node:perf_hooks'
 
@@ -36,7 +36,7 @@ export function createFairScheduler(): FairScheduler {
       return
     }
     resume()
-    // Runs after the awaiting caller has resumed, so that its work counts towards this time slice.
+    // Runs after the awaiting caller has resumed, so that its work counts towards this slice.
     queueMicrotask(() =>
       queueMicrotask(() => {
         if (performance.now() < deadline) runSlice(deadline)

@@ -1,6 +1,6 @@
 /**
- * A wake-up signal: a hint to look, never the truth. A lost signal costs latency only, because the next look finds
- * the row.
+ * A wake signal: it wakes readers when there may be something new. It carries no data: a reader that wakes reads the
+ * database. A lost signal costs latency only, because the next read finds the row.
  * Invariant: a `notify` between `waiter()` and `wait()` is not lost. Order: create the waiter, read, wait.
  */
 export interface WakeSignal {

@@ -1,8 +1,8 @@
 /**
  * Catches one subscriber up from its own `lastSeq` to the head of the event log: a replay, or a client that
  * read too slowly.
- * Invariant: the subscriber joins `group.live` in the same event-loop task in which it is found to be at the
- * head, so no event falls between. While its client does not read, nothing is kept but `lastSeq`.
+ * Invariant: the subscriber is found to be at the head and joins `group.live` synchronously, without an `await` in
+ * between, so no event falls between. While its client does not read, nothing is kept but `lastSeq`.
  */
 import type { EventBatch, EventLog, Pin } from '../events/event-log.ts'
 import type { SubscriptionSource } from '../events/subscription-source.ts'

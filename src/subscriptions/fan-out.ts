@@ -53,7 +53,7 @@ export interface FanOut {
 
 export interface FanOutOptions {
   eventLog: EventLog
-  /** The only one of the process: reads and deliveries of one event-loop pass share its time slice. */
+  /** The only one of the process: reads and deliveries of one iteration of the event loop share its slice. */
   scheduler: FairScheduler
   log: ErrorLog
   /**
@@ -64,7 +64,7 @@ export interface FanOutOptions {
 }
 
 const CURSOR_REFRESH_MS = 3 * MINUTE_MS
-/** Subscribers served per time slice. */
+/** Subscribers served per slice. */
 const SUBSCRIBERS_PER_SLICE = 16
 
 interface Delivery {
@@ -179,7 +179,10 @@ export function createFanOut({
     }
   }
 
-  /** Delivers to all live subscribers, some per time slice, and to those that become live meanwhile. */
+  /**
+   * Delivers to all live subscribers, some per slice, and to those that become live meanwhile. A subscriber whose
+   * sink is full leaves the live set and catches up once the sink has room.
+   */
   async function deliver(group: SubscriptionGroup, deliveries: readonly Delivery[]): Promise<void> {
     const payloads = deliveries.map(({ payload }) => payload)
     let remaining = SUBSCRIBERS_PER_SLICE

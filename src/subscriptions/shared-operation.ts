@@ -43,7 +43,7 @@ export interface Payload {
 export interface SharedOperation {
   /** Subscribers with an equal key share the operation. A symbol is never shared. */
   key: string | symbol
-  /** Owner of its time slices: the app. */
+  /** Owner of its slices: the app. */
   owner: string
   /** Failed fields are masked and logged. Synchronous unless a field is asynchronous. */
   execute(item: FeedMessage): Payload | Promise<Payload>

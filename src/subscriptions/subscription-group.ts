@@ -49,7 +49,10 @@ const ALREADY_DONE = Promise.resolve(DONE)
 /** Payloads go to the sink. Its single `next` starts the subscriber, and resolves at its end. */
 export class Subscriber implements AsyncIterableIterator<never, undefined> {
   readonly sink: PayloadSink
-  /** Last seq that was delivered to it. */
+  /**
+   * Its position while it catches up. While it is live, this is its position when it joined the live set, and its true
+   * position is `max(group.lastSeq, lastSeq)`.
+   */
   lastSeq = 0
   hasEnded = false
   readonly #host: SubscriptionHost

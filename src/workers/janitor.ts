@@ -1,7 +1,8 @@
 /**
  * Deletes old events, expired keys and uploads, and ends jobs long past their deadline that no poll reaches.
  * It works in small batches, so that nothing waits for it.
- * Invariant: no event is deleted that a reader has pinned.
+ * Invariant: no event is deleted that a reader has pinned. A pin ends after an hour without a move; its reader then
+ * gets a gap (event-log.ts).
  */
 import { setImmediate } from 'node:timers/promises'
 import { pollFailed } from '../domain/transitions.ts'

@@ -21,7 +21,7 @@ export interface KeepAlive {
 /** graphql-ws's own default, and less than the idle time-out of proxies. */
 const INTERVAL_MS = 12_000
 const MAX_MISSED_PINGS = 2
-/** Connections that are checked in one turn of the event loop. */
+/** Connections that are checked in one iteration of the event loop. */
 const TARGETS_PER_PASS = 100
 
 /** State at the last check. */

@@ -1,6 +1,6 @@
 /**
- * Group commit: writes requested in one event-loop turn share one transaction, because its fsync is most of the cost
- * of a write.
+ * Group commit: writes requested in one iteration of the event loop share one transaction, because its fsync is
+ * most of the cost of a write.
  * Invariant: each write resolves after the commit of its rows, and sees the writes requested before it. A write that
  * throws is rolled back alone. If the commit fails, nothing is written and every write of the group is rejected. No
  * transaction is open across an `await`.
@@ -90,7 +90,7 @@ export function createGroupCommit({ $client }: Db, notify: () => void): GroupCom
             }
           }
         }
-        // `setImmediate`: other input that has arrived in this turn is read first.
+        // `setImmediate`: other input that has arrived in this iteration of the event loop is read first.
         if (pending.push({ run, runInSavepoint, fail: reject }) === 1) setImmediate(commit)
       }),
 
