@@ -40,13 +40,21 @@ const TOKEN_TYPE = 'at+jwt'
 const UNIX_EPOCH = new Date(0)
 const JWT_PATTERN = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
+/** The claims of a token. Tokens that were issued before an upgrade contain these names: do not rename them. */
 const claimsSchema = z.object({
+  /** Id of the token. */
   jti: z.string().min(1),
+  /** Id of the app. */
   sub: z.string().min(1),
+  /** Expiry, seconds since 1970. */
   exp: z.number(),
+  /** The visible prefix of the key that minted it. */
   key: z.string().min(1),
+  /** Permissions. */
   may: z.array(z.enum(PERMISSIONS)),
+  /** Max submits in the token's lifetime. */
   max: z.number(),
+  /** The restriction; null: all of the app's predictions. */
   only: z.object({ tags: z.array(z.string()), ids: z.array(z.string()) }).nullable(),
 })
 

@@ -28,8 +28,8 @@ export interface Authenticate {
 
 export interface InvalidCredentialLimiter {
   /**
-   * Waits before a key is looked up, if the address has sent too many invalid credentials. The result is
-   * null, or the ms after which the client may retry.
+   * Waits before a key is looked up, if the client network has sent too many invalid credentials. The result is null,
+   * or, if too many lookups of the network wait already, the ms after which the client may retry.
    */
   delay(address: string): Promise<number | null>
   record(address: string): void

@@ -1,6 +1,6 @@
 /**
- * Creates a prediction from a validated request: adds the token's tags and restriction, and checks the
- * limits.
+ * Creates a prediction from a validated request: adds the app, the restriction key and the token's id. The store checks
+ * the limits. The callers, submit-video.ts and retry-prediction.ts, add the token's tags with `addGrantTags`.
  * Invariant: a restricted token sees what it submitted, and so does every token with the same restriction.
  */
 import { createHash } from 'node:crypto'

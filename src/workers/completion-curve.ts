@@ -1,5 +1,7 @@
 /**
  * Estimates a model's completion-time distribution from finished jobs. Pure.
+ * Symbols, of the age t of a job: f(t) is the density of completion times. S(t), the survival, is the share of jobs
+ * that still run at t. The hazard f/S is the rate at which running jobs end.
  * Invariant: finite and smooth for any spans. A span's ends are poll times, so its mass is spread over its
  * width and over the distance to its neighbours. A poll then never causes the cluster that would cause more
  * polls.

@@ -1,7 +1,8 @@
 /**
  * When to poll next. Pure.
- * Polls × mean delay is minimal where the density of polls goes as √(f/S), the square root of the hazard;
- * poll k is at Λ⁻¹(k + phase).
+ * Polls × mean delay is minimal if the density of polls is proportional to √(f/S), the square root of the hazard (f
+ * and S: completion-curve.ts). Λ(t) is that density integrated from 0 to t: the number of polls up to the age t. Poll
+ * k of a job is therefore at the age Λ⁻¹(k + phase).
  * Invariant: while the curve stays the same, a job's polls are a fixed sequence of its own, so neither a
  * restart nor a late poll makes a burst. The constant phase keeps jobs apart and, unlike jitter, costs
  * nothing.

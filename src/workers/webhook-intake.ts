@@ -1,8 +1,8 @@
 /**
  * Takes in webhooks, and makes the poller poll.
- * Invariant: a webhook wakes and never decides, and it may arrive before the POST's own answer. So it is
- * remembered before its row is looked up, and the submitter checks for it after writing its row: the second
- * of the two sees the first.
+ * Invariant: a webhook ends no job. It only makes the job due for a poll, and may give the job's upstream id. It may
+ * arrive before the answer to the POST. Therefore it is remembered before its row is looked up, and the submitter
+ * checks for it after writing its row: the second of the two sees the first.
  */
 import { LRUCache } from 'lru-cache'
 import { MINUTE_MS } from '../domain/time.ts'

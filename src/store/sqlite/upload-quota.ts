@@ -1,6 +1,7 @@
 /**
- * The bytes an app may store in uploads.
- * Invariant: they are counted in the transaction that reserves them, so concurrent uploads can't exceed the maximum.
+ * Checks whether one more image fits into the bytes that an app may store in uploads.
+ * Invariant: the stored bytes are counted in the transaction that reserves space for the image, so concurrent uploads
+ * can't exceed the maximum.
  */
 import type { UploadedImage } from '../../domain/upload.ts'
 import type { Tx } from './connection.ts'
@@ -8,12 +9,16 @@ import { and, asc, eq, ne, sql } from './drizzle.ts'
 import { ABANDONED_AFTER_MS } from './image-rows.ts'
 import { images, uploads } from './schema.ts'
 
-/** Min bytes an image counts for: a row has its cost too. */
+/** Each image counts for at least these bytes, because its row has a cost too. */
 const MIN_COUNTED_BYTES = 64 * 1024
-/** Time until expired uploads are pruned. */
+/** Added to the wait: the janitor needs some time to delete what has expired. */
 const PRUNE_DELAY_MS = 30_000
 
-/** Ms until the image would fit; null: it fits now. */
+/**
+ * Null if the image fits now. Otherwise the ms until it fits: until so many of the app's images have ended that their
+ * bytes suffice. An image ends when its last upload expires, when its deletion is requested, or when its interrupted
+ * write is given up. The image itself is not counted: storing the same bytes again takes no space.
+ */
 export function quotaRetryAfterMs(
   tx: Tx,
   { appId, hash, bytes }: UploadedImage,
