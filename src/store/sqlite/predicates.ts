@@ -7,7 +7,7 @@ import { sql } from './drizzle.ts'
 
 export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
 export const SUBMIT_STARTED = sql.raw(`"submission" = 'begun'`)
-/** In flight. These rows hold a slot of the account; so do `begun` rows, which have no tracking yet. */
+/** Rows in flight hold a slot of the account. `begun` rows hold one too, and have no tracking yet. */
 export const IN_FLIGHT = sql.raw(`"tracking" = 'active'`)
 /** Polled: in flight, or expired and not yet forgotten by upstream. */
 export const TRACKED = sql.raw(`"submission" = 'accepted' and "tracking" is not null`)
