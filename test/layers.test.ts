@@ -28,15 +28,19 @@ const SERVER_LAYERS = [
 const SIMULATOR = 'simulator'
 const SIMULATOR_IMPORTERS = ['start.js', 'gateway', 'cli']
 
-const files = globSync('src/**/*.{ts,js}').map(normalize)
+const files = globSync('src/**/*.{ts,js,mts,mjs,tsx,jsx}').map(normalize)
 const partOf = (file: string, depth: number) => file.split('/')[depth]!
 const layerOf = (layers: string[][], part: string) => layers.findIndex(layer => layer.includes(part))
 
-/** Imports of types count, since a circle of types makes both files harder to read. */
+/**
+ * Every string that names a source file by a relative path: static and dynamic imports, `require`, `new URL`. Imports of
+ * types count, since a circle of types makes both files harder to read.
+ */
+const specifiersIn = (source: string): string[] =>
+  [...source.matchAll(/(['"`])(\.{1,2}\/[^'"`\s]+\.(?:[cm]?[jt]sx?))\1/g)].map(match => match[2]!)
+
 const importsOf = (file: string) =>
-  [...readFileSync(file, 'utf8').matchAll(/(?:from|import|import\() ?'(\.[^']+)'/g)].map(match =>
-    normalize(join(dirname(file), match[1]!)),
-  )
+  specifiersIn(readFileSync(file, 'utf8')).map(specifier => normalize(join(dirname(file), specifier)))
 const imports = files.flatMap(file => importsOf(file).map(target => ({ file, target })))
 
 /** The imports that leave their part of the tree. */
@@ -50,6 +54,30 @@ const inServer = crossings(
   imports.filter(({ file, target }) => [file, target].every(path => path.startsWith('src/server/'))),
   2,
 )
+
+test.each([
+  ["import { a } from './a.ts'"],
+  ["import type { A } from './a.ts'"],
+  ["export { a } from './a.ts'"],
+  ["import './a.ts'"],
+  ["await import(\n  './a.ts',\n)"],
+  ["await import(/* webpack */ './a.ts')"],
+  ["type A = import('./a.ts').A"],
+  ["createRequire(import.meta.url)('./a.ts')"],
+  ["new URL('./a.ts', import.meta.url)"],
+  ['import "./a.ts"'],
+  ['await import(`./a.ts`)'],
+])('an import is seen in %j', source => {
+  expect(specifiersIn(source)).toEqual(['./a.ts'])
+})
+
+test('every import names a file of src by a literal', () => {
+  expect(imports.filter(({ target }) => !files.includes(target))).toEqual([])
+  const computed = files.filter(file =>
+    /\bimport\(\s*(?!\s|['"`/])|\bimport\(\s*`[^`]*\$\{/.test(readFileSync(file, 'utf8')),
+  )
+  expect(computed).toEqual([])
+})
 
 test('every folder of src has a layer', () => {
   const folders = new Set(files.map(file => partOf(file, 1)))
@@ -110,6 +138,21 @@ test('the client imports nothing, so that it can be copied', () => {
   const client = files.filter(file => partOf(file, 1) === 'client')
   expect(client.filter(file => /^import|\bimport\(/m.test(readFileSync(file, 'utf8')))).toEqual([])
   expect(client).toHaveLength(1)
+})
+
+test('only the gateway and the commands choose an engine of the store', () => {
+  const engine = (file: string) => /^src\/store\/([\w-]+)\//.exec(file)?.[1]
+  const users = imports.filter(({ file, target }) => engine(target) && engine(file) !== engine(target))
+  expect(users.length).toBeGreaterThan(0)
+  expect(users.filter(({ file }) => !/^src\/(gateway|cli)\//.test(file))).toEqual([])
+})
+
+test('one fair scheduler serves the process: reads and deliveries of one loop iteration share a slice', () => {
+  const makers = files.filter(
+    file => !file.startsWith('src/runtime/') && /\bcreateFairScheduler\(/.test(readFileSync(file, 'utf8')),
+  )
+  expect(makers).toEqual(['src/gateway/gateway.ts'])
+  expect(readFileSync('src/gateway/gateway.ts', 'utf8').match(/createFairScheduler\(/g)).toHaveLength(1)
 })
 
 test('only an engine imports its database', () => {

@@ -20,7 +20,7 @@ export interface Services {
   /** Max bytes of uploads kept per app. */
   maxUploadBytesPerApp: number
   /** The absolute URL of a path of this gateway. */
-  publicUrl(path: string): string
+  toPublicUrl(path: string): string
   /** Logs a notice for the operator; the app does not see it. */
   logNotice(fields: object, message: string): void
   /** Counts an error that an app received, by code. */

@@ -18,8 +18,8 @@ const PredictionInput = builder.objectRef<Input>('PredictionInput').implement({
     imageUrl: t.field({
       type: 'URL',
       description: "Of an upload it is the upload's own.",
-      resolve: ({ imageUrl }, _args, { publicUrl }) =>
-        imageUrl.startsWith('/') ? publicUrl(imageUrl) : imageUrl,
+      resolve: ({ imageUrl }, _args, { toPublicUrl }) =>
+        imageUrl.startsWith('/') ? toPublicUrl(imageUrl) : imageUrl,
     }),
     prompt: t.exposeString('prompt'),
     negativePrompt: t.exposeString('negativePrompt', { nullable: true }),

@@ -28,7 +28,7 @@ builder.node(UploadType, {
       type: 'URL',
       description: 'For previews: whoever has it may look at the image.',
       complexity: QUERY_COST,
-      resolve: ({ previewToken }, _args, { publicUrl }) => publicUrl(previewPath(previewToken)),
+      resolve: ({ previewToken }, _args, { toPublicUrl }) => toPublicUrl(previewPath(previewToken)),
     }),
     contentType: t.exposeString('contentType', { description: 'By its bytes.' }),
     width: t.exposeInt('width', { description: 'Pixels as they are stored, before any rotation.' }),

@@ -32,11 +32,11 @@ export interface MetricsOptions extends AppMetricsOptions {
   /** Max jobs in flight; null: no limit. */
   upstreamConcurrency: number | null
   /** Whether the poll circuit is closed. */
-  isUpstreamReadable: () => boolean
+  isPollCircuitClosed: () => boolean
 }
 
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { metricsToken, store, upstreamConcurrency, isUpstreamReadable } = options
+  const { metricsToken, store, upstreamConcurrency, isPollCircuitClosed } = options
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -87,7 +87,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     help: '1 while upstream cannot be read, and one job at a time is polled.',
     registers,
     collect() {
-      this.set(isUpstreamReadable() ? 0 : 1)
+      this.set(isPollCircuitClosed() ? 0 : 1)
     },
   })
 

@@ -13,7 +13,7 @@ interface RenamedMetric {
   values?: Readonly<Record<string, string>>
 }
 
-export const RENAMED_METRICS: readonly RenamedMetric[] = [
+const RENAMED_METRICS: readonly RenamedMetric[] = [
   { from: 'rushes_refused_total', to: 'rushes_rejections_total', labels: { code: 'reason' } },
   { from: 'rushes_wrong_keys_total', to: 'rushes_invalid_credentials_total' },
   { from: 'rushes_queue_seconds', to: 'rushes_queue_wait_seconds' },

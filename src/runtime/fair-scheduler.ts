@@ -3,6 +3,7 @@
  * the first request is first.
  * Invariant: all items of one iteration of the event loop share one slice of about 5 ms, so an incoming request waits
  * for one slice and not for the whole work. An owner waits for one item of each other owner, however many those have.
+ * The tail of the event log takes slices of its own: its order is that of the log, not of owners.
  */
 import { performance } from 'node:perf_hooks'
 

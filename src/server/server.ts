@@ -48,7 +48,7 @@ export interface ServerOptions {
   metrics: Metrics
   webhookIntake: Pick<WebhookIntake, 'receive'>
   /** Whether the poll circuit is closed. */
-  isUpstreamReadable: () => boolean
+  isPollCircuitClosed: () => boolean
   /** URL of the simulator's sample image; null with a real account. */
   sampleImage: string | null
   keepAliveMs?: number | undefined
@@ -105,7 +105,7 @@ export function createServer(options: ServerOptions): ServerParts {
     log,
   })
 
-  const health = createHealth(store, options.isUpstreamReadable)
+  const health = createHealth(store, options.isPollCircuitClosed)
   const graphiql = createGraphiql({
     allowIntrospection: config.allowIntrospection,
     sampleImage: options.sampleImage,

@@ -19,10 +19,10 @@ export function createJanitor(options: {
   eventLog: Pick<EventLog, 'lowestPinnedSeq'>
   log: Log
   now: () => number
-  retentionMs: number
+  eventRetentionMs: number
   deadlineMs: number
 }): WorkerLoop {
-  const { store, eventLog, log, now, retentionMs, deadlineMs } = options
+  const { store, eventLog, log, now, eventRetentionMs, deadlineMs } = options
 
   /** While upstream cannot be read, jobs get twice the deadline. After that a job ends without a poll. */
   async function expireOverdue(): Promise<void> {
@@ -47,7 +47,11 @@ export function createJanitor(options: {
       await expireOverdue()
       while (await store.pruneUploads(now())) await setImmediate()
       for (let pruned = BATCH; pruned === BATCH; await setImmediate()) {
-        pruned = await store.pruneEvents(now() - retentionMs, BATCH, eventLog.lowestPinnedSeq() ?? undefined)
+        pruned = await store.pruneEvents(
+          now() - eventRetentionMs,
+          BATCH,
+          eventLog.lowestPinnedSeq() ?? undefined,
+        )
         if (pruned > 0) log.debug({ events: pruned }, 'old events pruned')
       }
       return []

@@ -74,7 +74,7 @@ export function createWorkers(options: WorkersOptions): Pick<WorkerLoop, 'start'
     createReconciler({ ...options, submittingIds }),
     createSubmitCircuitProbe(options),
     createClockWatch(options),
-    createJanitor({ ...options, retentionMs: eventRetentionMs }),
+    createJanitor({ ...options, eventRetentionMs }),
   ]
 
   return {

@@ -105,7 +105,7 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
       logNotice() {},
       countRejection() {},
       maxUploadBytesPerApp: 0,
-      publicUrl: (path: string) => path,
+      toPublicUrl: (path: string) => path,
       nextSlice: async () => {},
     }
 

@@ -14,8 +14,8 @@ export interface Health {
   drain(): void
 }
 
-/** @param isUpstreamReadable whether the poll circuit is closed */
-export function createHealth(store: Store, isUpstreamReadable: () => boolean): Health {
+/** @param isPollCircuitClosed whether the poll circuit is closed */
+export function createHealth(store: Store, isPollCircuitClosed: () => boolean): Health {
   let draining = false
 
   const sendJson = (response: ServerResponse, status: number, body: object) =>
@@ -40,7 +40,7 @@ export function createHealth(store: Store, isUpstreamReadable: () => boolean): H
         submits: describeSubmitCircuit(submitCircuit),
         // Present only while upstream throttles, and the limit is below the configured one.
         ...(concurrencyLimit !== null && { concurrency: concurrencyLimit.concurrency }),
-        reads: isUpstreamReadable() ? 'on' : 'failing',
+        reads: isPollCircuitClosed() ? 'on' : 'failing',
       })
     },
 

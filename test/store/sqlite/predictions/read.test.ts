@@ -34,7 +34,7 @@ async function openFilledStore() {
     tokens: createTokens(store.tokenKey, () => T),
     now: () => T,
     maxUploadBytesPerApp: 1e9,
-    publicUrl: (path: string) => path,
+    toPublicUrl: (path: string) => path,
     logNotice() {},
     countRejection() {},
     nextSlice: async () => {},
