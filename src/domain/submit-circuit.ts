@@ -2,7 +2,7 @@
  * Circuit breaker of submits. Pure.
  * Invariant: while upstream fails it is asked ever less often, and at most one job at a time is risked as a probe.
  */
-import { SECOND_MS } from './time.ts'
+import { MINUTE_MS, SECOND_MS } from './time.ts'
 
 /** Why the circuit is open: nothing is submitted, whatever is queued. Once upstream can be read again it is half-open. */
 export const CIRCUIT_REASONS = ['unknown', 'unreachable', 'account', 'throttled'] as const
@@ -24,7 +24,7 @@ export interface SubmitCircuit extends CircuitTrip {
   failures: number
 }
 
-const MAX_OPEN_MS = 15 * 60 * SECOND_MS
+const MAX_OPEN_MS = 15 * MINUTE_MS
 
 /**
  * Opens the circuit, or keeps it open. If it is open already, the result has the newer reason, the later `until` and the
@@ -44,3 +44,7 @@ export function openCircuit(
   const until = Math.max(trip.until, now + Math.min(2 ** (failures + 1) * SECOND_MS, MAX_OPEN_MS))
   return { ...opened, until, failures: failures + 1 }
 }
+
+/** The open circuit is probed again after as long as it has been open, between one second and one minute. */
+export const nextProbeAt = (since: number, now: number): number =>
+  now + Math.round(Math.min(Math.max(now - since, SECOND_MS), MINUTE_MS))

@@ -7,7 +7,6 @@
  * restart nor a late poll makes a burst. The constant phase keeps jobs apart and, unlike jitter, costs
  * nothing.
  */
-import { MINUTE_MS, SECOND_MS } from '../domain/time.ts'
 import type { CompletionCurve } from './completion-curve.ts'
 
 export interface PollLimits {
@@ -102,12 +101,6 @@ function nextCurvePoll(
     ownPoll === first ? first : evenPoll + CATCH_UP_SHARE * (ownPoll - evenPoll),
   ).ageMs
 }
-
-/** An open circuit is probed again after as long as it has been open, between one second and one minute. */
-export const nextProbeAt = (since: number, now: number): number =>
-  now + clamp(now - since, SECOND_MS, MINUTE_MS)
-
-const clamp = (value: number, min: number, max: number) => Math.round(Math.min(Math.max(value, min), max))
 
 const trustOf = ({ sampleCount }: CompletionCurve): number =>
   sampleCount ** 2 / (sampleCount ** 2 + HALF_TRUST_SAMPLES ** 2)

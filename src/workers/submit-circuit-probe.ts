@@ -1,9 +1,9 @@
 /**
  * Makes the open submit circuit half-open, once a read of upstream that began after it opened has succeeded.
  */
+import { nextProbeAt } from '../domain/submit-circuit.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
-import { nextProbeAt } from './poll-schedule.ts'
 import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
 
 const INTERVAL_MS = 250

@@ -1,8 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { CIRCUIT_REASONS, openCircuit, type SubmitCircuit } from '../../src/domain/submit-circuit.ts'
+import {
+  CIRCUIT_REASONS,
+  nextProbeAt,
+  openCircuit,
+  type SubmitCircuit,
+} from '../../src/domain/submit-circuit.ts'
 
 const SECOND = 1000
-const QUARTER = 15 * 60 * SECOND
+const MINUTE = 60 * SECOND
+const QUARTER = 15 * MINUTE
 const NOW = 1_800_000_000_000
 
 const openCircuitState = (over: Partial<SubmitCircuit> = {}): SubmitCircuit => ({
@@ -97,5 +103,26 @@ describe('an open submit circuit', () => {
       state = { ...next, version: i, halfOpen: true, probePredictionId: 'a job' }
     }
     expect(last).toBe(QUARTER)
+  })
+})
+
+describe('the next probe of an open circuit', () => {
+  test.each([
+    [0, SECOND],
+    [500, SECOND],
+    [SECOND, SECOND],
+    [7 * SECOND, 7 * SECOND],
+    [MINUTE, MINUTE],
+    [60 * MINUTE, MINUTE],
+    [-MINUTE, SECOND],
+  ])('that has been open %i ms is after %i ms', (lasted, wait) => {
+    expect(nextProbeAt(NOW, NOW + lasted)).toBe(NOW + lasted + wait)
+  })
+
+  test('comes half a dozen times in the first minute of an outage, then once a minute', () => {
+    const probes: number[] = []
+    for (let at = NOW; at < NOW + 10 * MINUTE; at = nextProbeAt(NOW, at)) probes.push(at - NOW)
+    expect(probes.filter(at => at > 0 && at <= MINUTE)).toHaveLength(6)
+    expect(probes.filter(at => at > 2 * MINUTE)).toHaveLength(8)
   })
 })

@@ -2,11 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { DurationRange } from '../../src/store/store.ts'
 import { type CompletionCurve, fitCompletionCurve } from '../../src/workers/completion-curve.ts'
-import { nextPollAge, nextProbeAt } from '../../src/workers/poll-schedule.ts'
+import { nextPollAge } from '../../src/workers/poll-schedule.ts'
 import { BIMODAL, HEAVY_TAIL, NARROW, SLOWER, UNIFORM } from '../bench/polling/distributions.ts'
 import { phasesOfShift, scoreLearned, scoreLearning, scoreUnlearned } from '../bench/polling/phases.ts'
 
-const T = 1_800_000_000_000
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const DAY = 24 * 60 * MINUTE
@@ -275,26 +274,5 @@ describe('polls × mean delay, with samples from its own polls,', () => {
     expect(before!.ratioToBound).toBeLessThanOrEqual(1.25)
     expect(during!.ratioToFixed).toBeLessThanOrEqual(1)
     expect(after!.ratioToBound).toBeLessThanOrEqual(1.25)
-  })
-})
-
-describe('the next probe of an open circuit', () => {
-  test.each([
-    [0, SECOND],
-    [500, SECOND],
-    [SECOND, SECOND],
-    [7 * SECOND, 7 * SECOND],
-    [MINUTE, MINUTE],
-    [60 * MINUTE, MINUTE],
-    [-MINUTE, SECOND],
-  ])('that has been open %i ms is after %i ms', (lasted, wait) => {
-    expect(nextProbeAt(T, T + lasted)).toBe(T + lasted + wait)
-  })
-
-  test('comes half a dozen times in the first minute of an outage, then once a minute', () => {
-    const probes: number[] = []
-    for (let at = T; at < T + 10 * MINUTE; at = nextProbeAt(T, at)) probes.push(at - T)
-    expect(probes.filter(at => at > 0 && at <= MINUTE)).toHaveLength(6)
-    expect(probes.filter(at => at > 2 * MINUTE)).toHaveLength(8)
   })
 })
