@@ -18,8 +18,9 @@ import {
   readEnvelope,
   toUpstreamState,
 } from './response-schemas.ts'
+import { parseRetryAfter } from './retry-after.ts'
 import { NO_CREDIT, REJECTED_UPLOAD_STATUSES } from './status-tables.ts'
-import { isCreditError, parseRetryAfter, toSubmitOutcome } from './submit-outcome.ts'
+import { isCreditError, toSubmitOutcome } from './submit-outcome.ts'
 import { parseTicket } from './upload-ticket.ts'
 
 export interface Upstream {

@@ -4,8 +4,8 @@
  * `rejected`. Everything else but `accepted` is `unknown`, because sending it again could charge twice.
  */
 import type { SubmitOutcome } from '../domain/prediction.ts'
-import { HOUR_MS } from '../domain/time.ts'
 import { isPathSegment, predictionSchema, readEnvelope } from './response-schemas.ts'
+import { parseRetryAfter } from './retry-after.ts'
 import { CREDIT_WORDS, NO_CREDIT, SHORTAGE_WORDS, SUBMIT_STATUS_OUTCOMES } from './status-tables.ts'
 
 export type SubmitResponse =
@@ -19,8 +19,6 @@ const CONNECT_ERROR_CODES =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|E(HOST|NET)(UNREACH|DOWN)|ETIMEDOUT|EADDRNOTAVAIL|EPERM|EACCES)$/
 const CONNECT_ONLY_ERROR_CODES =
   /^(UND_ERR_CONNECT_TIMEOUT|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_.*|SELF_SIGNED_.*|UNABLE_TO_.*)$/
-
-const MAX_RETRY_AFTER_MS = HOUR_MS
 
 /** @param userSuppliedText parts of the response that may quote the app's input */
 export function toSubmitOutcome(
@@ -68,15 +66,4 @@ function neverConnected(error: unknown): boolean {
   return (
     (CONNECT_SYSCALLS.has(syscall) && CONNECT_ERROR_CODES.test(code)) || CONNECT_ONLY_ERROR_CODES.test(code)
   )
-}
-
-/**
- * Parses `Retry-After` (seconds or a date) to ms from now; null if absent or invalid. Clamped to 1 s …
- * MAX_RETRY_AFTER_MS.
- */
-export function parseRetryAfter(header: string | null, now: number): number | null {
-  const text = header?.trim() ?? ''
-  const isDate = /^[a-z]{3}/i.test(text)
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : isDate ? Date.parse(text) - now : Number.NaN
-  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 1000), MAX_RETRY_AFTER_MS)
 }
