@@ -6,6 +6,8 @@
 import { sql } from './drizzle.ts'
 
 export const WAITING = sql.raw(`"status" = 'QUEUED' and "submission" = 'none'`)
+/** Its next image check is a retry. */
+export const IS_IMAGE_RETRY = sql.raw(`"image_check_failures" > 0`)
 export const SUBMIT_STARTED = sql.raw(`"submission" = 'begun'`)
 /** Rows in flight hold a slot of the account. `begun` rows hold one too, and have no tracking yet. */
 export const IN_FLIGHT = sql.raw(`"tracking" = 'active'`)

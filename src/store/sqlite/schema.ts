@@ -14,7 +14,7 @@ import {
   TRACKINGS,
 } from '../../domain/prediction.ts'
 import { CIRCUIT_REASONS } from '../../domain/submit-circuit.ts'
-import { blob, index, integer, primaryKey, real, sql, sqliteTable, text, uniqueIndex } from './drizzle.ts'
+import { blob, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from './drizzle.ts'
 import {
   COMPLETED,
   HAS_LEFT_QUEUE,
@@ -23,6 +23,7 @@ import {
   HAS_UPLOAD,
   IN_FLIGHT,
   INCOMPLETE,
+  IS_IMAGE_RETRY,
   SUBMIT_STARTED,
   TRACKED,
   UNANSWERED,
@@ -128,9 +129,7 @@ export const predictions = sqliteTable(
       .where(HAS_RESTRICTION),
     index('predictions_by_token').on(table.tokenId).where(HAS_TOKEN),
     index('predictions_by_upload').on(table.uploadId).where(HAS_UPLOAD),
-    index('predictions_waiting')
-      .on(table.appId, sql`"image_check_failures" > 0`, table.createdAt, table.id)
-      .where(WAITING),
+    index('predictions_waiting').on(table.appId, IS_IMAGE_RETRY, table.createdAt, table.id).where(WAITING),
     index('predictions_submit_started').on(table.dueAt).where(SUBMIT_STARTED),
     index('predictions_image_verified').on(table.imageVerifiedAt).where(WAITING),
     index('predictions_in_flight').on(table.appId).where(IN_FLIGHT),

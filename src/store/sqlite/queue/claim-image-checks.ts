@@ -6,7 +6,7 @@
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { type SQL, sql } from '../drizzle.ts'
-import { WAITING } from '../predicates.ts'
+import { IS_IMAGE_RETRY, WAITING } from '../predicates.ts'
 import { jsonValues, prepare } from '../prepare.ts'
 import { ALL_COLUMNS, decodeJsonColumns, type PredictionRow, type SqliteRow, toJob } from '../row-mapping.ts'
 import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
@@ -22,7 +22,7 @@ const dueImageChecks = (isRetry: SQL) => sql`
   from (select app_id as candidate_app_id from app_states where ${IS_OF_INCLUDED_APP}) cross join predictions
   where predictions.rowid in (
     select rowid from predictions indexed by predictions_waiting
-    where app_id = candidate_app_id and ${IS_DUE} and ("image_check_failures" > 0) = ${isRetry}
+    where app_id = candidate_app_id and ${IS_DUE} and (${IS_IMAGE_RETRY}) = ${isRetry}
     order by created_at, id limit @readyTarget
   )`
 
@@ -39,7 +39,7 @@ const NEXT_IMAGE_CHECKS = sql`
   -- First checks come before retries: image hosts that hang delay only their own jobs.
   ranked_in_app as (
     select id, needs_check, app_states.*, row_number() over (
-      partition by candidates.app_id order by image_check_failures > 0, created_at, id
+      partition by candidates.app_id order by ${IS_IMAGE_RETRY}, created_at, id
     ) as queue_index
     from candidates cross join app_states on app_states.app_id = candidates.app_id
   ),
