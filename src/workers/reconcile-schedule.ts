@@ -1,10 +1,10 @@
 /**
  * When to search for the job of an unresolved submit, and when to poll an expired job. Pure.
  */
-import { MINUTE_MS } from '../domain/time.ts'
+import { HOUR_MS, MINUTE_MS } from '../domain/time.ts'
 
 /** Max time between two searches for a job, and between two polls of an expired job: six hours. */
-const MAX_WAIT_MS = 6 * 60 * MINUTE_MS
+const MAX_WAIT_MS = 6 * HOUR_MS
 
 /**
  * The next time for a job: it waits a tenth of its age, at least `minMs` and at most MAX_WAIT_MS. A job that is an
