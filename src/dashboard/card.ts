@@ -157,7 +157,7 @@ function Actions({
           key="open" class="button" href=${outputs[0]?.url} target="_blank" rel="noreferrer" aria-describedby=${`prompt-${id}`}
         >Open video</a>`
       }
-      <span class="said" role="status">${message}</span>
+      <span class="message" role="status">${message}</span>
     </p>
   `
 }

@@ -29,7 +29,7 @@ export function DashboardPage({ dashboard, onLeave }: { dashboard: Dashboard; on
         <button class="quiet" onClick=${onLeave}>Forget key</button>
       </nav>
     </header>
-    <main class="desk">
+    <main class="dashboard-page">
       <div class="side">
         <${SubmitForm} dashboard=${dashboard} models=${state.models} />
         ${viewer && html`<${UsagePanel} viewer=${viewer} />`}
@@ -40,7 +40,7 @@ export function DashboardPage({ dashboard, onLeave }: { dashboard: Dashboard; on
         <${PredictionGrid} dashboard=${dashboard} state=${state} />
       </div>
     </main>
-    <div class="unseen" role="log">
+    <div class="visually-hidden" role="log">
       ${announcements.map(({ id, text }) => html`<p key=${id}>${text}</p>`)}
     </div>
   `

@@ -1,8 +1,15 @@
 /**
  * The dashboard's GraphQL documents, and the types of their results. A test validates them against schema.graphql.
  */
-export const STATUSES = ['QUEUED', 'CREATED', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED'] as const
-export type PredictionStatus = (typeof STATUSES)[number]
+export const PREDICTION_STATUSES = [
+  'QUEUED',
+  'CREATED',
+  'PROCESSING',
+  'COMPLETED',
+  'FAILED',
+  'CANCELED',
+] as const
+export type PredictionStatus = (typeof PREDICTION_STATUSES)[number]
 
 export interface PredictionCard {
   id: string

@@ -3,7 +3,7 @@
  */
 import { html } from 'htm/preact'
 import type { Dashboard } from './dashboard-state.ts'
-import { type CardFilter, type PredictionStatus, STATUSES } from './documents.ts'
+import { type CardFilter, PREDICTION_STATUSES, type PredictionStatus } from './documents.ts'
 import { STATUS_LABELS } from './format.ts'
 import type { PredictionList } from './prediction-list.ts'
 
@@ -21,7 +21,7 @@ export function readFilterFromUrl(): CardFilter {
   const params = new URLSearchParams(location.search)
   const named = params.getAll('status')
   return buildFilter(
-    STATUSES.filter(status => named.includes(status)),
+    PREDICTION_STATUSES.filter(status => named.includes(status)),
     params.getAll('tag'),
   )
 }
@@ -76,7 +76,7 @@ export function Filters({
         )}
       </div>
       <label>
-        <span class="unseen">Only with tags</span>
+        <span class="visually-hidden">Only with tags</span>
         <input
           type="search" name="tags" list="tags" placeholder="Every tag" value=${tags.join(', ')}
           onChange=${({ target }: { target: HTMLInputElement }) => apply(statuses, parseTags(target.value))} />

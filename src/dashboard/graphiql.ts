@@ -8,19 +8,19 @@ import { findKey, keepKey } from './key.ts'
 /** Settings that the gateway has written into the page. */
 interface PageSettings {
   endpoint: string
-  parts: string
-  introspection: boolean
+  assetsPath: string
+  allowIntrospection: boolean
   tab: { query: string; variables: object }
 }
 declare const YogaGraphiQL: { renderYogaGraphiQL(root: Element, options: object): void }
 
 const elementById = <Kind extends HTMLElement>(id: string) => document.getElementById(id) as Kind
-const keyDialog = elementById<HTMLDialogElement>('door')
+const keyDialog = elementById<HTMLDialogElement>('key-dialog')
 const keyField = elementById<HTMLInputElement>('key')
 const enterButton = elementById<HTMLButtonElement>('enter')
 const settings: PageSettings = JSON.parse(elementById('settings').textContent)
 
-const setText = (id: 'refusal' | 'state' | 'app', text: string) => {
+const setText = (id: 'key-error' | 'state' | 'app', text: string) => {
   elementById(id).textContent = text
 }
 
@@ -34,24 +34,24 @@ function askForKey(): void {
   keyField.select()
 }
 
-function showRefusal(message: string): void {
-  setText('refusal', message)
+function showKeyError(message: string): void {
+  setText('key-error', message)
   askForKey()
 }
 
 const UNKNOWN_KEY_MESSAGE = 'The gateway knows no such key, or no longer. Type another one.'
 
 async function tryKey(candidate: string): Promise<void> {
-  setText('refusal', '')
+  setText('key-error', '')
   keyField.value = candidate
   enterButton.disabled = true
   try {
     const response = await post({ query: '{ feedCursor viewer { name } }' }, candidate)
-    if (response.status === 401) return showRefusal(UNKNOWN_KEY_MESSAGE)
+    if (response.status === 401) return showKeyError(UNKNOWN_KEY_MESSAGE)
     const { data, errors } = await response.json()
     // A token without READ is a valid credential.
     if (!data && errors?.[0]?.extensions?.code !== 'FORBIDDEN')
-      return showRefusal(errors?.[0]?.message ?? `The gateway answered ${response.status}.`)
+      return showKeyError(errors?.[0]?.message ?? `The gateway answered ${response.status}.`)
     key = candidate
     keepKey(key)
     keyField.value = ''
@@ -59,7 +59,7 @@ async function tryKey(candidate: string): Promise<void> {
     await renderGraphiql(data?.feedCursor)
     keyDialog.close()
   } catch {
-    showRefusal('The gateway can’t be reached. Try again.')
+    showKeyError('The gateway can’t be reached. Try again.')
   } finally {
     enterButton.disabled = false
   }
@@ -85,7 +85,7 @@ const fetcher = (...args: Parameters<ReturnType<typeof createFetcher>>) => {
   const bearer = key
   const execute = createFetcher({
     post: (operation, headers, signal) => post(operation, bearer, headers, signal),
-    onInvalidKey: () => showRefusal(UNKNOWN_KEY_MESSAGE),
+    onInvalidKey: () => showKeyError(UNKNOWN_KEY_MESSAGE),
     onState: text => setText('state', text),
   })
   return execute(...args)
@@ -135,7 +135,7 @@ async function renderGraphiql(after: string | undefined): Promise<void> {
     storage: tabStorage,
     defaultTabs: [tab],
     // Null: GraphiQL sends no introspection query.
-    schema: settings.introspection ? undefined : null,
+    schema: settings.allowIntrospection ? undefined : null,
     // Without it GraphiQL writes each edit into the URL.
     onEditQuery: () => {},
     // Headers may be stored in localStorage, and the key has its own field.
@@ -147,7 +147,7 @@ async function renderGraphiql(after: string | undefined): Promise<void> {
 
 function loadGraphiql(): Promise<unknown> {
   const script = document.createElement('script')
-  script.src = `${settings.parts}graphiql.js`
+  script.src = `${settings.assetsPath}graphiql.js`
   const loaded = new Promise((resolve, reject) => {
     script.onload = resolve
     script.onerror = reject
@@ -157,7 +157,7 @@ function loadGraphiql(): Promise<unknown> {
 }
 
 Object.assign(globalThis, {
-  MonacoEnvironment: { getWorkerUrl: (_: string, name: string) => `${settings.parts}${name}.js` },
+  MonacoEnvironment: { getWorkerUrl: (_: string, name: string) => `${settings.assetsPath}${name}.js` },
 })
 // GraphiQL loads while the user types the key.
 const graphiqlLoaded = loadGraphiql()
@@ -167,7 +167,7 @@ elementById('form').addEventListener('submit', event => {
   event.preventDefault()
   tryKey(keyField.value.trim())
 })
-elementById('other').addEventListener('click', askForKey)
+elementById('change-key').addEventListener('click', askForKey)
 // The dialog stays open without a key: the page behind it is empty.
 keyDialog.addEventListener('cancel', event => {
   if (key === '') event.preventDefault()

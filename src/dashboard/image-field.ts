@@ -84,7 +84,7 @@ export function ImageField({ image, fault, onImage }: ImageFieldProps) {
         <label class="button">
           ${isFile ? 'Choose another' : 'Choose a file'}
           <input
-            class="unseen" type="file" name="file" accept=${ACCEPTED_TYPES}
+            class="visually-hidden" type="file" name="file" accept=${ACCEPTED_TYPES}
             ref=${chooser}
             onChange=${({ target }: { target: HTMLInputElement }) => {
               chooseFile(target.files)

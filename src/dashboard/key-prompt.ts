@@ -18,7 +18,7 @@ export function KeyPrompt({ message, onKey }: { message: string | null; onKey(ke
     if (key !== '') onKey(key.replace(/^Bearer\s+/i, ''))
   }
   return html`
-    <main class="gate">
+    <main class="key-prompt">
       <img src="/assets/dashboard/icon.svg" alt="" width="40" height="40" />
       <h1>Rushes</h1>
       <form onSubmit=${enter}>
@@ -26,8 +26,8 @@ export function KeyPrompt({ message, onKey }: { message: string | null; onKey(ke
         <input
           id="key" name="key" type="password" required autocomplete="off" ref=${field} spellcheck=${false}
           pattern=${`\\s*(Bearer\\s+)?${KEY_PATTERN}\\s*`} title="rsh_… without spaces" placeholder="rsh_…"
-          aria-describedby=${message ? 'why' : undefined} aria-invalid=${message ? 'true' : undefined} />
-        ${message && html`<p id="why" class="error" role="alert">${message}</p>`}
+          aria-describedby=${message ? 'key-error' : undefined} aria-invalid=${message ? 'true' : undefined} />
+        ${message && html`<p id="key-error" class="error" role="alert">${message}</p>`}
         <button class="primary">Open</button>
       </form>
       <p class="hint">

@@ -2,6 +2,6 @@
  * Entry point of the dashboard page.
  */
 import { html, render } from 'htm/preact'
-import { App } from './app.ts'
+import { RootView } from './root-view.ts'
 
-render(html`<${App} />`, document.body)
+render(html`<${RootView} />`, document.body)

@@ -32,7 +32,7 @@ export function PredictionGrid({ dashboard, state }: { dashboard: Dashboard; sta
       <p class="empty">${isFiltered ? 'Nothing of that kind.' : 'No videos yet. The first one is a picture and a sentence away.'}</p>
     `
   return html`
-    <h2 class="unseen"><span role="status">${cards.length}${oldestLoaded === null ? '' : ' newest'} predictions</span></h2>
+    <h2 class="visually-hidden"><span role="status">${cards.length}${oldestLoaded === null ? '' : ' newest'} predictions</span></h2>
     <ul class="grid" ref=${listElement}>
       ${cards.map(
         prediction => html`

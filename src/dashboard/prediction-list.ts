@@ -15,7 +15,7 @@ export const EMPTY_LIST: PredictionList = { cards: [], oldestLoaded: null }
 export const isUnfinished = (status: PredictionStatus): boolean =>
   status === 'QUEUED' || status === 'CREATED' || status === 'PROCESSING'
 
-export const matchesFilter = (
+export const matchesCardFilter = (
   { statuses = [], tags = [] }: CardFilter,
   prediction: PredictionCard,
 ): boolean =>
@@ -23,7 +23,7 @@ export const matchesFilter = (
   (tags.length === 0 || prediction.tags.some(tag => tags.includes(tag)))
 
 export const filterList = ({ cards, oldestLoaded }: PredictionList, filter: CardFilter): PredictionList => ({
-  cards: cards.filter(card => matchesFilter(filter, card)),
+  cards: cards.filter(card => matchesCardFilter(filter, card)),
   oldestLoaded,
 })
 
@@ -50,7 +50,7 @@ export function updateCard(
   const existing = cards.find(({ id }) => id === card.id)
   if (!isNewer(card, existing)) return list
   const others = cards.filter(other => other !== existing)
-  if (!matchesFilter(filter, card)) return { cards: others, oldestLoaded }
+  if (!matchesCardFilter(filter, card)) return { cards: others, oldestLoaded }
   if (existing === undefined && oldestLoaded !== null && newestFirst(card, oldestLoaded) > 0) return list
   const next = [...others, card].sort(newestFirst)
   return next.length > maxCards ? truncate(next, maxCards) : { cards: next, oldestLoaded }

@@ -318,21 +318,21 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
   })
 
   test.each(['light', 'dark'] as const)(
-    'is for everybody, in a %s theme, on a desk and on a phone',
+    'has no accessibility violation in a %s theme, on a desktop and on a phone',
     async colorScheme => {
       await using visited = await openPage('/', { page: { colorScheme } })
       const { harness, page, faults, image } = visited
-      const wrong: string[] = []
-      const judge = async (where: string) => {
+      const found: string[] = []
+      const checkAccessibility = async (where: string) => {
         await page.evaluate(axe.source)
         const { violations } = await page.evaluate(() =>
           (globalThis as unknown as { axe: typeof axe }).axe.run(),
         )
-        wrong.push(
+        found.push(
           ...violations.map(({ id, nodes }) => `${where}: ${id}: ${nodes.map(node => node.html).join(' ')}`),
         )
       }
-      await judge('gate')
+      await checkAccessibility('key prompt')
       // Only the keyboard is used.
       await page.keyboard.type(harness.key)
       await page.keyboard.press('Enter')
@@ -342,12 +342,12 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
       await card(page, 'sim:seconds=60').getByText('Running').waitFor()
       await card(page, 'sim:fail').getByText('Failed').waitFor()
       await page.getByText('More', { exact: true }).click()
-      await judge('desk')
+      await checkAccessibility('desktop')
       await page.setViewportSize({ width: 360, height: 740 })
-      await judge('phone')
+      await checkAccessibility('phone')
       const width = await page.evaluate(() => document.documentElement.scrollWidth)
       expect(width).toBeLessThanOrEqual(360)
-      expect(wrong).toEqual([])
+      expect(found).toEqual([])
       expect(faults).toEqual([])
     },
   )

@@ -15,7 +15,7 @@ test.each(documentEntries)('%s is valid against the schema', (_, document) => {
 test('the statuses are those of the schema', () => {
   const schema = buildSchema(readFileSync('schema.graphql', 'utf8'))
   const values = schema.getType('PredictionStatus')!.toConfig() as unknown as { values: object }
-  expect(new Set(Object.keys(values.values))).toEqual(new Set(documents.STATUSES))
+  expect(new Set(Object.keys(values.values))).toEqual(new Set(documents.PREDICTION_STATUSES))
 })
 
 test('the feed selects the cursor of each item type, and no field that is resolved per subscriber', () => {

@@ -5,7 +5,7 @@ import {
   appendPage,
   EMPTY_LIST,
   filterList,
-  matchesFilter,
+  matchesCardFilter,
   type PredictionList,
   updateCard,
 } from '../../src/dashboard/prediction-list.ts'
@@ -33,7 +33,9 @@ test('a prediction list is the newest part of all predictions, without holes, in
       }
       for (let nth = 0; nth < older; nth++) row(nth, 'QUEUED', 0)
       const listed = () =>
-        [...rows.values()].filter(one => matchesFilter(filter, one)).sort((a, b) => (a.id < b.id ? 1 : -1))
+        [...rows.values()]
+          .filter(one => matchesCardFilter(filter, one))
+          .sort((a, b) => (a.id < b.id ? 1 : -1))
       const page = (below: string | undefined) => {
         const rest = listed().filter(({ createdAt }) => below === undefined || createdAt <= below)
         return [rest.slice(0, 4), rest.length > 4] as const
@@ -71,9 +73,11 @@ test('a card that no longer matches the filter is removed', () => {
   expect(ids(updateCard(list, filter, running, MANY))).toEqual([])
   expect(ids(updateCard(list, {}, running, MANY))).toEqual(['a'])
   expect(ids(filterList(updateCard(list, {}, running, MANY), filter))).toEqual([])
-  expect(matchesFilter({ tags: ['x', 'y'] }, predictionOf('a', { tags: ['y'] }))).toBe(true)
-  expect(matchesFilter({ tags: ['x'] }, predictionOf('a', { tags: ['y'] }))).toBe(false)
-  expect(matchesFilter({ statuses: ['FAILED'], tags: ['y'] }, predictionOf('a', { tags: ['y'] }))).toBe(false)
+  expect(matchesCardFilter({ tags: ['x', 'y'] }, predictionOf('a', { tags: ['y'] }))).toBe(true)
+  expect(matchesCardFilter({ tags: ['x'] }, predictionOf('a', { tags: ['y'] }))).toBe(false)
+  expect(matchesCardFilter({ statuses: ['FAILED'], tags: ['y'] }, predictionOf('a', { tags: ['y'] }))).toBe(
+    false,
+  )
 })
 
 test('a list that is too long drops its oldest cards, to be read again', () => {

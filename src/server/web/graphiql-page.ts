@@ -7,8 +7,8 @@ import type { GraphiqlTab } from './graphiql-first-tab.ts'
 export interface GraphiqlSettings {
   endpoint: string
   /** Path of the assets, with a slash at its end. */
-  parts: string
-  introspection: boolean
+  assetsPath: string
+  allowIntrospection: boolean
   tab: GraphiqlTab
 }
 
@@ -22,7 +22,7 @@ export const renderGraphiqlPage = (settings: GraphiqlSettings): string => `<!doc
 <meta name="viewport" content="width=device-width">
 <title>Rushes · GraphiQL</title>
 <link rel="icon" href="/assets/dashboard/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="${settings.parts}graphiql.css">
+<link rel="stylesheet" href="${settings.assetsPath}graphiql.css">
 <link rel="stylesheet" href="/assets/dashboard/tokens.css">
 <link rel="stylesheet" href="/assets/dashboard/graphiql.css">
 <script type="module" src="/assets/dashboard/graphiql.ts"></script>
@@ -33,20 +33,20 @@ export const renderGraphiqlPage = (settings: GraphiqlSettings): string => `<!doc
   <p id="app">GraphiQL</p>
   <p id="state" role="status"></p>
   <a href="/">Dashboard</a>
-  <button id="other" type="button">Key…</button>
-  ${settings.introspection ? '' : NOTICE}
+  <button id="change-key" type="button">Key…</button>
+  ${settings.allowIntrospection ? '' : NOTICE}
 </header>
 <main id="graphiql"><noscript>GraphiQL needs JavaScript.</noscript></main>
-<dialog id="door" aria-labelledby="asks">
+<dialog id="key-dialog" aria-labelledby="key-dialog-title">
   <form id="form">
-    <h2 id="asks">Which key?</h2>
+    <h2 id="key-dialog-title">Which key?</h2>
     <p>It stays in this browser tab, and goes to this gateway alone.</p>
     <label for="key">Key or access token</label>
     <div>
-      <input id="key" type="password" placeholder="rsh_…" autocomplete="off" autocapitalize="off" spellcheck="false" required aria-describedby="refusal">
+      <input id="key" type="password" placeholder="rsh_…" autocomplete="off" autocapitalize="off" spellcheck="false" required aria-describedby="key-error">
       <button id="enter">Open</button>
     </div>
-    <p id="refusal" role="alert"></p>
+    <p id="key-error" role="alert"></p>
   </form>
 </dialog>
 <script id="settings" type="application/json">${JSON.stringify(settings).replaceAll('<', '\\u003c')}</script>

@@ -64,8 +64,8 @@ export function createGraphiql({ allowIntrospection, sampleImage, assetTtlMs }: 
   const assets = createGraphiqlAssets(assetTtlMs)
   const html = renderGraphiqlPage({
     endpoint: GRAPHQL_PATH,
-    parts: VERSIONED_ASSETS_PATH,
-    introspection: allowIntrospection,
+    assetsPath: VERSIONED_ASSETS_PATH,
+    allowIntrospection,
     tab: createFirstTab(sampleImage),
   })
   const htmlEtag = computeEtag(html)

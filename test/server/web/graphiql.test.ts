@@ -18,7 +18,7 @@ const accept = (value: string) => ({ headers: { accept: value } })
 const PACK = join('src', 'server', 'web', 'graphiql-pack.ts')
 
 /** Path of the assets, from the page. */
-const partsIn = (html: string) => /"parts":"([^"]+)"/.exec(html)![1]!
+const assetsPathIn = (html: string) => /"assetsPath":"([^"]+)"/.exec(html)![1]!
 
 test('a browser gets GraphiQL where clients get the API', async () => {
   await using gateway = await startGateway()
@@ -89,10 +89,10 @@ test('a page that the browser has cached is not sent again', async () => {
 
 test('assets are cached for good, and sent compressed to clients that accept it', async () => {
   await using gateway = await startGateway()
-  const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
+  const assetsPath = assetsPathIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
   for (const name of ['graphiql.js', 'graphiql.css', 'editorWorkerService.js', 'graphql.js', 'json.js']) {
     // Undici's request, because its fetch would decompress.
-    const url = `${gateway.gateway.url}${parts}${name}`
+    const url = `${gateway.gateway.url}${assetsPath}${name}`
     const packed = await request(url, { headers: { 'accept-encoding': 'gzip, br' } })
     expect(packed.headers).toMatchObject({
       'cache-control': 'public, max-age=31536000, immutable',
@@ -112,29 +112,29 @@ test('assets are cached for good, and sent compressed to clients that accept it'
 
 test('uncompressed assets that are not read cost almost no memory', async () => {
   await using gateway = await startGateway()
-  const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
+  const assetsPath = assetsPathIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
   const { port } = new URL(gateway.gateway.url)
   const sockets = Array.from({ length: 40 }, () => connect(Number(port), '127.0.0.1').pause())
   const written = () => sockets.filter(socket => socket.bytesWritten > 0).length
-  for (const socket of sockets) socket.write(`GET ${parts}graphiql.js HTTP/1.1\r\nHost: x\r\n\r\n`)
+  for (const socket of sockets) socket.write(`GET ${assetsPath}graphiql.js HTTP/1.1\r\nHost: x\r\n\r\n`)
   await until(() => written() === sockets.length)
   // Answered while the forty wait, each of which would cost five megabytes.
-  await request(`${gateway.gateway.url}${parts}json.js`).then(({ body }) => body.dump())
+  await request(`${gateway.gateway.url}${assetsPath}json.js`).then(({ body }) => body.dump())
   expect(process.memoryUsage().arrayBuffers).toBeLessThan(60 * 1024 * 1024)
   for (const socket of sockets) socket.destroy()
 })
 
 test.each(['nothing.js', '../graphiql.js', 'constructor', ''])('there is no asset %j', async name => {
   await using gateway = await startGateway()
-  const parts = partsIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
-  const { statusCode, body } = await request(`${gateway.gateway.url}${parts}${name}`)
+  const assetsPath = assetsPathIn(await (await gateway.fetch('/graphql', accept(BROWSER))).text())
+  const { statusCode, body } = await request(`${gateway.gateway.url}${assetsPath}${name}`)
   await body.dump()
   expect(statusCode).toBe(404)
 })
 
 test('the page says when introspection is off', async () => {
-  const pageText = async (introspection: string) => {
-    await using gateway = await startGateway({ env: { ALLOW_INTROSPECTION: introspection } })
+  const pageText = async (allowIntrospection: string) => {
+    await using gateway = await startGateway({ env: { ALLOW_INTROSPECTION: allowIntrospection } })
     return (await gateway.fetch('/graphql', accept(BROWSER))).text()
   }
   expect(await pageText('1')).not.toContain('ALLOW_INTROSPECTION')

@@ -9,7 +9,7 @@ import { readFilterFromUrl } from './filters.ts'
 import { findKey, forgetKey, keepKey } from './key.ts'
 import { KeyPrompt } from './key-prompt.ts'
 
-export function App() {
+export function RootView() {
   const [key, setKey] = useState<string | null>(findKey)
   const [message, setMessage] = useState<string | null>(null)
   const [dashboard, setDashboard] = useState<Dashboard | null>(null)
