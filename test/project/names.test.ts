@@ -1,27 +1,110 @@
 import { globSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { parseAst } from 'vitest/node'
 
-const files = globSync('src/**/*.{ts,js}')
-const sources = new Map(files.map(file => [file, withoutComments(readFileSync(file, 'utf8'))]))
-
-/** A comment begins a line or follows a space; `//` in a URL and `*` in a media type do not. */
-function withoutComments(source: string): string {
-  return source.replace(/^\s*\/\*[\s\S]*?\*\//gm, '').replace(/(^|\s)\/\/.*$/gm, '$1')
+interface SyntaxNode {
+  readonly type: string
+  /** Set if the node is an identifier. */
+  readonly name?: string
 }
 
-const matches = (pattern: RegExp): { name: string; file: string }[] =>
-  [...sources].flatMap(([file, source]) =>
-    [...source.matchAll(pattern)].map(match => ({ name: match[1]!, file })),
-  )
+interface Name {
+  name: string
+  file: string
+}
 
-test('no exported type or interface name stands twice in src', () => {
-  const types = matches(/^export (?:abstract )?(?:interface|type|class) (\w+)/gm)
-  expect(types.length).toBeGreaterThan(200)
-  const repeated = [...Map.groupBy(types, ({ name }) => name)].filter(([, uses]) => uses.length > 1)
+const isNode = (value: unknown): value is SyntaxNode => typeof (value as SyntaxNode | null)?.type === 'string'
+
+function childrenOf(node: SyntaxNode): SyntaxNode[] {
+  return Object.values(node).flat().filter(isNode)
+}
+
+/** Comments are not in the tree, and the text of a string is not an identifier. */
+function identifiersIn(node: SyntaxNode): string[] {
+  const own = node.type === 'Identifier' || node.type === 'PrivateIdentifier' ? [node.name!] : []
+  return [...own, ...childrenOf(node).flatMap(identifiersIn)]
+}
+
+/** Names that the module declares in `export` statements, each once. A re-export does not count. */
+function exportsIn(module: SyntaxNode): string[] {
+  const names = childrenOf(module).flatMap(statement => {
+    if (statement.type !== 'ExportNamedDeclaration') return []
+    const { declaration } = statement as SyntaxNode & { declaration: SyntaxNode | null }
+    return declaration === null ? [] : declaredNames(declaration)
+  })
+  return [...new Set(names)]
+}
+
+function declaredNames(declaration: SyntaxNode): string[] {
+  const { declarations, id } = declaration as { declarations?: { id: SyntaxNode }[]; id?: SyntaxNode }
+  return (declarations?.map(one => one.id) ?? [id!]).flatMap(boundNames)
+}
+
+function boundNames(pattern: SyntaxNode): string[] {
+  if (pattern.type === 'Identifier') return [pattern.name!]
+  const { properties } = pattern as { properties?: { value: SyntaxNode }[] }
+  return properties!.map(property => property.value.name!)
+}
+
+const modules = globSync('src/**/*.{ts,js}').map(file => ({
+  file,
+  module: parseAst(readFileSync(file, 'utf8'), { lang: 'ts' }) as SyntaxNode,
+}))
+const namesIn = (find: (module: SyntaxNode) => string[]): Name[] =>
+  modules.flatMap(({ file, module }) => find(module).map(name => ({ name, file })))
+
+const MOST_WORD =
+  /(?<![A-Za-z])(most|least|longest)(?![a-z])|(?<![A-Z])(Most|Least|Longest)(?![a-z])|(?<![A-Z])(MOST|LEAST|LONGEST)(?![A-Z])/
+
+test('no name is exported twice in src', () => {
+  const exported = namesIn(exportsIn)
+  expect(exported.length).toBeGreaterThan(700)
+  const repeated = [...Map.groupBy(exported, ({ name }) => name)].filter(([, uses]) => uses.length > 1)
   expect(repeated.map(([name, uses]) => `${name}: ${uses.map(({ file }) => file).join(', ')}`)).toEqual([])
 })
 
 test('names in src say max and min, not most, least or longest', () => {
-  const names = matches(/\b((?:most|least|longest)(?=[A-Z])\w*|(?:MOST|LEAST|LONGEST)_\w+)/g)
-  expect(names.map(({ name, file }) => `${name} in ${file}`)).toEqual([])
+  const found = namesIn(identifiersIn).filter(({ name }) => MOST_WORD.test(name))
+  expect(found.map(({ name, file }) => `${name} in ${file}`)).toEqual([])
+})
+
+test.each([
+  'most',
+  'mostJobs',
+  'atMost',
+  'atMostOnce',
+  'MOST',
+  'MOST_JOBS',
+  'JOBS_LEAST',
+  'longest',
+  'xLongest2',
+  'at_most',
+])('%s is found in code, not in a comment or a string', name => {
+  const identifiers = (source: string) => identifiersIn(parseAst(source, { lang: 'ts' }) as SyntaxNode)
+  expect(identifiers(`const ${name} = 1`)).toEqual([name])
+  expect(identifiers(`f({ ${name}: 1 })`)).toEqual(['f', name])
+  expect(identifiers(`\`\${${name}}\``)).toEqual([name])
+  expect(identifiers(`/** ${name} */ '${name}'; "${name}"; \`${name}\` // ${name}`)).toEqual([])
+  expect(name).toMatch(MOST_WORD)
+})
+
+test.each(['almost', 'mostly', 'ALMOST', 'foremost'])('%s is a valid name', name => {
+  expect(name).not.toMatch(MOST_WORD)
+})
+
+test('every kind of exported declaration is found, an overloaded function once', () => {
+  const source = `
+    export interface A { }
+    export type B = 1
+    export abstract class C { }
+    export function d(a: 1): void
+    export function d(a: 2): void
+    export function d() { }
+    export const e = 1, f = 2
+    export const { g, h: i } = {}
+    export enum J { }
+    export { k } from './k.ts'
+    const l = 1`
+  const found = exportsIn(parseAst(source, { lang: 'ts' }) as SyntaxNode)
+  expect(found).toEqual(['A', 'B', 'C', 'd', 'e', 'f', 'g', 'i', 'J'])
 })
