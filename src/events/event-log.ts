@@ -94,7 +94,7 @@ export async function createEventLog({
   async function tail(): Promise<void> {
     let failing = false
     while (!signal.aborted) {
-      const waiter = wakeSignal.waiter()
+      const waiter = wakeSignal.createWaiter()
       try {
         let sliceEnd = performance.now() + SLICE_MS
         const { events, prunedUpTo } = await store.allEventsAfter(buffer.head, MAX_STORE_BATCH_EVENTS)

@@ -1,18 +1,18 @@
 /**
- * A wake signal: it wakes readers when there may be something new. It carries no data: a reader that wakes reads the
+ * A wake signal wakes readers when the database may have new rows. It carries no data: a reader that wakes reads the
  * database. A lost signal costs latency only, because the next read finds the row.
- * Invariant: a `notify` between `waiter()` and `wait()` is not lost. Order: create the waiter, read, wait.
+ * Invariant: a `notify` between `createWaiter()` and `wait()` is not lost. Order: create the waiter, read, wait.
  */
 export interface WakeSignal {
   /** Wakes every waiter. */
   notify(): void
-  waiter(): Waiter
+  createWaiter(): Waiter
 }
 
 export interface Waiter {
   /**
-   * Resolves at the next `notify`, at once if one came since `waiter()`, after `ms`, or when `signal` aborts. Single
-   * use.
+   * Resolves at the next `notify`, after `ms`, or when `signal` aborts. If `notify` was called since `createWaiter()`, it
+   * resolves at once. May be called once.
    */
   wait(ms: number, signal?: AbortSignal): Promise<void>
   /** Wakes this waiter alone. */
@@ -30,7 +30,7 @@ export function createWakeSignal(): WakeSignal {
       for (const wake of current) wake()
     },
 
-    waiter() {
+    createWaiter() {
       let isNotified = false
       let wake = () => {}
       const onNotify = () => {

@@ -187,7 +187,7 @@ export interface QueueStore {
    * `claimSubmits` takes rows last that upstream refused repeatedly.
    */
   queuePositions(appId: AppId, ids: readonly string[]): Promise<(number | null)[]>
-  /** Claims accepted rows that are due for a poll, also if their client has already been told an end. */
+  /** Claims accepted rows that are due for a poll, also if a client already sees the prediction as ended. */
   claimPolls(claim: Claim): Promise<Job[]>
   /** Sets the next due time of polled rows in one commit. Rows with a newer fence stay as they are. */
   reschedule(polls: readonly RescheduledPoll[]): Promise<void>

@@ -88,7 +88,7 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      waiter = wakeSignal.waiter()
+      waiter = wakeSignal.createWaiter()
       let waitMs = 0
       try {
         const claimed = await claimOnce()

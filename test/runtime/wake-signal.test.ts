@@ -24,7 +24,7 @@ const settle = () => vi.advanceTimersByTimeAsync(0)
 
 test('notify ends the wait and leaves no timer behind', async () => {
   const wakeSignal = createWakeSignal()
-  const wait = startWaiting(wakeSignal.waiter())
+  const wait = startWaiting(wakeSignal.createWaiter())
   await settle()
   expect(wait.over).toBe(false)
   wakeSignal.notify()
@@ -33,9 +33,9 @@ test('notify ends the wait and leaves no timer behind', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('a notification between waiter() and wait() is not lost', async () => {
+test('a notification between createWaiter() and wait() is not lost', async () => {
   const wakeSignal = createWakeSignal()
-  const waiter = wakeSignal.waiter()
+  const waiter = wakeSignal.createWaiter()
   wakeSignal.notify()
   const wait = startWaiting(waiter)
   await settle()
@@ -45,7 +45,11 @@ test('a notification between waiter() and wait() is not lost', async () => {
 
 test('wake() ends the wait of one waiter, before or after it has begun to wait', async () => {
   const wakeSignal = createWakeSignal()
-  const [waiter, early, other] = [wakeSignal.waiter(), wakeSignal.waiter(), wakeSignal.waiter()]
+  const [waiter, early, other] = [
+    wakeSignal.createWaiter(),
+    wakeSignal.createWaiter(),
+    wakeSignal.createWaiter(),
+  ]
   early.wake()
   const waits = [waiter, early, other].map(each => startWaiting(each))
   waiter.wake()
@@ -56,10 +60,10 @@ test('wake() ends the wait of one waiter, before or after it has begun to wait',
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('a notification before waiter() does not end the wait', async () => {
+test('a notification before createWaiter() does not end the wait', async () => {
   const wakeSignal = createWakeSignal()
   wakeSignal.notify()
-  const wait = startWaiting(wakeSignal.waiter())
+  const wait = startWaiting(wakeSignal.createWaiter())
   await settle()
   expect(wait.over).toBe(false)
   wakeSignal.notify()
@@ -67,8 +71,8 @@ test('a notification before waiter() does not end the wait', async () => {
 
 test('notify ends the wait of every waiter, whether it already waits or not', async () => {
   const wakeSignal = createWakeSignal()
-  const early = startWaiting(wakeSignal.waiter())
-  const waiter = wakeSignal.waiter()
+  const early = startWaiting(wakeSignal.createWaiter())
+  const waiter = wakeSignal.createWaiter()
   wakeSignal.notify()
   const late = startWaiting(waiter)
   await settle()
@@ -79,7 +83,7 @@ test('a waiter that is created after a notification waits for the next one', asy
   const wakeSignal = createWakeSignal()
   const wakeUps: number[] = []
   const follow = async (n: number): Promise<void> => {
-    await wakeSignal.waiter().wait(LONG_MS)
+    await wakeSignal.createWaiter().wait(LONG_MS)
     wakeUps.push(n)
     if (n < 3) await follow(n + 1)
   }
@@ -95,7 +99,7 @@ test('a waiter that is created after a notification waits for the next one', asy
 })
 
 test('without a notification the wait ends after its time-out and not before', async () => {
-  const wait = startWaiting(createWakeSignal().waiter(), 200)
+  const wait = startWaiting(createWakeSignal().createWaiter(), 200)
   await vi.advanceTimersByTimeAsync(199)
   expect(wait.over).toBe(false)
   await vi.advanceTimersByTimeAsync(1)
@@ -105,13 +109,13 @@ test('without a notification the wait ends after its time-out and not before', a
 test('an abort signal ends the wait, early or late, and keeps no listener', async () => {
   const wakeSignal = createWakeSignal()
   const aborter = new AbortController()
-  const wait = startWaiting(wakeSignal.waiter(), LONG_MS, aborter.signal)
+  const wait = startWaiting(wakeSignal.createWaiter(), LONG_MS, aborter.signal)
   await settle()
   expect(wait.over).toBe(false)
   aborter.abort()
   await settle()
   expect(wait.over).toBe(true)
-  const after = startWaiting(wakeSignal.waiter(), LONG_MS, aborter.signal)
+  const after = startWaiting(wakeSignal.createWaiter(), LONG_MS, aborter.signal)
   await settle()
   expect(after.over).toBe(true)
   expect(vi.getTimerCount()).toBe(0)
@@ -122,10 +126,10 @@ test('a wait that was ended by a notification or its time-out leaves no listener
   const wakeSignal = createWakeSignal()
   const { signal } = new AbortController()
   for (let i = 0; i < 3; i++) {
-    const notified = wakeSignal.waiter().wait(LONG_MS, signal)
+    const notified = wakeSignal.createWaiter().wait(LONG_MS, signal)
     wakeSignal.notify()
     await notified
-    const timed = wakeSignal.waiter().wait(10, signal)
+    const timed = wakeSignal.createWaiter().wait(10, signal)
     await vi.advanceTimersByTimeAsync(10)
     await timed
   }
@@ -134,7 +138,7 @@ test('a wait that was ended by a notification or its time-out leaves no listener
 
 test('a canceled waiter is not notified', async () => {
   const wakeSignal = createWakeSignal()
-  const waiter = wakeSignal.waiter()
+  const waiter = wakeSignal.createWaiter()
   waiter.cancel()
   wakeSignal.notify()
   const wait = startWaiting(waiter, 200)
@@ -146,8 +150,8 @@ test('a canceled waiter is not notified', async () => {
 
 test('cancel() after the wait, twice or without effect, does not affect other waiters', async () => {
   const wakeSignal = createWakeSignal()
-  const waiter = wakeSignal.waiter()
-  const other = startWaiting(wakeSignal.waiter())
+  const waiter = wakeSignal.createWaiter()
+  const other = startWaiting(wakeSignal.createWaiter())
   waiter.cancel()
   waiter.cancel()
   wakeSignal.notify()

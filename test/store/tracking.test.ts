@@ -111,7 +111,7 @@ describe.each(ENGINES)('%s', (_, open) => {
   })
 
   describe('a job that may run upstream', () => {
-    test('occupies a slot, whatever the client was told, until upstream says that it ended', async () => {
+    test('occupies a slot until upstream reports its end, also if the client sees it as canceled', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 3)
       const [first, second] = await submitAll(f.store, T + SECOND)

@@ -121,7 +121,7 @@ test("two apps' unanswered submits and one match: neither gets the other's video
 
 describe('an unanswered submit is not matched with a listed job', () => {
   test.each<[title: string, listed: () => object[]]>([
-    ['two of which could be it', () => [item(), item({ id: 'e'.repeat(32) })]],
+    ['if two listed jobs match it', () => [item(), item({ id: 'e'.repeat(32) })]],
     ['that has another input', () => [item({ input: { prompt: 'another' } })]],
     ['that has another image', () => [item({ inputs: { image: 'https://images.example/dog.png' } })]],
     ['that was created before it was sent', () => [item({ created_at: moment(-2 * WINDOW_MS) })]],
@@ -130,8 +130,11 @@ describe('an unanswered submit is not matched with a listed job', () => {
     ['that does not say of which model it is', () => [item({ model: null })]],
     ['that does not say when it was created', () => [item({ created_at: null })]],
     ['that has no id', () => [item({ id: '' })]],
-    ['beside one that does not say when it was created', () => [item(), item({ id: 'e', created_at: null })]],
-    ['of which there is none', () => []],
+    [
+      'if another listed job does not say when it was created',
+      () => [item(), item({ id: 'e', created_at: null })],
+    ],
+    ['if upstream lists no job', () => []],
   ])('%s', async (_, listed) => {
     await using world = await openWithLostSubmits([{ cut: 'before' }], listed)
     const { id, prompt } = await world.submit()

@@ -13,17 +13,17 @@ import {
 export const VERBS = {
   create: {
     usage: 'create NAME [LIMITS] [--expires DATE]',
-    about: 'Creates an app and its first key, which is shown once.',
+    description: 'Creates an app and its first key, which is shown once.',
   },
-  list: { usage: 'list [NAME]', about: 'Shows apps: their limits, their usage, their keys.' },
-  set: { usage: 'set NAME LIMITS', about: 'Changes the given limits, and no other.' },
+  list: { usage: 'list [NAME]', description: 'Shows apps: their limits, their usage, their keys.' },
+  set: { usage: 'set NAME LIMITS', description: 'Changes the given limits, and no other.' },
   rotate: {
     usage: 'rotate NAME [--grace DURATION] [--expires DATE]',
-    about: 'Creates a new key, shown once. Earlier keys expire after the grace period.',
+    description: 'Creates a new key, shown once. Earlier keys expire after the grace period.',
   },
   revoke: {
     usage: 'revoke KEY | revoke NAME --all',
-    about: 'Revokes one key, or every key of an app. Their connections are closed.',
+    description: 'Revokes one key, or every key of an app. Their connections are closed.',
   },
 } as const
 export type Verb = keyof typeof VERBS
@@ -89,7 +89,7 @@ const helpRows = (predicate: (name: string) => boolean): string =>
 export const HELP = `npm run app -- VERB ...
 
 ${Object.values(VERBS)
-  .map(({ usage, about }) => `  ${usage}\n      ${about}`)
+  .map(({ usage, description }) => `  ${usage}\n      ${description}`)
   .join('\n')}
 
 LIMITS ("none", the default, means no limit):

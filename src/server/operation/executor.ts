@@ -84,7 +84,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       useDocumentLimits(),
       useReadPermission(),
       useHiddenSchema(allowIntrospection),
-      useQueryCost({ ...limits, allowHints: allowIntrospection }),
+      useQueryCost({ ...limits, allowIntrospection }),
       useFeedCursor(),
       useFanOut(fanOut),
       useEventStream(),

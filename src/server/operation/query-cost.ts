@@ -33,8 +33,8 @@ import { queryTooComplex, withoutHint } from './document-limits.ts'
 export interface CostOptions {
   maxQueryCost: number
   maxQueryDepth: number
-  /** Whether errors about variables may suggest names of the schema. */
-  allowHints: boolean
+  /** If false, errors about variables do not suggest names of the schema. */
+  allowIntrospection: boolean
 }
 
 /** Max values in variables, at any depth. This many are coerced in some 10 ms (measured). */
@@ -51,7 +51,7 @@ interface OperationCost {
   introspection: number
 }
 
-export function useQueryCost({ maxQueryCost, maxQueryDepth, allowHints }: CostOptions): Plugin {
+export function useQueryCost({ maxQueryCost, maxQueryDepth, allowIntrospection }: CostOptions): Plugin {
   /** Costs that do not depend on variables. */
   const fixedCosts = new WeakMap<OperationDefinitionNode, OperationCost>()
   const dependsOnVariables = createVariableDependence()
@@ -66,7 +66,7 @@ export function useQueryCost({ maxQueryCost, maxQueryDepth, allowHints }: CostOp
     const { coerced, errors } = getVariableValues(schema, definitions, variableValues ?? {}, {
       maxErrors: MAX_VARIABLE_ERRORS,
     })
-    if (!coerced) return (errors ?? []).map(error => (allowHints ? error : withoutHint(error)))
+    if (!coerced) return (errors ?? []).map(error => (allowIntrospection ? error : withoutHint(error)))
     const cost = fixedCosts.get(operation) ?? computeCost(schema, document, operation, variableValues ?? {})
     if (!fixedCosts.has(operation) && !dependsOnVariables(schema, document)) fixedCosts.set(operation, cost)
     if (cost.depth > maxQueryDepth) return [queryTooComplex('Levels of fields', cost.depth, maxQueryDepth)]

@@ -1,7 +1,7 @@
 /**
  * The gateway as a process on the simulator, with a database in its own folder. A restart uses the same folder and
  * another port.
- * Invariant: it ends only when told to, and logs no error.
+ * Invariant: the process ends only when the campaign stops or kills it, and logs no error.
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'

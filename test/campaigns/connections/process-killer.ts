@@ -36,10 +36,11 @@ export async function killRepeatedly(options: ProcessKillerOptions): Promise<voi
       Array<StopSignal>(remaining[stopSignal]).fill(stopSignal),
     )
   let reconnectsBefore = Number.NEGATIVE_INFINITY
-  const haveMostReconnected = () => pool.reconnects - reconnectsBefore > pool.subscribers.length / 2
+  const haveReconnected = (share: number) =>
+    pool.reconnects - reconnectsBefore > pool.subscribers.length * share
   while (remainingSignals().length > 0) {
     await until(
-      () => signal.aborted || (haveMostReconnected() && database.countUnfinished() > 0),
+      () => signal.aborted || (haveReconnected(0.5) && database.countUnfinished() > 0),
       RECONNECT_TIMEOUT_MS,
     )
     await sleep(random.between(...plan.uptimeMs), signal)

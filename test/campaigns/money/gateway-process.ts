@@ -1,6 +1,6 @@
 /**
  * The gateway as a process with an upstream account. A restart uses the same port, since upstream knows its address.
- * Invariant: it ends only when told to.
+ * Invariant: the process ends only when the campaign stops or kills it.
  */
 import { type Run, run } from '../../support/process.ts'
 

@@ -18,7 +18,7 @@ const SUBMIT = `mutation { submitVideo(input: { image: { url: "https://images.ex
 
 let store: Store
 let prepare: Executor['prepare']
-let operationRequest: (params: GraphQLParams, isGone?: boolean) => OperationRequest
+let operationRequest: (params: GraphQLParams, isClientGone?: boolean) => OperationRequest
 
 beforeEach(async () => {
   store = await ENGINES[0][1](() => {})
@@ -42,12 +42,17 @@ beforeEach(async () => {
     log: { error: vi.fn() },
   })
   prepare = executor.prepare
-  operationRequest = (params, isGone = false) => ({ caller, address: '', isClientGone: () => isGone, params })
+  operationRequest = (params, isClientGone = false) => ({
+    caller,
+    address: '',
+    isClientGone: () => isClientGone,
+    params,
+  })
 })
 afterEach(() => store.close())
 
-async function run(params: GraphQLParams, isGone = false) {
-  const operation = await prepare(operationRequest(params, isGone))
+async function run(params: GraphQLParams, isClientGone = false) {
+  const operation = await prepare(operationRequest(params, isClientGone))
   return 'errors' in operation ? operation : operation.run()
 }
 
