@@ -136,7 +136,6 @@ export async function createGateway(
       log,
     })
     cleanups.push(closeParts)
-    const url = await listen(server, config.host, config.port)
 
     const workers = createWorkers({
       store,
@@ -164,9 +163,10 @@ export async function createGateway(
       monotonic: overrides.now ?? (() => performance.now()),
       log,
     })
-    workers.start()
 
+    const url = await listen(server, config.host, config.port)
     cleanups.push(() => shutDown({ server, webSockets, connectionRegistry, health, workers }))
+    workers.start()
 
     return {
       url,

@@ -1,8 +1,8 @@
 /**
  * Shares the event loop: work on many items awaits `nextSlice` before each item. Owners take turns; within an owner
- * the first request is first.
- * Invariant: all items of one iteration of the event loop share one slice of about 5 ms, so an incoming request waits
- * for one slice and not for the whole work. An owner waits for one item of each other owner, however many those have.
+ * the first item is first. The requests of an app are one owner, and the messages to its subscribers another.
+ * Invariant: all items of one iteration of the event loop share one slice of about 5 ms, so a new connection waits for
+ * one slice and not for the whole work. An owner waits for one item of each other owner, however many those have.
  * The tail of the event log takes slices of its own: its order is that of the log, not of owners.
  */
 import { performance } from 'node:perf_hooks'

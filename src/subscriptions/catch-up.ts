@@ -24,10 +24,10 @@ export const WRITE_BYTES = 32 * 1024
 export function createCatchUp(options: {
   eventLog: EventLog
   payloadCache: PayloadCache
-  scheduler: FairScheduler
+  nextSlice: FairScheduler['nextSlice']
   log: ErrorLog
 }): CatchUp {
-  const { eventLog, payloadCache, scheduler, log } = options
+  const { eventLog, payloadCache, nextSlice, log } = options
 
   /** Last store read of each owner: the replays of one app do not delay another app's. */
   const lastStoreRead = new Map<string, Promise<void>>()
@@ -85,7 +85,7 @@ export function createCatchUp(options: {
   /** Never waits for the client: other replays of the app wait for this batch. */
   async function deliverNextBatch(group: SubscriptionGroup, subscriber: Subscriber): Promise<void> {
     const { source, operation } = group
-    await scheduler.nextSlice(operation.owner)
+    await nextSlice(operation.owner)
     if (subscriber.hasEnded) return
     const batch = await eventLog.read(source.selector, subscriber.lastSeq)
     const { missedUpTo } = batch
@@ -110,7 +110,7 @@ export function createCatchUp(options: {
     let { lastSeq } = subscriber
     for (const event of events) {
       if (subscriber.hasEnded || subscriber.sink.isFull()) return lastSeq
-      await scheduler.nextSlice(group.operation.owner)
+      await nextSlice(group.operation.owner)
       const payload = await payloadCache.get(group, event)
       pending.push(payload)
       bytes += payload.json.length

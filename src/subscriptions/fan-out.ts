@@ -80,7 +80,9 @@ export function createFanOut({
 }: FanOutOptions): FanOut {
   const groups = new Map<SharedOperation['key'], SubscriptionGroup>()
   const payloadCache = createPayloadCache()
-  const catchUp = createCatchUp({ eventLog, payloadCache, scheduler, log })
+  /** Messages take turns with the requests of their app, so a request does not wait for all of its subscribers. */
+  const nextSlice = (appId: string) => scheduler.nextSlice(`messages of ${appId}`)
+  const catchUp = createCatchUp({ eventLog, payloadCache, nextSlice, log })
   const cursorRefreshTimer = setInterval(() => {
     for (const group of groups.values()) if (needsCursorRefresh(group)) notify(group, eventLog.head + 1)
   }, cursorRefreshMs / 4)
@@ -141,7 +143,7 @@ export function createFanOut({
     try {
       while (group.hasMore && group.live.size > 0) {
         group.hasMore = false
-        await scheduler.nextSlice(operation.owner)
+        await nextSlice(operation.owner)
         const { events, missedUpTo, scannedUpTo } = await eventLog.read(source.selector, group.lastSeq)
         if (missedUpTo !== null)
           await deliver(group, [
@@ -175,7 +177,7 @@ export function createFanOut({
         deliveries = []
         bytes = 0
       }
-      if (event !== last) await scheduler.nextSlice(group.operation.owner)
+      if (event !== last) await nextSlice(group.operation.owner)
     }
   }
 
@@ -188,7 +190,7 @@ export function createFanOut({
     let remaining = SUBSCRIBERS_PER_SLICE
     for (const subscriber of group.live) {
       if (remaining-- === 0) {
-        await scheduler.nextSlice(group.operation.owner)
+        await nextSlice(group.operation.owner)
         remaining = SUBSCRIBERS_PER_SLICE
       }
       const { lastSeq, sink } = subscriber

@@ -90,9 +90,11 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
         stop()
       }
     }
+    const scheduler = createFairScheduler()
+    let sliceCount = 0
     const fanOut = createFanOut({
       eventLog,
-      scheduler: createFairScheduler(),
+      scheduler: { nextSlice: owner => scheduler.nextSlice(owner).then(() => void sliceCount++) },
       log: { error },
       ...(cursorRefreshMs && { cursorRefreshMs }),
     })
@@ -180,6 +182,8 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
       log,
       subscribe,
       listenerCount: () => listenerCount,
+      scheduler,
+      sliceCount: () => sliceCount,
       app,
       async [Symbol.asyncDispose]() {
         fanOut.close()
@@ -286,6 +290,24 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
     // The payloads are equal, because each token sees the event.
     for (const tail of [a, ab, b]) expect(tail).toEqual(key)
     expect(byId.summary()).toEqual(['caught up'])
+  })
+
+  test('a request of an app does not wait for the subscribers of that app', async () => {
+    await using f = await fixture()
+    const events = 20
+    for (let i = 0; i < events; i++) await addPrediction(f.store, f.app)
+    await until(() => f.eventLog.head === events)
+    const after = f.cursors.encode(0)
+    const subscribers = await Promise.all(
+      Array.from({ length: 200 }, () => f.subscribe(f.app, FEED, { after })),
+    )
+    await until(() => f.sliceCount() > 0)
+    // Each of them waits for a slice, and will for most of the 20 events.
+    const before = f.sliceCount()
+    await f.scheduler.nextSlice(f.app)
+    expect(f.sliceCount() - before).toBeLessThan(5)
+    expect(subscribers.some(({ payloads }) => payloads.length <= events)).toBe(true)
+    await until(() => subscribers.every(({ payloads }) => payloads.length === events + 1))
   })
 
   test('executes an event once for a hundred tokens with one restriction', async () => {
