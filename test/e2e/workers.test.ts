@@ -381,7 +381,7 @@ test('no failed poll and no unknown status decides a job', async () => {
   expect(met.size).toBe(WRONG.length)
   for (const { times } of met.values()) expect(times).toBe(TIMES + 1)
   expect(world.submits()).toHaveLength(WRONG.length)
-}, 30_000)
+}, 60_000)
 
 describe('a job that completed without outputs', () => {
   test('is polled once more, then fails with NO_OUTPUT', async () => {
