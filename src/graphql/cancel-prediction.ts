@@ -9,7 +9,7 @@ import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import { checkSubmitPermission } from './create-prediction.ts'
 import { decodeIdOf } from './global-id.ts'
-import { type MutationErrorOf, mutationErrorTypes } from './mutation-errors.ts'
+import { type MutationErrorOf, mutationErrorTypes, resolveResultType } from './mutation-errors.ts'
 import { PredictionType } from './prediction.ts'
 
 interface Cancellation {
@@ -33,7 +33,7 @@ const CancelPredictionResult = builder.unionType('CancelPredictionResult', {
     mutationErrorTypes.ALREADY_FINISHED,
     mutationErrorTypes.FORBIDDEN,
   ],
-  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : CancelPredictionPayload),
+  resolveType: resolveResultType(CancelPredictionPayload),
 })
 
 const CancelPredictionInput = builder.inputType('CancelPredictionInput', {

@@ -10,7 +10,12 @@ import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import { decodeIdOf } from './global-id.ts'
 import { tagListSchema } from './input-rules.ts'
-import { type MutationErrorOf, mutationErrorTypes, toInputIssues } from './mutation-errors.ts'
+import {
+  type MutationErrorOf,
+  mutationErrorTypes,
+  resolveResultType,
+  toInputIssues,
+} from './mutation-errors.ts'
 
 const PermissionEnum = builder.enumType('Permission', {
   values: {
@@ -54,7 +59,7 @@ const CreateAccessTokenPayload = builder.objectRef<MintedToken>('CreateAccessTok
 
 const CreateAccessTokenResult = builder.unionType('CreateAccessTokenResult', {
   types: [CreateAccessTokenPayload, mutationErrorTypes.INVALID_INPUT, mutationErrorTypes.FORBIDDEN],
-  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : CreateAccessTokenPayload),
+  resolveType: resolveResultType(CreateAccessTokenPayload),
 })
 
 builder.mutationField('createAccessToken', t =>

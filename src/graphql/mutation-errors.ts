@@ -91,3 +91,9 @@ export const mutationErrorTypes = {
     fields: t => ({ prediction: t.expose('prediction', { type: PredictionType }) }),
   }),
 } satisfies Record<MutationErrorCode, unknown>
+
+/** `resolveType` of a mutation's result union: an error has a code, the payload has none. */
+export const resolveResultType =
+  <Payload>(payload: Payload) =>
+  (result: object) =>
+    'code' in result ? mutationErrorTypes[result.code as MutationErrorCode] : payload

@@ -16,7 +16,7 @@ import {
   toIdempotency,
 } from './create-prediction.ts'
 import { decodeIdOf } from './global-id.ts'
-import { type MutationError, mutationErrorTypes } from './mutation-errors.ts'
+import { type MutationError, mutationErrorTypes, resolveResultType } from './mutation-errors.ts'
 import { PredictionType } from './prediction.ts'
 
 const RetryPredictionInput = builder.inputType('RetryPredictionInput', {
@@ -42,7 +42,7 @@ const RetryPredictionResult = builder.unionType('RetryPredictionResult', {
     mutationErrorTypes.BUDGET_EXCEEDED,
     mutationErrorTypes.FORBIDDEN,
   ],
-  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : RetryPredictionPayload),
+  resolveType: resolveResultType(RetryPredictionPayload),
 })
 
 builder.mutationField('retryPrediction', t =>

@@ -22,7 +22,12 @@ import {
 import { decodeIdOf } from './global-id.ts'
 import { countCharacters, tagListSchema, textSchema } from './input-rules.ts'
 import { VideoModelEnum } from './model.ts'
-import { type MutationError, mutationErrorTypes, toInputIssues } from './mutation-errors.ts'
+import {
+  type MutationError,
+  mutationErrorTypes,
+  resolveResultType,
+  toInputIssues,
+} from './mutation-errors.ts'
 import { PredictionType } from './prediction.ts'
 
 const ImageInput = builder.inputType('ImageInput', {
@@ -70,7 +75,7 @@ const SubmitVideoResult = builder.unionType('SubmitVideoResult', {
     mutationErrorTypes.NOT_FOUND,
     mutationErrorTypes.FORBIDDEN,
   ],
-  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : SubmitVideoPayload),
+  resolveType: resolveResultType(SubmitVideoPayload),
 })
 
 builder.mutationField('submitVideo', t =>

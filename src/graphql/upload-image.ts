@@ -10,7 +10,7 @@ import { MAX_IMAGE_BYTES, parseImageHeader } from '../domain/image-format.ts'
 import { previewPath, type Upload, type UploadedImage } from '../domain/upload.ts'
 import { builder, QUERY_COST, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
-import { type MutationErrorOf, mutationErrorTypes } from './mutation-errors.ts'
+import { type MutationErrorOf, mutationErrorTypes, resolveResultType } from './mutation-errors.ts'
 import type { UploadFile } from './upload-file.ts'
 
 const UploadType = builder.objectRef<Upload>('Upload')
@@ -63,7 +63,7 @@ const UploadImageResult = builder.unionType('UploadImageResult', {
     mutationErrorTypes.RATE_LIMITED,
     mutationErrorTypes.FORBIDDEN,
   ],
-  resolveType: result => ('code' in result ? mutationErrorTypes[result.code] : UploadImagePayload),
+  resolveType: resolveResultType(UploadImagePayload),
 })
 
 builder.mutationField('uploadImage', t =>

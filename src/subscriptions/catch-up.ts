@@ -29,7 +29,7 @@ export function createCatchUp(options: {
 }): CatchUp {
   const { eventLog, payloadCache, nextSlice, log } = options
 
-  /** Last store read of each owner: the replays of one app do not delay another app's. */
+  /** Last store read of each app: the replays of one app do not delay another app's. */
   const lastStoreRead = new Map<string, Promise<void>>()
 
   /** Returns whether a replay follows. */
@@ -59,7 +59,7 @@ export function createCatchUp(options: {
       pin.moveTo(subscriber.lastSeq)
       if (subscriber.lastSeq >= eventLog.head && !isReplaying) return void group.live.add(subscriber)
       if (subscriber.lastSeq < eventLog.bufferedAfter)
-        await runExclusively(operation.owner, () => deliverNextBatch(group, subscriber))
+        await runExclusively(operation.appId, () => deliverNextBatch(group, subscriber))
       else await deliverNextBatch(group, subscriber)
       if (!isReplaying || subscriber.lastSeq < eventLog.head) continue
       isReplaying = false
@@ -71,21 +71,21 @@ export function createCatchUp(options: {
   }
 
   /** Keeps at most one batch from the store in memory per app, however many subscribers replay. */
-  function runExclusively(owner: string, work: () => Promise<void>): Promise<void> {
-    const done = (lastStoreRead.get(owner) ?? Promise.resolve()).then(work)
+  function runExclusively(appId: string, work: () => Promise<void>): Promise<void> {
+    const done = (lastStoreRead.get(appId) ?? Promise.resolve()).then(work)
     const last = done
       .catch(() => {})
       .then(() => {
-        if (lastStoreRead.get(owner) === last) lastStoreRead.delete(owner)
+        if (lastStoreRead.get(appId) === last) lastStoreRead.delete(appId)
       })
-    lastStoreRead.set(owner, last)
+    lastStoreRead.set(appId, last)
     return done
   }
 
   /** Never waits for the client: other replays of the app wait for this batch. */
   async function deliverNextBatch(group: SubscriptionGroup, subscriber: Subscriber): Promise<void> {
     const { source, operation } = group
-    await nextSlice(operation.owner)
+    await nextSlice(operation.appId)
     if (subscriber.hasEnded) return
     const batch = await eventLog.read(source.selector, subscriber.lastSeq)
     const { missedUpTo } = batch
@@ -110,7 +110,7 @@ export function createCatchUp(options: {
     let { lastSeq } = subscriber
     for (const event of events) {
       if (subscriber.hasEnded || subscriber.sink.isFull()) return lastSeq
-      await nextSlice(group.operation.owner)
+      await nextSlice(group.operation.appId)
       const payload = await payloadCache.get(group, event)
       pending.push(payload)
       bytes += payload.json.length

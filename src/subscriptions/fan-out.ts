@@ -53,7 +53,7 @@ export interface FanOut {
 
 export interface FanOutOptions {
   eventLog: EventLog
-  /** The only one of the process: reads and deliveries of one iteration of the event loop share its slice. */
+  /** The only one of the process: requests and messages of one iteration of the event loop share its slice. */
   scheduler: FairScheduler
   log: ErrorLog
   /**
@@ -143,7 +143,7 @@ export function createFanOut({
     try {
       while (group.hasMore && group.live.size > 0) {
         group.hasMore = false
-        await nextSlice(operation.owner)
+        await nextSlice(operation.appId)
         const { events, missedUpTo, scannedUpTo } = await eventLog.read(source.selector, group.lastSeq)
         if (missedUpTo !== null)
           await deliver(group, [
@@ -177,7 +177,7 @@ export function createFanOut({
         deliveries = []
         bytes = 0
       }
-      if (event !== last) await nextSlice(group.operation.owner)
+      if (event !== last) await nextSlice(group.operation.appId)
     }
   }
 
@@ -190,7 +190,7 @@ export function createFanOut({
     let remaining = SUBSCRIBERS_PER_SLICE
     for (const subscriber of group.live) {
       if (remaining-- === 0) {
-        await nextSlice(group.operation.owner)
+        await nextSlice(group.operation.appId)
         remaining = SUBSCRIBERS_PER_SLICE
       }
       const { lastSeq, sink } = subscriber
@@ -218,7 +218,7 @@ export function createFanOut({
     subscriptionsByApp() {
       const counts = new Map<string, number>()
       for (const { operation, size } of groups.values())
-        counts.set(operation.owner, (counts.get(operation.owner) ?? 0) + size)
+        counts.set(operation.appId, (counts.get(operation.appId) ?? 0) + size)
       return counts
     },
     close: () => clearInterval(cursorRefreshTimer),

@@ -43,8 +43,8 @@ export interface Payload {
 export interface SharedOperation {
   /** Subscribers with an equal key share the operation. A symbol is never shared. */
   key: string | symbol
-  /** Owner of its slices: the app. */
-  owner: string
+  /** The app of all its subscribers. */
+  appId: string
   /** Failed fields are masked and logged. Synchronous unless a field is asynchronous. */
   execute(item: FeedMessage): Payload | Promise<Payload>
 }
@@ -83,7 +83,7 @@ export function createSharedOperation(
 
   return {
     key: isPerSubscriber ? Symbol('own') : computeKey(),
-    owner: scope.appId,
+    appId: scope.appId,
 
     execute(item) {
       const result = execute({

@@ -118,7 +118,7 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
 const consume = (limiter: Limiter, key: string, points = 1): Promise<number | null> =>
   limiter.consume(key, points).then(() => null, retryAfterMs)
 
-/** At least 1: the minute may have ended in the meantime. */
+/** Delay in ms until the caller may try again, at least 1: the limiter gives 0 or less if its minute has just ended. */
 const retryAfterMs = ({ msBeforeNext }: RateLimiterRes): number => Math.max(1, msBeforeNext)
 
 /** The limiter forgets a key after a minute, so it holds the keys of at most two of these minutes. */

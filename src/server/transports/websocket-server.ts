@@ -52,7 +52,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     closeTimeout: CLOSE_TIMEOUT_MS,
     // WebSocketConnection sends the pongs, and counts the pings as messages.
     autoPong: false,
-    // With synchronous events, an id that is completed and reused in one TCP chunk is completed twice.
+    // Each message gets an iteration of the event loop of its own. Otherwise graphql-ws sends `complete` twice for an
+    // operation id that a client completes and uses again in one TCP chunk.
     allowSynchronousEvents: false,
   }
   patchWsReceiver()

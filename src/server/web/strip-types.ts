@@ -5,7 +5,7 @@ import { stripTypeScriptTypes } from 'node:module'
 
 export function stripTypes(source: string): string {
   const { emitWarning } = process
-  // At the first call Node warns on stderr that this is experimental. The warning is suppressed.
+  // `stripTypeScriptTypes` is experimental: its first call prints a warning, which operators can't act on.
   process.emitWarning = () => {}
   try {
     return stripTypeScriptTypes(source)

@@ -243,7 +243,7 @@ describe('the protocol', () => {
     await until(() => asked === 1)
     socket.terminate()
     await once(socket, 'close')
-    // By then the server has seen the close.
+    // Once this request is answered, the server has seen the close of the socket.
     await harness.fetch('/health/live')
     open()
     store.findKey = findKey

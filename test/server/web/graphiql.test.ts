@@ -149,7 +149,7 @@ test.each([null, 'http://127.0.0.1:1/files/sample.jpg'])(
     expect(validate(schema, parse(query))).toEqual([])
     const input = schema.getType('SubmitVideoInput') as GraphQLInputObjectType
     expect(coerceInputValue(variables.input, input)).toMatchObject(variables.input)
-    // With a real account the tab costs nothing as it is: the host does not exist.
+    // Without a sample image (a real account) the host does not exist, so a submit of the unchanged tab is not charged.
     expect(variables.input.image.url).toBe(image ?? 'https://images.example/first-frame.jpg')
   },
 )
