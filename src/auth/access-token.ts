@@ -50,7 +50,7 @@ const claimsSchema = z.object({
   exp: z.number(),
   /** The visible prefix of the key that minted it. */
   key: z.string().min(1),
-  /** Permissions. */
+  /** The permissions: what the token may do. */
   may: z.array(z.enum(PERMISSIONS)),
   /** Max submits in the token's lifetime. */
   max: z.number(),

@@ -22,7 +22,7 @@ export interface Restriction {
 export const PERMISSIONS = ['READ', 'SUBMIT'] as const
 export type Permission = (typeof PERMISSIONS)[number]
 
-/** Rights of a token. A key has all rights. */
+/** What a token may do. A key has every permission. */
 export interface Grant {
   readonly tokenId: string
   /** Tags added to everything that the token submits. */
