@@ -483,6 +483,8 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
   test('makes one payload for subscribers that replay the same events at the same time', async () => {
     await using f = await fixture()
     await addPredictions(f.store, f.app, 50)
+    // Before that a replay could be caught up with fewer events, and get the others live.
+    await until(() => f.eventLog.head === 50)
     const watchers: TestSubscriber[] = []
     for (let i = 0; i < 3; i++) watchers.push(await f.subscribe(f.app, FEED, { after: f.cursors.encode(i) }))
     await until(() => watchers.every(watcher => watcher.summary().includes('caught up')))
@@ -594,6 +596,7 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
   test('events are not pruned while a replay waits for its client', async () => {
     await using f = await fixture({ maxBufferBytes: 20_000 })
     await addPredictions(f.store, f.app, 300)
+    await until(() => f.eventLog.head === 300)
     const watcher = await f.subscribe(f.app, FEED, { after: f.cursors.encode(0) })
     await until(() => watcher.payloads.length > 0)
     watcher.isFull = true
