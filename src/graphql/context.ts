@@ -44,25 +44,34 @@ export interface Loaders {
 /** Max events read in one slice: about 3 ms. */
 const MAX_EVENTS_PER_SLICE = 500
 
-export interface Context extends Services {
-  access: Access
-  scope: Scope
-  loaders: Loaders
+/** What differs between two operations of one caller. */
+interface OperationFacts {
   /**
    * The cursor with which a client of server-sent events reconnects. It takes precedence over the feed's
    * `after`.
    */
-  lastEventId?: string
+  readonly lastEventId?: string | null
   /** The log's newest seq before any field was read; set if the operation selects `feedCursor`. */
-  headSeq?: number
+  readonly headSeq?: number | undefined
+}
+
+export interface Context extends Services, OperationFacts {
+  access: Access
+  scope: Scope
+  loaders: Loaders
   /** Passes a mutation's result on, and counts it if it is an error. */
   countRejections<Result extends object>(result: Promise<Result>): Promise<Result>
   /** A context for the same caller with empty loaders. */
   fresh(): Context
 }
 
-export const createContext = (services: Services, access: Access): Context => ({
+export const createContext = (
+  services: Services,
+  access: Access,
+  operationFacts: OperationFacts = {},
+): Context => ({
   ...services,
+  ...operationFacts,
   access,
   scope: access.scope,
   loaders: createLoaders(services, access.scope),

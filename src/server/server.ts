@@ -17,13 +17,17 @@ import { createGraphqlEndpoint } from './http/graphql-endpoint.ts'
 import { createHealth, type Health } from './http/health.ts'
 import { createHttpServer, type HttpTimeouts } from './http/http-server.ts'
 import { createJsonFastPath } from './http/json-fast-path.ts'
+import { createRoutes } from './http/routes.ts'
+import { createUploadEndpoint } from './http/upload-endpoint.ts'
 import { createWebhookEndpoint } from './http/webhook-endpoint.ts'
+import { createYogaHttp } from './http/yoga-http.ts'
 import { createConnectionLimit } from './limits/connections-per-address.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
-import { createAdmit } from './operation/admission.ts'
+import { createAdmissions } from './operation/admission.ts'
 import { createExecutor } from './operation/executor.ts'
 import { createSecurityHeaders } from './responses/security-headers.ts'
 import { type ConnectionRegistry, createConnectionRegistry } from './transports/connection-registry.ts'
+import { createEventStreams } from './transports/event-stream.ts'
 import { createKeepAlive } from './transports/keep-alive.ts'
 import { createWebSockets, type WebSockets } from './transports/websocket-server.ts'
 import { createUploadPreviews } from './uploads/upload-preview.ts'
@@ -59,7 +63,7 @@ export interface ServerOptions {
 
 export function createServer(options: ServerOptions): ServerParts {
   const { config, services, fanOut, appNames, metrics, log } = options
-  const { store, tokens, now, countRejection, nextSlice } = services
+  const { store, tokens, now, countRejection } = services
 
   const rateLimits = createRateLimits({
     maxRequestsPerMinutePerAddress: config.maxRequestsPerMinutePerAddress,
@@ -70,11 +74,11 @@ export function createServer(options: ServerOptions): ServerParts {
   })
   const { invalidCredentials } = rateLimits
   const authenticate = createAuthenticate({ store, tokens, appNames, invalidCredentials, now })
-  const { prepare, yoga } = createExecutor({
+  const admissions = createAdmissions(authenticate, rateLimits, services)
+  const executor = createExecutor({
     services,
     fanOut,
     authenticate,
-    rateLimits,
     maxMessageBytes: config.maxMessageBytes,
     limits: { maxQueryCost: config.maxQueryCost, maxQueryDepth: config.maxQueryDepth },
     allowIntrospection: config.allowIntrospection,
@@ -89,11 +93,10 @@ export function createServer(options: ServerOptions): ServerParts {
   })
   const keepAlive = createKeepAlive(options.keepAliveMs)
   const webSockets = createWebSockets({
-    prepare,
-    authenticate,
+    prepare: executor.prepare,
+    admissions,
     connectionRegistry,
     keepAlive,
-    rateLimits,
     limits: {
       maxMessageBytes: config.maxMessageBytes,
       maxSubscriptionsPerConnection: config.maxSubscriptionsPerConnection,
@@ -101,7 +104,6 @@ export function createServer(options: ServerOptions): ServerParts {
       initTimeoutMs: options.initTimeoutMs,
     },
     countRejection,
-    nextSlice,
     log,
   })
 
@@ -112,24 +114,24 @@ export function createServer(options: ServerOptions): ServerParts {
   })
   const clientAddresses = createClientAddresses(config.trustedProxies)
   const connectionLimit = createConnectionLimit(config.maxConnectionsPerAddress)
-  const server = createHttpServer({
-    clientAddresses,
-    connectionLimit,
-    corsPolicy: createCorsPolicy(config.allowedOrigins, config.publicUrl),
-    rateLimits,
-    setSecurityHeaders: createSecurityHeaders(config.publicUrl),
-    maxConnections: config.maxConnections,
-    timeouts: options.timeouts,
+  const yogaHttp = createYogaHttp(executor.yoga, createEventStreams(connectionRegistry, keepAlive))
+  const chooseRoute = createRoutes({
     graphqlEndpoint: createGraphqlEndpoint({
       clientAddresses,
       connectionLimit,
-      admit: createAdmit(authenticate, rateLimits, services),
-      jsonFastPath: createJsonFastPath(prepare, config.maxMessageBytes),
-      yoga,
-      eventStreams: { connectionRegistry, keepAlive },
+      admissions,
+      executor,
+      jsonFastPath: createJsonFastPath(config.maxMessageBytes),
+      yogaHttp,
+      uploadEndpoint: createUploadEndpoint({
+        prepare: executor.prepare,
+        rateLimits,
+        countRejection,
+        Request: executor.yoga.fetchAPI.Request,
+        yogaHttp,
+      }),
     }),
     graphiql,
-    webSockets,
     webhookEndpoint: createWebhookEndpoint({
       webhookIntake: options.webhookIntake,
       webhookSecrets: config.webhookSecrets,
@@ -140,6 +142,17 @@ export function createServer(options: ServerOptions): ServerParts {
     health,
     metrics,
     dashboardAssets: createDashboardAssets(),
+  })
+  const server = createHttpServer({
+    chooseRoute,
+    webSockets,
+    clientAddresses,
+    connectionLimit,
+    corsPolicy: createCorsPolicy(config.allowedOrigins, config.publicUrl),
+    rateLimits,
+    setSecurityHeaders: createSecurityHeaders(config.publicUrl),
+    maxConnections: config.maxConnections,
+    timeouts: options.timeouts,
     log,
   })
 

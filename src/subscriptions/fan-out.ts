@@ -44,7 +44,7 @@ import {
 } from './subscription-group.ts'
 
 export interface FanOut {
-  /** Returns errors if the subscription is invalid. `args.contextValue` has the sink. */
+  /** Returns errors if the subscription is invalid. `args.contextValue.operationRequest` has the sink. */
   subscribe(args: ExecutionArgs): Promise<Subscriber | ExecutionResult>
   /** Number of subscriptions by app. */
   subscriptionsByApp(): Map<string, number>
@@ -210,10 +210,10 @@ export function createFanOut({
     async subscribe(args) {
       const source = (await openSource(args)) as SubscriptionSource | ExecutionResult
       if (!('resolveStart' in source)) return source
-      const context = args.contextValue as SubscriptionContext & { sink: PayloadSink }
+      const context = args.contextValue as SubscriptionContext & { operationRequest: { sink: PayloadSink } }
       const operation = createSharedOperation(args, context, log)
       if (operation instanceof GraphQLError) return { errors: [operation] }
-      return new Subscriber(context.sink, { operation, source }, host)
+      return new Subscriber(context.operationRequest.sink, { operation, source }, host)
     },
     subscriptionsByApp() {
       const counts = new Map<string, number>()

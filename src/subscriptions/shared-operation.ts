@@ -29,7 +29,7 @@ import { badArgument } from '../graphql/request-errors.ts'
 
 /** Context of a subscription, made by the executor. */
 export interface SubscriptionContext extends Context {
-  params: { query?: string }
+  operationRequest: { params: { query?: string | undefined } }
 }
 
 /** A message of the feed, executed and serialised. */
@@ -59,7 +59,8 @@ export function createSharedOperation(
   log: ErrorLog,
 ): SharedOperation | GraphQLError {
   const { schema, document } = args
-  const { scope, params, fresh } = context
+  const { scope, fresh } = context
+  const { query } = context.operationRequest.params
   const operationName = args.operationName ?? null
   const variableValues = args.variableValues ?? null
   const { isPerSubscriber, cursorVariable } = getTraits(schema, document)
@@ -72,7 +73,7 @@ export function createSharedOperation(
 
   const computeKey = () =>
     createHash('sha256')
-      .update(JSON.stringify([scope.appId, restrictionKeyOf(scope), params.query, operationName, variables]))
+      .update(JSON.stringify([scope.appId, restrictionKeyOf(scope), query, operationName, variables]))
       .digest('base64')
 
   function serialise(item: FeedMessage, { data, errors }: ExecutionResult): Payload {

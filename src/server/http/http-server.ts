@@ -6,27 +6,20 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream'
 import { REQUEST_ERRORS } from '../../domain/errors.ts'
 import { MINUTE_MS } from '../../domain/time.ts'
-import { UPLOAD_PATH } from '../../domain/upload.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
-import type { Metrics } from '../../observability/metrics.ts'
-import { WEBHOOK_PATH } from '../../upstream/webhook-url.ts'
 import { CONNECTION_RETRY_AFTER_MS, type ConnectionLimit } from '../limits/connections-per-address.ts'
 import type { RateLimits } from '../limits/rate-limits.ts'
-import { isMultipart } from '../operation/multipart-plugin.ts'
 import { GRAPHQL_PATH } from '../operation/operation.ts'
 import { rateLimitedResponse, retryAfterHeader, sendErrorResponse } from '../responses/error-response.ts'
 import { rejectUpgrade } from '../responses/security-headers.ts'
 import type { WebSockets } from '../transports/websocket-server.ts'
-import type { UploadPreviews } from '../uploads/upload-preview.ts'
-import type { DashboardAssets } from '../web/dashboard-assets.ts'
-import { GRAPHIQL_ASSETS_PATH, type Graphiql } from '../web/graphiql.ts'
 import type { ClientAddresses } from './client-address.ts'
 import type { CorsPolicy } from './cors.ts'
-import type { GraphqlEndpoint } from './graphql-endpoint.ts'
-import type { Health } from './health.ts'
-import type { WebhookEndpoint } from './webhook-endpoint.ts'
+import { type ChooseRoute, type Route, sendText } from './routes.ts'
 
 export interface HttpServerOptions {
+  chooseRoute: ChooseRoute
+  webSockets: WebSockets
   clientAddresses: ClientAddresses
   connectionLimit: ConnectionLimit
   corsPolicy: CorsPolicy
@@ -34,14 +27,6 @@ export interface HttpServerOptions {
   setSecurityHeaders(response: ServerResponse): void
   maxConnections: number
   timeouts?: Partial<HttpTimeouts> | undefined
-  graphqlEndpoint: GraphqlEndpoint
-  graphiql: Graphiql
-  webSockets: WebSockets
-  webhookEndpoint: WebhookEndpoint
-  uploadPreviews: UploadPreviews
-  health: Health
-  metrics: Metrics
-  dashboardAssets: DashboardAssets
   log: ErrorLog
 }
 
@@ -72,38 +57,28 @@ const DEFAULT_TIMEOUTS: HttpTimeouts = {
 }
 
 export function createHttpServer(options: HttpServerOptions): Server {
-  const { clientAddresses, connectionLimit, corsPolicy, rateLimits, setSecurityHeaders, log } = options
-  const { graphqlEndpoint, graphiql, webSockets, webhookEndpoint, uploadPreviews, dashboardAssets } = options
-  const { health, metrics } = options
+  const { chooseRoute, webSockets, clientAddresses, connectionLimit, corsPolicy, rateLimits } = options
+  const { setSecurityHeaders, log } = options
   const { uploadTimeout, requestTimeout, ...nodeTimeouts } = { ...DEFAULT_TIMEOUTS, ...options.timeouts }
 
   async function handleRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     setSecurityHeaders(response)
-    // If a large upload is rejected, its connection closes: Node would read it all to reach the next request.
-    if (isUpload(request) && !isShortBody(request)) response.setHeader('connection', 'close')
     const path = getPath(request)
+    const route = chooseRoute(request, path)
+    if (route.isForm) closeUnlessShort(request, response)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return sendText(response, 400, 'Host: no host name')
-    if (path === GRAPHQL_PATH && corsPolicy.applyCors(request, response)) return
+    if (route.hasCors && corsPolicy.applyCors(request, response)) return
     const address = clientAddresses.resolve(request)
-    // Health checks and scrapes of metrics are not limited: they matter most under load.
-    const isOperator = path.startsWith('/health/') || (path === '/metrics' && metrics.mayRead(request))
-    const retryAfterMs = isOperator ? null : await rateLimits.consumeAddress(address)
+    const retryAfterMs = route.bypassesRateLimit?.(request) ? null : await rateLimits.consumeAddress(address)
     // Runs after the await: by then a short body has arrived with its headers, and needs no timer.
-    enforceBodyTimeout(request, response)
+    enforceBodyTimeout(request, response, route)
     if (retryAfterMs !== null) return sendErrorResponse(response, rateLimitedResponse(retryAfterMs))
-    if (path === GRAPHQL_PATH && graphiql.isPageRequest(request)) return graphiql.sendPage(request, response)
-    if (path === GRAPHQL_PATH) return graphqlEndpoint(request, response, address)
-    if (path === WEBHOOK_PATH) return webhookEndpoint(request, response, getWebhookToken(request))
-    if (request.method !== 'GET' && request.method !== 'HEAD')
+    if (route.methods?.includes(request.method!) === false) {
+      closeUnlessShort(request, response)
       return sendText(response, 405, `GET only; operations go to ${GRAPHQL_PATH}`)
-    if (path.startsWith(GRAPHIQL_ASSETS_PATH)) return graphiql.sendAsset(request, response, path)
-    if (path.startsWith(UPLOAD_PATH)) return uploadPreviews(request, response, path)
-    if (path === '/health/live') return health.live(response)
-    if (path === '/health/ready') return health.ready(response)
-    if (path === '/metrics') return metrics.respond(request, response)
-    if (await dashboardAssets(request, response, path)) return
-    sendText(response, 404, `There is nothing here. The dashboard is at /, the API at ${GRAPHQL_PATH}.`)
+    }
+    await route.answer(request, response, address, path)
   }
 
   async function handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -121,8 +96,8 @@ export function createHttpServer(options: HttpServerOptions): Server {
   }
 
   /** Node has one timeout for all bodies, which is that of uploads. Other bodies are timed here. */
-  function enforceBodyTimeout(request: IncomingMessage, response: ServerResponse): void {
-    if (request.complete || isUpload(request) || !hasBody(request)) return
+  function enforceBodyTimeout(request: IncomingMessage, response: ServerResponse, { isForm }: Route): void {
+    if (request.complete || isForm || !hasBody(request)) return
     const bodyTimer = setTimeout(() => {
       if (request.complete) return
       // Written past the response, which waits for the body. Node does the same.
@@ -164,20 +139,14 @@ const REQUEST_TIMEOUT_RESPONSE = 'HTTP/1.1 408 Request Timeout\r\nConnection: cl
 
 const getPath = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
 
-const isUpload = ({ method, headers }: IncomingMessage): boolean =>
-  isMultipart(method, headers['content-type'])
-
-/** Max size of a rejected upload that is still read to its end, so that its client receives the response. */
+/** Max size of a rejected body that is still read to its end, so that its client receives the response. */
 const MAX_DRAINED_BYTES = 1024 * 1024
-const isShortBody = ({ headers }: IncomingMessage): boolean =>
-  Number(headers['content-length']) <= MAX_DRAINED_BYTES
 
-const hasBody = ({ headers }: IncomingMessage): boolean =>
+/** If a large body is rejected, its connection closes: Node would read it all to reach the next request. */
+function closeUnlessShort({ headers }: IncomingMessage, response: ServerResponse): void {
+  if (hasBody({ headers }) && !(Number(headers['content-length']) <= MAX_DRAINED_BYTES))
+    response.setHeader('connection', 'close')
+}
+
+const hasBody = ({ headers }: Pick<IncomingMessage, 'headers'>): boolean =>
   'transfer-encoding' in headers || Number(headers['content-length'] ?? 0) > 0
-
-/** Token in the query of a webhook's URL. */
-const getWebhookToken = ({ url }: IncomingMessage): string | null =>
-  new URLSearchParams((url ?? '').split('?')[1]).get('p')
-
-const sendText = (response: ServerResponse, status: number, text: string): void =>
-  void response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)

@@ -2,44 +2,64 @@
  * Fast path of most requests: a POST of JSON that is answered with data in JSON. It costs half as much as
  * yoga's HTTP.
  * Invariant: its responses equal yoga's. Everything else (errors, errors beside data, subscriptions, other
- * media types) is handed on to yoga together with the result, if there is one, so that nothing is executed
- * twice.
+ * media types) is handed over to yoga together with the body and the outcome, if there are any, so that nothing is
+ * executed twice.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { GraphQLParams, PrepareOperation, TransportRequest } from '../operation/operation.ts'
+import {
+  type GraphQLParams,
+  type InvalidOperation,
+  type OperationOutcome,
+  type PreparedOperation,
+  toOutcome,
+} from '../operation/operation.ts'
 
-/** False: yoga must answer, from `precomputedResult` if that is set. */
 export type JsonFastPath = (
   request: IncomingMessage,
   response: ServerResponse,
-  transportRequest: TransportRequest,
-) => Promise<boolean>
+  prepare: (params: GraphQLParams) => Promise<PreparedOperation | InvalidOperation>,
+) => Promise<Answered | HandOver>
+
+/** The response is written, or its client has disconnected. */
+interface Answered {
+  kind: 'answered'
+}
+
+/** Yoga must answer. */
+interface HandOver {
+  kind: 'hand-over'
+  /** Null: not read yet. */
+  body: Buffer | null
+  /** Null: not executed yet. */
+  outcome: OperationOutcome | null
+}
 
 export const createJsonFastPath =
-  (prepare: PrepareOperation, maxMessageBytes: number): JsonFastPath =>
-  async (request, response, transportRequest) => {
+  (maxMessageBytes: number): JsonFastPath =>
+  async (request, response, prepare) => {
     const type = isJsonPost(request, maxMessageBytes) ? negotiateResponseType(request.headers.accept) : null
-    if (type === null) return false
+    if (type === null) return handOver(null)
     const body = await readBody(request, maxMessageBytes)
-    if (body === null) return true
-    const delegateToYoga = (outcome: Pick<TransportRequest, 'precomputedResult'> = {}) => {
-      // Yoga finds the body here, as if a framework had read it: the request itself has been consumed.
-      Object.assign(request, { body: replayBody(body) })
-      Object.assign(transportRequest, outcome)
-      return false
-    }
+    if (body === null) return ANSWERED
     const params = body.length > maxMessageBytes ? null : parseParams(body)
-    if (params === null) return delegateToYoga()
+    if (params === null) return handOver(body)
 
-    const operation = await prepare({ ...transportRequest, params })
-    if ('kind' in operation && operation.kind === 'subscription') return delegateToYoga()
-    const result = 'errors' in operation ? operation : await operation.run()
-    if ('errors' in result) return delegateToYoga({ precomputedResult: result })
-    const text = JSON.stringify(result)
+    const operation = await prepare(params)
+    if ('kind' in operation && operation.kind === 'subscription') return handOver(body)
+    const outcome = 'kind' in operation ? await operation.run() : toOutcome(operation)
+    if (outcome.kind === 'subscription' || 'errors' in outcome.result) return handOver(body, outcome)
+    const text = JSON.stringify(outcome.result)
     const headers = { 'Content-Type': type, 'content-length': Buffer.byteLength(text) }
     if (!response.destroyed) response.writeHead(200, headers).end(text)
-    return true
+    return ANSWERED
   }
+
+const ANSWERED: Answered = { kind: 'answered' }
+const handOver = (body: Buffer | null, outcome: OperationOutcome | null = null): HandOver => ({
+  kind: 'hand-over',
+  body,
+  outcome,
+})
 
 const isJsonPost = ({ method, headers }: IncomingMessage, maxMessageBytes: number): boolean =>
   method === 'POST' &&
@@ -74,17 +94,6 @@ function negotiateResponseType(accept = '*/*'): string | null {
   }
   return first
 }
-
-/**
- * Yoga's server iterates over the property names of a body: a million names of a Buffer block the event loop
- * for 50 ms.
- */
-const replayBody = (body: Buffer) => ({
-  bytes: body.length,
-  async *[Symbol.asyncIterator]() {
-    yield body
-  },
-})
 
 /** Null: the client has disconnected. Reading stops once the body is too long. */
 const readBody = (request: IncomingMessage, maxMessageBytes: number): Promise<Buffer | null> =>

@@ -1,73 +1,49 @@
 /**
- * Authenticates and rate-limits a request, and checks the permission to read.
- * Invariant: nothing is revealed before the credential is verified. A credential that was revoked meanwhile
- * starts nothing.
+ * Admits callers and their operations, over HTTP and WebSocket alike: credential, rate, turn of the app.
+ * Invariant: nothing is revealed before the credential is verified. Every rejection of a known app is counted.
  */
-import { type ExecutionArgs, getOperationAST } from 'graphql'
-import type { Plugin } from 'graphql-yoga'
 import type { Authenticate, Caller } from '../../auth/authenticate.ts'
-import { hasPermission } from '../../domain/access-scope.ts'
-import type { Context, Services } from '../../graphql/context.ts'
-import { requestError } from '../../graphql/request-errors.ts'
+import type { Services } from '../../graphql/context.ts'
 import type { RateLimits } from '../limits/rate-limits.ts'
-import { type ErrorResponse, rateLimitedResponse } from '../responses/error-response.ts'
-import type { TransportRequest } from './operation.ts'
 
-export type Admit = (authorization: string | undefined, address: string) => Promise<Caller | ErrorResponse>
+export type Admission =
+  | { kind: 'admitted'; caller: Caller }
+  /** The credential is missing, malformed, unknown or expired. */
+  | { kind: 'unauthenticated' }
+  | { kind: 'rate-limited'; retryAfterMs: number }
 
-/** Runs before the body is read. */
-export const createAdmit =
-  (
-    authenticate: Authenticate,
-    rateLimits: Pick<RateLimits, 'consumeCaller'>,
-    { nextSlice, countRejection }: Services,
-  ): Admit =>
-  async (authorization, address) => {
-    const caller = await authenticate.authenticate(authorization, address)
-    if (caller === null) return { status: 401, error: requestError('UNAUTHENTICATED') }
-    if ('retryAfterMs' in caller) return rateLimitedResponse(caller.retryAfterMs)
-    const { appId } = caller.scope
-    const retryAfterMs = await rateLimits.consumeCaller(caller)
-    if (retryAfterMs !== null) {
-      countRejection(appId, 'RATE_LIMITED')
-      return rateLimitedResponse(retryAfterMs)
-    }
-    await nextSlice(appId)
-    return caller
-  }
-
-/**
- * Checks the credential again right before the operation starts: its body may have taken half a minute to
- * arrive.
- * @throws request error UNAUTHENTICATED
- */
-export async function assertCredentialStillValid(
-  authenticate: Authenticate,
-  { caller }: TransportRequest,
-): Promise<void> {
-  if (await authenticate.isStillValid(caller)) return
-  const error = requestError('UNAUTHENTICATED')
-  error.extensions.http = { status: 401 }
-  throw error
+export interface Admissions {
+  /**
+   * Admits a POST or a `connection_init`, before anything else of it is read.
+   * @param authorization `Bearer …`
+   */
+  admitCaller(authorization: unknown, address: string): Promise<Admission>
+  /** Admits one more operation of an admitted caller. Null, or the ms after which the client may retry. */
+  admitOperation(caller: Caller): Promise<number | null>
 }
 
-/** A token without READ may only run mutations, which check their own permissions. */
-export const useReadPermission = (): Plugin<Context> => {
-  const isReadForbidden = ({ document, operationName, contextValue }: ExecutionArgs) =>
-    getOperationAST(document, operationName)?.operation !== 'mutation' &&
-    !hasPermission((contextValue as Context).access, 'READ')
-  // A result, because an error thrown before an operation would close the whole WebSocket.
-  const forbiddenResult = ({ contextValue }: ExecutionArgs) => {
-    const { countRejection, scope } = contextValue as Context
-    countRejection(scope.appId, 'FORBIDDEN')
-    return { errors: [requestError('FORBIDDEN')] }
+export function createAdmissions(
+  authenticate: Pick<Authenticate, 'authenticate'>,
+  rateLimits: Pick<RateLimits, 'consumeCaller'>,
+  { nextSlice, countRejection }: Pick<Services, 'nextSlice' | 'countRejection'>,
+): Admissions {
+  async function admitOperation(caller: Caller): Promise<number | null> {
+    const { appId } = caller.scope
+    const retryAfterMs = await rateLimits.consumeCaller(caller)
+    if (retryAfterMs === null) await nextSlice(appId)
+    else countRejection(appId, 'RATE_LIMITED')
+    return retryAfterMs
   }
+
   return {
-    onExecute({ args, setResultAndStopExecution }) {
-      if (isReadForbidden(args)) setResultAndStopExecution(forbiddenResult(args))
+    async admitCaller(authorization, address) {
+      const caller = await authenticate.authenticate(authorization, address)
+      if (caller === null) return { kind: 'unauthenticated' }
+      if ('retryAfterMs' in caller) return { kind: 'rate-limited', retryAfterMs: caller.retryAfterMs }
+      const retryAfterMs = await admitOperation(caller)
+      return retryAfterMs === null ? { kind: 'admitted', caller } : { kind: 'rate-limited', retryAfterMs }
     },
-    onSubscribe({ args, setResultAndStopExecution }) {
-      if (isReadForbidden(args)) setResultAndStopExecution(forbiddenResult(args))
-    },
+
+    admitOperation,
   }
 }

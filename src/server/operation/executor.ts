@@ -1,64 +1,68 @@
 /**
- * Runs the operations of every transport: parsed and validated once per document, limited by cost, executed,
- * masked. Yoga's chain of plugins does all of it.
- * Invariant: no resolver runs before every plugin has checked the operation, and every result is masked.
+ * Prepares and runs the operations of every transport: parsed and validated once per document, checked, executed,
+ * masked.
+ * Invariant: no resolver runs before the credential, the permission and the cost are checked, and every error is
+ * masked.
  */
 import {
+  BREAK,
   type DocumentNode,
   type ExecutionArgs,
   type ExecutionResult,
   GraphQLError,
   getOperationAST,
+  OperationTypeNode,
+  visit,
 } from 'graphql'
-import { createYoga, type Plugin } from 'graphql-yoga'
 import { LRUCache } from 'lru-cache'
 import type { Authenticate } from '../../auth/authenticate.ts'
-import { type Context, createContext, type Services } from '../../graphql/context.ts'
+import { hasPermission } from '../../domain/access-scope.ts'
+import type { RequestErrorCode } from '../../domain/errors.ts'
+import { createContext, type Services } from '../../graphql/context.ts'
 import { type ErrorLog, maskError } from '../../graphql/error-mask.ts'
-import { schema } from '../../graphql/schema.ts'
+import { requestError } from '../../graphql/request-errors.ts'
 import type { FanOut } from '../../subscriptions/fan-out.ts'
-import type { RateLimits } from '../limits/rate-limits.ts'
-import { assertCredentialStillValid, useReadPermission } from './admission.ts'
-import { useDocumentLimits, useHiddenSchema } from './document-limits.ts'
-import { useFeedCursor } from './feed-cursor-plugin.ts'
-import { useMultipart } from './multipart-plugin.ts'
 import {
-  GRAPHQL_PATH,
   type InvalidOperation,
+  type OperationOutcome,
   type OperationRequest,
   type PreparedOperation,
   type PrepareOperation,
-  type TransportRequest,
+  toOutcome,
 } from './operation.ts'
-import { type CostOptions, useQueryCost } from './query-cost.ts'
-import { useBadRequestErrors, useEventStream, useSharedExecutor } from './yoga-plugins.ts'
+import { type CostOptions, createCostCheck } from './query-cost.ts'
+import { createYogaEngine, type SubscriptionStart, type Yoga } from './yoga-engine.ts'
 
 export interface Executor {
   prepare: PrepareOperation
-  /** Yoga's own HTTP serves the rare kinds of requests. It runs their operations through `prepare`. */
+  /** Prepares and runs. */
+  execute(request: OperationRequest): Promise<OperationOutcome>
+  /** Yoga's own HTTP serves the rare kinds of requests. It runs their operations through this executor. */
   yoga: Yoga
 }
 
 export interface ExecutorOptions {
   services: Services
-  fanOut: FanOut
-  authenticate: Authenticate
-  rateLimits: Pick<RateLimits, 'consumeUpload'>
+  fanOut: Pick<FanOut, 'subscribe'>
+  authenticate: Pick<Authenticate, 'isStillValid'>
   maxMessageBytes: number
   limits: Pick<CostOptions, 'maxQueryCost' | 'maxQueryDepth'>
   allowIntrospection: boolean
   log: ErrorLog
 }
 
-export type Yoga = ReturnType<typeof createYoga<TransportRequest, Context>>
-
 const DOCUMENT_CACHE_CHARACTERS = 1024 * 1024
 /** Counted for each document beside its text. Without it tens of thousands of small documents would fit. */
 const DOCUMENT_OVERHEAD_CHARACTERS = 1024
 
+interface ValidDocument {
+  /** The operation reads the head of the event log before any of its fields. */
+  selectsFeedCursor: boolean
+}
+
 export function createExecutor(options: ExecutorOptions): Executor {
-  const { services, fanOut, authenticate, rateLimits, maxMessageBytes, limits, allowIntrospection, log } =
-    options
+  const { services, fanOut, authenticate, maxMessageBytes, limits, allowIntrospection, log } = options
+  const { store, countRejection } = services
 
   /**
    * Key: the text. Bounded by total length: yoga's own cache counts entries, and large ones would fill the
@@ -68,47 +72,20 @@ export function createExecutor(options: ExecutorOptions): Executor {
     maxSize: DOCUMENT_CACHE_CHARACTERS,
     sizeCalculation: (_, text) => text.length + DOCUMENT_OVERHEAD_CHARACTERS,
   })
-  const validDocuments = new WeakSet<DocumentNode>()
+  const validDocuments = new WeakMap<DocumentNode, ValidDocument>()
+  const checkCost = createCostCheck({ ...limits, allowIntrospection })
+  const yoga = createYogaEngine({ documentCache, fanOut, maxMessageBytes, allowIntrospection, log })
 
-  const yoga: Yoga = createYoga<TransportRequest, Context>({
-    schema,
-    graphqlEndpoint: GRAPHQL_PATH,
-    context: async transportRequest => {
-      await assertCredentialStillValid(authenticate, transportRequest)
-      return createContext(services, transportRequest.caller)
-    },
-    plugins: [
-      useMultipart(rateLimits, services),
-      useBadRequestErrors(),
-      useSharedExecutor(prepare),
-      useDocumentLimits(),
-      useReadPermission(),
-      useHiddenSchema(allowIntrospection),
-      useQueryCost({ ...limits, allowIntrospection }),
-      useFeedCursor(),
-      useFanOut(fanOut),
-      useEventStream(),
-    ],
-    parserAndValidationCache: { documentCache, errorCache: NO_ERROR_CACHE },
-    maskedErrors: { maskError: error => maskError(error, log) },
-    cors: false,
-    batching: false,
-    maxRequestBodySize: maxMessageBytes,
-    // multipart-plugin.ts parses multipart requests.
-    multipart: false,
-    graphiql: false,
-    landingPage: false,
-    logging: false,
-  })
-
-  async function prepare(operationRequest: OperationRequest): Promise<PreparedOperation | InvalidOperation> {
-    const { params } = operationRequest
-    const { schema, parse, validate, contextFactory, execute, subscribe } =
-      yoga.getEnveloped(operationRequest)
+  async function prepare(request: OperationRequest): Promise<PreparedOperation | InvalidOperation> {
+    const { params, httpRequest, caller } = request
+    const { schema, parse, validate, execute, subscribe } = yoga.getEnveloped({
+      params,
+      request: httpRequest,
+    } as never)
     try {
       const cached = documentCache.get(params.query ?? '')
       // Yoga's own validation rules look at the HTTP request each time.
-      const isValid = cached !== undefined && validDocuments.has(cached) && !operationRequest.request
+      const isValid = cached !== undefined && validDocuments.has(cached) && httpRequest === null
       const document: DocumentNode = isValid ? cached : parse(params.query)
       const kind = getOperationAST(document, params.operationName)?.operation
       if (kind === undefined) return { errors: [noOperationError()] }
@@ -118,52 +95,72 @@ export function createExecutor(options: ExecutorOptions): Executor {
           documentCache.delete(params.query ?? '')
           return { errors }
         }
-        validDocuments.add(document)
+        validDocuments.set(document, { selectsFeedCursor: selectsField(document, 'feedCursor') })
       }
-      const isPreparedOnly = kind === 'subscription' && !operationRequest.sink
-      const args: ExecutionArgs = {
-        schema,
-        document,
-        contextValue: isPreparedOnly ? null : await contextFactory(),
-        variableValues: params.variables,
-        operationName: params.operationName,
-      }
-      return {
-        document,
-        kind,
-        run: () => run(operationRequest, kind, kind === 'subscription' ? subscribe : execute, args),
-      }
+      // Checked again: the body may have taken half a minute to arrive.
+      if (!(await authenticate.isStillValid(caller))) return { errors: [unauthenticatedError()] }
+      const { variables: variableValues, operationName } = params
+      const args = { schema, document, variableValues, operationName }
+      const runOperation = kind === OperationTypeNode.SUBSCRIPTION ? subscribe : execute
+      return { document, kind, run: () => run(request, kind, args, runOperation) }
     } catch (error) {
       return { errors: [maskError(error, log)] }
     }
   }
 
   async function run(
-    operationRequest: OperationRequest,
+    request: OperationRequest,
     kind: PreparedOperation['kind'],
-    executeOrSubscribe: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>,
     args: ExecutionArgs,
-  ) {
+    executeOrSubscribe: (args: ExecutionArgs) => Promise<ExecutionResult | SubscriptionStart>,
+  ): Promise<OperationOutcome> {
+    const { caller, sink, lastEventId, httpRequest } = request
+    const { appId } = caller.scope
     // The client has disconnected and cannot read the result. A mutation runs all the same.
-    if (kind === 'query' && operationRequest.isClientGone()) return EMPTY_RESULT
+    if (kind === OperationTypeNode.QUERY && sink.isClientGone()) return toOutcome({ data: null })
+    // A mutation checks its own permission.
+    if (kind !== OperationTypeNode.MUTATION && !hasPermission(caller, 'READ'))
+      return reject('FORBIDDEN', [requestError('FORBIDDEN')])
     try {
-      const result = await executeOrSubscribe(args)
-      return operationRequest.subscription ?? result
+      const costErrors = checkCost(args)
+      if (costErrors.length > 0) {
+        const isTooComplex = costErrors.some(({ extensions }) => extensions.code === 'QUERY_TOO_COMPLEX')
+        return isTooComplex ? reject('QUERY_TOO_COMPLEX', costErrors) : toOutcome({ errors: costErrors })
+      }
+      const isHeadNeeded = validDocuments.get(args.document)?.selectsFeedCursor === true
+      const headSeq = isHeadNeeded ? (await store.eventRange()).head : undefined
+      const context = createContext(services, caller, { lastEventId, headSeq })
+      // The fan-out reads the sink and the text of the query from here, and yoga its HTTP request.
+      const contextValue = Object.assign(context, { operationRequest: request, request: httpRequest })
+      const result = await executeOrSubscribe({ ...args, contextValue })
+      return 'subscription' in result
+        ? { kind: 'subscription', subscription: result.subscription }
+        : toOutcome(result)
     } catch (error) {
-      return { errors: [maskError(error, log)] }
+      return toOutcome({ errors: [maskError(error, log)] })
+    }
+
+    function reject(code: RequestErrorCode, errors: readonly GraphQLError[]): OperationOutcome {
+      countRejection(appId, code)
+      return toOutcome({ errors })
     }
   }
 
-  return { prepare, yoga }
+  return {
+    prepare,
+    async execute(request) {
+      const operation = await prepare(request)
+      return 'errors' in operation ? toOutcome(operation) : operation.run()
+    },
+    yoga,
+  }
 }
 
-const EMPTY_RESULT: ExecutionResult = { data: null }
-
-/**
- * Errors are not cached: an error keeps its stack, and the stack the whole request. 66 KB for five
- * characters.
- */
-const NO_ERROR_CACHE = { get: () => undefined, set() {} }
+function unauthenticatedError(): GraphQLError {
+  const error = requestError('UNAUTHENTICATED')
+  error.extensions.http = { status: 401 }
+  return error
+}
 
 /** The message is yoga's own. */
 const noOperationError = (): GraphQLError =>
@@ -171,15 +168,13 @@ const noOperationError = (): GraphQLError =>
     extensions: { code: 'OPERATION_RESOLUTION_FAILURE', http: { status: 400 } },
   })
 
-/**
- * Sends every subscription to the fan-out. Its Subscriber is returned past yoga, which would wrap each value:
- * a Subscriber yields none.
- */
-const useFanOut = (fanOut: FanOut): Plugin<Context & TransportRequest> => ({
-  onSubscribe: ({ setSubscribeFn }) =>
-    setSubscribeFn(async args => {
-      const result = await fanOut.subscribe(args)
-      if ('next' in result) args.contextValue.subscription = result
-      return result
-    }),
-})
+function selectsField(document: DocumentNode, field: string): boolean {
+  let found = false
+  visit(document, {
+    Field({ name }) {
+      found ||= name.value === field
+      return found ? BREAK : undefined
+    },
+  })
+  return found
+}

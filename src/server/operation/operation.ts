@@ -1,66 +1,54 @@
 /**
- * An operation on its way from its transport to its result: what the transport knows, what was parsed, what
- * can be run.
+ * An operation as a value: what its transport passes in, what is prepared, what comes of it.
+ * Invariant: none of these values changes once it was made.
  */
 import type { DocumentNode, ExecutionResult, GraphQLError, OperationTypeNode } from 'graphql'
 import type { Caller } from '../../auth/authenticate.ts'
 import type { PayloadSink, Subscriber } from '../../subscriptions/subscription-group.ts'
-import type { MultipartRequest } from '../uploads/multipart-parser.ts'
 
-/** An authenticated request, as its transport passes it on. */
-export interface TransportRequest {
-  caller: Caller
-  /** The client's IP address. */
-  address: string
+/** Destination of an operation's results: a WebSocket, or the response of an HTTP request. */
+export interface OperationSink extends PayloadSink {
   /** Whether the client has disconnected. */
   isClientGone(): boolean
-  /** Destination of a subscription's payloads. Without a sink no subscription is run. */
-  sink?: PayloadSink
-  /** The header `Last-Event-ID`. */
-  lastEventId?: string
-  /** The file of a multipart request. */
-  uploadedFile?: UploadedFile
-  /** Set by the executor if the operation is a subscription. The transport starts and ends it. */
-  subscription?: Subscriber
-  /** The result, if the operation was executed already. Yoga serialises it. */
-  precomputedResult?: ExecutionResult
 }
 
-/** The file of a multipart request, and the path in its parameters where the file belongs. */
-export interface UploadedFile extends Pick<MultipartRequest, 'path' | 'file'> {
-  /** Gives back the upload slot, once the bytes are not needed any more. */
-  release(): void
-}
-
-/** A request with its GraphQL parameters. It becomes the base of the operation's context. */
-export interface OperationRequest extends TransportRequest {
-  params: GraphQLParams
-  /** Set if the request came through yoga's HTTP. */
-  request?: Request
+/** An operation of an authenticated client. */
+export interface OperationRequest {
+  readonly caller: Caller
+  readonly params: GraphQLParams
+  readonly sink: OperationSink
+  /** The header `Last-Event-ID`. It takes precedence over the feed's `after`. */
+  readonly lastEventId: string | null
+  /** Set if yoga's HTTP has parsed the parameters: yoga rejects some operations by the method of the request. */
+  readonly httpRequest: Request | null
 }
 
 /** Types are checked, contents are not. */
 export interface GraphQLParams {
-  query?: string | undefined
-  operationName?: string | null | undefined
-  variables?: Record<string, unknown> | null | undefined
+  readonly query?: string | undefined
+  readonly operationName?: string | null | undefined
+  readonly variables?: Record<string, unknown> | null | undefined
 }
 
 /** A parsed and valid operation, which may run once. */
 export interface PreparedOperation {
-  document: DocumentNode
-  kind: OperationTypeNode
-  /**
-   * The result is masked. A subscription is returned unstarted. Without a sink a subscription must not be
-   * run.
-   */
-  run(): Promise<ExecutionResult | Subscriber>
+  readonly document: DocumentNode
+  readonly kind: OperationTypeNode
+  run(): Promise<OperationOutcome>
 }
 
 /** Errors found before execution. They are masked. */
 export interface InvalidOperation {
-  errors: readonly GraphQLError[]
+  readonly errors: readonly GraphQLError[]
 }
+
+/** What came of an operation. The errors of a result are masked. A subscription has not started yet. */
+export type OperationOutcome =
+  | { readonly kind: 'result'; readonly result: ExecutionResult }
+  | { readonly kind: 'subscription'; readonly subscription: Subscriber }
+
+/** @param result its errors are masked */
+export const toOutcome = (result: ExecutionResult): OperationOutcome => ({ kind: 'result', result })
 
 export type PrepareOperation = (request: OperationRequest) => Promise<PreparedOperation | InvalidOperation>
 

@@ -25,8 +25,6 @@ import {
   visit,
   visitWithTypeInfo,
 } from 'graphql'
-import type { Plugin } from 'graphql-yoga'
-import type { Context } from '../../graphql/context.ts'
 import { badArgument } from '../../graphql/request-errors.ts'
 import { queryTooComplex, withoutHint } from './document-limits.ts'
 
@@ -51,7 +49,12 @@ interface OperationCost {
   introspection: number
 }
 
-export function useQueryCost({ maxQueryCost, maxQueryDepth, allowIntrospection }: CostOptions): Plugin {
+/** Returns a function that returns the errors of an operation above a limit. */
+export function createCostCheck({
+  maxQueryCost,
+  maxQueryDepth,
+  allowIntrospection,
+}: CostOptions): (args: ExecutionArgs) => readonly GraphQLError[] {
   /** Costs that do not depend on variables. */
   const fixedCosts = new WeakMap<OperationDefinitionNode, OperationCost>()
   const dependsOnVariables = createVariableDependence()
@@ -76,20 +79,11 @@ export function useQueryCost({ maxQueryCost, maxQueryDepth, allowIntrospection }
     return []
   }
 
-  function rejectIfOverLimit(args: ExecutionArgs, stop: (result: { errors: GraphQLError[] }) => void): void {
+  return args => {
     const errors = checkLimits(args)
-    if (errors.length === 0) return
-    const { countRejection, scope } = args.contextValue as Context
-    if (errors.some(({ extensions }) => extensions.code === 'QUERY_TOO_COMPLEX'))
-      countRejection(scope.appId, 'QUERY_TOO_COMPLEX')
     // HTTP 400 for clients that accept `application/graphql-response+json`.
     for (const { extensions } of errors) extensions.http = { status: 400, spec: true }
-    stop({ errors })
-  }
-
-  return {
-    onExecute: ({ args, setResultAndStopExecution }) => rejectIfOverLimit(args, setResultAndStopExecution),
-    onSubscribe: ({ args, setResultAndStopExecution }) => rejectIfOverLimit(args, setResultAndStopExecution),
+    return errors
   }
 }
 

@@ -10,21 +10,55 @@ import type { Caller } from '../../auth/authenticate.ts'
 import type { RequestErrorCode } from '../../domain/errors.ts'
 import { requestError } from '../../graphql/request-errors.ts'
 import type { Payload } from '../../subscriptions/shared-operation.ts'
-import type { PayloadSink, Subscriber } from '../../subscriptions/subscription-group.ts'
+import type { Subscriber } from '../../subscriptions/subscription-group.ts'
+import type { OperationSink } from '../operation/operation.ts'
 import { type ErrorResponse, sendErrorResponse } from '../responses/error-response.ts'
 import { BackpressuredWriter } from './backpressure.ts'
 import type { ClientConnection, ConnectionRegistry } from './connection-registry.ts'
 import type { KeepAlive } from './keep-alive.ts'
 
-export interface EventStream {
-  sink: PayloadSink
-  /** Writes the whole response: headers, events, end. */
-  respond(headers: Record<string, string>, caller: Caller, subscription: Subscriber): Promise<void>
+/** The response of an HTTP request. Only a subscription writes through it, as an event stream. */
+export class HttpSink implements OperationSink {
+  readonly response: ServerResponse
+  #writer: BackpressuredWriter | null = null
+
+  constructor(response: ServerResponse) {
+    this.response = response
+  }
+
+  isClientGone(): boolean {
+    return this.response.destroyed
+  }
+
+  isFull(): boolean {
+    return this.writer.isFull()
+  }
+
+  whenDrained(): Promise<void> {
+    return this.writer.whenDrained()
+  }
+
+  send(payloads: readonly Payload[]): boolean {
+    if (this.response.writableEnded || this.response.destroyed) return false
+    this.writer.write(payloads.flatMap(encodeEvent))
+    return true
+  }
+
+  private get writer(): BackpressuredWriter {
+    this.#writer ??= new BackpressuredWriter(this.response)
+    return this.#writer
+  }
 }
 
-export interface EventStreamOptions {
-  connectionRegistry: ConnectionRegistry
-  keepAlive: KeepAlive
+export interface EventStreams {
+  /** Writes the whole response: headers, events, end. */
+  respond(
+    request: IncomingMessage,
+    sink: HttpSink,
+    headers: Record<string, string>,
+    caller: Caller,
+    subscription: Subscriber,
+  ): Promise<void>
 }
 
 /** Range of the random reconnect delay that is sent as `retry:` at a restart. */
@@ -34,25 +68,13 @@ const CLOSE_TIMEOUT_MS = 2000
 const COMMENT = ':\n\n'
 const COMPLETE = 'event: complete\ndata:\n\n'
 
-export function createEventStream(
-  request: IncomingMessage,
-  response: ServerResponse,
-  { connectionRegistry, keepAlive }: EventStreamOptions,
-): EventStream {
-  const writer = new BackpressuredWriter(response)
-
+export function createEventStreams(
+  connectionRegistry: ConnectionRegistry,
+  keepAlive: KeepAlive,
+): EventStreams {
   return {
-    sink: {
-      isFull: () => writer.isFull(),
-      whenDrained: () => writer.whenDrained(),
-      send(payloads) {
-        if (response.writableEnded || response.destroyed) return false
-        writer.write(payloads.flatMap(encodeEvent))
-        return true
-      },
-    },
-
-    async respond(headers, caller, subscription) {
+    async respond(request, sink, headers, caller, subscription) {
+      const { response } = sink
       const connection: ClientConnection = {
         caller,
         end(reason) {
@@ -68,7 +90,7 @@ export function createEventStream(
       const keepAliveTarget = {
         socket: request.socket,
         respondsToPing: false,
-        ping: () => void (writer.isFull() || response.writableEnded || response.write(COMMENT)),
+        ping: () => void (sink.isFull() || response.writableEnded || response.write(COMMENT)),
       }
       keepAlive.watch(keepAliveTarget)
       const { socket } = request

@@ -6,15 +6,14 @@
  */
 import type { FormattedExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql'
 import { makeServer, type Server } from 'graphql-ws'
-import type { Authenticate } from '../../auth/authenticate.ts'
 import type { RequestErrorCode } from '../../domain/errors.ts'
 import type { AppId } from '../../domain/prediction.ts'
 import type { Services } from '../../graphql/context.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import { badArgument, requestError } from '../../graphql/request-errors.ts'
 import { schema } from '../../graphql/schema.ts'
-import type { RateLimits } from '../limits/rate-limits.ts'
-import type { OperationRequest, PreparedOperation, PrepareOperation } from '../operation/operation.ts'
+import type { Admissions } from '../operation/admission.ts'
+import type { PreparedOperation, PrepareOperation } from '../operation/operation.ts'
 import { rateLimitedError } from '../responses/error-response.ts'
 import type { ConnectionRegistry } from './connection-registry.ts'
 import type { CLOSE_CODES, WebSocketConnection } from './websocket-connection.ts'
@@ -24,12 +23,10 @@ export type WebSocketProtocol = Pick<Server<WebSocketConnection>, 'opened'>
 
 export interface WebSocketProtocolOptions {
   prepare: PrepareOperation
-  authenticate: Authenticate
+  admissions: Admissions
   connectionRegistry: ConnectionRegistry
-  rateLimits: Pick<RateLimits, 'consumeCaller'>
   limits: { maxSubscriptionsPerConnection: number; initTimeoutMs?: number | undefined }
   countRejection: Services['countRejection']
-  nextSlice: Services['nextSlice']
   log: ErrorLog
 }
 
@@ -38,7 +35,7 @@ const MAX_ID_CHARACTERS = 1000
 const INIT_TIMEOUT_MS = 3000
 
 export function createWebSocketProtocol(options: WebSocketProtocolOptions): WebSocketProtocol {
-  const { prepare, authenticate, connectionRegistry, rateLimits, limits, nextSlice, log } = options
+  const { prepare, admissions, connectionRegistry, limits, log } = options
 
   const protocol = makeServer<{ authorization?: unknown }, WebSocketConnection>({
     connectionInitWaitTimeout: limits.initTimeoutMs ?? INIT_TIMEOUT_MS,
@@ -58,42 +55,37 @@ export function createWebSocketProtocol(options: WebSocketProtocolOptions): WebS
       if (id.length > MAX_ID_CHARACTERS) return [badArgument('id', `at most ${MAX_ID_CHARACTERS} characters`)]
       if (Object.keys(subscriptions).length > limits.maxSubscriptionsPerConnection)
         return [reject(appId, 'TOO_MANY_SUBSCRIPTIONS')]
-      const retryAfterMs = await rateLimits.consumeCaller(connection.caller)
-      if (retryAfterMs !== null) {
-        reject(appId, 'RATE_LIMITED')
-        return [rateLimitedError(retryAfterMs)]
-      }
-      await nextSlice(appId)
-      const operationRequest: OperationRequest = {
-        caller: connection.caller,
-        address: connection.address,
-        isClientGone: () => !connection.isOpen,
-        sink: new WebSocketSink(connection, id),
-        params: { ...params },
-      }
-      const operation = await prepare(operationRequest)
+      const retryAfterMs = await admissions.admitOperation(connection.caller)
+      if (retryAfterMs !== null) return [rateLimitedError(retryAfterMs)]
       const { operationName } = params
+      const operation = await prepare({
+        caller: connection.caller,
+        params: { ...params },
+        sink: new WebSocketSink(connection, id),
+        lastEventId: null,
+        httpRequest: null,
+      })
+      // graphql-ws keeps the message as long as the subscription.
       Object.assign(params, { query: '', variables: undefined })
       if ('errors' in operation) return operation.errors
-      const { document } = operation
-      return {
-        schema,
-        document,
-        operationName,
-        rootValue: { operation, connection },
-        contextValue: null,
-      }
+      // graphql-ws passes only execution arguments on to `execute` and `subscribe`. The context value is the one that
+      // graphql-ws itself does not read.
+      const contextValue: RunningOperation = { operation, connection }
+      return { schema, document: operation.document, operationName, contextValue }
     },
 
-    async execute({ rootValue }) {
-      const { operation, connection } = rootValue as RunningOperation
-      return (await connection.runSerially(operation.run)) ?? EMPTY_RESULT
+    async execute({ contextValue }) {
+      const { operation, connection } = contextValue as RunningOperation
+      const outcome = await connection.runSerially(operation.run)
+      // Null: the client has disconnected, and does not read it.
+      return outcome?.kind === 'result' ? outcome.result : EMPTY_RESULT
     },
 
-    subscribe(args) {
-      const { operation } = args.rootValue as RunningOperation
-      Object.assign(args, { rootValue: null })
-      return operation.run()
+    async subscribe(args) {
+      const { operation } = args.contextValue as RunningOperation
+      Object.assign(args, { contextValue: null })
+      const outcome = await operation.run()
+      return outcome.kind === 'subscription' ? outcome.subscription : outcome.result
     },
 
     onNext: (_context, _id, _params, _args, result) =>
@@ -111,10 +103,10 @@ export function createWebSocketProtocol(options: WebSocketProtocolOptions): WebS
     authorization: unknown,
   ): Promise<keyof typeof CLOSE_CODES | null> {
     try {
-      const caller = await authenticate.authenticate(authorization, connection.address)
-      if (caller === null) return 'unauthorized'
-      if ('retryAfterMs' in caller || (await rateLimits.consumeCaller(caller)) !== null) return 'try again'
-      connection.caller = caller
+      const admission = await admissions.admitCaller(authorization, connection.address)
+      if (admission.kind === 'unauthenticated') return 'unauthorized'
+      if (admission.kind === 'rate-limited') return 'try again'
+      connection.caller = admission.caller
     } catch (error) {
       log.error({ err: error }, 'credential lookup failed')
       return 'try again'
@@ -142,5 +134,4 @@ function withoutStatus(error: GraphQLError): GraphQLFormattedError {
   return Object.keys(others).length > 0 ? { ...shown, extensions: others } : shown
 }
 
-/** The client has disconnected, and does not read it. */
 const EMPTY_RESULT = { data: null }

@@ -2,11 +2,11 @@
  * Writes one subscription's payloads to its WebSocket, each in a `next` message with the subscription's id.
  */
 import type { Payload } from '../../subscriptions/shared-operation.ts'
-import type { PayloadSink } from '../../subscriptions/subscription-group.ts'
+import type { OperationSink } from '../operation/operation.ts'
 import type { WebSocketConnection } from './websocket-connection.ts'
 import { encodeFrames } from './websocket-frames.ts'
 
-export class WebSocketSink implements PayloadSink {
+export class WebSocketSink implements OperationSink {
   readonly #connection: WebSocketConnection
   /** ASCII, because encodeFrames takes its length for its bytes. */
   readonly #envelope: string
@@ -14,6 +14,10 @@ export class WebSocketSink implements PayloadSink {
   constructor(connection: WebSocketConnection, id: string) {
     this.#connection = connection
     this.#envelope = `{"id":${asciiJson(id)},"type":"next","payload":`
+  }
+
+  isClientGone(): boolean {
+    return !this.#connection.isOpen
   }
 
   isFull(): boolean {

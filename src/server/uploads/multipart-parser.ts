@@ -3,9 +3,9 @@
  * Invariant: memory is bounded by the limits. An invalid request gives an error with a status of its own. No
  * name in the request sets anything but the null that the file replaces.
  */
+import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { setTimeout } from 'node:timers/promises'
-import type { FetchAPI, GraphQLParams } from 'graphql-yoga'
 import { MAX_IMAGE_BYTES } from '../../domain/image-format.ts'
 import type { UploadFile } from '../../graphql/upload-file.ts'
 
@@ -39,18 +39,25 @@ const MAX_FORM_BYTES = MAX_IMAGE_BYTES + 1024 * 1024
 /** whatwg-node's Request, whose `formData` takes limits. The DOM's does not. */
 type LimitedRequest = Request & { formData(options: { formDataLimits: object }): Promise<FormData> }
 
-/** @param isFileWanted false: the fields before the file are read, and the file is not */
+/** Whether the request is a form. */
+export const isMultipart = ({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>): boolean =>
+  method === 'POST' && /^multipart\/form-data\s*(;|$)/i.test(headers['content-type'] ?? '')
+
+/**
+ * @param Request whatwg-node's class
+ * @param isFileWanted false: the fields before the file are read, and the file is not
+ */
 export async function parseMultipart(
-  request: Request,
-  { Request }: FetchAPI,
+  request: IncomingMessage,
+  Request: typeof globalThis.Request,
   isFileWanted: boolean,
 ): Promise<MultipartRequest | MultipartError> {
-  const body = Readable.from(enforceBodyLimits(request.body as unknown as AsyncIterable<Uint8Array>))
-  const { method, headers, signal } = request
-  const isWithinSizeLimit = Number(headers.get('content-length')) <= MAX_FORM_BYTES
+  const { method, headers } = request
+  const body = Readable.from(enforceBodyLimits(request))
+  const isWithinSizeLimit = !(Number(headers['content-length']) > MAX_FORM_BYTES)
   const formDataLimits = { ...LIMITS, fileSize: isFileWanted && isWithinSizeLimit ? MAX_IMAGE_BYTES : 0 }
-  const init = { method, headers, signal, body, duplex: 'half' } as unknown as RequestInit
-  const limitedRequest = new Request(request.url, init) as LimitedRequest
+  const init = { method, headers, body, duplex: 'half' } as unknown as RequestInit
+  const limitedRequest = new Request('http://localhost', init) as LimitedRequest
   let isTooLarge = false
   try {
     await limitedRequest.formData({ formDataLimits })
@@ -130,10 +137,7 @@ function parseMap(text: FormDataEntryValue | null): { name: string; path: string
 }
 
 /** Returns whether the path led to a null in `variables`. */
-export function insertFile(
-  params: GraphQLParams,
-  { path, file }: Pick<MultipartRequest, 'path' | 'file'>,
-): boolean {
+export function insertFile(params: object, { path, file }: Pick<MultipartRequest, 'path' | 'file'>): boolean {
   let current: unknown = params
   for (const [i, key] of path.entries()) {
     if (typeof current !== 'object' || current === null || !Object.hasOwn(current, key)) return false

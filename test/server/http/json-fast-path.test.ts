@@ -8,8 +8,7 @@ import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
 import { createJsonFastPath } from '../../../src/server/http/json-fast-path.ts'
-import type { Executor } from '../../../src/server/operation/executor.ts'
-import type { TransportRequest } from '../../../src/server/operation/operation.ts'
+import type { OperationOutcome, PreparedOperation } from '../../../src/server/operation/operation.ts'
 import { type Harness, startGateway, submit } from '../../support/gateway.ts'
 
 interface RawResponse {
@@ -210,8 +209,6 @@ describe('the JSON fast path', () => {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
     }) as unknown as IncomingMessage
-  const OPERATION_REQUEST = { isClientGone: () => false } as TransportRequest
-
   function response() {
     const written = { status: 0, text: '' }
     const fakeResponse = {
@@ -230,79 +227,69 @@ describe('the JSON fast path', () => {
   }
 
   /** An executor whose operation gives `result`. */
-  function fakeExecutor(kind: string, result: object) {
-    const run = vi.fn(async () => result)
-    return { run, prepare: (async () => ({ kind, run })) as unknown as Executor['prepare'] }
+  function executorOf(kind: string, result: object) {
+    const run = vi.fn(async (): Promise<OperationOutcome> => ({ kind: 'result', result }))
+    return { run, prepare: vi.fn(async () => ({ kind, run }) as unknown as PreparedOperation) }
   }
+  const fastPath = createJsonFastPath(1000)
 
   test('answers a plain request itself', async () => {
-    const { prepare, run } = fakeExecutor('query', { data: { a: 1 } })
+    const { prepare, run } = executorOf('query', { data: { a: 1 } })
     const answer = response()
-    expect(
-      await createJsonFastPath(prepare, 1000)(incomingRequest(json('{ a }')), answer, {
-        ...OPERATION_REQUEST,
-      }),
-    ).toBe(true)
+    expect(await fastPath(incomingRequest(json('{ a }')), answer, prepare)).toEqual({ kind: 'answered' })
     expect(answer.written).toEqual({ status: 200, text: '{"data":{"a":1}}' })
     expect(run).toHaveBeenCalledTimes(1)
   })
 
-  test.each<[string, IncomingMessage]>([
-    ['a body that is not JSON', incomingRequest('{')],
-    ['a body that is too long', incomingRequest(json('{ a }').padEnd(1001))],
-    ['a content-length that is too long', incomingRequest('', { 'content-length': '1001' })],
-    ['another type of body', incomingRequest(json('{ a }'), { 'content-type': 'text/plain' })],
-    ['another type of response', incomingRequest(json('{ a }'), { accept: 'text/event-stream' })],
-  ])('hands %s on to yoga, and executes nothing', async (_, request) => {
-    const { prepare, run } = fakeExecutor('query', { data: null })
-    expect(await createJsonFastPath(prepare, 1000)(request, response(), { ...OPERATION_REQUEST })).toBe(false)
+  test.each<[string, IncomingMessage, string | null]>([
+    ['a body that is not JSON', incomingRequest('{'), '{'],
+    ['a body that is too long', incomingRequest(json('{ a }').padEnd(1001)), json('{ a }').padEnd(1001)],
+    ['a content-length that is too long', incomingRequest('', { 'content-length': '1001' }), null],
+    ['another type of body', incomingRequest(json('{ a }'), { 'content-type': 'text/plain' }), null],
+    ['another type of response', incomingRequest(json('{ a }'), { accept: 'text/event-stream' }), null],
+  ])('hands %s over, and executes nothing', async (_, request, body) => {
+    const { prepare } = executorOf('query', { data: null })
+    expect(await fastPath(request, response(), prepare)).toEqual({
+      kind: 'hand-over',
+      body: body === null ? null : Buffer.from(body),
+      outcome: null,
+    })
+    expect(prepare).not.toHaveBeenCalled()
+  })
+
+  test('hands a subscription over with its body, and executes nothing', async () => {
+    const { prepare, run } = executorOf('subscription', {})
+    const body = Buffer.from(json('{ a }'))
+    const handOver = { kind: 'hand-over', body, outcome: null }
+    expect(await fastPath(incomingRequest(json('{ a }')), response(), prepare)).toEqual(handOver)
     expect(run).not.toHaveBeenCalled()
   })
 
-  test('hands a subscription on with its body, and executes nothing', async () => {
-    const { prepare, run } = fakeExecutor('subscription', {})
-    const request = incomingRequest(json('{ a }'))
-    expect(await createJsonFastPath(prepare, 1000)(request, response(), { ...OPERATION_REQUEST })).toBe(false)
-    expect(run).not.toHaveBeenCalled()
-    const { body } = request as unknown as { body: AsyncIterable<Buffer> }
-    expect(Buffer.concat(await Array.fromAsync(body))).toEqual(Buffer.from(json('{ a }')))
-    // Yoga's server reads the names of all properties.
-    expect(Object.keys(body)).toHaveLength(1)
-  })
-
-  test('hands an invalid document on with its errors, parsed once', async () => {
+  test('hands an invalid document over with its errors, parsed once', async () => {
     const invalid = { errors: [] }
     const prepare = vi.fn(async () => invalid)
-    const operationRequest: TransportRequest = { ...OPERATION_REQUEST }
-    expect(
-      await createJsonFastPath(prepare, 1000)(incomingRequest(json('{ b }')), response(), operationRequest),
-    ).toBe(false)
-    expect(operationRequest.precomputedResult).toBe(invalid)
+    const handOver = await fastPath(incomingRequest(json('{ b }')), response(), prepare)
+    expect(handOver).toMatchObject({ kind: 'hand-over', outcome: { kind: 'result', result: invalid } })
     expect(prepare).toHaveBeenCalledTimes(1)
   })
 
-  test('hands a result with errors on, executed once', async () => {
+  test('hands a result with errors over, executed once', async () => {
     const result = { data: null, errors: [] }
-    const { prepare, run } = fakeExecutor('mutation', result)
-    const operationRequest: TransportRequest = { ...OPERATION_REQUEST }
-    expect(
-      await createJsonFastPath(prepare, 1000)(
-        incomingRequest(json('mutation { a }')),
-        response(),
-        operationRequest,
-      ),
-    ).toBe(false)
-    expect(operationRequest.precomputedResult).toBe(result)
+    const { prepare, run } = executorOf('mutation', result)
+    const answer = response()
+    const handOver = await fastPath(incomingRequest(json('mutation { a }')), answer, prepare)
+    expect(handOver).toMatchObject({ kind: 'hand-over', outcome: { kind: 'result', result } })
     expect(run).toHaveBeenCalledTimes(1)
+    expect(answer.written.status).toBe(0)
   })
 
   test('executes nothing of a body that was cut short', async () => {
-    const { prepare, run } = fakeExecutor('mutation', { data: null })
+    const { prepare } = executorOf('mutation', { data: null })
     const request = incomingRequest('')
-    const answered = createJsonFastPath(prepare, 1000)(request, response(), { ...OPERATION_REQUEST })
+    const answered = fastPath(request, response(), prepare)
     request.destroy()
-    expect(await answered).toBe(true)
-    expect(run).not.toHaveBeenCalled()
+    expect(await answered).toEqual({ kind: 'answered' })
+    expect(prepare).not.toHaveBeenCalled()
   })
 })
 

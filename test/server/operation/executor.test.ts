@@ -17,15 +17,14 @@ const SUBMIT = `mutation { submitVideo(input: { image: { url: "https://images.ex
 } }`
 
 let store: Store
-let prepare: Executor['prepare']
+let executor: Executor
 let operationRequest: (params: GraphQLParams, isClientGone?: boolean) => OperationRequest
 
 beforeEach(async () => {
   store = await ENGINES[0][1](() => {})
   const app = await newApp(store)
   const caller = { scope: fullScope(app), grant: null, keyPrefix: '', expiresAt: null, credentialHash: '' }
-  const free = async () => null
-  const executor = createExecutor({
+  executor = createExecutor({
     services: {
       store,
       now: Date.now,
@@ -34,26 +33,30 @@ beforeEach(async () => {
       nextSlice: async () => {},
     } as unknown as Services,
     fanOut: {} as FanOut,
-    authenticate: { authenticate: async () => caller, isStillValid: async () => true },
-    rateLimits: { consumeUpload: free },
+    authenticate: { isStillValid: async () => true },
     maxMessageBytes: 1000,
     limits: { maxQueryCost: 1000, maxQueryDepth: 10 },
     allowIntrospection: true,
     log: { error: vi.fn() },
   })
-  prepare = executor.prepare
   operationRequest = (params, isClientGone = false) => ({
     caller,
-    address: '',
-    isClientGone: () => isClientGone,
     params,
+    sink: {
+      isClientGone: () => isClientGone,
+      isFull: () => false,
+      whenDrained: async () => {},
+      send: () => true,
+    },
+    lastEventId: null,
+    httpRequest: null,
   })
 })
 afterEach(() => store.close())
 
 async function run(params: GraphQLParams, isClientGone = false) {
-  const operation = await prepare(operationRequest(params, isClientGone))
-  return 'errors' in operation ? operation : operation.run()
+  const outcome = await executor.execute(operationRequest(params, isClientGone))
+  return outcome.kind === 'result' ? outcome.result : outcome
 }
 
 test('a query whose client has disconnected reads nothing; a mutation is executed', async () => {
@@ -70,7 +73,7 @@ test('a document is parsed once, and its operations are selected by name', async
   const kinds = []
   const documents = new Set()
   for (const operationName of ['A', 'B']) {
-    const operation = await prepare(operationRequest({ query, operationName }))
+    const operation = await executor.prepare(operationRequest({ query, operationName }))
     if ('errors' in operation) throw operation.errors[0]
     kinds.push(operation.kind)
     documents.add(operation.document)
@@ -78,7 +81,7 @@ test('a document is parsed once, and its operations are selected by name', async
   expect(kinds).toEqual(['query', 'mutation'])
   expect(documents.size).toBe(1)
   for (const operationName of ['C', '', null])
-    expect(await prepare(operationRequest({ query, operationName }))).toMatchObject({
+    expect(await executor.prepare(operationRequest({ query, operationName }))).toMatchObject({
       errors: [{ extensions: { code: 'OPERATION_RESOLUTION_FAILURE' } }],
     })
 })
@@ -89,7 +92,8 @@ test.each([
   ['with a syntax error', (i: number) => `{ a${i} `],
 ])('thousands of documents %s leave little behind', async (_, documentOf) => {
   const pass = async (from: number) => {
-    for (let i = from; i < from + 3000; i++) await prepare(operationRequest({ query: documentOf(i) }))
+    for (let i = from; i < from + 3000; i++)
+      await executor.prepare(operationRequest({ query: documentOf(i) }))
     gc!({ type: 'major', execution: 'sync' })
     return process.memoryUsage().heapUsed
   }
