@@ -33,7 +33,6 @@ import {
   createSharedOperation,
   type Payload,
   type SharedOperation,
-  type SubscriptionContext,
 } from './shared-operation.ts'
 import {
   type PayloadSink,
@@ -44,11 +43,20 @@ import {
 } from './subscription-group.ts'
 
 export interface FanOut {
-  /** Returns errors if the subscription is invalid. `args.contextValue.operationRequest` has the sink. */
-  subscribe(args: ExecutionArgs): Promise<Subscriber | ExecutionResult>
+  /**
+   * Returns errors if the subscription is invalid.
+   * @param args `contextValue` is a `Context`
+   */
+  subscribe(args: ExecutionArgs, request: SubscribeRequest): Promise<Subscriber | ExecutionResult>
   /** Number of subscriptions by app. */
   subscriptionsByApp(): Map<string, number>
   close(): void
+}
+
+/** What a subscription needs beside its execution arguments. */
+export interface SubscribeRequest {
+  readonly params: { readonly query?: string | undefined }
+  readonly sink: PayloadSink
 }
 
 export interface FanOutOptions {
@@ -207,13 +215,12 @@ export function createFanOut({
   }
 
   return {
-    async subscribe(args) {
+    async subscribe(args, { params, sink }) {
       const source = (await openSource(args)) as SubscriptionSource | ExecutionResult
       if (!('resolveStart' in source)) return source
-      const context = args.contextValue as SubscriptionContext & { operationRequest: { sink: PayloadSink } }
-      const operation = createSharedOperation(args, context, log)
+      const operation = createSharedOperation(args, params.query, log)
       if (operation instanceof GraphQLError) return { errors: [operation] }
-      return new Subscriber(context.operationRequest.sink, { operation, source }, host)
+      return new Subscriber(sink, { operation, source }, host)
     },
     subscriptionsByApp() {
       const counts = new Map<string, number>()

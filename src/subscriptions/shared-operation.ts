@@ -27,11 +27,6 @@ import type { Context } from '../graphql/context.ts'
 import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
 import { badArgument } from '../graphql/request-errors.ts'
 
-/** Context of a subscription, made by the executor. */
-export interface SubscriptionContext extends Context {
-  operationRequest: { params: { query?: string | undefined } }
-}
-
 /** A message of the feed, executed and serialised. */
 export interface Payload {
   /** `{"data":…}`, followed by the brace that closes the `next` message around it. */
@@ -52,15 +47,18 @@ export interface SharedOperation {
 /** The variables are kept as long as the operation has subscribers. */
 const MAX_VARIABLES_CHARACTERS = 64 * 1024
 
-/** Returns a request error BAD_ARGUMENT if the variables are too deep or too long to be kept. */
+/**
+ * Returns a request error BAD_ARGUMENT if the variables are too deep or too long to be kept.
+ * @param args `contextValue` is a `Context`
+ * @param query the text of the document
+ */
 export function createSharedOperation(
   args: ExecutionArgs,
-  context: SubscriptionContext,
+  query: string | undefined,
   log: ErrorLog,
 ): SharedOperation | GraphQLError {
   const { schema, document } = args
-  const { scope, fresh } = context
-  const { query } = context.operationRequest.params
+  const { scope, fresh } = args.contextValue as Context
   const operationName = args.operationName ?? null
   const variableValues = args.variableValues ?? null
   const { isPerSubscriber, cursorVariable } = getTraits(schema, document)

@@ -149,17 +149,14 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
           return true
         },
       }
-      const subscription = (await fanOut.subscribe({
+      const args = {
         schema,
         document: parse(query),
         variableValues,
         operationName,
-        contextValue: {
-          ...createContext(services, typeof caller === 'string' ? fullAccess(caller) : caller),
-          params: { query },
-          sink,
-        },
-      })) as Subscriber
+        contextValue: createContext(services, typeof caller === 'string' ? fullAccess(caller) : caller),
+      }
+      const subscription = (await fanOut.subscribe(args, { params: { query }, sink })) as Subscriber
       subscriber.finished = subscription.next()
       subscriber.finished.catch(() => {})
       return subscriber

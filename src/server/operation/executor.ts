@@ -130,7 +130,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       const isHeadNeeded = validDocuments.get(args.document)?.selectsFeedCursor === true
       const headSeq = isHeadNeeded ? (await store.eventRange()).head : undefined
       const context = createContext(services, caller, { lastEventId, headSeq })
-      // The fan-out reads the sink and the text of the query from here, and yoga its HTTP request.
+      // Yoga's plugins find the request of a subscription here, and yoga its own HTTP request.
       const contextValue = Object.assign(context, { operationRequest: request, request: httpRequest })
       const result = await executeOrSubscribe({ ...args, contextValue })
       return 'subscription' in result

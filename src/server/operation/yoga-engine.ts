@@ -10,7 +10,12 @@ import { schema } from '../../graphql/schema.ts'
 import type { FanOut } from '../../subscriptions/fan-out.ts'
 import type { Subscriber } from '../../subscriptions/subscription-group.ts'
 import { useDocumentLimits, useHiddenSchema } from './document-limits.ts'
-import { GRAPHQL_PATH, type GraphQLParams, type OperationOutcome } from './operation.ts'
+import {
+  GRAPHQL_PATH,
+  type GraphQLParams,
+  type OperationOutcome,
+  type OperationRequest,
+} from './operation.ts'
 
 /** Given to yoga's HTTP with each request. */
 export interface YogaContext {
@@ -99,7 +104,8 @@ const useRun = (): Plugin<object, YogaContext> => ({
 const useFanOut = (fanOut: Pick<FanOut, 'subscribe'>): Plugin => ({
   onSubscribe: ({ setSubscribeFn }) =>
     setSubscribeFn(async (args): Promise<SubscriptionStart | ExecutionResult> => {
-      const result = await fanOut.subscribe(args)
+      const { operationRequest } = args.contextValue as { operationRequest: OperationRequest }
+      const result = await fanOut.subscribe(args, operationRequest)
       return 'next' in result ? { subscription: result } : result
     }),
 })

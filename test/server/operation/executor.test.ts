@@ -39,18 +39,20 @@ beforeEach(async () => {
     allowIntrospection: true,
     log: { error: vi.fn() },
   })
-  operationRequest = (params, isClientGone = false) => ({
-    caller,
-    params,
-    sink: {
-      isClientGone: () => isClientGone,
-      isFull: () => false,
-      whenDrained: async () => {},
-      send: () => true,
-    },
-    lastEventId: null,
-    httpRequest: null,
-  })
+  // Frozen: a request is a value, which no part of the executor changes.
+  operationRequest = (params, isClientGone = false) =>
+    Object.freeze({
+      caller: Object.freeze(caller),
+      params: Object.freeze(params),
+      sink: {
+        isClientGone: () => isClientGone,
+        isFull: () => false,
+        whenDrained: async () => {},
+        send: () => true,
+      },
+      lastEventId: null,
+      httpRequest: null,
+    })
 })
 afterEach(() => store.close())
 

@@ -55,6 +55,35 @@ describe('limits', () => {
     }
   })
 
+  test('a rejected connection_init is counted and logged as a rejected POST is', async () => {
+    await using harness = await startGateway({ env: { MAX_REQUESTS_PER_MINUTE_PER_KEY: '1' } })
+    const rejectPost = async (key: string) => void (await harness.query('{ viewer { name } }', {}, key))
+    const rejectInit = async (key: string) => void (await (await openRawWebSocket(harness, key)).closed)
+    const observed = []
+    for (const [app, reject] of [
+      ['posts', rejectPost],
+      ['sockets', rejectInit],
+    ] as const) {
+      const key = await harness.gateway.issueKey(app, 60_000)
+      await harness.query('{ viewer { name } }', {}, key)
+      for (let i = 0; i < 2; i++) await reject(key)
+      await reject('rsh_unknown')
+      const metrics = await (await harness.fetch('/metrics')).text()
+      const metricValue = (line: string) => Number(new RegExp(`^${line} (.+)$`, 'm').exec(metrics)?.[1])
+      const logged = harness.log.filter(({ fields }) => fields.app === app)
+      observed.push({
+        rejections: metricValue(`rushes_rejections_total\\{app="${app}",code="RATE_LIMITED"\\}`),
+        invalidCredentials: metricValue('rushes_invalid_credentials_total'),
+        logged: logged.map(({ level, message, fields }) => [level, message, fields.code]),
+      })
+    }
+    const logged = [['info', 'app hit a limit (logged at most once a minute)', 'RATE_LIMITED']]
+    expect(observed).toEqual([
+      { rejections: 2, invalidCredentials: 1, logged },
+      { rejections: 2, invalidCredentials: 2, logged },
+    ])
+  })
+
   test('the subscription above the limit gets an error; the others continue', async () => {
     await using harness = await startGateway({ env: { MAX_SUBSCRIPTIONS_PER_CONNECTION: '2' } })
     const { socket, received, send, closed } = await openRawWebSocket(harness)
