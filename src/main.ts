@@ -6,8 +6,9 @@ import { loadConfig } from './config/config.ts'
 import { SETTINGS } from './config/settings.ts'
 import { StartupError } from './domain/errors.ts'
 import { DAY_MS } from './domain/time.ts'
-import { createGateway, dashboardLink, type Gateway } from './gateway/gateway.ts'
+import { createGateway, type Gateway } from './gateway/gateway.ts'
 import { createLog } from './observability/log.ts'
+import { dashboardLink } from './server/web/dashboard-link.ts'
 
 /** The database that `npm run app` opens by default. */
 const DEFAULT_DATABASE_FILE = SETTINGS.DATABASE_URL.default.replace('file:', '')

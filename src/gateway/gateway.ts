@@ -2,7 +2,7 @@
  * The composition root: builds every part of a gateway in order, and ends them in reverse order.
  */
 import { createTokens } from '../auth/access-token.ts'
-import { createKey } from '../auth/api-key.ts'
+import { issueKey } from '../auth/issue-key.ts'
 import type { Config } from '../config/config.ts'
 import { MODELS } from '../domain/models.ts'
 import { HOUR_MS, SECOND_MS } from '../domain/time.ts'
@@ -11,6 +11,7 @@ import { createEventLog } from '../events/event-log.ts'
 import { createSubscriptionSources } from '../events/subscription-source.ts'
 import { createImageFetch } from '../image-fetch/image-fetch.ts'
 import { createAppNames, withAppNames } from '../observability/app-names.ts'
+import type { Log } from '../observability/log.ts'
 import { createMetrics } from '../observability/metrics.ts'
 import { createFairScheduler } from '../runtime/fair-scheduler.ts'
 import { createWakeSignal } from '../runtime/wake-signal.ts'
@@ -25,7 +26,6 @@ import { createUpstream } from '../upstream/client.ts'
 import { createWebhookUrls } from '../upstream/webhook-url.ts'
 import { createPollCircuit } from '../workers/poll-circuit.ts'
 import { createWebhookIntake } from '../workers/webhook-intake.ts'
-import type { Log } from '../workers/worker-loop.ts'
 import { createWorkers } from '../workers/workers.ts'
 import type { GatewayOverrides } from './options.ts'
 import { createCleanupStack, shutDown } from './shutdown.ts'
@@ -173,13 +173,7 @@ export async function createGateway(
       endpoint: `${url}${GRAPHQL_PATH}`,
       store,
       simulator,
-      async issueKey(appName, lifeMs) {
-        const app = (await store.findAppByName(appName)) ?? (await store.createApp(appName, now()))
-        if (app === null) throw new Error(`app ${appName} was deleted while it was created`)
-        const { key, prefix, hash } = createKey()
-        await store.addKey(app.id, { prefix, hash, expiresAt: now() + lifeMs }, now())
-        return key
-      },
+      issueKey: (appName, lifeMs) => issueKey(store, appName, now() + lifeMs, now()),
       close: cleanups.run,
     }
   } catch (error) {
@@ -187,7 +181,3 @@ export async function createGateway(
     throw error
   }
 }
-
-/** The key is in the fragment, which browsers do not send to servers. */
-export const dashboardLink = (url: string, key: string | null): string =>
-  key === null ? `${url}/` : `${url}/#key=${key}`

@@ -5,6 +5,7 @@
  */
 import type { AppId } from '../domain/prediction.ts'
 import type { AppStore } from '../store/store.ts'
+import type { Log } from './log.ts'
 
 export interface AppNames {
   /** Returns the id itself if the name is not loaded. */
@@ -24,13 +25,8 @@ export async function createAppNames(store: Pick<AppStore, 'getApp' | 'listApps'
   }
 }
 
-type LogMethod = (fields: object, message: string) => void
-
 /** The same log. In each line the id in `app` is replaced by the name. */
-export function withAppNames<Log extends Record<'debug' | 'info' | 'warn' | 'error', LogMethod>>(
-  log: Log,
-  names: AppNames,
-): Record<'debug' | 'info' | 'warn' | 'error', LogMethod> {
+export function withAppNames(log: Log, names: AppNames): Log {
   const withAppName = (fields: object) =>
     'app' in fields ? { ...fields, app: names.nameOf(fields.app as AppId) } : fields
   return {

@@ -6,6 +6,13 @@
  */
 import { type Logger, pino, stdSerializers } from 'pino'
 
+export interface Log {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
 export async function createLog(level: string, stream = process.stderr): Promise<Logger> {
   const options = { level, base: null, serializers: { err: serializeError } }
   if (!stream.isTTY) return pino(options, stream)

@@ -3,8 +3,10 @@
  * Invariant: a row that was due in a minute is still due in a minute, and an unresolved submit is searched
  * for in the time window in which its POST was sent. With an unshifted clock another app's job could match.
  */
+
+import type { Log } from '../observability/log.ts'
 import type { Store } from '../store/store.ts'
-import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
+import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
 
 const INTERVAL_MS = 250
 /** Smaller jumps come from clock adjustment, or from a process that was busy between two reads. */

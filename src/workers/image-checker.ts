@@ -14,11 +14,12 @@ import {
   isLastImageCheck,
 } from '../domain/transitions.ts'
 import { IMAGE_FETCH_TIMEOUT_MS, type ImageFetch } from '../image-fetch/image-fetch.ts'
+import type { Log } from '../observability/log.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { Store } from '../store/store.ts'
 import { UPLOAD_TIMEOUT_MS, type Upstream } from '../upstream/client.ts'
 import { createImageTransfer } from './image-transfer.ts'
-import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
+import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
 
 export interface ImageCheckerOptions {
   store: Store

@@ -14,11 +14,11 @@ import {
   UPSTREAM_RETENTION_MS,
 } from '../domain/transitions.ts'
 import type { ImageFetch } from '../image-fetch/image-fetch.ts'
+import type { Log } from '../observability/log.ts'
 import { streamImage } from '../store/image-stream.ts'
 import type { Store, StoredImage } from '../store/store.ts'
 import type { UploadOutcome, Upstream } from '../upstream/client.ts'
 import { type Backoff, createBackoff } from './backoff.ts'
-import type { Log } from './worker-loop.ts'
 
 export interface ImageTransfer {
   /** Null if `signal` aborted the transfer: nothing is known. */

@@ -7,9 +7,10 @@
 import { setImmediate } from 'node:timers/promises'
 import { pollFailed } from '../domain/transitions.ts'
 import type { EventLog } from '../events/event-log.ts'
+import type { Log } from '../observability/log.ts'
 import type { Store } from '../store/store.ts'
 import { nextExpiredPollAt } from './reconcile-schedule.ts'
-import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
+import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
 
 const BATCH = 500
 const INTERVAL_MS = 10_000

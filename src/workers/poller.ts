@@ -9,12 +9,13 @@ import DataLoader from 'dataloader'
 import { isFinal, type Job, type Observation } from '../domain/prediction.ts'
 import { MINUTE_MS } from '../domain/time.ts'
 import { type PollOptions, pollFailed, pollSucceeded, routinePollUpdate } from '../domain/transitions.ts'
+import type { Log } from '../observability/log.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { RescheduledPoll, Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
 import type { PollCircuit } from './poll-circuit.ts'
 import type { PollTiming } from './poll-timing.ts'
-import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
+import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
 
 export interface PollerOptions {
   store: Store

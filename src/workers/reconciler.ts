@@ -9,13 +9,14 @@
 import { MODELS } from '../domain/models.ts'
 import { type Job, upstreamInput } from '../domain/prediction.ts'
 import { notListedUpstream, submitAbandoned, submitAccepted } from '../domain/transitions.ts'
+import type { Log } from '../observability/log.ts'
 import type { Store } from '../store/store.ts'
 import type { ListedJob, Upstream } from '../upstream/client.ts'
 import { matchesInput } from '../upstream/request-body.ts'
 import { isPathSegment } from '../upstream/response-schemas.ts'
 import type { PollCircuit } from './poll-circuit.ts'
 import { nextSearchAt, searchWindow } from './reconcile-schedule.ts'
-import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
+import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
 
 export interface ReconcilerOptions {
   store: Store

@@ -2,9 +2,10 @@
  * Makes the open submit circuit half-open, once a read of upstream that began after it opened has succeeded.
  */
 import { nextProbeAt } from '../domain/submit-circuit.ts'
+import type { Log } from '../observability/log.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
-import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
+import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
 
 const INTERVAL_MS = 250
 

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { MODELS } from '../domain/models.ts'
 import { type AppId, type Job, type SubmitOutcome, upstreamInput } from '../domain/prediction.ts'
 import { submitAnswered, webhookReceived } from '../domain/transitions.ts'
+import type { Log } from '../observability/log.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
@@ -15,7 +16,7 @@ import { IMAGE_FRESH_MS } from './image-checker.ts'
 import type { PollTiming } from './poll-timing.ts'
 import { searchWindow } from './reconcile-schedule.ts'
 import type { WebhookIntake } from './webhook-intake.ts'
-import { createWorkerLoop, type Log, type WorkerLoop } from './worker-loop.ts'
+import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
 
 export interface SubmitterOptions {
   store: Store

@@ -7,9 +7,9 @@
 import { LRUCache } from 'lru-cache'
 import { MINUTE_MS } from '../domain/time.ts'
 import { webhookReceived } from '../domain/transitions.ts'
+import type { Log } from '../observability/log.ts'
 import type { Store } from '../store/store.ts'
 import type { WebhookUrls } from '../upstream/webhook-url.ts'
-import type { Log } from './worker-loop.ts'
 
 export interface WebhookIntake {
   /** @param token from the URL that the webhook was sent to */

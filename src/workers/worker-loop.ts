@@ -4,6 +4,7 @@
  * becomes due again when its lease ends.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Log } from '../observability/log.ts'
 import { createWakeSignal, type Waiter, type WakeSignal } from '../runtime/wake-signal.ts'
 
 export interface WorkerLoopOptions<Job> {
@@ -28,13 +29,6 @@ export interface WorkerLoopOptions<Job> {
   /** Max ms between claims. */
   intervalMs: number
   log: Log
-}
-
-export interface Log {
-  debug(fields: object, message: string): void
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
 }
 
 export interface WorkerLoop {

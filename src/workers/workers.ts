@@ -5,6 +5,7 @@ import type { VideoModel } from '../domain/models.ts'
 import type { AppId } from '../domain/prediction.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { ImageFetch } from '../image-fetch/image-fetch.ts'
+import type { Log } from '../observability/log.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
@@ -20,7 +21,7 @@ import { createReconciler } from './reconciler.ts'
 import { createSubmitCircuitProbe } from './submit-circuit-probe.ts'
 import { createSubmitter } from './submitter.ts'
 import type { WebhookIntake } from './webhook-intake.ts'
-import type { Log, WorkerLoop } from './worker-loop.ts'
+import type { WorkerLoop } from './worker-loop.ts'
 
 export interface WorkersOptions {
   store: Store
