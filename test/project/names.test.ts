@@ -1,29 +1,17 @@
-import { globSync, readFileSync } from 'node:fs'
+import { globSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { parseAst } from 'vitest/node'
-
-interface SyntaxNode {
-  readonly type: string
-  /** Set if the node is an identifier. */
-  readonly name?: string
-}
+import { childrenOf, nodesIn, parseFile, parseSource, type SyntaxNode } from '../support/syntax-tree.ts'
 
 interface Name {
   name: string
   file: string
 }
 
-const isNode = (value: unknown): value is SyntaxNode => typeof (value as SyntaxNode | null)?.type === 'string'
-
-function childrenOf(node: SyntaxNode): SyntaxNode[] {
-  return Object.values(node).flat().filter(isNode)
-}
-
-/** Comments are not in the tree, and the text of a string is not an identifier. */
-function identifiersIn(node: SyntaxNode): string[] {
-  const own = node.type === 'Identifier' || node.type === 'PrivateIdentifier' ? [node.name!] : []
-  return [...own, ...childrenOf(node).flatMap(identifiersIn)]
-}
+/** The text of a string is not an identifier. */
+const identifiersIn = (node: SyntaxNode): string[] =>
+  nodesIn(node)
+    .filter(({ type }) => type === 'Identifier' || type === 'PrivateIdentifier')
+    .map(({ name }) => name!)
 
 /** Names that the module declares in `export` statements, each once. A re-export does not count. */
 function exportsIn(module: SyntaxNode): string[] {
@@ -48,7 +36,7 @@ function boundNames(pattern: SyntaxNode): string[] {
 
 const modules = globSync('src/**/*.{ts,js}').map(file => ({
   file,
-  module: parseAst(readFileSync(file, 'utf8'), { lang: 'ts' }) as SyntaxNode,
+  module: parseFile(file),
 }))
 const namesIn = (find: (module: SyntaxNode) => string[]): Name[] =>
   modules.flatMap(({ file, module }) => find(module).map(name => ({ name, file })))
@@ -80,7 +68,7 @@ test.each([
   'xLongest2',
   'at_most',
 ])('%s is found in code, not in a comment or a string', name => {
-  const identifiers = (source: string) => identifiersIn(parseAst(source, { lang: 'ts' }) as SyntaxNode)
+  const identifiers = (source: string) => identifiersIn(parseSource(source))
   expect(identifiers(`const ${name} = 1`)).toEqual([name])
   expect(identifiers(`f({ ${name}: 1 })`)).toEqual(['f', name])
   expect(identifiers(`\`\${${name}}\``)).toEqual([name])
@@ -105,6 +93,6 @@ test('every kind of exported declaration is found, an overloaded function once',
     export enum J { }
     export { k } from './k.ts'
     const l = 1`
-  const found = exportsIn(parseAst(source, { lang: 'ts' }) as SyntaxNode)
+  const found = exportsIn(parseSource(source))
   expect(found).toEqual(['A', 'B', 'C', 'd', 'e', 'f', 'g', 'i', 'J'])
 })
