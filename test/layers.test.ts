@@ -151,8 +151,8 @@ test('one fair scheduler serves the process: reads and deliveries of one loop it
   const makers = files.filter(
     file => !file.startsWith('src/runtime/') && /\bcreateFairScheduler\(/.test(readFileSync(file, 'utf8')),
   )
-  expect(makers).toEqual(['src/gateway/gateway.ts'])
-  expect(readFileSync('src/gateway/gateway.ts', 'utf8').match(/createFairScheduler\(/g)).toHaveLength(1)
+  expect(makers).toEqual(['src/server/server.ts'])
+  expect(readFileSync('src/server/server.ts', 'utf8').match(/createFairScheduler\(/g)).toHaveLength(1)
 })
 
 test('only an engine imports its database', () => {

@@ -4,13 +4,7 @@
  */
 import type { Server } from 'node:http'
 import type { ServerParts } from '../server/server.ts'
-import type { WorkerLoop } from '../workers/worker-loop.ts'
-
-/** Cleanups run last first: at `run`, or when a start fails half-way. */
-export interface CleanupStack {
-  push(cleanup: () => Promise<void> | void): void
-  run(): Promise<void>
-}
+import type { Workers } from '../workers/workers.ts'
 
 /** Time for POSTs in progress to be answered. */
 const DRAIN_TIMEOUT_MS = 4000
@@ -19,35 +13,25 @@ const CLOSE_TIMEOUT_MS = 500
 /** Interval at which connections that have become idle are closed. */
 const IDLE_SWEEP_INTERVAL_MS = 20
 
-export function createCleanupStack(): CleanupStack {
-  const cleanups: (() => Promise<void> | void)[] = []
-  return {
-    push: cleanup => void cleanups.push(cleanup),
-    async run() {
-      for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-    },
-  }
-}
-
 /**
  * Ends traffic and workers. While connections are ended one after the other, the server still answers, and its health
  * checks report that it is not ready. Takes at most `DRAIN_TIMEOUT_MS`.
  */
 export async function shutDown(
-  parts: Omit<ServerParts, 'closeParts'> & { workers: Pick<WorkerLoop, 'stop'> },
+  { httpServer, webSockets, connectionRegistry, health }: Omit<ServerParts, 'close'>,
+  workers: Pick<Workers, 'stop'>,
 ): Promise<void> {
-  const { server, webSockets, connectionRegistry, health, workers } = parts
   health.drain()
   const deadline = AbortSignal.timeout(DRAIN_TIMEOUT_MS)
   // A client must not send its next request on a connection that is about to close.
-  server.prependListener('request', (_, response) => response.setHeader('Connection', 'close'))
+  httpServer.prependListener('request', (_, response) => response.setHeader('Connection', 'close'))
   const stopped = workers.stop(deadline)
   webSockets.stopAccepting()
   await connectionRegistry.drain(DRAIN_TIMEOUT_MS - 2 * CLOSE_TIMEOUT_MS)
   await Promise.all([
     stopped,
     webSockets.close(CLOSE_TIMEOUT_MS),
-    closeAfterResponses(server, CLOSE_TIMEOUT_MS),
+    closeAfterResponses(httpServer, CLOSE_TIMEOUT_MS),
   ])
 }
 

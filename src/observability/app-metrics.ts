@@ -11,6 +11,7 @@ import { MICROS_PER_USD } from '../domain/models.ts'
 import type { AppId } from '../domain/prediction.ts'
 import { MINUTE_MS } from '../domain/time.ts'
 import type { App, Store } from '../store/store.ts'
+import { createActivityLog, type SubscriptionsByApp } from './activity-log.ts'
 import type { AppNames } from './app-names.ts'
 
 export interface AppMetrics {
@@ -19,14 +20,14 @@ export interface AppMetrics {
   countInvalidCredential(): void
   /** @param ms from acceptance to upstream's response */
   observeQueueWait(app: AppId, ms: number): void
+  /** Adds the gauge of subscriptions and starts the activity log. Called once: the part that has them is built later. */
+  trackSubscriptions(subscriptionsByApp: SubscriptionsByApp): void
   close(): void
 }
 
 export interface AppMetricsOptions {
   store: Store
   appNames: AppNames
-  /** Number of subscriptions by app. */
-  subscriptionsByApp: () => ReadonlyMap<string, number>
   now: () => number
   log: { info(fields: object, message: string): void }
 }
@@ -45,8 +46,9 @@ const LOGGED_CODES = new Set<MutationErrorCode | RequestErrorCode>([
 ])
 
 export function createAppMetrics(registry: Registry, options: AppMetricsOptions): AppMetrics {
-  const { store, appNames, subscriptionsByApp, now, log } = options
+  const { store, appNames, now, log } = options
   const registers = [registry]
+  const activityLog = createActivityLog(options)
   const recentlyLogged = new LRUCache<string, true>({ max: 1000, ttl: MINUTE_MS })
 
   const rejections = new Counter({
@@ -103,25 +105,8 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
     [],
     async ({ id }, set) => set((await readUsage(id)).spent / MICROS_PER_USD),
   )
-  addAppGauge('rushes_app_subscriptions', 'Live subscriptions of an app.', [], ({ id }, set) =>
-    set(subscriptionsByApp().get(id) ?? 0),
-  )
 
   const readUsage = (id: AppId) => store.usage(fullScope(id), now())
-
-  async function logActivity(): Promise<void> {
-    for (const { id } of await store.listApps()) {
-      const { queued, inFlight, spent } = await readUsage(id)
-      const subscriptions = subscriptionsByApp().get(id) ?? 0
-      if (queued + inFlight + subscriptions > 0)
-        log.info(
-          { app: id, queued, inFlight, spentUsd: spent / MICROS_PER_USD, subscriptions },
-          'app activity',
-        )
-    }
-  }
-  const timer = setInterval(() => logActivity().catch(() => {}), MINUTE_MS)
-  timer.unref()
 
   return {
     countRejection(app, code) {
@@ -133,6 +118,12 @@ export function createAppMetrics(registry: Registry, options: AppMetricsOptions)
     },
     countInvalidCredential: () => invalidCredentials.inc(),
     observeQueueWait: (app, ms) => queueWaits.observe({ app: appNames.nameOf(app) }, Math.max(0, ms) / 1000),
-    close: () => clearInterval(timer),
+    trackSubscriptions(subscriptionsByApp) {
+      addAppGauge('rushes_app_subscriptions', 'Live subscriptions of an app.', [], ({ id }, set) =>
+        set(subscriptionsByApp().get(id) ?? 0),
+      )
+      activityLog.start(subscriptionsByApp)
+    },
+    close: activityLog.close,
   }
 }

@@ -10,7 +10,12 @@ import { type AppMetrics, type AppMetricsOptions, createAppMetrics } from './app
 import { withRenamedMetrics } from './renamed-metrics.ts'
 
 export interface Metrics
-  extends Pick<AppMetrics, 'countRejection' | 'countInvalidCredential' | 'observeQueueWait'> {
+  extends Pick<
+    AppMetrics,
+    'countRejection' | 'countInvalidCredential' | 'observeQueueWait' | 'trackSubscriptions'
+  > {
+  /** Adds the gauge of the poll circuit. Called once: the part that has the circuit is built later. */
+  trackPollCircuit(isPollCircuitClosed: () => boolean): void
   mayRead(request: IncomingMessage): boolean
   respond(request: IncomingMessage, response: ServerResponse): Promise<void>
   close(): void
@@ -31,12 +36,10 @@ export interface MetricsOptions extends AppMetricsOptions {
   metricsToken: string | null
   /** Max jobs in flight; null: no limit. */
   upstreamConcurrency: number | null
-  /** Whether the poll circuit is closed. */
-  isPollCircuitClosed: () => boolean
 }
 
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { metricsToken, store, upstreamConcurrency, isPollCircuitClosed } = options
+  const { metricsToken, store, upstreamConcurrency } = options
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -82,14 +85,6 @@ export function createMetrics(options: MetricsOptions): Metrics {
       )
     },
   })
-  new Gauge({
-    name: 'rushes_poll_circuit_open',
-    help: '1 while upstream cannot be read, and one job at a time is polled.',
-    registers,
-    collect() {
-      this.set(isPollCircuitClosed() ? 0 : 1)
-    },
-  })
 
   const mayRead = (request: IncomingMessage) => isLocal(request) || hasToken(request, metricsToken)
 
@@ -107,6 +102,17 @@ export function createMetrics(options: MetricsOptions): Metrics {
     countRejection: appMetrics.countRejection,
     countInvalidCredential: appMetrics.countInvalidCredential,
     observeQueueWait: appMetrics.observeQueueWait,
+    trackSubscriptions: appMetrics.trackSubscriptions,
+    trackPollCircuit(isPollCircuitClosed) {
+      new Gauge({
+        name: 'rushes_poll_circuit_open',
+        help: '1 while upstream cannot be read, and one job at a time is polled.',
+        registers,
+        collect() {
+          this.set(isPollCircuitClosed() ? 0 : 1)
+        },
+      })
+    },
     close() {
       appMetrics.close()
       registry.clear()

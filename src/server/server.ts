@@ -1,16 +1,18 @@
 /**
- * Builds the HTTP server from all its parts: limits, executor, transports, endpoints, pages. The server does
- * not listen yet.
+ * Builds the HTTP server from all its parts: fan-out, limits, executor, transports, endpoints, pages. The server
+ * does not listen yet.
  */
 import type { Server } from 'node:http'
+import { createTokens } from '../auth/access-token.ts'
 import { createAuthenticate } from '../auth/authenticate.ts'
 import type { Config } from '../config/config.ts'
+import type { Events } from '../events/events.ts'
 import type { Services } from '../graphql/context.ts'
-import type { ErrorLog } from '../graphql/error-mask.ts'
-import type { AppNames } from '../observability/app-names.ts'
-import type { Metrics } from '../observability/metrics.ts'
-import type { FanOut } from '../subscriptions/fan-out.ts'
-import type { WebhookIntake } from '../workers/webhook-intake.ts'
+import type { Observability } from '../observability/observability.ts'
+import { createFairScheduler, type FairScheduler } from '../runtime/fair-scheduler.ts'
+import type { Store } from '../store/store.ts'
+import { createFanOut } from '../subscriptions/fan-out.ts'
+import type { Workers } from '../workers/workers.ts'
 import { createClientAddresses } from './http/client-address.ts'
 import { createCorsPolicy } from './http/cors.ts'
 import { createGraphqlEndpoint } from './http/graphql-endpoint.ts'
@@ -36,34 +38,51 @@ import { createGraphiql } from './web/graphiql.ts'
 
 /** The parts that a shutdown needs one by one. */
 export interface ServerParts {
-  server: Server
+  httpServer: Server
   webSockets: WebSockets
   connectionRegistry: ConnectionRegistry
   health: Health
-  /** Ends the timers of the parts, and what they keep in memory. Runs after the server is closed. */
-  closeParts(): Promise<void>
+  /** Ends the timers of the parts, and what they keep in memory. Runs after `httpServer` is closed. */
+  close(): Promise<void>
+}
+
+/** Overrides for tests and benchmarks. */
+export interface ServerOverrides {
+  cursorRefreshMs?: number
+  keepAliveMs?: number
+  httpTimeouts?: Partial<HttpTimeouts>
+  /** Time for a WebSocket to send `connection_init`. */
+  initTimeoutMs?: number
 }
 
 export interface ServerOptions {
   config: Config
-  services: Services
-  fanOut: FanOut
-  appNames: AppNames
-  metrics: Metrics
-  webhookIntake: Pick<WebhookIntake, 'receive'>
-  /** Whether the poll circuit is closed. */
-  isPollCircuitClosed: () => boolean
+  store: Store
+  events: Events
+  observability: Observability
+  workers: Pick<Workers, 'webhookIntake' | 'isPollCircuitClosed'>
   /** URL of the simulator's sample image; null with a real account. */
   sampleImage: string | null
-  keepAliveMs?: number | undefined
-  initTimeoutMs?: number | undefined
-  timeouts?: Partial<HttpTimeouts> | undefined
-  log: ErrorLog & { debug(fields: object, message: string): void }
+  /** The URL at which the server listens. Called only for clients, so after the server listens. */
+  listeningUrl: () => string
+  now: () => number
+  overrides: ServerOverrides
 }
 
 export function createServer(options: ServerOptions): ServerParts {
-  const { config, services, fanOut, appNames, metrics, log } = options
-  const { store, tokens, now, countRejection } = services
+  const { config, store, events, workers, now, overrides } = options
+  const { appNames, metrics, log } = options.observability
+  const scheduler = createFairScheduler()
+  const services = createServices(options, scheduler)
+  const { tokens, countRejection } = services
+  const { cursorRefreshMs } = overrides
+  const fanOut = createFanOut({
+    eventLog: events.eventLog,
+    scheduler,
+    log,
+    ...(cursorRefreshMs && { cursorRefreshMs }),
+  })
+  metrics.trackSubscriptions(fanOut.subscriptionsByApp)
 
   const rateLimits = createRateLimits({
     maxRequestsPerMinutePerAddress: config.maxRequestsPerMinutePerAddress,
@@ -91,7 +110,7 @@ export function createServer(options: ServerOptions): ServerParts {
     maxConnectionsPerApp: config.maxConnectionsPerApp,
     countRejection,
   })
-  const keepAlive = createKeepAlive(options.keepAliveMs)
+  const keepAlive = createKeepAlive(overrides.keepAliveMs)
   const webSockets = createWebSockets({
     prepare: executor.prepare,
     admissions,
@@ -101,13 +120,13 @@ export function createServer(options: ServerOptions): ServerParts {
       maxMessageBytes: config.maxMessageBytes,
       maxSubscriptionsPerConnection: config.maxSubscriptionsPerConnection,
       maxOperationsPerSecond: config.maxOperationsPerSecond,
-      initTimeoutMs: options.initTimeoutMs,
+      initTimeoutMs: overrides.initTimeoutMs,
     },
     countRejection,
     log,
   })
 
-  const health = createHealth(store, options.isPollCircuitClosed)
+  const health = createHealth(store, workers.isPollCircuitClosed)
   const graphiql = createGraphiql({
     allowIntrospection: config.allowIntrospection,
     sampleImage: options.sampleImage,
@@ -133,7 +152,7 @@ export function createServer(options: ServerOptions): ServerParts {
     }),
     graphiql,
     webhookEndpoint: createWebhookEndpoint({
-      webhookIntake: options.webhookIntake,
+      webhookIntake: workers.webhookIntake,
       webhookSecrets: config.webhookSecrets,
       now,
       log,
@@ -143,7 +162,7 @@ export function createServer(options: ServerOptions): ServerParts {
     metrics,
     dashboardAssets: createDashboardAssets(),
   })
-  const server = createHttpServer({
+  const httpServer = createHttpServer({
     chooseRoute,
     webSockets,
     clientAddresses,
@@ -152,19 +171,38 @@ export function createServer(options: ServerOptions): ServerParts {
     rateLimits,
     setSecurityHeaders: createSecurityHeaders(config.publicUrl),
     maxConnections: config.maxConnections,
-    timeouts: options.timeouts,
+    timeouts: overrides.httpTimeouts,
     log,
   })
 
   return {
-    server,
+    httpServer,
     webSockets,
     connectionRegistry,
     health,
-    async closeParts() {
+    async close() {
       await graphiql.close()
       keepAlive.close()
       connectionRegistry.close()
+      fanOut.close()
     },
+  }
+}
+
+/** What the resolvers get. */
+function createServices(options: ServerOptions, scheduler: FairScheduler): Services {
+  const { config, store, events, observability, listeningUrl, now } = options
+  const { log, metrics } = observability
+  return {
+    store,
+    sources: events.sources,
+    cursorsOf: events.cursorsOf,
+    tokens: createTokens(store.tokenKey, now),
+    now,
+    maxUploadBytesPerApp: config.maxUploadBytesPerApp,
+    toPublicUrl: path => `${config.publicUrl ?? listeningUrl()}${path}`,
+    logNotice: log.info.bind(log),
+    countRejection: metrics.countRejection,
+    nextSlice: scheduler.nextSlice,
   }
 }
