@@ -1,12 +1,11 @@
 /**
- * The paths of the server, and what answers each.
+ * The table of routes: which handler answers which request.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { UPLOAD_PATH } from '../../domain/upload.ts'
 import type { Metrics } from '../../observability/metrics.ts'
 import { WEBHOOK_PATH } from '../../upstream/webhook-url.ts'
 import { GRAPHQL_PATH } from '../operation/operation.ts'
-import { isMultipart } from '../uploads/multipart-parser.ts'
 import type { UploadPreviews } from '../uploads/upload-preview.ts'
 import type { DashboardAssets } from '../web/dashboard-assets.ts'
 import { GRAPHIQL_ASSETS_PATH, type Graphiql } from '../web/graphiql.ts'
@@ -15,6 +14,10 @@ import type { Health } from './health.ts'
 import type { WebhookEndpoint } from './webhook-endpoint.ts'
 
 export interface Route {
+  /** A whole path, or with a `*` at its end the start of one. */
+  path: string
+  /** The route is only for requests for which this holds. */
+  isFor?(request: IncomingMessage): boolean
   /** @param address the client's IP address */
   answer(request: IncomingMessage, response: ServerResponse, address: string, path: string): unknown
   /** Methods that are answered; others get 405. Missing: `answer` decides. */
@@ -41,48 +44,66 @@ export type ChooseRoute = (request: IncomingMessage, path: string) => Route
 
 const GET = ['GET', 'HEAD']
 
-export function createRoutes(handlers: RouteHandlers): ChooseRoute {
+/** Of the routes for a request, the first one answers. */
+const tableOf = (handlers: RouteHandlers): Route[] => {
   const { graphqlEndpoint, graphiql, webhookEndpoint, uploadPreviews, health, metrics, dashboardAssets } =
     handlers
   const bypassesRateLimit = () => true
-  const operation: Route = { answer: graphqlEndpoint.answerOperation, hasCors: true }
-  const form: Route = { answer: graphqlEndpoint.answerForm, hasCors: true, isForm: true }
-  const graphiqlPage: Route = { answer: graphiql.sendPage, hasCors: true }
-  const graphiqlAsset: Route = {
-    methods: GET,
-    answer: (request, response, _, path) => graphiql.sendAsset(request, response, path),
-  }
-  const uploadPreview: Route = {
-    methods: GET,
-    answer: (request, response, _, path) => uploadPreviews(request, response, path),
-  }
-  const page: Route = {
-    methods: GET,
-    async answer(request, response, _, path) {
-      if (await dashboardAssets(request, response, path)) return
-      sendText(response, 404, `There is nothing here. The dashboard is at /, the API at ${GRAPHQL_PATH}.`)
+  return [
+    {
+      path: GRAPHQL_PATH,
+      isFor: isMultipart,
+      isForm: true,
+      hasCors: true,
+      answer: graphqlEndpoint.answerForm,
     },
-  }
-  const byPath = new Map<string, Route>([
-    [
-      WEBHOOK_PATH,
-      { answer: (request, response) => webhookEndpoint(request, response, getWebhookToken(request)) },
-    ],
-    ['/health/live', { methods: GET, bypassesRateLimit, answer: (_, response) => health.live(response) }],
-    ['/health/ready', { methods: GET, bypassesRateLimit, answer: (_, response) => health.ready(response) }],
-    ['/metrics', { methods: GET, bypassesRateLimit: metrics.mayRead, answer: metrics.respond }],
-  ])
-
-  return (request, path) => {
-    if (path === GRAPHQL_PATH) {
-      if (request.method === 'POST') return isMultipart(request) ? form : operation
-      return graphiql.isPageRequest(request) ? graphiqlPage : operation
-    }
-    if (path.startsWith(GRAPHIQL_ASSETS_PATH)) return graphiqlAsset
-    if (path.startsWith(UPLOAD_PATH)) return uploadPreview
-    return byPath.get(path) ?? page
-  }
+    { path: GRAPHQL_PATH, isFor: isPost, hasCors: true, answer: graphqlEndpoint.answerOperation },
+    { path: GRAPHQL_PATH, isFor: graphiql.isPageRequest, hasCors: true, answer: graphiql.sendPage },
+    { path: GRAPHQL_PATH, hasCors: true, answer: graphqlEndpoint.answerOperation },
+    {
+      path: WEBHOOK_PATH,
+      answer: (request, response) => webhookEndpoint(request, response, getWebhookToken(request)),
+    },
+    {
+      path: `${GRAPHIQL_ASSETS_PATH}*`,
+      methods: GET,
+      answer: (request, response, _, path) => graphiql.sendAsset(request, response, path),
+    },
+    {
+      path: `${UPLOAD_PATH}*`,
+      methods: GET,
+      answer: (request, response, _, path) => uploadPreviews(request, response, path),
+    },
+    { path: '/health/live', methods: GET, bypassesRateLimit, answer: (_, response) => health.live(response) },
+    {
+      path: '/health/ready',
+      methods: GET,
+      bypassesRateLimit,
+      answer: (_, response) => health.ready(response),
+    },
+    { path: '/metrics', methods: GET, bypassesRateLimit: metrics.mayRead, answer: metrics.respond },
+    {
+      path: '*',
+      methods: GET,
+      answer: async (request, response, _, path) =>
+        (await dashboardAssets(request, response, path)) || sendText(response, 404, NOTHING_HERE),
+    },
+  ]
 }
+
+export function createRoutes(handlers: RouteHandlers): ChooseRoute {
+  const table = tableOf(handlers)
+  const isAt = (route: Route, path: string) =>
+    route.path.endsWith('*') ? path.startsWith(route.path.slice(0, -1)) : path === route.path
+  return (request, path) => table.find(route => isAt(route, path) && (route.isFor?.(request) ?? true))!
+}
+
+const isPost = ({ method }: IncomingMessage): boolean => method === 'POST'
+
+const isMultipart = ({ method, headers }: IncomingMessage): boolean =>
+  method === 'POST' && /^multipart\/form-data\s*(;|$)/i.test(headers['content-type'] ?? '')
+
+const NOTHING_HERE = `There is nothing here. The dashboard is at /, the API at ${GRAPHQL_PATH}.`
 
 /** Token in the query of a webhook's URL. */
 const getWebhookToken = ({ url }: IncomingMessage): string | null =>

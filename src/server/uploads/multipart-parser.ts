@@ -39,10 +39,6 @@ const MAX_FORM_BYTES = MAX_IMAGE_BYTES + 1024 * 1024
 /** whatwg-node's Request, whose `formData` takes limits. The DOM's does not. */
 type LimitedRequest = Request & { formData(options: { formDataLimits: object }): Promise<FormData> }
 
-/** Whether the request is a form. */
-export const isMultipart = ({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>): boolean =>
-  method === 'POST' && /^multipart\/form-data\s*(;|$)/i.test(headers['content-type'] ?? '')
-
 /**
  * @param Request whatwg-node's class
  * @param isFileWanted false: the fields before the file are read, and the file is not
