@@ -20,8 +20,8 @@ export interface Caller extends Access {
 export type AuthFailure = null | { retryAfterMs: number }
 
 export interface Authenticate {
-  /** `authorization` is the header's value: `Bearer …`. Without an address the request is never delayed. */
-  authenticate(authorization: unknown, address?: string): Promise<Caller | AuthFailure>
+  /** @param authorization the header's value: `Bearer …` */
+  authenticate(authorization: unknown, network: string): Promise<Caller | AuthFailure>
   /** Whether the credential is still valid. */
   isStillValid(caller: Caller): Promise<boolean>
 }
@@ -31,8 +31,8 @@ export interface InvalidCredentialLimiter {
    * Waits before a key is looked up, if the client network has sent too many invalid credentials. The result is null,
    * or, if too many lookups of the network wait already, the ms after which the client may retry.
    */
-  delay(address: string): Promise<number | null>
-  record(address: string): void
+  delay(network: string): Promise<number | null>
+  record(network: string): void
 }
 
 export interface AuthenticateOptions {

@@ -75,7 +75,6 @@ const PredictionTimings = builder.objectRef<Prediction>('PredictionTimings').imp
 builder.node(PredictionType, {
   description: 'One video that was asked for.',
   id: { resolve: prediction => prediction.id },
-  isTypeOf: value => typeof value === 'object' && value !== null && 'upstreamId' in value,
   loadManyWithoutCache: async (ids, { scope, store, nextSlice }) => {
     await nextSlice(scope.appId)
     return store.getMany(scope, ids)

@@ -4,7 +4,7 @@
 import { GraphQLError, type ValueNode, valueFromASTUntyped } from 'graphql'
 import { z } from 'zod'
 import { builder } from './builder.ts'
-import { isUploadFile } from './upload-file.ts'
+import type { UploadFile } from './upload-file.ts'
 
 /** RFC 3339, existing dates only. */
 const rfc3339 = z.iso.datetime({ offset: true })
@@ -45,3 +45,6 @@ builder.scalarType('File', {
     return value
   },
 })
+
+const isUploadFile = (value: unknown): value is UploadFile =>
+  typeof value === 'object' && value !== null && typeof (value as Partial<UploadFile>).read === 'function'

@@ -7,6 +7,3 @@ export interface UploadFile {
   /** Null if the file was not read to its end: it was too large, or the caller may not upload. */
   readonly read: () => Buffer | null
 }
-
-export const isUploadFile = (value: unknown): value is UploadFile =>
-  typeof value === 'object' && value !== null && typeof (value as Partial<UploadFile>).read === 'function'

@@ -18,7 +18,6 @@ const UploadType = builder.objectRef<Upload>('Upload')
 builder.node(UploadType, {
   description: 'An image that was uploaded, for `image: { uploadId }`. The same bytes are the same upload.',
   id: { resolve: upload => upload.id },
-  isTypeOf: value => typeof value === 'object' && value !== null && 'previewToken' in value,
   loadManyWithoutCache: async (ids, { scope, store, now, nextSlice }) => {
     await nextSlice(scope.appId)
     return store.getUploads(scope, ids, now())

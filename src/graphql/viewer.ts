@@ -40,7 +40,6 @@ const AppType = builder.objectRef<App>('App')
 builder.node(AppType, {
   description: 'An app that shares this gateway.',
   id: { resolve: app => app.id },
-  isTypeOf: value => typeof value === 'object' && value !== null && 'limits' in value,
   loadManyWithoutCache: async (ids, { scope, store }) => {
     const app = await store.getApp(scope.appId)
     return ids.map(id => (id === scope.appId ? app : null))

@@ -13,7 +13,7 @@ import { createFairScheduler, type FairScheduler } from '../runtime/fair-schedul
 import type { Store } from '../store/store.ts'
 import { createFanOut } from '../subscriptions/fan-out.ts'
 import type { Workers } from '../workers/workers.ts'
-import { createClientAddresses } from './http/client-address.ts'
+import { createClientNetworks } from './http/client-network.ts'
 import { createCorsPolicy } from './http/cors.ts'
 import { createGraphqlEndpoint } from './http/graphql-endpoint.ts'
 import { createHealth, type Health } from './http/health.ts'
@@ -23,7 +23,7 @@ import { createRoutes } from './http/routes.ts'
 import { createUploadEndpoint } from './http/upload-endpoint.ts'
 import { createWebhookEndpoint } from './http/webhook-endpoint.ts'
 import { createYogaHttp } from './http/yoga-http.ts'
-import { createConnectionLimit } from './limits/connections-per-address.ts'
+import { createConnectionLimit } from './limits/connections-per-network.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
 import { createAdmissions } from './operation/admission.ts'
 import { createExecutor } from './operation/executor.ts'
@@ -131,22 +131,22 @@ export function createServer(options: ServerOptions): ServerParts {
     allowIntrospection: config.allowIntrospection,
     sampleImage: options.sampleImage,
   })
-  const clientAddresses = createClientAddresses(config.trustedProxies)
   const connectionLimit = createConnectionLimit(config.maxConnectionsPerAddress)
+  const jsonFastPath = createJsonFastPath(config.maxMessageBytes)
   const yogaHttp = createYogaHttp(executor.yoga, createEventStreams(connectionRegistry, keepAlive))
   const chooseRoute = createRoutes({
     graphqlEndpoint: createGraphqlEndpoint({
-      clientAddresses,
       connectionLimit,
       admissions,
       executor,
-      jsonFastPath: createJsonFastPath(config.maxMessageBytes),
+      jsonFastPath,
       yogaHttp,
       uploadEndpoint: createUploadEndpoint({
         prepare: executor.prepare,
         rateLimits,
         countRejection,
         Request: executor.yoga.fetchAPI.Request,
+        jsonFastPath,
         yogaHttp,
       }),
     }),
@@ -165,11 +165,11 @@ export function createServer(options: ServerOptions): ServerParts {
   const httpServer = createHttpServer({
     chooseRoute,
     webSockets,
-    clientAddresses,
+    clientNetworks: createClientNetworks(config.trustedProxies),
     connectionLimit,
     corsPolicy: createCorsPolicy(config.allowedOrigins, config.publicUrl),
     rateLimits,
-    setSecurityHeaders: createSecurityHeaders(config.publicUrl),
+    securityHeaders: createSecurityHeaders(config.publicUrl),
     maxConnections: config.maxConnections,
     timeouts: overrides.httpTimeouts,
     log,

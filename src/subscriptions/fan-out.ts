@@ -35,7 +35,7 @@ import {
   type SharedOperation,
 } from './shared-operation.ts'
 import {
-  type PayloadSink,
+  type OperationSink,
   Subscriber,
   type SubscriptionGroup,
   type SubscriptionHost,
@@ -56,7 +56,7 @@ export interface FanOut {
 /** What a subscription needs beside its execution arguments. */
 export interface SubscribeRequest {
   readonly params: { readonly query?: string | undefined }
-  readonly sink: PayloadSink
+  openSink(): OperationSink
 }
 
 export interface FanOutOptions {
@@ -215,12 +215,12 @@ export function createFanOut({
   }
 
   return {
-    async subscribe(args, { params, sink }) {
+    async subscribe(args, request) {
       const source = (await openSource(args)) as SubscriptionSource | ExecutionResult
       if (!('resolveStart' in source)) return source
-      const operation = createSharedOperation(args, params.query, log)
+      const operation = createSharedOperation(args, request.params.query, log)
       if (operation instanceof GraphQLError) return { errors: [operation] }
-      return new Subscriber(sink, { operation, source }, host)
+      return new Subscriber(request.openSink(), { operation, source }, host)
     },
     subscriptionsByApp() {
       const counts = new Map<string, number>()

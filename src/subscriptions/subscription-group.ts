@@ -6,8 +6,8 @@
 import type { SubscriptionSource } from '../events/subscription-source.ts'
 import type { Payload, SharedOperation } from './shared-operation.ts'
 
-/** Destination of a subscriber's payloads. */
-export interface PayloadSink {
+/** Destination of a subscription's payloads: a WebSocket, or the response of an HTTP request. */
+export interface OperationSink {
   /** Full: send nothing until `whenDrained` resolves. */
   isFull(): boolean
   /** Resolves once the sink has room, or is closed. */
@@ -48,7 +48,7 @@ const ALREADY_DONE = Promise.resolve(DONE)
 
 /** Payloads go to the sink. Its single `next` starts the subscriber, and resolves at its end. */
 export class Subscriber implements AsyncIterableIterator<never, undefined> {
-  readonly sink: PayloadSink
+  readonly sink: OperationSink
   /**
    * Its position while it catches up. While it is live, this is its position when it joined the live set, and its true
    * position is `max(group.lastSeq, lastSeq)`.
@@ -62,7 +62,7 @@ export class Subscriber implements AsyncIterableIterator<never, undefined> {
   #resolve: ((done: typeof DONE) => void) | null = null
   #reject: ((error: unknown) => void) | null = null
 
-  constructor(sink: PayloadSink, request: SubscriptionRequest, host: SubscriptionHost) {
+  constructor(sink: OperationSink, request: SubscriptionRequest, host: SubscriptionHost) {
     this.sink = sink
     this.#request = request
     this.#host = host

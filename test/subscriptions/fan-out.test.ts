@@ -14,7 +14,7 @@ import { createFairScheduler } from '../../src/runtime/fair-scheduler.ts'
 import { createWakeSignal } from '../../src/runtime/wake-signal.ts'
 import { createFanOut } from '../../src/subscriptions/fan-out.ts'
 import type { Payload } from '../../src/subscriptions/shared-operation.ts'
-import type { PayloadSink, Subscriber } from '../../src/subscriptions/subscription-group.ts'
+import type { OperationSink, Subscriber } from '../../src/subscriptions/subscription-group.ts'
 import type { LogLine } from '../support/gateway.ts'
 import {
   addPrediction,
@@ -134,7 +134,7 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
         finished: Promise.resolve(),
         unsubscribe: () => void subscription.return?.(),
       }
-      const sink: PayloadSink = {
+      const sink: OperationSink = {
         isFull: () => subscriber.isFull,
         whenDrained: () =>
           new Promise(resolve => {
@@ -156,7 +156,10 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
         operationName,
         contextValue: createContext(services, typeof caller === 'string' ? fullAccess(caller) : caller),
       }
-      const subscription = (await fanOut.subscribe(args, { params: { query }, sink })) as Subscriber
+      const subscription = (await fanOut.subscribe(args, {
+        params: { query },
+        openSink: () => sink,
+      })) as Subscriber
       subscriber.finished = subscription.next()
       subscriber.finished.catch(() => {})
       return subscriber

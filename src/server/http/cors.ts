@@ -6,9 +6,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 export interface CorsPolicy {
+  /** Whether pages of any other origin are allowed. If not, `applyCors` does nothing. */
+  isEnabled: boolean
   /** Sets the CORS headers. True: the request was a preflight, and has been answered. */
   applyCors(request: IncomingMessage, response: ServerResponse): boolean
-  /** Browsers send no preflight before a WebSocket. Clients that are not browsers send no Origin. */
+  /** For an upgrade with an Origin: browsers send no preflight before a WebSocket. */
   isUpgradeAllowed(request: IncomingMessage): boolean
 }
 
@@ -19,8 +21,9 @@ export function createCorsPolicy(allowedOrigins: readonly string[], publicUrl: s
   const ownOrigin = publicUrl === null ? null : new URL(publicUrl).origin
 
   return {
+    isEnabled: allowedOrigins.length > 0,
+
     applyCors({ method, headers }, response) {
-      if (allowedOrigins.length === 0) return false
       response.setHeader('vary', 'Origin')
       const { origin } = headers
       if (origin === undefined || !allowedOrigins.includes(origin)) return false

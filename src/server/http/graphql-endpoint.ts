@@ -6,19 +6,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../auth/authenticate.ts'
 import { requestError } from '../../graphql/request-errors.ts'
-import { CONNECTION_RETRY_AFTER_MS, type ConnectionLimit } from '../limits/connections-per-address.ts'
+import { CONNECTION_RETRY_AFTER_MS, type ConnectionLimit } from '../limits/connections-per-network.ts'
 import type { Admissions } from '../operation/admission.ts'
 import type { Executor } from '../operation/executor.ts'
 import type { OperationRequest } from '../operation/operation.ts'
 import { rateLimitedResponse, sendErrorResponse } from '../responses/error-response.ts'
-import { HttpSink } from '../transports/event-stream.ts'
-import type { ClientAddresses } from './client-address.ts'
+import { EventStreamSink } from '../transports/event-stream.ts'
+import type { Client } from './client-network.ts'
 import type { JsonFastPath } from './json-fast-path.ts'
 import type { UploadEndpoint } from './upload-endpoint.ts'
 import type { YogaHttp } from './yoga-http.ts'
 
-/** @param address the client's IP address */
-type Endpoint = (request: IncomingMessage, response: ServerResponse, address: string) => Promise<void>
+type Endpoint = (request: IncomingMessage, response: ServerResponse, client: Client) => Promise<void>
 
 export interface GraphqlEndpoint {
   /** Answers every request that is not a form. */
@@ -28,30 +27,28 @@ export interface GraphqlEndpoint {
 }
 
 export interface GraphqlEndpointOptions {
-  clientAddresses: Pick<ClientAddresses, 'isForwarded'>
   connectionLimit: ConnectionLimit
   admissions: Pick<Admissions, 'admitCaller'>
   executor: Pick<Executor, 'prepare' | 'execute'>
-  jsonFastPath: JsonFastPath
+  jsonFastPath: Pick<JsonFastPath, 'answer'>
   yogaHttp: YogaHttp
   uploadEndpoint: UploadEndpoint
 }
 
 export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlEndpoint {
-  const { clientAddresses, connectionLimit, admissions, executor, jsonFastPath, yogaHttp, uploadEndpoint } =
-    options
+  const { connectionLimit, admissions, executor, jsonFastPath, yogaHttp, uploadEndpoint } = options
 
   /** Null: the request is rejected, and answered. */
   async function admit(
     request: IncomingMessage,
     response: ServerResponse,
-    address: string,
+    { network, isForwarded }: Client,
   ): Promise<Caller | null> {
-    if (clientAddresses.isForwarded(request) && !connectionLimit.admit(address, response)) {
+    if (isForwarded && !connectionLimit.admit(network, response)) {
       sendErrorResponse(response, rateLimitedResponse(CONNECTION_RETRY_AFTER_MS))
       return null
     }
-    const admission = await admissions.admitCaller(request.headers.authorization, address)
+    const admission = await admissions.admitCaller(request.headers.authorization, network)
     if (admission.kind === 'admitted') return admission.caller
     sendErrorResponse(
       response,
@@ -63,28 +60,31 @@ export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlE
   }
 
   return {
-    async answerOperation(request, response, address) {
-      const caller = await admit(request, response, address)
+    async answerOperation(request, response, client) {
+      const caller = await admit(request, response, client)
       if (caller === null) return
-      const sink = new HttpSink(response)
-      const lastEventId = request.headers['last-event-id']?.toString() || null
-      const operation: Omit<OperationRequest, 'params' | 'httpRequest'> = { caller, sink, lastEventId }
-      const answer = await jsonFastPath(request, response, params =>
+      const operation: Omit<OperationRequest, 'params' | 'httpRequest'> = {
+        caller,
+        isClientGone: () => response.destroyed,
+        openSink: () => new EventStreamSink(response),
+        lastEventId: request.headers['last-event-id']?.toString() || null,
+      }
+      const answer = await jsonFastPath.answer(request, response, params =>
         executor.prepare({ ...operation, params, httpRequest: null }),
       )
       if (answer.kind === 'answered') return
       const { body, outcome } = answer
       await yogaHttp.respond(
         request,
-        sink,
+        response,
         caller,
         body,
         async (params, httpRequest) => outcome ?? executor.execute({ ...operation, params, httpRequest }),
       )
     },
 
-    async answerForm(request, response, address) {
-      const caller = await admit(request, response, address)
+    async answerForm(request, response, client) {
+      const caller = await admit(request, response, client)
       if (caller !== null) await uploadEndpoint(request, response, caller)
     },
   }

@@ -1,5 +1,5 @@
 /**
- * HTTP server: timeouts, connection limits, rate limit by address, and routes.
+ * HTTP server: timeouts, connection limits, rate limit by network, and routes.
  * Invariant: an unexpected error in a request is logged once, and answered with 500.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -7,24 +7,25 @@ import type { Duplex } from 'node:stream'
 import { REQUEST_ERRORS } from '../../domain/errors.ts'
 import { MINUTE_MS } from '../../domain/time.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
-import { CONNECTION_RETRY_AFTER_MS, type ConnectionLimit } from '../limits/connections-per-address.ts'
+import { CONNECTION_RETRY_AFTER_MS, type ConnectionLimit } from '../limits/connections-per-network.ts'
 import type { RateLimits } from '../limits/rate-limits.ts'
 import { GRAPHQL_PATH } from '../operation/operation.ts'
 import { rateLimitedResponse, retryAfterHeader, sendErrorResponse } from '../responses/error-response.ts'
 import { rejectUpgrade } from '../responses/security-headers.ts'
 import type { WebSockets } from '../transports/websocket-server.ts'
-import type { ClientAddresses } from './client-address.ts'
+import type { ClientNetworks } from './client-network.ts'
 import type { CorsPolicy } from './cors.ts'
 import { type ChooseRoute, type Route, sendText } from './routes.ts'
 
 export interface HttpServerOptions {
   chooseRoute: ChooseRoute
   webSockets: WebSockets
-  clientAddresses: ClientAddresses
+  clientNetworks: ClientNetworks
   connectionLimit: ConnectionLimit
   corsPolicy: CorsPolicy
-  rateLimits: Pick<RateLimits, 'consumeAddress'>
-  setSecurityHeaders(response: ServerResponse): void
+  rateLimits: Pick<RateLimits, 'consumeNetwork'>
+  /** Set on every response. */
+  securityHeaders: Map<string, string>
   maxConnections: number
   timeouts?: Partial<HttpTimeouts> | undefined
   log: ErrorLog
@@ -57,20 +58,22 @@ const DEFAULT_TIMEOUTS: HttpTimeouts = {
 }
 
 export function createHttpServer(options: HttpServerOptions): Server {
-  const { chooseRoute, webSockets, clientAddresses, connectionLimit, corsPolicy, rateLimits } = options
-  const { setSecurityHeaders, log } = options
+  const { chooseRoute, webSockets, clientNetworks, connectionLimit, corsPolicy, rateLimits } = options
+  const { securityHeaders, log } = options
   const { uploadTimeout, requestTimeout, ...nodeTimeouts } = { ...DEFAULT_TIMEOUTS, ...options.timeouts }
 
   async function handleRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    setSecurityHeaders(response)
+    response.setHeaders(securityHeaders)
     const path = getPath(request)
     const route = chooseRoute(request, path)
     if (route.isForm) closeUnlessShort(request, response)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return sendText(response, 400, 'Host: no host name')
-    if (route.hasCors && corsPolicy.applyCors(request, response)) return
-    const address = clientAddresses.resolve(request)
-    const retryAfterMs = route.bypassesRateLimit?.(request) ? null : await rateLimits.consumeAddress(address)
+    if (route.hasCors && corsPolicy.isEnabled && corsPolicy.applyCors(request, response)) return
+    const client = clientNetworks.resolve(request)
+    const retryAfterMs = route.bypassesRateLimit?.(request)
+      ? null
+      : await rateLimits.consumeNetwork(client.network)
     // Runs after the await: by then a short body has arrived with its headers, and needs no timer.
     enforceBodyTimeout(request, response, route)
     if (retryAfterMs !== null) return sendErrorResponse(response, rateLimitedResponse(retryAfterMs))
@@ -78,18 +81,20 @@ export function createHttpServer(options: HttpServerOptions): Server {
       closeUnlessShort(request, response)
       return sendText(response, 405, `GET only; operations go to ${GRAPHQL_PATH}`)
     }
-    await route.answer(request, response, address, path)
+    await route.answer(request, response, client, path)
   }
 
   async function handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     if (getPath(request) !== GRAPHQL_PATH) return rejectUpgrade(socket, '404 Not Found')
-    if (!corsPolicy.isUpgradeAllowed(request)) return rejectUpgrade(socket, '403 Forbidden')
-    const address = clientAddresses.resolve(request)
-    const retryAfterMs = await rateLimits.consumeAddress(address)
+    // Clients that are not browsers send no Origin.
+    if (request.headers.origin !== undefined && !corsPolicy.isUpgradeAllowed(request))
+      return rejectUpgrade(socket, '403 Forbidden')
+    const { network, isForwarded } = clientNetworks.resolve(request)
+    const retryAfterMs = await rateLimits.consumeNetwork(network)
     const isOverConnectionLimit =
-      retryAfterMs === null && clientAddresses.isForwarded(request) && !connectionLimit.admit(address, socket)
+      retryAfterMs === null && isForwarded && !connectionLimit.admit(network, socket)
     if (retryAfterMs === null && !isOverConnectionLimit)
-      return webSockets.upgrade(request, socket, head, address)
+      return webSockets.upgrade(request, socket, head, network)
     rejectUpgrade(socket, '429 Too Many Requests', {
       'retry-after': retryAfterHeader(retryAfterMs ?? CONNECTION_RETRY_AFTER_MS),
     })
@@ -127,9 +132,8 @@ export function createHttpServer(options: HttpServerOptions): Server {
   server.maxConnections = options.maxConnections
   server.timeout = nodeTimeouts.idleTimeout
   server.on('connection', socket => {
-    const { remoteAddress = '' } = socket
-    if (!clientAddresses.isTrustedProxy(remoteAddress) && !connectionLimit.admit(remoteAddress, socket))
-      socket.destroy()
+    const network = clientNetworks.ofSocket(socket)
+    if (network !== null && !connectionLimit.admit(network, socket)) socket.destroy()
   })
 
   return server

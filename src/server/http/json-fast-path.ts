@@ -6,56 +6,62 @@
  * executed twice.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import {
-  type GraphQLParams,
-  type InvalidOperation,
-  type OperationOutcome,
-  type PreparedOperation,
-  toOutcome,
+import type {
+  GraphQLParams,
+  InvalidOperation,
+  OperationOutcome,
+  PreparedOperation,
 } from '../operation/operation.ts'
 
-export type JsonFastPath = (
-  request: IncomingMessage,
-  response: ServerResponse,
-  prepare: (params: GraphQLParams) => Promise<PreparedOperation | InvalidOperation>,
-) => Promise<Answered | HandOver>
-
-/** The response is written, or its client has disconnected. */
-interface Answered {
-  kind: 'answered'
+export interface JsonFastPath {
+  /** Reads the body of a request and answers it. */
+  answer(request: IncomingMessage, response: ServerResponse, prepare: Prepare): Promise<FastPathAnswer>
+  /** Answers a request whose parameters are in this JSON. */
+  answerJson(
+    request: Pick<IncomingMessage, 'headers'>,
+    response: ServerResponse,
+    body: Buffer,
+    prepare: Prepare,
+  ): Promise<FastPathAnswer>
 }
 
-/** Yoga must answer. */
-interface HandOver {
-  kind: 'hand-over'
-  /** Null: not read yet. */
-  body: Buffer | null
-  /** Null: not executed yet. */
-  outcome: OperationOutcome | null
-}
+type Prepare = (params: GraphQLParams) => Promise<PreparedOperation | InvalidOperation>
 
-export const createJsonFastPath =
-  (maxMessageBytes: number): JsonFastPath =>
-  async (request, response, prepare) => {
-    const type = isJsonPost(request, maxMessageBytes) ? negotiateResponseType(request.headers.accept) : null
-    if (type === null) return handOver(null)
-    const body = await readBody(request, maxMessageBytes)
-    if (body === null) return ANSWERED
+export type FastPathAnswer =
+  /** The response is written, or its client has disconnected. */
+  | { kind: 'answered' }
+  /** Yoga must answer. Null: the body is not read yet, the operation not executed yet. */
+  | { kind: 'hand-over'; body: Buffer | null; outcome: OperationOutcome | null }
+
+export function createJsonFastPath(maxMessageBytes: number): JsonFastPath {
+  const answerJson: JsonFastPath['answerJson'] = async ({ headers }, response, body, prepare) => {
+    const type = negotiateResponseType(headers.accept)
     const params = body.length > maxMessageBytes ? null : parseParams(body)
-    if (params === null) return handOver(body)
-
+    if (type === null || params === null) return handOver(body)
     const operation = await prepare(params)
     if ('kind' in operation && operation.kind === 'subscription') return handOver(body)
-    const outcome = 'kind' in operation ? await operation.run() : toOutcome(operation)
+    const outcome: OperationOutcome =
+      'kind' in operation ? await operation.run() : { kind: 'result', result: operation }
     if (outcome.kind === 'subscription' || 'errors' in outcome.result) return handOver(body, outcome)
     const text = JSON.stringify(outcome.result)
-    const headers = { 'Content-Type': type, 'content-length': Buffer.byteLength(text) }
-    if (!response.destroyed) response.writeHead(200, headers).end(text)
+    const responseHeaders = { 'Content-Type': type, 'content-length': Buffer.byteLength(text) }
+    if (!response.destroyed) response.writeHead(200, responseHeaders).end(text)
     return ANSWERED
   }
 
-const ANSWERED: Answered = { kind: 'answered' }
-const handOver = (body: Buffer | null, outcome: OperationOutcome | null = null): HandOver => ({
+  return {
+    async answer(request, response, prepare) {
+      if (!isJsonPost(request, maxMessageBytes) || negotiateResponseType(request.headers.accept) === null)
+        return handOver(null)
+      const body = await readBody(request, maxMessageBytes)
+      return body === null ? ANSWERED : answerJson(request, response, body, prepare)
+    },
+    answerJson,
+  }
+}
+
+const ANSWERED: FastPathAnswer = { kind: 'answered' }
+const handOver = (body: Buffer | null, outcome: OperationOutcome | null = null): FastPathAnswer => ({
   kind: 'hand-over',
   body,
   outcome,

@@ -11,17 +11,22 @@ import { mayUpload } from '../../domain/access-scope.ts'
 import type { Services } from '../../graphql/context.ts'
 import { badArgument } from '../../graphql/request-errors.ts'
 import type { RateLimits } from '../limits/rate-limits.ts'
-import {
-  type GraphQLParams,
-  type OperationOutcome,
-  type OperationRequest,
-  type PrepareOperation,
-  toOutcome,
+import type {
+  GraphQLParams,
+  InvalidOperation,
+  PreparedOperation,
+  PrepareOperation,
 } from '../operation/operation.ts'
 import { type ErrorResponse, rateLimitedResponse, sendErrorResponse } from '../responses/error-response.ts'
-import { HttpSink } from '../transports/event-stream.ts'
-import { insertFile, type MultipartError, parseMultipart } from '../uploads/multipart-parser.ts'
+import { EventStreamSink } from '../transports/event-stream.ts'
+import {
+  insertFile,
+  type MultipartError,
+  type MultipartRequest,
+  parseMultipart,
+} from '../uploads/multipart-parser.ts'
 import { createUploadSlots, type UploadSlots } from '../uploads/upload-slots.ts'
+import type { JsonFastPath } from './json-fast-path.ts'
 import type { YogaHttp } from './yoga-http.ts'
 
 /** Answers a form of an admitted caller. */
@@ -37,6 +42,7 @@ export interface UploadEndpointOptions {
   countRejection: Services['countRejection']
   /** The class of yoga's requests, which can limit the parts of a form. */
   Request: typeof globalThis.Request
+  jsonFastPath: Pick<JsonFastPath, 'answerJson'>
   yogaHttp: YogaHttp
   uploadSlots?: UploadSlots
 }
@@ -46,15 +52,8 @@ const UPLOAD_FIELD = 'uploadImage'
 const SLOT_TIMEOUT_MS = 30_000
 
 export function createUploadEndpoint(options: UploadEndpointOptions): UploadEndpoint {
-  const { prepare, rateLimits, countRejection, Request, yogaHttp } = options
+  const { prepare, rateLimits, countRejection, Request, jsonFastPath, yogaHttp } = options
   const { uploadSlots = createUploadSlots() } = options
-
-  async function runUpload(request: OperationRequest): Promise<OperationOutcome> {
-    const { params } = request
-    const operation = await prepare(request)
-    if ('errors' in operation) return toOutcome(operation)
-    return isUploadAlone(operation.document, params) ? operation.run() : failed(multipartNotAllowedError())
-  }
 
   async function respondToForm(
     request: IncomingMessage,
@@ -64,12 +63,29 @@ export function createUploadEndpoint(options: UploadEndpointOptions): UploadEndp
   ): Promise<void> {
     const form = await parseMultipart(request, Request, isFileWanted)
     if ('expected' in form) return sendErrorResponse(response, toErrorResponse(form))
-    const sink = new HttpSink(response)
-    await yogaHttp.respond(request, sink, caller, form.operations, async (params, httpRequest) =>
-      insertFile(params, form)
-        ? runUpload({ caller, params, sink, lastEventId: null, httpRequest })
-        : failed(invalidMapError()),
-    )
+
+    async function prepareUpload(params: GraphQLParams): Promise<PreparedOperation | InvalidOperation> {
+      if (!insertFile(params, form as MultipartRequest)) return invalid(invalidMapError())
+      const operation = await prepare({
+        caller,
+        params,
+        isClientGone: () => response.destroyed,
+        openSink: () => new EventStreamSink(response),
+        lastEventId: null,
+        httpRequest: null,
+      })
+      const isRejected = 'kind' in operation && !isUploadAlone(operation.document, params)
+      return isRejected ? invalid(multipartNotAllowedError()) : operation
+    }
+
+    const body = Buffer.from(form.operations)
+    const answer = await jsonFastPath.answerJson(request, response, body, prepareUpload)
+    if (answer.kind === 'answered') return
+    await yogaHttp.respond(request, response, caller, body, async params => {
+      if (answer.outcome !== null) return answer.outcome
+      const operation = await prepareUpload(params)
+      return 'kind' in operation ? operation.run() : { kind: 'result', result: operation }
+    })
   }
 
   return async (request, response, caller) => {
@@ -116,9 +132,9 @@ const toErrorResponse = ({ status, expected }: MultipartError): ErrorResponse =>
   error: status === 413 ? bodyTooLargeError() : badArgument('body', expected),
 })
 
-const failed = (error: GraphQLError): OperationOutcome => {
+const invalid = (error: GraphQLError): InvalidOperation => {
   error.extensions.http = { status: 400 }
-  return toOutcome({ errors: [error] })
+  return { errors: [error] }
 }
 const invalidMapError = () => badArgument('map', 'the path of a null in variables')
 const multipartNotAllowedError = () => badArgument('body', `JSON; a form is for ${UPLOAD_FIELD} alone`)

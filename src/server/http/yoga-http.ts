@@ -1,12 +1,12 @@
 /**
  * Answers a request through yoga's HTTP: it parses parameters, chooses media type and status, and formats errors.
  */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sendNodeResponse } from '@whatwg-node/server'
 import type { Caller } from '../../auth/authenticate.ts'
 import type { GraphQLParams, OperationOutcome } from '../operation/operation.ts'
 import { EVENT_STREAM_TYPE, type Yoga } from '../operation/yoga-engine.ts'
-import type { EventStreams, HttpSink } from '../transports/event-stream.ts'
+import type { EventStreams } from '../transports/event-stream.ts'
 
 /** Runs the operation that yoga has parsed, or returns its outcome if it has run already. */
 export type RunOperation = (params: GraphQLParams, request: Request) => Promise<OperationOutcome>
@@ -15,16 +15,15 @@ export interface YogaHttp {
   /** @param body JSON that has been read already; null: yoga reads the request */
   respond(
     request: IncomingMessage,
-    sink: HttpSink,
+    response: ServerResponse,
     caller: Caller,
-    body: Buffer | string | null,
+    body: Buffer | null,
     run: RunOperation,
   ): Promise<void>
 }
 
 export const createYogaHttp = (yoga: Yoga, eventStreams: EventStreams): YogaHttp => ({
-  async respond(request, sink, caller, body, run) {
-    const { response } = sink
+  async respond(request, response, caller, body, run) {
     const outcomes: OperationOutcome[] = []
     const context = {
       async run(params: GraphQLParams, httpRequest: Request) {
@@ -43,7 +42,7 @@ export const createYogaHttp = (yoga: Yoga, eventStreams: EventStreams): YogaHttp
     if (yogaResponse.headers.get('content-type')?.startsWith(EVENT_STREAM_TYPE))
       return eventStreams.respond(
         request,
-        sink,
+        response,
         Object.fromEntries(yogaResponse.headers),
         caller,
         subscription,
@@ -56,12 +55,12 @@ export const createYogaHttp = (yoga: Yoga, eventStreams: EventStreams): YogaHttp
 
 function toJsonRequest(
   { url, headers: nodeHeaders }: IncomingMessage,
-  body: Buffer | string,
+  body: Buffer,
   Request: typeof globalThis.Request,
 ): Request {
   const headers = new Headers(nodeHeaders as Record<string, string>)
   headers.set('content-type', 'application/json; charset=utf-8')
-  headers.set('content-length', `${Buffer.byteLength(body)}`)
+  headers.set('content-length', `${body.length}`)
   headers.delete('transfer-encoding')
   // The type of the DOM's Request does not know Node's Buffer.
   const init = { method: 'POST', headers, body: body as BodyInit }

@@ -8,7 +8,6 @@ import { setTimeout } from 'node:timers/promises'
 import type { RateLimiterMemory as Limiter, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Caller, InvalidCredentialLimiter } from '../../auth/authenticate.ts'
 import { DAY_MS, MINUTE_MS, SECOND_MS } from '../../domain/time.ts'
-import { toNetwork } from './client-network.ts'
 
 const require = createRequire(import.meta.url)
 // The package's index loads a client for every store that it supports: 3 MB and 20 ms.
@@ -16,7 +15,7 @@ const RateLimiterMemory: typeof Limiter = require('rate-limiter-flexible/lib/Rat
 
 /** Each `consume…` takes one point. It returns null, or the time until the next point, ms. */
 export interface RateLimits {
-  consumeAddress(address: string): Promise<number | null>
+  consumeNetwork(network: string): Promise<number | null>
   /** Per key, with all tokens that the key has minted. One token may use a tenth. */
   consumeCaller(caller: Pick<Caller, 'keyPrefix' | 'grant' | 'credentialHash'>): Promise<number | null>
   /**
@@ -66,7 +65,7 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
     onInvalidCredential = () => {},
   } = options
   const createLimiter = (points: number) => new RateLimiterMemory({ points, duration: MINUTE_SECONDS })
-  const [addressLimiter, keyLimiter, credentialLimiter] = [
+  const [networkLimiter, keyLimiter, credentialLimiter] = [
     createLimiter(maxRequestsPerMinutePerAddress),
     createLimiter(maxRequestsPerMinutePerKey),
     createLimiter(maxWrongKeysPerMinute),
@@ -81,7 +80,7 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
   const delayed = new Map<string, number>()
 
   return {
-    consumeAddress: address => consume(addressLimiter, networkKey(address)),
+    consumeNetwork: network => consume(networkLimiter, networkKey(network)),
     consumeCaller: async ({ keyPrefix, grant, credentialHash }) =>
       (grant === null ? null : await consume(tokenLimiter, credentialHash)) ?? consume(keyLimiter, keyPrefix),
     async consumeUpload({ scope, grant, credentialHash }) {
@@ -94,8 +93,8 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
       )
     },
     invalidCredentials: {
-      async delay(address) {
-        const network = networkKey(address)
+      async delay(clientNetwork) {
+        const network = networkKey(clientNetwork)
         const consumed = await credentialLimiter.get(network)
         if (consumed === null || consumed.consumedPoints < maxWrongKeysPerMinute) return null
         const count = delayed.get(network) ?? 0
@@ -107,9 +106,9 @@ export function createRateLimits(options: RateLimitsOptions): RateLimits {
         else delayed.delete(network)
         return null
       },
-      record(address) {
+      record(network) {
         onInvalidCredential()
-        void credentialLimiter.penalty(networkKey(address))
+        void credentialLimiter.penalty(networkKey(network))
       },
     },
   }
@@ -122,12 +121,11 @@ const consume = (limiter: Limiter, key: string, points = 1): Promise<number | nu
 const retryAfterMs = ({ msBeforeNext }: RateLimiterRes): number => Math.max(1, msBeforeNext)
 
 /** The limiter forgets a key after a minute, so it holds the keys of at most two of these minutes. */
-function createNetworkKeys(maxNetworks: number): (address: string) => string {
+function createNetworkKeys(maxNetworks: number): (network: string) => string {
   let networks = new Set<string>()
   let resetAt = 0
 
-  return address => {
-    const network = toNetwork(address)
+  return network => {
     if (Date.now() >= resetAt) {
       networks = new Set()
       resetAt = Date.now() + MINUTE_SECONDS * 1000

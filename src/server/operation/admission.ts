@@ -16,8 +16,9 @@ export interface Admissions {
   /**
    * Admits a POST or a `connection_init`, before anything else of it is read.
    * @param authorization `Bearer …`
+   * @param network the client's network
    */
-  admitCaller(authorization: unknown, address: string): Promise<Admission>
+  admitCaller(authorization: unknown, network: string): Promise<Admission>
   /** Admits one more operation of an admitted caller. Null, or the ms after which the client may retry. */
   admitOperation(caller: Caller): Promise<number | null>
 }
@@ -36,8 +37,8 @@ export function createAdmissions(
   }
 
   return {
-    async admitCaller(authorization, address) {
-      const caller = await authenticate.authenticate(authorization, address)
+    async admitCaller(authorization, network) {
+      const caller = await authenticate.authenticate(authorization, network)
       if (caller === null) return { kind: 'unauthenticated' }
       if ('retryAfterMs' in caller) return { kind: 'rate-limited', retryAfterMs: caller.retryAfterMs }
       const retryAfterMs = await admitOperation(caller)

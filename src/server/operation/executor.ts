@@ -22,13 +22,12 @@ import { createContext, type Services } from '../../graphql/context.ts'
 import { type ErrorLog, maskError } from '../../graphql/error-mask.ts'
 import { requestError } from '../../graphql/request-errors.ts'
 import type { FanOut } from '../../subscriptions/fan-out.ts'
-import {
-  type InvalidOperation,
-  type OperationOutcome,
-  type OperationRequest,
-  type PreparedOperation,
-  type PrepareOperation,
-  toOutcome,
+import type {
+  InvalidOperation,
+  OperationOutcome,
+  OperationRequest,
+  PreparedOperation,
+  PrepareOperation,
 } from './operation.ts'
 import { type CostOptions, createCostCheck } from './query-cost.ts'
 import { createYogaEngine, type SubscriptionStart, type Yoga } from './yoga-engine.ts'
@@ -114,10 +113,10 @@ export function createExecutor(options: ExecutorOptions): Executor {
     args: ExecutionArgs,
     executeOrSubscribe: (args: ExecutionArgs) => Promise<ExecutionResult | SubscriptionStart>,
   ): Promise<OperationOutcome> {
-    const { caller, sink, lastEventId, httpRequest } = request
+    const { caller, lastEventId, httpRequest } = request
     const { appId } = caller.scope
     // The client has disconnected and cannot read the result. A mutation runs all the same.
-    if (kind === OperationTypeNode.QUERY && sink.isClientGone()) return toOutcome({ data: null })
+    if (kind === OperationTypeNode.QUERY && request.isClientGone()) return toOutcome({ data: null })
     // A mutation checks its own permission.
     if (kind !== OperationTypeNode.MUTATION && !hasPermission(caller, 'READ'))
       return reject('FORBIDDEN', [requestError('FORBIDDEN')])
@@ -155,6 +154,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
     yoga,
   }
 }
+
+const toOutcome = (result: ExecutionResult): OperationOutcome => ({ kind: 'result', result })
 
 function unauthenticatedError(): GraphQLError {
   const error = requestError('UNAUTHENTICATED')

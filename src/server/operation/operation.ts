@@ -4,19 +4,16 @@
  */
 import type { DocumentNode, ExecutionResult, GraphQLError, OperationTypeNode } from 'graphql'
 import type { Caller } from '../../auth/authenticate.ts'
-import type { PayloadSink, Subscriber } from '../../subscriptions/subscription-group.ts'
-
-/** Destination of an operation's results: a WebSocket, or the response of an HTTP request. */
-export interface OperationSink extends PayloadSink {
-  /** Whether the client has disconnected. */
-  isClientGone(): boolean
-}
+import type { OperationSink, Subscriber } from '../../subscriptions/subscription-group.ts'
 
 /** An operation of an authenticated client. */
 export interface OperationRequest {
   readonly caller: Caller
   readonly params: GraphQLParams
-  readonly sink: OperationSink
+  /** Whether the client has disconnected. */
+  isClientGone(): boolean
+  /** Opens the destination of a subscription's payloads. Other operations return their result. */
+  openSink(): OperationSink
   /** The header `Last-Event-ID`. It takes precedence over the feed's `after`. */
   readonly lastEventId: string | null
   /** Set if yoga's HTTP has parsed the parameters: yoga rejects some operations by the method of the request. */
@@ -46,9 +43,6 @@ export interface InvalidOperation {
 export type OperationOutcome =
   | { readonly kind: 'result'; readonly result: ExecutionResult }
   | { readonly kind: 'subscription'; readonly subscription: Subscriber }
-
-/** @param result its errors are masked */
-export const toOutcome = (result: ExecutionResult): OperationOutcome => ({ kind: 'result', result })
 
 export type PrepareOperation = (request: OperationRequest) => Promise<PreparedOperation | InvalidOperation>
 

@@ -2,7 +2,6 @@
  * Security headers of every response: the response is not a page, and must not be stored. A path that serves
  * pages overrides them.
  */
-import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { DAY_MS, SECOND_MS } from '../../domain/time.ts'
 
@@ -17,15 +16,10 @@ const SECURITY_HEADERS = {
 const YEAR_SECONDS = (365 * DAY_MS) / SECOND_MS
 
 /** @param publicUrl with https: adds Strict-Transport-Security */
-export function createSecurityHeaders(publicUrl: string | null): (response: ServerResponse) => void {
-  const isHttps = publicUrl?.startsWith('https:')
-  const headers = {
-    ...SECURITY_HEADERS,
-    ...(isHttps && { 'strict-transport-security': `max-age=${YEAR_SECONDS}` }),
-  }
-  return response => {
-    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
-  }
+export function createSecurityHeaders(publicUrl: string | null): Map<string, string> {
+  const headers = new Map(Object.entries(SECURITY_HEADERS))
+  if (publicUrl?.startsWith('https:')) headers.set('strict-transport-security', `max-age=${YEAR_SECONDS}`)
+  return headers
 }
 
 /** An upgrade request has no ServerResponse, so the response is written to the socket. */

@@ -10,43 +10,34 @@ import type { Caller } from '../../auth/authenticate.ts'
 import type { RequestErrorCode } from '../../domain/errors.ts'
 import { requestError } from '../../graphql/request-errors.ts'
 import type { Payload } from '../../subscriptions/shared-operation.ts'
-import type { Subscriber } from '../../subscriptions/subscription-group.ts'
-import type { OperationSink } from '../operation/operation.ts'
+import type { OperationSink, Subscriber } from '../../subscriptions/subscription-group.ts'
 import { type ErrorResponse, sendErrorResponse } from '../responses/error-response.ts'
 import { BackpressuredWriter } from './backpressure.ts'
 import type { ClientConnection, ConnectionRegistry } from './connection-registry.ts'
 import type { KeepAlive } from './keep-alive.ts'
 
-/** The response of an HTTP request. Only a subscription writes through it, as an event stream. */
-export class HttpSink implements OperationSink {
-  readonly response: ServerResponse
-  #writer: BackpressuredWriter | null = null
+/** Writes a subscription's payloads as events to the response of its request. */
+export class EventStreamSink implements OperationSink {
+  readonly #response: ServerResponse
+  readonly #writer: BackpressuredWriter
 
   constructor(response: ServerResponse) {
-    this.response = response
-  }
-
-  isClientGone(): boolean {
-    return this.response.destroyed
+    this.#response = response
+    this.#writer = new BackpressuredWriter(response)
   }
 
   isFull(): boolean {
-    return this.writer.isFull()
+    return this.#writer.isFull()
   }
 
   whenDrained(): Promise<void> {
-    return this.writer.whenDrained()
+    return this.#writer.whenDrained()
   }
 
   send(payloads: readonly Payload[]): boolean {
-    if (this.response.writableEnded || this.response.destroyed) return false
-    this.writer.write(payloads.flatMap(encodeEvent))
+    if (this.#response.writableEnded || this.#response.destroyed) return false
+    this.#writer.write(payloads.flatMap(encodeEvent))
     return true
-  }
-
-  private get writer(): BackpressuredWriter {
-    this.#writer ??= new BackpressuredWriter(this.response)
-    return this.#writer
   }
 }
 
@@ -54,7 +45,7 @@ export interface EventStreams {
   /** Writes the whole response: headers, events, end. */
   respond(
     request: IncomingMessage,
-    sink: HttpSink,
+    response: ServerResponse,
     headers: Record<string, string>,
     caller: Caller,
     subscription: Subscriber,
@@ -73,8 +64,7 @@ export function createEventStreams(
   keepAlive: KeepAlive,
 ): EventStreams {
   return {
-    async respond(request, sink, headers, caller, subscription) {
-      const { response } = sink
+    async respond(request, response, headers, caller, subscription) {
       const connection: ClientConnection = {
         caller,
         end(reason) {
@@ -90,7 +80,7 @@ export function createEventStreams(
       const keepAliveTarget = {
         socket: request.socket,
         respondsToPing: false,
-        ping: () => void (sink.isFull() || response.writableEnded || response.write(COMMENT)),
+        ping: () => void (subscription.sink.isFull() || response.writableEnded || response.write(COMMENT)),
       }
       keepAlive.watch(keepAliveTarget)
       const { socket } = request

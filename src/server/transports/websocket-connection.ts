@@ -45,8 +45,8 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
   readonly socket: Socket
   readonly writer: BackpressuredWriter
   readonly respondsToPing = true
-  /** The client's IP address. */
-  readonly address: string
+  /** The client's network. */
+  readonly network: string
   /** Set once the credential is verified. */
   caller!: Caller
   isAdmitted = false
@@ -58,10 +58,10 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
   /** Listener that counts bytes until the connection is authenticated. */
   #countUnauthenticatedBytes: ((chunk: Buffer) => void) | null = null
 
-  constructor(client: WebSocket, socket: Socket, address: string, options: WebSocketConnectionOptions) {
+  constructor(client: WebSocket, socket: Socket, network: string, options: WebSocketConnectionOptions) {
     this.client = client
     this.socket = socket
-    this.address = address
+    this.network = network
     this.writer = new BackpressuredWriter(socket)
     this.#log = options.log
     this.#operationTokens = new TokenBucket(options.maxOperationsPerSecond)

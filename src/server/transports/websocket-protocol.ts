@@ -61,7 +61,8 @@ export function createWebSocketProtocol(options: WebSocketProtocolOptions): WebS
       const operation = await prepare({
         caller: connection.caller,
         params: { ...params },
-        sink: new WebSocketSink(connection, id),
+        isClientGone: () => !connection.isOpen,
+        openSink: () => new WebSocketSink(connection, id),
         lastEventId: null,
         httpRequest: null,
       })
@@ -103,7 +104,7 @@ export function createWebSocketProtocol(options: WebSocketProtocolOptions): WebS
     authorization: unknown,
   ): Promise<keyof typeof CLOSE_CODES | null> {
     try {
-      const admission = await admissions.admitCaller(authorization, connection.address)
+      const admission = await admissions.admitCaller(authorization, connection.network)
       if (admission.kind === 'unauthenticated') return 'unauthorized'
       if (admission.kind === 'rate-limited') return 'try again'
       connection.caller = admission.caller

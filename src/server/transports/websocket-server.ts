@@ -15,8 +15,8 @@ import { createWebSocketProtocol, type WebSocketProtocolOptions } from './websoc
 import { patchWsReceiver } from './ws-receiver-patch.ts'
 
 export interface WebSockets {
-  /** @param address the client's IP address */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, address: string): void
+  /** @param network the client's network */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, network: string): void
   /** Rejects new connections from now on. */
   stopAccepting(): void
   /** Closes all connections. A client that does not answer within `graceMs` is terminated. */
@@ -63,8 +63,8 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
 
   const protocol = createWebSocketProtocol(options)
 
-  function open(client: WebSocket, socket: Socket, address: string): void {
-    const connection = new WebSocketConnection(client, socket, address, connectionOptions)
+  function open(client: WebSocket, socket: Socket, network: string): void {
+    const connection = new WebSocketConnection(client, socket, network, connectionOptions)
     connection.limitUnauthenticatedBytes(MAX_UNAUTHENTICATED_BYTES)
     const onClosed = protocol.opened(connection, connection)
     keepAlive.watch(connection)
@@ -84,9 +84,9 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   const logProtocolError = (error: Error) => log.debug({ err: error }, 'WebSocket protocol error')
 
   return {
-    upgrade(request, socket, head, address) {
+    upgrade(request, socket, head, network) {
       if (isStopping) return rejectUpgrade(socket, '503 Service Unavailable', { 'retry-after': '1' })
-      server.handleUpgrade(request, socket, head, client => open(client, request.socket, address))
+      server.handleUpgrade(request, socket, head, client => open(client, request.socket, network))
     },
 
     stopAccepting() {

@@ -1,36 +1,36 @@
 /**
  * Writes one subscription's payloads to its WebSocket, each in a `next` message with the subscription's id.
  */
+import { WebSocket } from 'ws'
 import type { Payload } from '../../subscriptions/shared-operation.ts'
-import type { OperationSink } from '../operation/operation.ts'
+import type { OperationSink } from '../../subscriptions/subscription-group.ts'
+import type { BackpressuredWriter } from './backpressure.ts'
 import type { WebSocketConnection } from './websocket-connection.ts'
 import { encodeFrames } from './websocket-frames.ts'
 
 export class WebSocketSink implements OperationSink {
-  readonly #connection: WebSocketConnection
+  readonly #client: WebSocket
+  readonly #writer: BackpressuredWriter
   /** ASCII, because encodeFrames takes its length for its bytes. */
   readonly #envelope: string
 
-  constructor(connection: WebSocketConnection, id: string) {
-    this.#connection = connection
+  constructor({ client, writer }: Pick<WebSocketConnection, 'client' | 'writer'>, id: string) {
+    this.#client = client
+    this.#writer = writer
     this.#envelope = `{"id":${asciiJson(id)},"type":"next","payload":`
   }
 
-  isClientGone(): boolean {
-    return !this.#connection.isOpen
-  }
-
   isFull(): boolean {
-    return this.#connection.writer.isFull()
+    return this.#writer.isFull()
   }
 
   whenDrained(): Promise<void> {
-    return this.#connection.writer.whenDrained()
+    return this.#writer.whenDrained()
   }
 
   send(payloads: readonly Payload[]): boolean {
-    if (!this.#connection.isOpen) return false
-    this.#connection.writer.write(encodeFrames(this.#envelope, payloads))
+    if (this.#client.readyState !== WebSocket.OPEN) return false
+    this.#writer.write(encodeFrames(this.#envelope, payloads))
     return true
   }
 }

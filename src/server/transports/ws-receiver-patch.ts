@@ -8,20 +8,22 @@ import type { Writable } from 'node:stream'
 import * as ws from 'ws'
 
 interface WsReceiver extends Writable {
-  /** Set by Node after an error. */
-  _errored: boolean
-  /** Set by this patch. */
+  /** Called for each violation of the protocol, and for nothing else. */
+  createError(...args: unknown[]): Error
+}
+
+interface PatchedReceiver extends WsReceiver {
   stopsAfterError?: true
 }
 
 /** Patches all present and future receivers. A second call has no effect. */
 export function patchWsReceiver(): void {
-  const { prototype } = (ws as unknown as { Receiver: { prototype: WsReceiver } }).Receiver
+  const { prototype } = (ws as unknown as { Receiver: { prototype: PatchedReceiver } }).Receiver
   if (prototype.stopsAfterError) return
-  const { _write: originalWrite } = prototype
+  const { createError } = prototype
   prototype.stopsAfterError = true
-  prototype._write = function (packet, encoding, done) {
-    if (this._errored) done()
-    else originalWrite.call(this, packet, encoding, done)
+  prototype.createError = function (...args) {
+    this._write = (_chunk, _encoding, done) => done()
+    return createError.apply(this, args)
   }
 }

@@ -2,8 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { createClientAddresses } from '../../../src/server/http/client-address.ts'
-import { toNetwork } from '../../../src/server/limits/client-network.ts'
+import { createClientNetworks } from '../../../src/server/http/client-network.ts'
 import { createRateLimits } from '../../../src/server/limits/rate-limits.ts'
 import { type Harness, startGateway, TRANSPORTS, take } from '../../support/gateway.ts'
 import { until } from '../../support/until.ts'
@@ -373,8 +372,9 @@ describe('rate limits', () => {
   })
 
   test('an IPv6 client is counted by its /64; above maxNetworks a larger prefix counts as one', async () => {
-    expect(toNetwork('2001:db8::1')).toBe(toNetwork('2001:db8:0:0:ffff::2'))
-    expect(toNetwork('2001:db8::1')).not.toBe(toNetwork('2001:db8:0:1::1'))
+    const networkOf = (remoteAddress: string) => createClientNetworks([]).ofSocket({ remoteAddress })
+    expect(networkOf('2001:db8::1')).toBe(networkOf('2001:db8:0:0:ffff::2'))
+    expect(networkOf('2001:db8::1')).not.toBe(networkOf('2001:db8:0:1::1'))
     const rates = createRateLimits({
       maxRequestsPerMinutePerAddress: 2,
       maxRequestsPerMinutePerKey: 1,
@@ -382,11 +382,11 @@ describe('rate limits', () => {
       maxUploadsPerMinutePerApp: 1,
       maxNetworks: 10,
     })
-    for (let i = 0; i < 10; i++) expect(await rates.consumeAddress(`10.0.0.${i}`)).toBeNull()
-    for (let i = 0; i < 2; i++) expect(await rates.consumeAddress(`10.0.1.${i}`)).toBeNull()
-    expect(await rates.consumeAddress('10.0.2.0')).toBeGreaterThan(0)
-    expect(await rates.consumeAddress('10.0.0.1')).toBeNull()
-    expect(await rates.consumeAddress('11.0.0.1')).toBeNull()
+    for (let i = 0; i < 10; i++) expect(await rates.consumeNetwork(`10.0.0.${i}`)).toBeNull()
+    for (let i = 0; i < 2; i++) expect(await rates.consumeNetwork(`10.0.1.${i}`)).toBeNull()
+    expect(await rates.consumeNetwork('10.0.2.0')).toBeGreaterThan(0)
+    expect(await rates.consumeNetwork('10.0.0.1')).toBeNull()
+    expect(await rates.consumeNetwork('11.0.0.1')).toBeNull()
   })
 })
 
@@ -395,9 +395,10 @@ test.each([
   ['from a proxy', ['10.0.0.0/8'], '::ffff:10.0.0.1', '1.2.3.4', '1.2.3.4'],
   ['from two proxies', ['10.0.0.0/8'], '10.0.0.1', '9.9.9.9, 1.2.3.4, 10.0.0.2', '1.2.3.4'],
   ['with a port', ['loopback'], '127.0.0.1', '1.2.3.4:567', '1.2.3.4'],
-  ['of IPv6 with a port', ['loopback'], '::1', '[2001:db8::1]:567', '2001:db8::1'],
+  ['of IPv6 with a port', ['loopback'], '::1', '[2001:db8::1]:567', '2001:db8:0:0'],
   ['that is not an address', ['loopback'], '127.0.0.1', 'unknown', '127.0.0.1'],
-])('X-Forwarded-For %s', (_, trusted, remoteAddress, header, address) => {
+])('X-Forwarded-For %s', (_, trusted, remoteAddress, header, network) => {
   const request = { socket: { remoteAddress }, headers: { 'x-forwarded-for': header } }
-  expect(createClientAddresses(trusted).resolve(request as never)).toBe(address)
+  const client = createClientNetworks(trusted).resolve(request as never)
+  expect(client).toEqual({ network, isForwarded: trusted.length > 0 })
 })

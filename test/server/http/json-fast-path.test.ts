@@ -236,7 +236,9 @@ describe('the JSON fast path', () => {
   test('answers a plain request itself', async () => {
     const { prepare, run } = executorOf('query', { data: { a: 1 } })
     const answer = response()
-    expect(await fastPath(incomingRequest(json('{ a }')), answer, prepare)).toEqual({ kind: 'answered' })
+    expect(await fastPath.answer(incomingRequest(json('{ a }')), answer, prepare)).toEqual({
+      kind: 'answered',
+    })
     expect(answer.written).toEqual({ status: 200, text: '{"data":{"a":1}}' })
     expect(run).toHaveBeenCalledTimes(1)
   })
@@ -249,7 +251,7 @@ describe('the JSON fast path', () => {
     ['another type of response', incomingRequest(json('{ a }'), { accept: 'text/event-stream' }), null],
   ])('hands %s over, and executes nothing', async (_, request, body) => {
     const { prepare } = executorOf('query', { data: null })
-    expect(await fastPath(request, response(), prepare)).toEqual({
+    expect(await fastPath.answer(request, response(), prepare)).toEqual({
       kind: 'hand-over',
       body: body === null ? null : Buffer.from(body),
       outcome: null,
@@ -261,14 +263,14 @@ describe('the JSON fast path', () => {
     const { prepare, run } = executorOf('subscription', {})
     const body = Buffer.from(json('{ a }'))
     const handOver = { kind: 'hand-over', body, outcome: null }
-    expect(await fastPath(incomingRequest(json('{ a }')), response(), prepare)).toEqual(handOver)
+    expect(await fastPath.answer(incomingRequest(json('{ a }')), response(), prepare)).toEqual(handOver)
     expect(run).not.toHaveBeenCalled()
   })
 
   test('hands an invalid document over with its errors, parsed once', async () => {
     const invalid = { errors: [] }
     const prepare = vi.fn(async () => invalid)
-    const handOver = await fastPath(incomingRequest(json('{ b }')), response(), prepare)
+    const handOver = await fastPath.answer(incomingRequest(json('{ b }')), response(), prepare)
     expect(handOver).toMatchObject({ kind: 'hand-over', outcome: { kind: 'result', result: invalid } })
     expect(prepare).toHaveBeenCalledTimes(1)
   })
@@ -277,7 +279,7 @@ describe('the JSON fast path', () => {
     const result = { data: null, errors: [] }
     const { prepare, run } = executorOf('mutation', result)
     const answer = response()
-    const handOver = await fastPath(incomingRequest(json('mutation { a }')), answer, prepare)
+    const handOver = await fastPath.answer(incomingRequest(json('mutation { a }')), answer, prepare)
     expect(handOver).toMatchObject({ kind: 'hand-over', outcome: { kind: 'result', result } })
     expect(run).toHaveBeenCalledTimes(1)
     expect(answer.written.status).toBe(0)
@@ -286,7 +288,7 @@ describe('the JSON fast path', () => {
   test('executes nothing of a body that was cut short', async () => {
     const { prepare } = executorOf('mutation', { data: null })
     const request = incomingRequest('')
-    const answered = fastPath(request, response(), prepare)
+    const answered = fastPath.answer(request, response(), prepare)
     request.destroy()
     expect(await answered).toEqual({ kind: 'answered' })
     expect(prepare).not.toHaveBeenCalled()

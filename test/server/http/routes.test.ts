@@ -18,6 +18,7 @@ const chooseRoute = createRoutes({
   dashboardAssets: async () => 'page',
 } as unknown as RouteHandlers)
 
+const CLIENT = { network: '127.0.0.1', isForwarded: false }
 const FORM = { 'content-type': 'Multipart/Form-Data; boundary=x' }
 const PAGE = { accept: 'text/html' }
 
@@ -42,7 +43,7 @@ test.each<[method: string, path: string, headers: object, answer: string]>([
 ])('%s %s with %j is answered by the %s', async (method, path, headers, answer) => {
   const request = { method, headers } as IncomingMessage
   const route = chooseRoute(request, path)
-  expect(await route.answer(request, {} as never, '', path)).toBe(answer)
+  expect(await route.answer(request, {} as never, CLIENT, path)).toBe(answer)
 })
 
 test('pages of other origins reach the API only, and only GET is answered elsewhere', () => {

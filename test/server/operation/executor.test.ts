@@ -44,12 +44,8 @@ beforeEach(async () => {
     Object.freeze({
       caller: Object.freeze(caller),
       params: Object.freeze(params),
-      sink: {
-        isClientGone: () => isClientGone,
-        isFull: () => false,
-        whenDrained: async () => {},
-        send: () => true,
-      },
+      isClientGone: () => isClientGone,
+      openSink: () => ({ isFull: () => false, whenDrained: async () => {}, send: () => true }),
       lastEventId: null,
       httpRequest: null,
     })

@@ -4,22 +4,20 @@
  * Invariant: an admitted connection counts until it emits `close`.
  */
 import type { EventEmitter } from 'node:events'
-import { toNetwork } from './client-network.ts'
 
 /** `Retry-After` of a request above the limit. */
 export const CONNECTION_RETRY_AFTER_MS = 1000
 
 export interface ConnectionLimit {
   /** Returns whether the connection is within the limit. If so, it counts until it closes. */
-  admit(address: string, connection: EventEmitter): boolean
+  admit(network: string, connection: EventEmitter): boolean
 }
 
 export function createConnectionLimit(maxConnectionsPerAddress: number): ConnectionLimit {
   const counts = new Map<string, number>()
 
   return {
-    admit(address, connection) {
-      const network = toNetwork(address)
+    admit(network, connection) {
       const count = counts.get(network) ?? 0
       if (count >= maxConnectionsPerAddress) return false
       counts.set(network, count + 1)
