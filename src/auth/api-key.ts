@@ -20,10 +20,6 @@ export function createKey(): NewKey {
   return { key, prefix: key.slice(0, PREFIX_LENGTH), hash: sha256(key) }
 }
 
-/** The credential after `Bearer`; empty if it is missing. */
-export const parseBearer = (authorization: unknown): string =>
-  typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '') : ''
-
 /** Null if the text is not formed like a key. */
 export const parseKey = (key: string): { prefix: string; hash: string } | null =>
   KEY_PATTERN.test(key) ? { prefix: key.slice(0, PREFIX_LENGTH), hash: sha256(key) } : null
@@ -32,5 +28,4 @@ export const parseKey = (key: string): { prefix: string; hash: string } | null =
 export const hashesEqual = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 
-/** SHA-256, hex, of a key or of any other credential. */
-export const sha256 = (key: string): string => hash('sha256', key)
+const sha256 = (key: string): string => hash('sha256', key)

@@ -3,12 +3,13 @@
  * Invariant: unknown, expired and malformed credentials get the same response. A revoked key, and each token
  * of it, is accepted for at most KEY_CACHE_TTL_MS.
  */
+import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { type Access, fullScope } from '../domain/access-scope.ts'
 import type { AppNames } from '../observability/app-names.ts'
 import type { ApiKey, Store } from '../store/store.ts'
 import type { Tokens } from './access-token.ts'
-import { hashesEqual, parseBearer, parseKey, sha256 } from './api-key.ts'
+import { hashesEqual, parseKey } from './api-key.ts'
 
 /** Shared by all connections with the same credential: there may be thousands. */
 export interface Caller extends Access {
@@ -58,7 +59,10 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
     let apiKey = keys.get(prefix) ?? null
     if (apiKey === null) {
       apiKey = await store.findKey(prefix)
-      if (apiKey !== null) keys.set(prefix, apiKey)
+      if (apiKey === null) return null
+      // Here, because every caller of an app first needs one of the app's keys.
+      await appNames.load(apiKey.appId)
+      keys.set(prefix, apiKey)
     }
     return apiKey
   }
@@ -75,7 +79,8 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   }: Caller): Promise<boolean> {
     const apiKey = isExpired(expiresAt) ? null : await findKey(keyPrefix)
     if (apiKey === null || isExpired(apiKey.expiresAt) || apiKey.appId !== scope.appId) return false
-    return grant !== null || hashesEqual(credentialHash, apiKey.hash)
+    // Both are hashes that this process holds already: how long the comparison takes reveals nothing.
+    return grant !== null || credentialHash === apiKey.hash
   }
 
   async function authenticateKey(bearer: string): Promise<Caller | null> {
@@ -92,23 +97,27 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
   }
 
   return {
-    async authenticate(authorization, address) {
+    async authenticate(authorization, network) {
       const bearer = parseBearer(authorization)
-      const hash = sha256(bearer)
-      const cached = callers.get(hash)
-      const addressToLimit = authorization && cached === undefined ? address : undefined
-      const retryAfterMs =
-        addressToLimit === undefined ? null : await invalidCredentials.delay(addressToLimit)
+      const credentialHash = hash('sha256', bearer)
+      const cached = callers.get(credentialHash)
+      // A missing credential is no guess.
+      const isGuess = cached === undefined && Boolean(authorization)
+      const retryAfterMs = isGuess ? await invalidCredentials.delay(network) : null
       if (retryAfterMs !== null) return { retryAfterMs }
-      const caller = cached ?? (await authenticateKey(bearer)) ?? (await authenticateToken(bearer, hash))
+      const caller =
+        cached ?? (await authenticateToken(bearer, credentialHash)) ?? (await authenticateKey(bearer))
       // An expired credential was valid once: it is not counted as a guess.
-      if (caller === null && addressToLimit !== undefined) invalidCredentials.record(addressToLimit)
+      if (caller === null && isGuess) invalidCredentials.record(network)
       if (caller === null || !(await isStillValid(caller))) return null
-      await appNames.load(caller.scope.appId)
-      callers.set(hash, caller)
+      if (cached === undefined) callers.set(credentialHash, caller)
       return caller
     },
 
     isStillValid,
   }
 }
+
+/** The credential after `Bearer`; empty if it is missing. */
+export const parseBearer = (authorization: unknown): string =>
+  typeof authorization === 'string' ? (/^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '') : ''

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createKey, hashesEqual, parseBearer, parseKey } from '../../src/auth/api-key.ts'
+import { createKey, hashesEqual, parseKey } from '../../src/auth/api-key.ts'
+import { parseBearer } from '../../src/auth/authenticate.ts'
 
 const readBearer = (authorization: unknown) => parseKey(parseBearer(authorization))
 
