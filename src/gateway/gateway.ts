@@ -68,7 +68,7 @@ export const createGateway = (
       observability,
       workers,
       sampleImage: simulator?.sampleImage ?? null,
-      listeningUrl: () => url,
+      toPublicUrl: path => `${config.publicUrl ?? url}${path}`,
       now,
       overrides,
     })

@@ -11,11 +11,11 @@ import type { Services } from '../graphql/context.ts'
 import type { Observability } from '../observability/observability.ts'
 import { createFairScheduler, type FairScheduler } from '../runtime/fair-scheduler.ts'
 import type { Store } from '../store/store.ts'
-import { createFanOut } from '../subscriptions/fan-out.ts'
+import { createFanOut, type FanOut } from '../subscriptions/fan-out.ts'
 import type { Workers } from '../workers/workers.ts'
 import { createClientNetworks } from './http/client-network.ts'
 import { createCorsPolicy } from './http/cors.ts'
-import { createGraphqlEndpoint } from './http/graphql-endpoint.ts'
+import { createGraphqlEndpoint, type GraphqlEndpoint } from './http/graphql-endpoint.ts'
 import { createHealth, type Health } from './http/health.ts'
 import { createHttpServer, type HttpTimeouts } from './http/http-server.ts'
 import { createJsonFastPath } from './http/json-fast-path.ts'
@@ -23,7 +23,7 @@ import { createRoutes } from './http/routes.ts'
 import { createUploadEndpoint } from './http/upload-endpoint.ts'
 import { createWebhookEndpoint } from './http/webhook-endpoint.ts'
 import { createYogaHttp } from './http/yoga-http.ts'
-import { createConnectionLimit } from './limits/connections-per-network.ts'
+import { type ConnectionLimit, createConnectionLimit } from './limits/connections-per-network.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
 import { createAdmissions } from './operation/admission.ts'
 import { createExecutor } from './operation/executor.ts'
@@ -63,27 +63,83 @@ export interface ServerOptions {
   workers: Pick<Workers, 'webhookIntake' | 'isPollCircuitClosed'>
   /** URL of the simulator's sample image; null with a real account. */
   sampleImage: string | null
-  /** The URL at which the server listens. Called only for clients, so after the server listens. */
-  listeningUrl: () => string
+  /** The absolute URL of a path of this gateway. Called only for clients, so after the server listens. */
+  toPublicUrl(path: string): string
   now: () => number
   overrides: ServerOverrides
 }
 
 export function createServer(options: ServerOptions): ServerParts {
-  const { config, store, events, workers, now, overrides } = options
-  const { appNames, metrics, log } = options.observability
+  const { config, overrides, observability } = options
   const scheduler = createFairScheduler()
   const services = createServices(options, scheduler)
-  const { tokens, countRejection } = services
   const { cursorRefreshMs } = overrides
   const fanOut = createFanOut({
-    eventLog: events.eventLog,
+    eventLog: options.events.eventLog,
     scheduler,
-    log,
+    log: observability.log,
     ...(cursorRefreshMs && { cursorRefreshMs }),
   })
-  metrics.trackSubscriptions(fanOut.subscriptionsByApp)
+  observability.metrics.trackSubscriptions(fanOut.subscriptionsByApp)
+  const operations = createOperations(options, services, fanOut)
+  const transports = createTransports(options, services, operations)
+  const pages = createPages(options)
+  const connectionLimit = createConnectionLimit(config.maxConnectionsPerAddress)
+  const httpServer = createHttpServer({
+    chooseRoute: createRoutes({
+      graphqlEndpoint: createApi(options, services, operations, transports, connectionLimit),
+      ...pages,
+    }),
+    webSockets: transports.webSockets,
+    clientNetworks: createClientNetworks(config.trustedProxies),
+    connectionLimit,
+    corsPolicy: createCorsPolicy(config.allowedOrigins, config.publicUrl),
+    rateLimits: operations.rateLimits,
+    securityHeaders: createSecurityHeaders(config.publicUrl),
+    maxConnections: config.maxConnections,
+    timeouts: overrides.httpTimeouts,
+    log: observability.log,
+  })
 
+  return {
+    httpServer,
+    webSockets: transports.webSockets,
+    connectionRegistry: transports.connectionRegistry,
+    health: pages.health,
+    async close() {
+      await pages.graphiql.close()
+      transports.keepAlive.close()
+      transports.connectionRegistry.close()
+      fanOut.close()
+    },
+  }
+}
+
+/** What the resolvers get. */
+function createServices(options: ServerOptions, { nextSlice }: FairScheduler): Services {
+  const { config, store, events, observability, toPublicUrl, now } = options
+  const { log, metrics } = observability
+  return {
+    store,
+    sources: events.sources,
+    cursorsOf: events.cursorsOf,
+    tokens: createTokens(store.tokenKey, now),
+    now,
+    maxUploadBytesPerApp: config.maxUploadBytesPerApp,
+    toPublicUrl,
+    logNotice: log.info.bind(log),
+    countRejection: metrics.countRejection,
+    nextSlice,
+  }
+}
+
+/** What admits, prepares and runs the operations of every transport. */
+function createOperations(
+  { config, store, observability, now }: ServerOptions,
+  services: Services,
+  fanOut: FanOut,
+) {
+  const { appNames, metrics, log } = observability
   const rateLimits = createRateLimits({
     maxRequestsPerMinutePerAddress: config.maxRequestsPerMinutePerAddress,
     maxRequestsPerMinutePerKey: config.maxRequestsPerMinutePerKey,
@@ -92,8 +148,8 @@ export function createServer(options: ServerOptions): ServerParts {
     onInvalidCredential: metrics.countInvalidCredential,
   })
   const { invalidCredentials } = rateLimits
+  const { tokens } = services
   const authenticate = createAuthenticate({ store, tokens, appNames, invalidCredentials, now })
-  const admissions = createAdmissions(authenticate, rateLimits, services)
   const executor = createExecutor({
     services,
     fanOut,
@@ -103,11 +159,24 @@ export function createServer(options: ServerOptions): ServerParts {
     allowIntrospection: config.allowIntrospection,
     log,
   })
+  const admissions = createAdmissions(authenticate, rateLimits, services)
+  return { rateLimits, authenticate, admissions, executor }
+}
 
+type Operations = ReturnType<typeof createOperations>
+
+/** The open connections, and what writes to them. */
+function createTransports(
+  { config, observability, overrides }: ServerOptions,
+  { countRejection }: Services,
+  { authenticate, admissions, executor }: Operations,
+) {
+  const { log } = observability
+  const { maxConnectionsPerApp } = config
   const connectionRegistry = createConnectionRegistry({
     authenticate,
     log,
-    maxConnectionsPerApp: config.maxConnectionsPerApp,
+    maxConnectionsPerApp,
     countRejection,
   })
   const keepAlive = createKeepAlive(overrides.keepAliveMs)
@@ -125,84 +194,44 @@ export function createServer(options: ServerOptions): ServerParts {
     countRejection,
     log,
   })
-
-  const health = createHealth(store, workers.isPollCircuitClosed)
-  const graphiql = createGraphiql({
-    allowIntrospection: config.allowIntrospection,
-    sampleImage: options.sampleImage,
-  })
-  const connectionLimit = createConnectionLimit(config.maxConnectionsPerAddress)
-  const jsonFastPath = createJsonFastPath(config.maxMessageBytes)
-  const yogaHttp = createYogaHttp(executor.yoga, createEventStreams(connectionRegistry, keepAlive))
-  const chooseRoute = createRoutes({
-    graphqlEndpoint: createGraphqlEndpoint({
-      connectionLimit,
-      admissions,
-      executor,
-      jsonFastPath,
-      yogaHttp,
-      uploadEndpoint: createUploadEndpoint({
-        prepare: executor.prepare,
-        rateLimits,
-        countRejection,
-        Request: executor.yoga.fetchAPI.Request,
-        jsonFastPath,
-        yogaHttp,
-      }),
-    }),
-    graphiql,
-    webhookEndpoint: createWebhookEndpoint({
-      webhookIntake: workers.webhookIntake,
-      webhookSecrets: config.webhookSecrets,
-      now,
-      log,
-    }),
-    uploadPreviews: createUploadPreviews(store, now),
-    health,
-    metrics,
-    dashboardAssets: createDashboardAssets(),
-  })
-  const httpServer = createHttpServer({
-    chooseRoute,
-    webSockets,
-    clientNetworks: createClientNetworks(config.trustedProxies),
-    connectionLimit,
-    corsPolicy: createCorsPolicy(config.allowedOrigins, config.publicUrl),
-    rateLimits,
-    securityHeaders: createSecurityHeaders(config.publicUrl),
-    maxConnections: config.maxConnections,
-    timeouts: overrides.httpTimeouts,
-    log,
-  })
-
-  return {
-    httpServer,
-    webSockets,
-    connectionRegistry,
-    health,
-    async close() {
-      await graphiql.close()
-      keepAlive.close()
-      connectionRegistry.close()
-      fanOut.close()
-    },
-  }
+  const eventStreams = createEventStreams(connectionRegistry, keepAlive)
+  return { connectionRegistry, keepAlive, webSockets, eventStreams }
 }
 
-/** What the resolvers get. */
-function createServices(options: ServerOptions, scheduler: FairScheduler): Services {
-  const { config, store, events, observability, listeningUrl, now } = options
-  const { log, metrics } = observability
+/** The HTTP endpoint of the API. */
+function createApi(
+  { config }: ServerOptions,
+  { countRejection }: Services,
+  { rateLimits, admissions, executor }: Operations,
+  { eventStreams }: ReturnType<typeof createTransports>,
+  connectionLimit: ConnectionLimit,
+): GraphqlEndpoint {
+  const { prepare, yoga } = executor
+  const jsonFastPath = createJsonFastPath(config.maxMessageBytes)
+  const yogaHttp = createYogaHttp(yoga, eventStreams)
+  const { Request } = yoga.fetchAPI
+  const uploadOptions = { prepare, rateLimits, countRejection, Request, jsonFastPath, yogaHttp }
+  const uploadEndpoint = createUploadEndpoint(uploadOptions)
+  return createGraphqlEndpoint({
+    connectionLimit,
+    admissions,
+    executor,
+    jsonFastPath,
+    yogaHttp,
+    uploadEndpoint,
+  })
+}
+
+/** What answers the other paths. */
+function createPages({ config, store, observability, workers, sampleImage, now }: ServerOptions) {
+  const { webhookSecrets, allowIntrospection } = config
+  const { webhookIntake, isPollCircuitClosed } = workers
   return {
-    store,
-    sources: events.sources,
-    cursorsOf: events.cursorsOf,
-    tokens: createTokens(store.tokenKey, now),
-    now,
-    maxUploadBytesPerApp: config.maxUploadBytesPerApp,
-    toPublicUrl: path => `${config.publicUrl ?? listeningUrl()}${path}`,
-    logNotice: log.info.bind(log),
-    countRejection: metrics.countRejection,
-    nextSlice: scheduler.nextSlice,
+    graphiql: createGraphiql({ allowIntrospection, sampleImage }),
+    webhookEndpoint: createWebhookEndpoint({ webhookIntake, webhookSecrets, now, log: observability.log }),
+    uploadPreviews: createUploadPreviews(store, now),
+    health: createHealth(store, isPollCircuitClosed),
+    metrics: observability.metrics,
+    dashboardAssets: createDashboardAssets(),
   }
 }
