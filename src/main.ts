@@ -4,14 +4,13 @@
  */
 import { loadConfig } from './config/config.ts'
 import { SETTINGS } from './config/settings.ts'
+import { locateDatabase } from './domain/database-url.ts'
 import { StartupError } from './domain/errors.ts'
 import { DAY_MS } from './domain/time.ts'
 import { createGateway, type Gateway } from './gateway/gateway.ts'
 import { createLog } from './observability/log.ts'
 import { dashboardLink } from './server/web/dashboard-link.ts'
 
-/** The database that `npm run app` opens by default. */
-const DEFAULT_DATABASE_FILE = SETTINGS.DATABASE_URL.default.replace('file:', '')
 /** The process exits after this time, whatever is still open, so that it always stops within five seconds. */
 const FORCED_EXIT_MS = 4900
 
@@ -23,7 +22,7 @@ export async function main(): Promise<void> {
     const log = await createLog(config.logLevel)
     const gateway = await createGateway(config, log)
     stopOnSignal(gateway)
-    console.log(await greeting(gateway, config.databaseFile, config.upstream?.baseUrl ?? null))
+    console.log(await greeting(gateway, config.databaseUrl, config.upstream?.baseUrl ?? null))
   } catch (error) {
     if (!(error instanceof StartupError)) throw error
     console.error(`rushes: ${error.message}`)
@@ -48,7 +47,7 @@ function stopOnSignal(gateway: Gateway): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
 }
 
-async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string | null): Promise<string> {
+async function greeting(gateway: Gateway, databaseUrl: string, baseUrl: string | null): Promise<string> {
   const { endpoint, simulator, url } = gateway
   const key = simulator === null ? null : await gateway.issueKey('demo', DAY_MS)
   const lines = [
@@ -59,11 +58,13 @@ async function greeting(gateway: Gateway, databaseFile: string, baseUrl: string 
     `  GraphQL   ${endpoint}   (POST, GET, SSE; GraphiQL in a browser)`,
     `            ${endpoint.replace('http', 'ws')}     (WebSocket, graphql-transport-ws)`,
     `  Health    ${url}/health/ready`,
-    `  Database  ${databaseFile}`,
+    `  Database  ${locateDatabase(databaseUrl).file}`,
   ]
   if (simulator === null || key === null) {
     lines.push(`  Upstream  ${baseUrl}`, '')
-    const databaseSetting = databaseFile === DEFAULT_DATABASE_FILE ? '' : `DATABASE_URL=file:${databaseFile} `
+    // `npm run app` opens the default database if none is named.
+    const databaseSetting =
+      databaseUrl === SETTINGS.DATABASE_URL.default ? '' : `DATABASE_URL=${databaseUrl} `
     if ((await gateway.store.countApps()) === 0)
       lines.push(
         'There is no app yet, so no client has access. Create one:',

@@ -140,11 +140,12 @@ test('the client imports nothing, so that it can be copied', () => {
   expect(client).toHaveLength(1)
 })
 
-test('only the gateway and the commands choose an engine of the store', () => {
+test('only open-store.ts chooses an engine of the store, and loads none that is not used', () => {
   const engine = (file: string) => /^src\/store\/([\w-]+)\//.exec(file)?.[1]
   const users = imports.filter(({ file, target }) => engine(target) && engine(file) !== engine(target))
-  expect(users.length).toBeGreaterThan(0)
-  expect(users.filter(({ file }) => !/^src\/(gateway|cli)\//.test(file))).toEqual([])
+  expect(users).toEqual([{ file: 'src/store/open-store.ts', target: 'src/store/sqlite/sqlite-store.ts' }])
+  const opener = readFileSync('src/store/open-store.ts', 'utf8')
+  expect(opener.match(/^import .*from '\.\/[\w-]+\/.*$/gm)).toBeNull()
 })
 
 test('one fair scheduler serves the process: reads and deliveries of one loop iteration share a slice', () => {

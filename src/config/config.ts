@@ -10,8 +10,8 @@ import { SETTINGS, valueOrUndefined } from './settings.ts'
 export interface Config {
   readonly host: string
   readonly port: number
-  /** Path of the database file, or `:memory:`. */
-  readonly databaseFile: string
+  /** A valid URL. domain/database-url.ts says which engine and file it names. */
+  readonly databaseUrl: string
   /** Null: the gateway starts the simulator and uses it as upstream. */
   readonly upstream: { readonly baseUrl: string; readonly apiKey: string } | null
   /** Null: no limit. */
@@ -79,7 +79,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const config: Config = {
     host: read('HOST'),
     port: read('PORT'),
-    databaseFile: read('DATABASE_URL'),
+    databaseUrl: read('DATABASE_URL'),
     upstream: onSimulator ? null : Object.freeze({ baseUrl, apiKey: apiKey! }),
     upstreamConcurrency: readTierLimit('UPSTREAM_CONCURRENCY'),
     upstreamSubmitsPerMinute: readTierLimit('UPSTREAM_SUBMITS_PER_MINUTE'),

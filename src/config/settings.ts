@@ -5,6 +5,7 @@
 import { isIP } from 'node:net'
 import { compile } from 'proxy-addr'
 import { z } from 'zod'
+import { findDatabaseUrlFault } from '../domain/database-url.ts'
 import { DAY_MS, MINUTE_MS } from '../domain/time.ts'
 
 const integer = (min: number, max: number) =>
@@ -33,7 +34,7 @@ export const SETTINGS = {
   DATABASE_URL: {
     default: 'file:data/rushes.db',
     description: 'The SQLite file. A database belongs to one upstream and refuses to start with another.',
-    schema: z.string().transform(parseDatabaseUrl),
+    schema: z.string().superRefine(validateDatabaseUrl),
   },
   WAVESPEED_API_KEY: {
     default: undefined,
@@ -239,12 +240,9 @@ export const valueOrUndefined = (value: string | undefined) =>
 /** The entries of a comma-separated list. */
 const splitList = (list = '') => list.split(',').flatMap(entry => valueOrUndefined(entry) ?? [])
 
-function parseDatabaseUrl(url: string, context: z.RefinementCtx): string {
-  if (/^postgres(ql)?:/.test(url)) return reject(context, 'PostgreSQL is not supported yet; use file:PATH')
-  const path = /^file:(?:\/\/(?=\/))?(.+)$/.exec(url)?.[1]
-  if (path === undefined || path.startsWith('//'))
-    return reject(context, 'expected file:PATH, as in file:data/rushes.db')
-  return path
+function validateDatabaseUrl(url: string, context: z.RefinementCtx): void {
+  const fault = findDatabaseUrlFault(url)
+  if (fault !== null) reject(context, fault)
 }
 
 function parseBaseUrl(text: string, context: z.RefinementCtx): string {

@@ -11,7 +11,7 @@ import { listen } from '../server/http/listen.ts'
 import { GRAPHQL_PATH } from '../server/operation/operation.ts'
 import { createServer } from '../server/server.ts'
 import type { Simulator } from '../simulator/simulator.ts'
-import { openSqliteStore } from '../store/sqlite/sqlite-store.ts'
+import { openStore } from '../store/open-store.ts'
 import type { Store } from '../store/store.ts'
 import { createWorkers } from '../workers/workers.ts'
 import { withCleanups } from './cleanups.ts'
@@ -42,7 +42,8 @@ export const createGateway = (
     const now = overrides.now ?? Date.now
     const wakeSignal = createWakeSignal()
 
-    const store = openSqliteStore(config.databaseFile, wakeSignal.notify, { exclusive: true })
+    const thisProcess = { gatewayStartedAt: now() }
+    const store = await openStore(config.databaseUrl, wakeSignal.notify, { thisProcess })
     cleanups.push(store.close)
     const observability = await createObservability({ config, store, baseLog, now })
     cleanups.push(observability.close)

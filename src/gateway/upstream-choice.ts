@@ -5,6 +5,7 @@
  */
 import { dirname, join } from 'node:path'
 import type { Config } from '../config/config.ts'
+import { IN_MEMORY, locateDatabase } from '../domain/database-url.ts'
 import { StartupError } from '../domain/errors.ts'
 import type { Simulator } from '../simulator/simulator.ts'
 import type { DatabaseIdentity } from '../store/store.ts'
@@ -36,14 +37,14 @@ export async function assertSameUpstream(
   const owner = await database.bindUpstream(expectedOwner)
   if (owner === expectedOwner) return
   throw new StartupError(
-    `DATABASE_URL: ${config.databaseFile} belongs to ${owner}, and this start is for ${expectedOwner}. ` +
+    `DATABASE_URL: ${locateDatabase(config.databaseUrl).file} belongs to ${owner}, and this start is for ${expectedOwner}. ` +
       `Name another file for ${expectedOwner}, or ${owner === SIMULATOR_OWNER ? 'unset WAVESPEED_API_KEY' : 'set the key and WAVESPEED_BASE_URL of its own upstream'}.`,
   )
 }
 
 async function startSimulator(config: Config, overrides: GatewayOverrides): Promise<Simulator> {
-  const file =
-    config.databaseFile === ':memory:' ? ':memory:' : join(dirname(config.databaseFile), 'simulator.db')
+  const database = locateDatabase(config.databaseUrl).file
+  const file = database === IN_MEMORY ? IN_MEMORY : join(dirname(database), 'simulator.db')
   const { createSimulator } = await import('../simulator/simulator.ts')
   try {
     const webhookSecret = config.webhookSecrets[0]

@@ -15,6 +15,17 @@ import type { Filter } from '../domain/prediction-filter.ts'
 import type { SubmitCircuit } from '../domain/submit-circuit.ts'
 import type { Upload, UploadedImage } from '../domain/upload.ts'
 
+export interface StoreOptions {
+  /**
+   * Given by a gateway, whose workers claim rows; not by a command that runs beside one. An engine that cannot tell
+   * whether an earlier gateway still runs admits one gateway at a time. Leases taken before `gatewayStartedAt` are then
+   * void: their rows are due for the reconciler, a poll or an image check at once.
+   */
+  thisProcess?: { gatewayStartedAt: number }
+  /** Max wait for a lock of another process, ms (default 100). The event loop may be blocked meanwhile. */
+  lockTimeoutMs?: number
+}
+
 export interface Store
   extends DatabaseIdentity,
     PredictionStore,
@@ -24,6 +35,8 @@ export interface Store
     UploadStore {
   /** Throws if the engine does not answer. */
   ping(): Promise<void>
+  /** The StartupError for an error of this store that says the database can't be used; any other error as it is. */
+  toStartupError(error: unknown): unknown
   close(): Promise<void>
 }
 

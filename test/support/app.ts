@@ -2,7 +2,7 @@
  * Creates an app with a key directly in a gateway's database, whether the gateway runs or not.
  */
 import { createKey } from '../../src/auth/api-key.ts'
-import { openSqliteStore } from '../../src/store/sqlite/sqlite-store.ts'
+import { openStore } from '../../src/store/open-store.ts'
 
 export interface App {
   name: string
@@ -11,7 +11,7 @@ export interface App {
 
 export async function createApp(database: string, name: string): Promise<App> {
   const { key, prefix, hash } = createKey()
-  const store = openSqliteStore(database, () => {})
+  const store = await openStore(`file:${database}`, () => {})
   const app = await store.createApp(name, Date.now())
   await store.addKey(app!.id, { prefix, hash, expiresAt: null }, Date.now())
   await store.close()

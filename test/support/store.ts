@@ -14,12 +14,12 @@ import type {
 } from '../../src/domain/prediction.ts'
 import type { Filter } from '../../src/domain/prediction-filter.ts'
 import { imageVerified, pollSucceeded, submitAnswered } from '../../src/domain/transitions.ts'
-import { openSqliteStore } from '../../src/store/sqlite/sqlite-store.ts'
+import { openStore } from '../../src/store/open-store.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 
 /** A second engine is one more line. */
 export const ENGINES = [
-  ['SQLite', async (notify: () => void): Promise<Store> => openSqliteStore(':memory:', notify)],
+  ['SQLite', async (notify: () => void): Promise<Store> => openStore('file::memory:', notify)],
 ] as const
 
 /** An arbitrary time. */

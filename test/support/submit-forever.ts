@@ -4,10 +4,10 @@
  */
 import { writeSync } from 'node:fs'
 import type { AppId } from '../../src/domain/prediction.ts'
-import { openSqliteStore } from '../../src/store/sqlite/sqlite-store.ts'
+import { openStore } from '../../src/store/open-store.ts'
 
 const [file, app] = process.argv.slice(2) as [string, AppId]
-const store = openSqliteStore(file, () => {})
+const store = await openStore(`file:${file}`, () => {})
 const draft = {
   appId: app,
   model: 'WAN_2_2_I2V_PLUS_1080P',

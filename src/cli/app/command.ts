@@ -6,8 +6,8 @@ import { StartupError } from '../../domain/errors.ts'
 import type { Store } from '../../store/store.ts'
 import { parseArguments } from './arguments.ts'
 import { FLAGS, HELP } from './flags.ts'
-import { type Env, withStore } from './open-store.ts'
 import { VERB_ACTIONS } from './verbs.ts'
+import { type Env, withStore } from './with-store.ts'
 
 /**
  * @param lockTimeoutMs how long to wait for another process's lock; default 5 s

@@ -2,7 +2,7 @@
  * The store on one SQLite file.
  */
 import { randomBytes } from 'node:crypto'
-import type { DatabaseIdentity, Store } from '../store.ts'
+import type { DatabaseIdentity, Store, StoreOptions } from '../store.ts'
 import { createAppUsage } from './app-usage.ts'
 import { createAppStore } from './apps.ts'
 import { type Db, openDatabase } from './connection.ts'
@@ -14,29 +14,20 @@ import { createPredictionStore } from './predictions/write.ts'
 import { createQueueStore } from './queue/queue.ts'
 import { meta, predictions } from './schema.ts'
 import { createSharedParts } from './shared-parts.ts'
-import { withStartupErrors } from './sqlite-errors.ts'
+import { toStartupError, withStartupErrors } from './sqlite-errors.ts'
 import { createUploadStore } from './uploads.ts'
 
-interface SqliteStoreOptions {
-  /**
-   * No other process may open the file like this until this one closes it or dies. Leases of earlier processes are
-   * therefore void: their rows are due for the reconciler, a poll or an image check at once.
-   */
-  exclusive?: boolean
-  /** Max wait for a lock of another process, ms (default 100). The event loop is blocked meanwhile. */
-  lockTimeoutMs?: number
-}
-
 /**
+ * No other gateway may open the file until this one closes it or dies.
  * @param file a path, or `:memory:`
- * @param notify called after every commit that wrote an event or made a row due for a worker
  * @throws StartupError if the file can't be used
  */
-export function openSqliteStore(file: string, notify: () => void, options: SqliteStoreOptions = {}): Store {
-  const { exclusive = false } = options
-  const { db, close } = openDatabase(file, { ...options, exclusive })
+export function openSqliteStore(file: string, notify: () => void, options: StoreOptions = {}): Store {
+  const { thisProcess, ...timeouts } = options
+  const { db, close } = openDatabase(file, { ...timeouts, exclusive: thisProcess !== undefined })
   try {
-    if (exclusive) withStartupErrors(file, () => expireAllLeases(db))
+    if (thisProcess !== undefined)
+      withStartupErrors(file, () => expireAllLeases(db, thisProcess.gatewayStartedAt))
     const groupCommit = createGroupCommit(db, notify)
     const shared = createSharedParts(db)
     return {
@@ -48,6 +39,7 @@ export function openSqliteStore(file: string, notify: () => void, options: Sqlit
       ...createUploadStore(db),
       usage: createAppUsage(db, shared.monthlySpend),
       ping: async () => void db.get(sql`select 1`),
+      toStartupError: error => toStartupError(error, file),
       async close() {
         groupCommit.flush()
         close()
@@ -60,9 +52,9 @@ export function openSqliteStore(file: string, notify: () => void, options: Sqlit
 }
 
 /** Uses one update for each index: a single statement would read every row and keep 16 MB of them in memory. */
-function expireAllLeases(db: Db): void {
+function expireAllLeases(db: Db, now: number): void {
   db.transaction(tx => {
-    for (const where of [SUBMIT_STARTED, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, Date.now()))])
+    for (const where of [SUBMIT_STARTED, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, now))])
       tx.update(predictions).set({ dueAt: 0 }).where(where).run()
   })
 }

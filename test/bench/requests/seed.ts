@@ -4,10 +4,10 @@
  */
 
 import { v7 as uuidv7 } from 'uuid'
+import { openStore } from '../../../src/store/open-store.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { sql } from '../../../src/store/sqlite/drizzle.ts'
 import { predictions } from '../../../src/store/sqlite/schema.ts'
-import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 import type { ListPosition } from '../../../src/store/store.ts'
 import { APP } from './bench-server.ts'
 
@@ -16,7 +16,7 @@ const JOB_DURATION_MS = 150_000
 
 /** Returns the list positions, newest first. */
 export async function seed(file: string, rows: number): Promise<ListPosition[]> {
-  const store = openSqliteStore(file, () => {})
+  const store = await openStore(`file:${file}`, () => {})
   const { id: appId } = (await store.createApp(APP, Date.now()))!
   await store.close()
 

@@ -6,11 +6,11 @@
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
 import type { PredictionState } from '../../../src/domain/prediction.ts'
+import { openStore } from '../../../src/store/open-store.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { sql } from '../../../src/store/sqlite/drizzle.ts'
 import { toPredictionState } from '../../../src/store/sqlite/row-mapping.ts'
 import { events, predictions } from '../../../src/store/sqlite/schema.ts'
-import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 
 /** Events of each prediction. */
 export const EVENTS_PER_PREDICTION = 4
@@ -25,7 +25,7 @@ const CHUNK_ROWS = 500
 
 /** @param upstream the upstream that the database belongs to */
 export async function seed(file: string, upstream: string, rows: number): Promise<void> {
-  const store = openSqliteStore(file, () => {})
+  const store = await openStore(`file:${file}`, () => {})
   await store.bindUpstream(upstream)
   const apps: string[] = []
   for (let i = 0; i < APPS; i++) apps.push((await store.createApp(`app-${i}`, Date.now()))!.id)

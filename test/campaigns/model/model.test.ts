@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Job } from '../../../src/domain/prediction.ts'
 import { submitAnswered } from '../../../src/domain/transitions.ts'
-import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
+import { openStore } from '../../../src/store/open-store.ts'
 import {
   addPrediction,
   COMPLETED,
@@ -25,7 +25,7 @@ import type { Bounds } from './model.ts'
 import { createStateMachine } from './state-machine.ts'
 
 test("a cancel of another app's job gets NOT_FOUND and changes nothing", async () => {
-  const store = openSqliteStore(':memory:', () => {})
+  const store = await openStore('file::memory:', () => {})
   const { id } = await addPrediction(store, await newApp(store))
   const before = await jobOf(store, id)
   expect(await requestCancel(store, await newApp(store), id, T)).toEqual({ code: 'NOT_FOUND' })
@@ -34,7 +34,7 @@ test("a cancel of another app's job gets NOT_FOUND and changes nothing", async (
 })
 
 test('a job whose POST has no answer is claimed only by the reconciler', async () => {
-  const store = openSqliteStore(':memory:', () => {})
+  const store = await openStore('file::memory:', () => {})
   const app = await newApp(store)
   const { id } = await addPrediction(store, app)
   const [{ fence } = {} as Job] = await claimReadySubmits(store, T)
@@ -50,7 +50,7 @@ test('a job whose POST has no answer is claimed only by the reconciler', async (
 })
 
 test('a canceled job that was sent keeps its slot until upstream says that it ended', async () => {
-  const store = openSqliteStore(':memory:', () => {})
+  const store = await openStore('file::memory:', () => {})
   const app = await newApp(store)
   const ids = [(await addPrediction(store, app)).id, (await addPrediction(store, app)).id]
   const claim = () => claimReadySubmits(store, T + SECOND, { upstreamConcurrency: 1 })
@@ -170,7 +170,7 @@ const MANY_STEPS: Omit<Bounds, 'cancels' | 'images'> = {
 test('cancels of several jobs, among all other events and disasters, reach a correct end', async () => {
   await fc.assert(
     fc.asyncProperty(plan, async ({ picks, cancels, images, ...options }) => {
-      const store = openSqliteStore(':memory:', () => {})
+      const store = await openStore('file::memory:', () => {})
       const names: string[] = []
       try {
         const machine = await createStateMachine(store, {

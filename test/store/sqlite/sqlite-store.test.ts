@@ -28,6 +28,8 @@ import {
   UNKNOWN_ID,
 } from '../../support/store.ts'
 
+const AS_GATEWAY = { thisProcess: { gatewayStartedAt: Date.now() } }
+
 describe('a SQLite file', () => {
   async function folder() {
     const path = await mkdtemp(join(tmpdir(), 'rushes-store-'))
@@ -502,21 +504,21 @@ describe('a SQLite file', () => {
     },
   )
 
-  test('opened exclusively is refused to the next gateway until it is closed', async () => {
+  test('opened by a gateway is refused to the next gateway until it is closed', async () => {
     await using f = await folder()
-    const first = openSqliteStore(f.file, () => {}, { exclusive: true })
-    expect(() => openSqliteStore(f.file, () => {}, { exclusive: true })).toThrow(
+    const first = openSqliteStore(f.file, () => {}, AS_GATEWAY)
+    expect(() => openSqliteStore(f.file, () => {}, AS_GATEWAY)).toThrow(
       /another gateway runs on .*rushes\.db/,
     )
     // A process that only writes a row, like `npm run app`, is not kept out.
     await openSqliteStore(f.file, () => {}).close()
     await first.close()
-    await openSqliteStore(f.file, () => {}, { exclusive: true }).close()
+    await openSqliteStore(f.file, () => {}, AS_GATEWAY).close()
   })
 
   test('is not migrated by a process without the lock under a running gateway', async () => {
     await using f = await folder()
-    const running = openSqliteStore(f.file, () => {}, { exclusive: true })
+    const running = openSqliteStore(f.file, () => {}, AS_GATEWAY)
     const db = new Database(f.file)
     const last = db.prepare('select * from __drizzle_migrations order by created_at desc limit 1').get()
     db.prepare('delete from __drizzle_migrations where hash = ?').run((last as { hash: string }).hash)
@@ -528,16 +530,16 @@ describe('a SQLite file', () => {
     await running.close()
   })
 
-  test('opened exclusively is locked under any name that a link gives it', async () => {
+  test('opened by a gateway is locked under any name that a link gives it', async () => {
     await using f = await folder()
-    const first = openSqliteStore(f.file, () => {}, { exclusive: true })
+    const first = openSqliteStore(f.file, () => {}, AS_GATEWAY)
     const link = join(f.path, 'link.db')
     await symlink(f.file, link)
-    expect(() => openSqliteStore(link, () => {}, { exclusive: true })).toThrow(/another gateway runs/)
+    expect(() => openSqliteStore(link, () => {}, AS_GATEWAY)).toThrow(/another gateway runs/)
     await first.close()
   })
 
-  test('opened exclusively has accepted jobs due for a poll, whatever their lease', async () => {
+  test('opened by a gateway has accepted jobs due for a poll, whatever their lease', async () => {
     await using f = await folder()
     const before = f.open()
     const app = await newApp(before)
@@ -545,18 +547,18 @@ describe('a SQLite file', () => {
     await submitAll(before, T)
     expect(await before.claimPolls({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
     await before.close()
-    const after = openSqliteStore(f.file, () => {}, { exclusive: true })
+    const after = openSqliteStore(f.file, () => {}, AS_GATEWAY)
     expect(await after.claimPolls({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
     await after.close()
   })
 
-  test('opened exclusively has jobs that an earlier process had begun abandoned at once', async () => {
+  test('opened by a gateway has jobs that an earlier process had begun abandoned at once', async () => {
     await using f = await folder()
     const before = f.open()
     await addPrediction(before, await newApp(before))
     await claimReadySubmits(before, T)
     await before.close()
-    const after = openSqliteStore(f.file, () => {}, { exclusive: true })
+    const after = openSqliteStore(f.file, () => {}, AS_GATEWAY)
     expect(await after.claimAbandonedSubmits({ now: T, leaseUntil: T + MINUTE, limit: 9 })).toHaveLength(1)
     await after.close()
   })

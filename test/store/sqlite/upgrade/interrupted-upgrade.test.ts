@@ -69,7 +69,7 @@ const readAll = (file: string) =>
 
 /** Opens the database as today's gateway does at its start. */
 async function expectUpgrade(file: string): Promise<void> {
-  const store = openSqliteStore(file, () => {}, { exclusive: true })
+  const store = openSqliteStore(file, () => {}, { thisProcess: { gatewayStartedAt: Date.now() } })
   expect(await store.countByState()).toMatchObject({ queued: 0, inFlight: PREDICTIONS, expired: 0 })
   await store.close()
   const counts = `select (select count(*) from __drizzle_migrations) as migrations,

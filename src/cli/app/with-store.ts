@@ -4,9 +4,9 @@
  */
 import { existsSync } from 'node:fs'
 import { loadConfig } from '../../config/config.ts'
+import { IN_MEMORY, locateDatabase } from '../../domain/database-url.ts'
 import { StartupError } from '../../domain/errors.ts'
-import { toStartupError } from '../../store/sqlite/sqlite-errors.ts'
-import { openSqliteStore } from '../../store/sqlite/sqlite-store.ts'
+import { openStore } from '../../store/open-store.ts'
 import type { Store } from '../../store/store.ts'
 
 /** A running gateway holds the lock for milliseconds. */
@@ -21,18 +21,19 @@ export async function withStore<Result>(
   use: (store: Store) => Promise<Result>,
   lockTimeoutMs = LOCK_TIMEOUT_MS,
 ): Promise<Result> {
-  const { databaseFile: file } = loadConfig(env)
-  if (file === ':memory:')
+  const { databaseUrl } = loadConfig(env)
+  const { file } = locateDatabase(databaseUrl)
+  if (file === IN_MEMORY)
     throw new StartupError('DATABASE_URL: a database in memory cannot be shared with a gateway; name a file.')
   if (!createIfMissing && !existsSync(file))
     throw new StartupError(
       `DATABASE_URL: there is no database ${file}. Name the gateway's, or create one with "create".`,
     )
-  const store = openSqliteStore(file, () => {}, { lockTimeoutMs })
+  const store = await openStore(databaseUrl, () => {}, { lockTimeoutMs })
   try {
     return await use(store)
   } catch (error) {
-    throw toStartupError(error, file)
+    throw store.toStartupError(error)
   } finally {
     await store.close()
   }

@@ -1,0 +1,16 @@
+/**
+ * Opens the store of a database URL. It alone knows the engines, and loads only the one that the URL names.
+ */
+import { locateDatabase } from '../domain/database-url.ts'
+import type { Store, StoreOptions } from './store.ts'
+
+/**
+ * @param url `file:PATH`, or `file::memory:`
+ * @param notify called after every commit that wrote an event or made a row due for a worker
+ * @throws StartupError if no engine accepts the URL, or the database can't be used
+ */
+export async function openStore(url: string, notify: () => void, options: StoreOptions = {}): Promise<Store> {
+  const { file } = locateDatabase(url)
+  const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
+  return openSqliteStore(file, notify, options)
+}
