@@ -2,6 +2,12 @@
  * The store interface that every engine implements. Callers do not know the engine. Times are milliseconds since 1970
  * and are passed by the caller.
  *
+ * Several processes may share a database, but not their memory and clocks. What only one process knows is therefore an
+ * argument with the name `thisProcess`: the rows that it is sending, the apps that are busy in it, the events that its
+ * readers have pinned, the time at which it started. Without the argument the process has nothing of the kind. An engine
+ * for several gateways writes these facts to rows, so that each gateway respects those of the others. The clock of a
+ * process is in `followProcessClock`.
+ *
  * Invariant: a prediction's status, row and event change in one transaction, only in `create` and `change`. `seq`
  * numbers events in commit order, without gaps. After such a commit the store calls `notify`.
  */
@@ -153,13 +159,18 @@ export interface SubmitClaim extends Claim {
   imageVerifiedAfter: number
 }
 
+export interface AbandonedSubmitClaim extends Claim {
+  /** Ids of the rows that this process is sending. They are not abandoned, even if it slept past their leases. */
+  thisProcess?: { submittingIds: Iterable<string> }
+}
+
 export interface ImageClaim extends Claim {
   /** Images verified before this time are checked again. */
   imageVerifiedAfter: number
   /** Target number of rows that are ready to submit: image verified, never sent. */
   readyTarget: number
-  /** Skips rows of these apps. */
-  exceptApps?: Iterable<AppId>
+  /** Apps whose share of this process's image checks is taken. Their rows are skipped. */
+  thisProcess?: { busyApps: Iterable<AppId> }
 }
 
 /** The next due time of a row whose poll had no news. */
@@ -216,11 +227,8 @@ export interface QueueStore {
    * unresolved, also if the search for its job has ended.
    */
   hasConflictingSubmit(job: Job, from: number, to: number): Promise<boolean>
-  /**
-   * Claims rows whose POST was started by a worker that did not come back. `exceptIds`: rows the caller itself is
-   * sending.
-   */
-  claimAbandonedSubmits(claim: Claim & { exceptIds?: Iterable<string> }): Promise<Job[]>
+  /** Claims rows whose POST was started by a worker that did not come back. */
+  claimAbandonedSubmits(claim: AbandonedSubmitClaim): Promise<Job[]>
   /** Null while the circuit is closed. */
   submitCircuit(): Promise<SubmitCircuit | null>
   /** The open circuit if a probe is due; postpones the next probe to `nextProbeAt`. */
@@ -235,9 +243,11 @@ export interface QueueStore {
   /** Id of the prediction that has this upstream id. */
   findIdByUpstreamId(upstreamId: string): Promise<string | null>
   /**
-   * Shifts due times, circuit times and start times of begun and unresolved submits by `ms`, after the clock was set.
+   * Call it when this process's clock was set by `leapMs`. An engine without a clock of its own shifts due times,
+   * circuit times and start times of begun and unresolved submits by it. An engine that keeps times by the clock of its
+   * database server does nothing.
    */
-  shiftDeadlines(ms: number): Promise<void>
+  followProcessClock(leapMs: number): Promise<void>
   countByState(): Promise<StateCounts>
 }
 
@@ -257,6 +267,14 @@ export interface EventsResult {
   prunedUpTo: number
 }
 
+interface PruneRequest {
+  /** Only events that occurred before this time are deleted. */
+  occurredBefore: number
+  limit: number
+  /** No event after the lowest `seq` that a reader of this process has pinned is deleted; null: it has no pin. */
+  thisProcess?: { lowestPinnedSeq: number | null }
+}
+
 export interface EventStore {
   /** `seq` of the newest event and of the last pruned one; 0 without any. */
   eventRange(): Promise<{ head: number; prunedUpTo: number }>
@@ -272,11 +290,8 @@ export interface EventStore {
   allEventsAfter(afterSeq: number, limit: number): Promise<EventsResult>
   /** The prediction and the log's head, read in one transaction. */
   snapshot(scope: Scope, id: string): Promise<{ prediction: Prediction; head: number } | null>
-  /**
-   * Deletes at most `limit` of the oldest events that occurred before that time, none after `maxSeq`. Returns how
-   * many.
-   */
-  pruneEvents(occurredBefore: number, limit: number, maxSeq?: number): Promise<number>
+  /** Deletes the oldest events of the request. Returns how many. */
+  pruneEvents(request: PruneRequest): Promise<number>
 }
 
 /** Its limits are read anew for each check: they change while the gateway runs. */

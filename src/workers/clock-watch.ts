@@ -14,7 +14,7 @@ const MIN_LEAP_MS = 5000
 
 /** @param monotonic a monotonic clock, ms */
 export function createClockWatch(options: {
-  store: Pick<Store, 'shiftDeadlines'>
+  store: Pick<Store, 'followProcessClock'>
   log: Log
   now: () => number
   monotonic: () => number
@@ -27,7 +27,7 @@ export function createClockWatch(options: {
       const leapMs = now() - monotonic() - offsetMs
       if (Math.abs(leapMs) < MIN_LEAP_MS) return []
       log.warn({ ms: Math.round(leapMs) }, 'the clock was set; deadlines are shifted with it')
-      await store.shiftDeadlines(Math.round(leapMs))
+      await store.followProcessClock(Math.round(leapMs))
       offsetMs += leapMs
       return []
     },

@@ -92,7 +92,7 @@ export function createImageChecker(options: ImageCheckerOptions): WorkerLoop {
     }
   }
 
-  function claim(limit: number, exceptApps: Iterable<AppId>): Promise<Job[]> {
+  function claim(limit: number, busyApps: Iterable<AppId>): Promise<Job[]> {
     const at = now()
     return store.claimImageChecks({
       now: at,
@@ -100,7 +100,7 @@ export function createImageChecker(options: ImageCheckerOptions): WorkerLoop {
       limit,
       imageVerifiedAfter: at - IMAGE_FRESH_MS,
       readyTarget,
-      exceptApps,
+      thisProcess: { busyApps },
     })
   }
 

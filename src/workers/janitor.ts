@@ -48,11 +48,11 @@ export function createJanitor(options: {
       await expireOverdue()
       while (await store.pruneUploads(now())) await setImmediate()
       for (let pruned = BATCH; pruned === BATCH; await setImmediate()) {
-        pruned = await store.pruneEvents(
-          now() - eventRetentionMs,
-          BATCH,
-          eventLog.lowestPinnedSeq() ?? undefined,
-        )
+        pruned = await store.pruneEvents({
+          occurredBefore: now() - eventRetentionMs,
+          limit: BATCH,
+          thisProcess: { lowestPinnedSeq: eventLog.lowestPinnedSeq() },
+        })
         if (pruned > 0) log.debug({ events: pruned }, 'old events pruned')
       }
       return []

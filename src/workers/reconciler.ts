@@ -127,7 +127,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
         now: at,
         leaseUntil: at,
         limit,
-        exceptIds: submittingIds,
+        thisProcess: { submittingIds },
       })
       if (abandonedJobs.length > 0) return abandonedJobs
       return store.claimUnresolvedSubmits({ now: at, leaseUntil: at + maxSearchMs + 15_000, limit })

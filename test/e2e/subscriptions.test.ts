@@ -154,7 +154,7 @@ describe.each(TRANSPORTS)('over %s', transport => {
     await submit(harness)
     await takeFinal(live, 1)
     await live.return?.()
-    await harness.gateway.store.pruneEvents(Date.now() + 1, 2)
+    await harness.gateway.store.pruneEvents({ occurredBefore: Date.now() + 1, limit: 2 })
     const feed = harness.subscribe(transport, FEED, { after: start?.data.predictionFeed.cursor })
     const [gap] = await take(feed, 1)
     expect(gap?.data.predictionFeed).toMatchObject({ __typename: 'FeedGap', reason: 'CURSOR_TOO_OLD' })

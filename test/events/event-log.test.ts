@@ -135,7 +135,7 @@ describe.each(ENGINES)('the event log on %s', (_, open) => {
     await using f = await fixture({ maxBufferBytes: 5000 })
     await addPredictions(f.store, f.app, 300)
     await until(() => f.eventLog.head === 300)
-    await f.store.pruneEvents(T + HOUR, 250)
+    await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 250 })
     expect(await f.eventLog.read({ scope: fullScope(f.app) }, 10)).toMatchObject({ missedUpTo: 250 })
     expect(await f.eventLog.read({ scope: fullScope(f.app) }, 250)).toMatchObject({ missedUpTo: null })
   })
@@ -147,7 +147,7 @@ describe.each(ENGINES)('the event log on %s', (_, open) => {
     const woken: number[] = []
     f.eventLog.listen({ scope: fullScope('another app' as AppId) }, seq => woken.push(seq))
     await addPredictions(f.store, f.app, 10)
-    await f.store.pruneEvents(T + HOUR, 8)
+    await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 8 })
     await until(() => f.log.length === 1)
     f.store.allEventsAfter = allEventsAfter
     await until(() => f.eventLog.head === 10)

@@ -178,40 +178,58 @@ describe.each(ENGINES)('%s', (_, open) => {
     test('no event after the given seq is deleted, however old', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 5)
-      expect(await f.store.pruneEvents(T + HOUR, 100, 0)).toBe(0)
-      expect(await f.store.pruneEvents(T + HOUR, 100, 2)).toBe(2)
+      expect(
+        await f.store.pruneEvents({
+          occurredBefore: T + HOUR,
+          limit: 100,
+          thisProcess: { lowestPinnedSeq: 0 },
+        }),
+      ).toBe(0)
+      expect(
+        await f.store.pruneEvents({
+          occurredBefore: T + HOUR,
+          limit: 100,
+          thisProcess: { lowestPinnedSeq: 2 },
+        }),
+      ).toBe(2)
       expect(await f.store.eventRange()).toEqual({ head: 5, prunedUpTo: 2 })
-      expect(await f.store.pruneEvents(T + HOUR, 100, 2)).toBe(0)
+      expect(
+        await f.store.pruneEvents({
+          occurredBefore: T + HOUR,
+          limit: 100,
+          thisProcess: { lowestPinnedSeq: 2 },
+        }),
+      ).toBe(0)
     })
 
     test('deletes the oldest events, at most `limit`, and only those that occurred before the given time', async () => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 6)
-      expect(await f.store.pruneEvents(T, 100)).toBe(0)
+      expect(await f.store.pruneEvents({ occurredBefore: T, limit: 100 })).toBe(0)
       expect(await f.store.eventRange()).toEqual({ head: 6, prunedUpTo: 0 })
-      expect(await f.store.pruneEvents(T + 4, 3)).toBe(3)
+      expect(await f.store.pruneEvents({ occurredBefore: T + 4, limit: 3 })).toBe(3)
       expect(await f.store.eventRange()).toEqual({ head: 6, prunedUpTo: 3 })
-      expect(await f.store.pruneEvents(T + 4, 3)).toBe(1)
-      expect(await f.store.pruneEvents(T + 4, 3)).toBe(0)
+      expect(await f.store.pruneEvents({ occurredBefore: T + 4, limit: 3 })).toBe(1)
+      expect(await f.store.pruneEvents({ occurredBefore: T + 4, limit: 3 })).toBe(0)
       expect(await f.store.eventsAfter({ scope: fullScope(f.app), afterSeq: 0, limit: 100 })).toMatchObject({
         events: [{ seq: 5 }, { seq: 6 }],
         scannedUpTo: 6,
         prunedUpTo: 4,
       })
-      expect(await f.store.pruneEvents(T + HOUR, 0)).toBe(0)
+      expect(await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 0 })).toBe(0)
     })
 
     test('an event that is too new to delete keeps the older ones after it', async () => {
       await using f = await fixture(open)
       for (const at of [T, T + HOUR, T + 1, T + 2]) await addPrediction(f.store, f.app, at)
-      expect(await f.store.pruneEvents(T + MINUTE, 100)).toBe(1)
+      expect(await f.store.pruneEvents({ occurredBefore: T + MINUTE, limit: 100 })).toBe(1)
       expect((await eventsOf(f.store, f.app)).map(event => event.seq)).toEqual([2, 3, 4])
     })
 
     test('after a full prune the numbers continue, and the predictions are still there', async () => {
       await using f = await fixture(open)
       const ids = await addPredictions(f.store, f.app, 4)
-      expect(await f.store.pruneEvents(T + HOUR, 100)).toBe(4)
+      expect(await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 100 })).toBe(4)
       expect(await f.store.eventRange()).toEqual({ head: 4, prunedUpTo: 4 })
       expect(await f.store.eventsAfter({ scope: fullScope(f.app), afterSeq: 4, limit: 1 })).toEqual({
         events: [],

@@ -368,7 +368,10 @@ describe('image checks', () => {
       ...times(2, i => queuedRow(hangs, T + 100 + i, { imageVerifiedAt: null })),
       ...times(3, i => queuedRow(other, T + 200 + i, { imageVerifiedAt: null })),
     ])
-    const except = await claimImages(f.store, T + HOUR, 2, { readyTarget: 9, exceptApps: [hangs] })
+    const except = await claimImages(f.store, T + HOUR, 2, {
+      readyTarget: 9,
+      thisProcess: { busyApps: [hangs] },
+    })
     expect(except.map(({ appId }) => appId)).toEqual([other, other])
     const next = await claimImages(f.store, T + HOUR, 3, { readyTarget: 9 })
     expect(next.map(({ imageCheckFailures }) => imageCheckFailures)).toEqual([0, 0, 0])

@@ -400,7 +400,7 @@ describe.each(ENGINES)('%s', (_, open) => {
         now: T + SECOND + MINUTE,
         leaseUntil: T + HOUR,
         limit: 9,
-        exceptIds: new Set([mine!.id]),
+        thisProcess: { submittingIds: new Set([mine!.id]) },
       }
       expect((await f.store.claimAbandonedSubmits(request)).map(({ id }) => id)).toEqual([other!.id])
       expect((await jobOf(f.store, mine!.id)).fence).toBe(mine!.fence)

@@ -288,7 +288,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('shiftDeadlines', () => {
+  describe('followProcessClock', () => {
     test.each([2 * HOUR, -2 * HOUR])('moves deadlines with a clock that was set by %i ms', async ms => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 2)
@@ -299,7 +299,7 @@ describe.each(ENGINES)('%s', (_, open) => {
       await f.store.change(waiting.id, imageCheckFailed(T + HOUR, T + HOUR + MINUTE), T + HOUR)
       const circuit = (await f.store.submitCircuit())!
       const [lost] = await claimUnresolved(f.store, T + 2 * MINUTE)
-      await f.store.shiftDeadlines(ms)
+      await f.store.followProcessClock(ms)
 
       expect(await jobOf(f.store, lost!.id)).toMatchObject({
         submitStartedAt: lost!.submitStartedAt! + ms,
@@ -341,7 +341,9 @@ describe.each(ENGINES)('%s', (_, open) => {
       const other = await newApp(f.store)
       await addPredictions(f.store, f.app, 2)
       const theirs = await addPrediction(f.store, other, T + MINUTE)
-      expect(idsOf(await claimImages(f.store, T + MINUTE, { exceptApps: [f.app] }))).toEqual([theirs.id])
+      expect(idsOf(await claimImages(f.store, T + MINUTE, { thisProcess: { busyApps: [f.app] } }))).toEqual([
+        theirs.id,
+      ])
     })
 
     test('whose image checks failed once comes after all jobs without a check', async () => {
@@ -405,9 +407,9 @@ describe.each(ENGINES)('%s', (_, open) => {
         accepted: 0,
         since: T + MINUTE,
       })
-      await f.store.shiftDeadlines(HOUR)
+      await f.store.followProcessClock(HOUR)
       expect((await f.store.concurrencyLimit())?.since).toBe(T + MINUTE + HOUR)
-      await f.store.shiftDeadlines(-HOUR)
+      await f.store.followProcessClock(-HOUR)
       await f.store.halfOpenCircuit((await f.store.submitCircuit())!.version)
       expect(await claimReadySubmits(f.store, T + MINUTE)).toEqual([])
       for (const { id } of jobs.slice(1)) await f.store.change(id, pollSucceededAt(COMPLETED, T, T), T)

@@ -602,7 +602,11 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
     watcher.isFull = true
     await until(() => f.eventLog.lowestPinnedSeq() !== null)
     const receivedBefore = watcher.payloads.length
-    await f.store.pruneEvents(T + HOUR, 500, f.eventLog.lowestPinnedSeq()!)
+    await f.store.pruneEvents({
+      occurredBefore: T + HOUR,
+      limit: 500,
+      thisProcess: { lowestPinnedSeq: f.eventLog.lowestPinnedSeq()! },
+    })
     watcher.drain()
     await until(() => watcher.summary().includes('caught up'))
     expect(watcher.summary()).toEqual([...queued(1, 300), 'caught up'])
@@ -623,7 +627,7 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
     stalled.isFull = true
     await addPredictions(f.store, f.app, 300)
     await until(() => live.payloads.length === 301)
-    await f.store.pruneEvents(T + HOUR, 280)
+    await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 280 })
     await addPrediction(f.store, f.app, T, { tags: ['t'] })
     await until(() => quiet.payloads.length === 2)
     stalled.drain()
@@ -640,7 +644,7 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
       await addPredictions(f.store, f.app, 10)
       await until(() => live.payloads.length === 10 * i + 11)
     }
-    await f.store.pruneEvents(T + HOUR, 250)
+    await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 250 })
     stalled.drain()
     await until(() => stalled.summary().at(-1) === 'QUEUED 300')
     expect(stalled.summary()).toEqual(['caught up', 'gap CURSOR_TOO_OLD', ...queued(251, 300)])
@@ -687,7 +691,7 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
     const { allEventsAfter } = f.store
     f.store.allEventsAfter = () => Promise.reject(new Error('asleep'))
     await addPredictions(f.store, f.app, 300)
-    await f.store.pruneEvents(T + HOUR, 250)
+    await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 250 })
     await until(() => f.log.length === 1)
     f.store.allEventsAfter = allEventsAfter
     await until(() => watcher.summary().at(-1) === 'QUEUED 300')
@@ -709,7 +713,7 @@ describe.each(ENGINES)('fan-out on %s', (_, open) => {
     await addPredictions(f.store, f.app, 3)
     await live.finished
     await until(() => f.eventLog.head === 6)
-    await f.store.pruneEvents(T + HOUR, 4)
+    await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 4 })
     watcher.drain()
     await watcher.finished
     expect(watcher.summary()).toEqual(['QUEUED', 'COMPLETED'])

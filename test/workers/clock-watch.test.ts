@@ -9,7 +9,7 @@ test('a clock that is set shifts deadlines by as much, once; a running clock shi
   const warnings: object[] = []
   const log = { debug() {}, info() {}, warn: (fields: object) => void warnings.push(fields), error() {} }
   const clockWatch = createClockWatch({
-    store: { shiftDeadlines: async ms => void shifts.push(ms) },
+    store: { followProcessClock: async ms => void shifts.push(ms) },
     log,
     now: () => performance.now() + clockOffsetMs,
     monotonic: () => {

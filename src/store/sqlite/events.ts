@@ -122,7 +122,8 @@ export function createEventStore(
         return prediction && { prediction, head: range().head }
       }),
 
-    async pruneEvents(occurredBefore, limit, maxSeq = Number.MAX_SAFE_INTEGER) {
+    async pruneEvents({ occurredBefore, limit, thisProcess }) {
+      const maxSeq = thisProcess?.lowestPinnedSeq ?? Number.MAX_SAFE_INTEGER
       return db.transaction(
         tx => {
           const oldestFirst = tx

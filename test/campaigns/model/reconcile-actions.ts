@@ -20,12 +20,12 @@ export function createReconcileActions(state: ModelState) {
     const liveSubmits = [...pendingTasks].filter(
       ({ isAlive, name }) => isAlive && name.startsWith('submitter'),
     )
-    const exceptIds = liveSubmits.map(({ job }) => job!.id)
+    const submittingIds = liveSubmits.map(({ job }) => job!.id)
     const [abandonedJob] = await store.claimAbandonedSubmits({
       now: state.now,
       leaseUntil: state.now,
       limit: 1,
-      exceptIds,
+      thisProcess: { submittingIds },
     })
     if (abandonedJob !== undefined) {
       const row = rowOf(abandonedJob)

@@ -12,7 +12,7 @@ import { ALL_COLUMNS, decodeJsonColumns, type PredictionRow, type SqliteRow, toJ
 import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
 import type { SubmitThrottle } from './submit-throttle.ts'
 
-const IS_OF_INCLUDED_APP = sql`app_id not in ${jsonValues('@exceptApps')}`
+const IS_OF_INCLUDED_APP = sql`app_id not in ${jsonValues('@busyApps')}`
 const IS_DUE = sql`${WAITING} and due_at <= @now
   and (image_verified_at is null or image_verified_at <= @imageVerifiedAfter)`
 
@@ -66,11 +66,12 @@ export function createImageCheckClaims(
   )
 
   return {
-    async claimImageChecks({ now, leaseUntil, limit, imageVerifiedAfter, readyTarget, exceptApps = [] }) {
+    async claimImageChecks({ now, leaseUntil, limit, imageVerifiedAfter, readyTarget, thisProcess }) {
+      const busyApps = JSON.stringify([...(thisProcess?.busyApps ?? [])])
       const circuit = submitThrottle.submitCircuit()
       // While the circuit is open, verified images are not checked again: a host that fails meanwhile would end the job.
       const verifiedSince = circuit !== null && !circuit.halfOpen ? 0 : imageVerifiedAfter
-      const due = { now, imageVerifiedAfter: verifiedSince, exceptApps: JSON.stringify([...exceptApps]) }
+      const due = { now, imageVerifiedAfter: verifiedSince, busyApps }
       if (hasDue.get(due) === 0) return []
       // Most wake-ups find enough verified images: they take no write lock.
       const ids = selectNextIds.all({ ...due, readyTarget, limit })

@@ -49,8 +49,8 @@ export function createQueueStore(
   const claimTracked = prepareClaim(selectDue(TRACKED))
   // Rows whose client still waits come first: a week may have left hundreds of ended ones.
   const claimUnresolved = prepareClaim(selectDue(UNRESOLVED, asc(HAS_LEFT_QUEUE)))
-  const isNotExcluded = sql`${predictions.id} not in (select value from json_each(${sql.placeholder('exceptIds')}))`
-  const claimAbandoned = prepareClaim(selectDue(and(SUBMIT_STARTED, isNotExcluded)!))
+  const isNotOfThisProcess = sql`${predictions.id} not in (select value from json_each(${sql.placeholder('submittingIds')}))`
+  const claimAbandoned = prepareClaim(selectDue(and(SUBMIT_STARTED, isNotOfThisProcess)!))
 
   const selectCircuitToProbe = db
     .select()
@@ -87,8 +87,10 @@ export function createQueueStore(
     ...createQueuePositions(db, fairOrder),
     claimPolls: async request => claimTracked.all({ ...request }).map(toJob),
     claimUnresolvedSubmits: async request => claimUnresolved.all({ ...request }).map(toJob),
-    claimAbandonedSubmits: async ({ exceptIds = [], ...request }) =>
-      claimAbandoned.all({ ...request, exceptIds: JSON.stringify([...exceptIds]) }).map(toJob),
+    async claimAbandonedSubmits({ thisProcess, ...request }) {
+      const submittingIds = JSON.stringify([...(thisProcess?.submittingIds ?? [])])
+      return claimAbandoned.all({ ...request, submittingIds }).map(toJob)
+    },
 
     async reschedule(polls) {
       db.transaction(() => {
@@ -155,7 +157,7 @@ export function createQueueStore(
       db.select({ id: predictions.id }).from(predictions).where(eq(predictions.upstreamId, upstreamId)).get()
         ?.id ?? null,
 
-    async shiftDeadlines(ms) {
+    async followProcessClock(ms) {
       const dueAt = sql`${predictions.dueAt} + ${ms}`
       db.transaction(
         tx => {

@@ -326,7 +326,10 @@ async function run(work: string): Promise<void> {
   }
   await ended(...old)
   leapTo(LAST_EVENING_OF_NOVEMBER)
-  await store.pruneEvents(clock - 7 * DAY, 500)
+  const weekAgo = clock - 7 * DAY
+  // Older versions take two arguments.
+  if (store.pruneEvents.length === 2) await store.pruneEvents(weekAgo, 500)
+  else await store.pruneEvents({ occurredBefore: weekAgo, limit: 500 })
   if (can.uploads) while (await store.pruneUploads(clock)) await pause(1)
   await until('events to be pruned', () => rowsOf('select 1 from events').length === 0)
 
