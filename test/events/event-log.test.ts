@@ -3,10 +3,11 @@ import { fullScope } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { createEventLog, type EventLog, type EventSelector } from '../../src/events/event-log.ts'
 import { createWakeSignal } from '../../src/runtime/wake-signal.ts'
-import { addPrediction, addPredictions, ENGINES, HOUR, newApp, T } from '../support/store.ts'
+import { ENGINES } from '../support/engines.ts'
+import { addPrediction, addPredictions, HOUR, newApp, T } from '../support/store.ts'
 import { until } from '../support/until.ts'
 
-describe.each(ENGINES)('the event log on %s', (_, open) => {
+describe.each(ENGINES)('the event log on %s', (_, { open }) => {
   async function fixture(options: { maxBufferBytes?: number; before?: number } = {}) {
     const wakeSignal = createWakeSignal()
     const store = await open(wakeSignal.notify)

@@ -10,9 +10,9 @@ import {
 import { startOfUtcMonth } from '../../src/domain/app-limits.ts'
 import type { AppId, Prediction } from '../../src/domain/prediction.ts'
 import { encodeId } from '../../src/graphql/global-id.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
-  ENGINES,
   fixture,
   HOUR,
   idsOf,
@@ -45,7 +45,7 @@ const TAGS = [
 ]
 const tags = fc.array(fc.constantFrom(...TAGS), { maxLength: 3 })
 
-describe.each(ENGINES)('scopes on %s', (_, open) => {
+describe.each(ENGINES)('scopes on %s', (_, { open }) => {
   test('every read returns exactly what the scope can see', async () => {
     await using f = await fixture(open)
     const other = await newApp(f.store)
@@ -159,7 +159,7 @@ describe.each(ENGINES)('scopes on %s', (_, open) => {
   })
 })
 
-describe.each(ENGINES)('monthly spend on %s', (_, open) => {
+describe.each(ENGINES)('monthly spend on %s', (_, { open }) => {
   const MONTHS = [
     Date.UTC(2027, 0),
     Date.UTC(2027, 1),

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { fullScope } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
   addPredictions,
   claimReadySubmits,
-  ENGINES,
   fixture,
   HOUR,
   MINUTE,
@@ -25,7 +25,7 @@ const NONE = {
   weight: 1,
 }
 
-describe.each(ENGINES)('%s', (_, open) => {
+describe.each(ENGINES)('%s', (_, { open }) => {
   describe('apps, keys and usage', () => {
     test('an app is found by its id and by its name, without limits at first', async () => {
       await using f = await fixture(open)

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { fullScope } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
   addPredictions,
   COMPLETED,
   createPrediction,
   draft,
-  ENGINES,
   eventsOf,
   fixture,
   HOUR,
@@ -20,7 +20,7 @@ import {
   UNKNOWN_ID,
 } from '../support/store.ts'
 
-describe.each(ENGINES)('%s', (_, open) => {
+describe.each(ENGINES)('%s', (_, { open }) => {
   describe('events', () => {
     test('are numbered without gaps in commit order, across apps and failed writes', async () => {
       await using f = await fixture(open)

@@ -12,13 +12,13 @@ import {
 } from '../../src/domain/prediction.ts'
 import { type Filter, matchesFilter } from '../../src/domain/prediction-filter.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
   addPredictions,
   claimReadySubmits,
   createPrediction,
   draft,
-  ENGINES,
   eventsOf,
   fixture,
   HOUR,
@@ -36,7 +36,7 @@ import {
   UNKNOWN_ID,
 } from '../support/store.ts'
 
-describe.each(ENGINES)('%s', (_, open) => {
+describe.each(ENGINES)('%s', (_, { open }) => {
   describe('create', () => {
     test('a prediction is queued as requested, with its event and one notification', async () => {
       await using f = await fixture(open)

@@ -3,12 +3,12 @@ import { fullScope } from '../../src/domain/access-scope.ts'
 import type { AppId, Job, StateChange } from '../../src/domain/prediction.ts'
 import { submitAnswered } from '../../src/domain/transitions.ts'
 import type { Store } from '../../src/store/store.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
   addPredictions,
   COMPLETED,
   claimReadySubmits,
-  ENGINES,
   eventsOf,
   fixture,
   HOUR,
@@ -23,7 +23,7 @@ import {
   verifyAllImages,
 } from '../support/store.ts'
 
-describe.each(ENGINES)('%s', (_, open) => {
+describe.each(ENGINES)('%s', (_, { open }) => {
   describe('claimSubmits', () => {
     test('claims the oldest first, and no more than `limit`', async () => {
       await using f = await fixture(open)

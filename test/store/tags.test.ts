@@ -11,9 +11,9 @@ import { VIDEO_MODELS } from '../../src/domain/models.ts'
 import { type Prediction, STATUSES, type Status } from '../../src/domain/prediction.ts'
 import { type Filter, matchesFilter } from '../../src/domain/prediction-filter.ts'
 import type { ListPosition, PageRequest, Store } from '../../src/store/store.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
-  ENGINES,
   fixture,
   idsOf,
   newApp,
@@ -46,7 +46,7 @@ const tagsOf = (i: number) => [
   ...(i % 150 === 3 ? ['rare'] : []),
 ]
 
-describe.each(ENGINES)('lists by tag on %s', (_, open) => {
+describe.each(ENGINES)('lists by tag on %s', (_, { open }) => {
   test('a page is what the scope can see of the filter, from any position, in both directions', async () => {
     await using f = await fixture(open)
     const other = await newApp(f.store)

@@ -11,12 +11,12 @@ import {
   submitAnswered,
 } from '../../src/domain/transitions.ts'
 import type { Store } from '../../src/store/store.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
   addPredictions,
   COMPLETED,
   claimReadySubmits,
-  ENGINES,
   eventsOf,
   fixture,
   HOUR,
@@ -51,7 +51,7 @@ async function submitWithoutAnswer(store: Store, at = T): Promise<void> {
     await store.change(id, submitAnswered({ kind: 'unknown' }, at, at + MINUTE), at, fence)
 }
 
-describe.each(ENGINES)('%s', (_, open) => {
+describe.each(ENGINES)('%s', (_, { open, followsProcessClock }) => {
   describe('claimImageChecks', () => {
     test('claims the oldest first, with a lease and a fence, and no verified ones', async () => {
       await using f = await fixture(open)
@@ -288,7 +288,7 @@ describe.each(ENGINES)('%s', (_, open) => {
     })
   })
 
-  describe('followProcessClock', () => {
+  describe.runIf(followsProcessClock)('followProcessClock', () => {
     test.each([2 * HOUR, -2 * HOUR])('moves deadlines with a clock that was set by %i ms', async ms => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 2)
@@ -313,6 +313,15 @@ describe.each(ENGINES)('%s', (_, open) => {
       })
       expect(await claimImages(f.store, T + HOUR + MINUTE + ms - 1)).toEqual([])
       expect(idsOf(await claimImages(f.store, T + HOUR + MINUTE + ms))).toEqual([waiting.id])
+    })
+
+    test('moves the time since which the concurrency limit applies', async () => {
+      await using f = await fixture(open)
+      await addPrediction(f.store, f.app)
+      const [{ id, fence } = { id: '', fence: 0 }] = await claimReadySubmits(f.store, T)
+      await f.store.change(id, submitAnswered({ kind: 'throttled', retryAfterMs: 1000 }, T, T), T, fence)
+      await f.store.followProcessClock(HOUR)
+      expect((await f.store.concurrencyLimit())?.since).toBe(T + HOUR)
     })
   })
 
@@ -407,9 +416,6 @@ describe.each(ENGINES)('%s', (_, open) => {
         accepted: 0,
         since: T + MINUTE,
       })
-      await f.store.followProcessClock(HOUR)
-      expect((await f.store.concurrencyLimit())?.since).toBe(T + MINUTE + HOUR)
-      await f.store.followProcessClock(-HOUR)
       await f.store.halfOpenCircuit((await f.store.submitCircuit())!.version)
       expect(await claimReadySubmits(f.store, T + MINUTE)).toEqual([])
       for (const { id } of jobs.slice(1)) await f.store.change(id, pollSucceededAt(COMPLETED, T, T), T)

@@ -5,9 +5,9 @@ import type { AppId } from '../../src/domain/prediction.ts'
 import { canceled } from '../../src/domain/transitions.ts'
 import { UPLOAD_RETENTION_MS, type Upload } from '../../src/domain/upload.ts'
 import type { Store } from '../../src/store/store.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
-  ENGINES,
   fixture,
   HOUR,
   INPUT,
@@ -59,7 +59,7 @@ async function prune(store: Store, now: number): Promise<number> {
   return steps
 }
 
-describe.each(ENGINES)('%s', (_, open) => {
+describe.each(ENGINES)('%s', (_, { open }) => {
   test.each([1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1, 3_000_000])(
     'an upload of %i bytes is read as it was written',
     async size => {

@@ -15,12 +15,12 @@ import { createWakeSignal } from '../../src/runtime/wake-signal.ts'
 import { createFanOut } from '../../src/subscriptions/fan-out.ts'
 import type { Payload } from '../../src/subscriptions/shared-operation.ts'
 import type { OperationSink, Subscriber } from '../../src/subscriptions/subscription-group.ts'
+import { ENGINES } from '../support/engines.ts'
 import type { LogLine } from '../support/gateway.ts'
 import {
   addPrediction,
   addPredictions,
   COMPLETED,
-  ENGINES,
   fullAccess,
   HOUR,
   newApp,
@@ -63,7 +63,7 @@ const tokenAccess = (appId: AppId, tags: string[] = [], ids: string[] = []): Acc
   expiresAt: T + HOUR,
 })
 
-describe.each(ENGINES)('fan-out on %s', (_, open) => {
+describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
   async function fixture(options: { cursorRefreshMs?: number; maxBufferBytes?: number } = {}) {
     const wakeSignal = createWakeSignal()
     const store = await open(wakeSignal.notify)

@@ -14,13 +14,8 @@ import type {
 } from '../../src/domain/prediction.ts'
 import type { Filter } from '../../src/domain/prediction-filter.ts'
 import { imageVerified, pollSucceeded, submitAnswered } from '../../src/domain/transitions.ts'
-import { openStore } from '../../src/store/open-store.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
-
-/** A second engine is one more line. */
-export const ENGINES = [
-  ['SQLite', async (notify: () => void): Promise<Store> => openStore('file::memory:', notify)],
-] as const
+import type { Engine } from './engine.ts'
 
 /** An arbitrary time. */
 export const T = 1_800_000_000_000
@@ -46,11 +41,9 @@ export const COMPLETED: Observation = {
 export const pollSucceededAt = (observation: Observation, now: number, nextPollAt: number) =>
   pollSucceeded(observation, { now, nextPollAt, deadlineMs: HOUR, outputGraceMs: 0 })
 
-export type OpenStore = (typeof ENGINES)[number][1]
-
-export async function fixture(openStore: OpenStore) {
+export async function fixture(open: Engine['open']) {
   let notifications = 0
-  const store = await openStore(() => void notifications++)
+  const store = await open(() => void notifications++)
   const app = await newApp(store)
   return {
     store,

@@ -5,11 +5,12 @@ import { fullScope } from '../../../src/domain/access-scope.ts'
 import type { Services } from '../../../src/graphql/context.ts'
 import { createExecutor, type Executor } from '../../../src/server/operation/executor.ts'
 import type { GraphQLParams, OperationRequest } from '../../../src/server/operation/operation.ts'
+import { openStore } from '../../../src/store/open-store.ts'
 import type { Store } from '../../../src/store/store.ts'
 import type { FanOut } from '../../../src/subscriptions/fan-out.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { openRawWebSocket } from '../../support/raw-websocket.ts'
-import { ENGINES, newApp } from '../../support/store.ts'
+import { newApp } from '../../support/store.ts'
 import { until } from '../../support/until.ts'
 
 const SUBMIT = `mutation { submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: "x" }) {
@@ -21,7 +22,7 @@ let executor: Executor
 let operationRequest: (params: GraphQLParams, isClientGone?: boolean) => OperationRequest
 
 beforeEach(async () => {
-  store = await ENGINES[0][1](() => {})
+  store = await openStore('file::memory:', () => {})
   const app = await newApp(store)
   const caller = { scope: fullScope(app), grant: null, keyPrefix: '', expiresAt: null, credentialHash: '' }
   executor = createExecutor({

@@ -12,7 +12,6 @@ import { createPredictionStore } from '../../../src/store/sqlite/predictions/wri
 import { createSharedParts } from '../../../src/store/sqlite/shared-parts.ts'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 import { emptyFolder } from '../../support/process.ts'
-import { recordStatements, Statement } from '../../support/record-statements.ts'
 import {
   addPrediction,
   createPrediction,
@@ -23,6 +22,7 @@ import {
   pageRequest,
   T,
 } from '../../support/store.ts'
+import { recordStatements, Statement } from './record-statements.ts'
 
 const times = <Value>(count: number, make: (i: number) => Value): Value[] =>
   Array.from({ length: count }, (_, i) => make(i))

@@ -10,7 +10,6 @@ import type { AppId, StateChange } from '../../../src/domain/prediction.ts'
 import type { Filter } from '../../../src/domain/prediction-filter.ts'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 import type { Store } from '../../../src/store/store.ts'
-import { recordStatements } from '../../support/record-statements.ts'
 import {
   addPrediction,
   addPredictions,
@@ -27,6 +26,7 @@ import {
   T,
   UNKNOWN_ID,
 } from '../../support/store.ts'
+import { recordStatements } from './record-statements.ts'
 
 const AS_GATEWAY = { thisProcess: { gatewayStartedAt: Date.now() } }
 

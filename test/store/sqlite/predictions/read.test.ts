@@ -9,8 +9,8 @@ import { createContext } from '../../../../src/graphql/context.ts'
 import { encodeId } from '../../../../src/graphql/global-id.ts'
 import { schema } from '../../../../src/graphql/schema.ts'
 import { openSqliteStore } from '../../../../src/store/sqlite/sqlite-store.ts'
-import { recordStatements } from '../../../support/record-statements.ts'
 import { addPrediction, fullAccess, newApp, pageRequest, T } from '../../../support/store.ts'
+import { recordStatements } from '../record-statements.ts'
 
 /** The schema on a store that nothing else reads. */
 async function openFilledStore() {
