@@ -14,6 +14,7 @@ import type {
 } from '../../src/domain/prediction.ts'
 import type { Filter } from '../../src/domain/prediction-filter.ts'
 import { imageVerified, pollSucceeded, submitAnswered } from '../../src/domain/transitions.ts'
+import { openStore } from '../../src/store/open-store.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 import type { Engine } from './engine.ts'
 
@@ -54,6 +55,26 @@ export async function fixture(open: Engine['open']) {
     [Symbol.asyncDispose]: store.close,
   }
 }
+
+/** Stores on one database, each like another process. All are closed together. */
+export async function sharedFixture(createDatabase: Engine['createDatabase']) {
+  const database = await createDatabase()
+  const opened: Store[] = []
+  return {
+    async open(notify = () => {}) {
+      const store = await openStore(database.url, notify)
+      opened.push(store)
+      return store
+    },
+    async [Symbol.asyncDispose]() {
+      for (const store of opened) await store.close()
+      await database[Symbol.asyncDispose]()
+    },
+  }
+}
+
+export const times = <Value>(count: number, make: (i: number) => Value): Value[] =>
+  Array.from({ length: count }, (_, i) => make(i))
 
 let apps = 0
 export const newApp = async (store: Store): Promise<AppId> => (await store.createApp(`app ${apps++}`, T))!.id

@@ -12,20 +12,8 @@ import { createPredictionStore } from '../../../src/store/sqlite/predictions/wri
 import { createSharedParts } from '../../../src/store/sqlite/shared-parts.ts'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
 import { emptyFolder } from '../../support/process.ts'
-import {
-  addPrediction,
-  createPrediction,
-  draft,
-  eventsOf,
-  idsOf,
-  newApp,
-  pageRequest,
-  T,
-} from '../../support/store.ts'
+import { addPrediction, draft, eventsOf, newApp, pageRequest, T, times } from '../../support/store.ts'
 import { recordStatements, Statement } from './record-statements.ts'
-
-const times = <Value>(count: number, make: (i: number) => Value): Value[] =>
-  Array.from({ length: count }, (_, i) => make(i))
 
 /** A store on a file, and another connection to it. */
 async function openOnDisk() {
@@ -103,42 +91,6 @@ test('the next turn has a commit of its own', async () => {
     await addPrediction(f.store, f.app)
   })
   expect(commits(statements)).toBe(2)
-})
-
-test('each is numbered in the order of the requests, and one notification is sent for all', async () => {
-  await using f = await openOnDisk()
-  const made = await Promise.all(times(20, i => addPrediction(f.store, f.app, T - i)))
-  expect((await eventsOf(f.store, f.app)).map(({ prediction }) => prediction.id)).toEqual(idsOf(made))
-  expect(f.notifications).toBe(1)
-})
-
-test('no notification is sent if nothing was written', async () => {
-  await using f = await openOnDisk()
-  await f.store.setLimits(f.app, { maxQueued: 0 })
-  expect(await f.store.create(draft(f.app), null, T)).toMatchObject({ kind: 'refused' })
-  expect(f.notifications).toBe(0)
-})
-
-test('a limit counts the earlier submits of the same group', async () => {
-  await using f = await openOnDisk()
-  await f.store.setLimits(f.app, { maxQueued: 5 })
-  const answers = await Promise.all(times(8, () => f.store.create(draft(f.app), null, T)))
-  expect(answers.map(({ kind }) => kind)).toEqual([
-    ...times(5, () => 'created'),
-    ...times(3, () => 'refused'),
-  ])
-})
-
-test('the second of two submits with one key in one group is a repetition of the first', async () => {
-  await using f = await openOnDisk()
-  const once = { restrictionKey: '', key: 'k', fingerprint: 'f' }
-  const other = { ...once, fingerprint: 'g' }
-  const [first, second, third] = await Promise.all(
-    [once, once, other].map(idempotency => createPrediction(f.store, draft(f.app), idempotency, T)),
-  )
-  expect([first!.kind, second!.kind, third!.kind]).toEqual(['created', 'repeated', 'conflict'])
-  expect([second!.prediction, third!.prediction]).toEqual([first!.prediction, first!.prediction])
-  expect(f.ids()).toHaveLength(1)
 })
 
 test('a write that throws is rolled back alone and rejected alone', async () => {
@@ -243,14 +195,6 @@ test('no transaction is open while a group is pending', async () => {
   expect(await written).toBe(true)
   expect(open).toEqual([false, false])
   close()
-})
-
-test('pending writes are committed before the store closes; later ones are rejected', async () => {
-  await using f = await openOnDisk()
-  const made = Promise.all(times(100, () => addPrediction(f.store, f.app)))
-  await f.store.close()
-  expect(new Set(f.ids())).toEqual(new Set(idsOf(await made)))
-  await expect(addPrediction(f.store, f.app)).rejects.toThrow(/not open/)
 })
 
 test('after a process is killed every acknowledged write is there, and no write is there in part', async () => {

@@ -15,13 +15,9 @@ import {
   addPredictions,
   claimReadySubmits,
   eventsOf,
-  HOUR,
-  idsOf,
-  jobOf,
   MINUTE,
   newApp,
   pageRequest,
-  SECOND,
   submitAll,
   T,
   UNKNOWN_ID,
@@ -78,46 +74,6 @@ describe('a SQLite file', () => {
 
   const isRoot = process.getuid?.() === 0
 
-  test('opened again has everything it had, including its epoch and its cursor key', async () => {
-    await using f = await folder()
-    const before = f.open()
-    const app = await newApp(before)
-    await before.addKey(app, { prefix: 'rsh_aaaaaaaa', hash: 'h', expiresAt: null }, T)
-    await before.bindUpstream('the simulator')
-    await addPredictions(before, app, 2)
-    const [sent] = await submitAll(before, T + SECOND)
-    await before.change(sent!.id, () => ({ dueAt: T, submitCircuit: { reason: 'account', until: T } }), T)
-    const kept = async (store: Store) => ({
-      epoch: store.epoch,
-      cursorKey: store.cursorKey,
-      app: await store.getApp(app),
-      key: await store.findKey('rsh_aaaaaaaa'),
-      upstream: await store.bindUpstream('another'),
-      list: await store.list(fullScope(app), pageRequest()),
-      events: await store.eventsAfter({ scope: fullScope(app), afterSeq: 0, limit: 100 }),
-      circuit: await store.submitCircuit(),
-      job: await jobOf(store, sent!.id),
-    })
-    const first = await kept(before)
-    await before.close()
-    expect(await kept(f.open())).toEqual(first)
-    expect(first.events.events).toHaveLength(4)
-    expect(first.upstream).toBe('the simulator')
-  })
-
-  test('has a row as begun that was begun when the process died', async () => {
-    await using f = await folder()
-    const dying = f.open()
-    const { id } = await addPrediction(dying, await newApp(dying))
-    await claimReadySubmits(dying, T, { leaseUntil: T + MINUTE })
-    // The first store is never closed.
-    const store = f.open()
-    expect(await claimReadySubmits(store, T + HOUR)).toEqual([])
-    expect(
-      await store.claimAbandonedSubmits({ now: T + HOUR, leaseUntil: T + HOUR, limit: 9 }),
-    ).toMatchObject([{ id }])
-  })
-
   test('survives a power cut: WAL, and every commit is on disk before it is acknowledged', async () => {
     await using f = await folder()
     const prototype = Database.prototype as Database.Database
@@ -131,28 +87,6 @@ describe('a SQLite file', () => {
     } finally {
       pragma.mockRestore()
     }
-  })
-
-  test('notifies when another connection can already see the change', async () => {
-    await using f = await folder()
-    const seen: unknown[] = []
-    const count = (client: Database.Database) => client.prepare('select count(*) from events').pluck().get()
-    const store = f.open(f.file, () => seen.push(withOtherConnection(f.file, count)))
-    const { id } = await addPrediction(store, await newApp(store))
-    await store.change(id, () => ({ status: 'CREATED' }), T)
-    await submitAll(store, T)
-    expect(seen).toEqual([1, 2])
-  })
-
-  test('has the rows of claimSubmits as begun on disk when it returns', async () => {
-    await using f = await folder()
-    const store = f.open()
-    const { id } = await addPrediction(store, await newApp(store))
-    await claimReadySubmits(store, T + 5)
-    const row = withOtherConnection(f.file, client =>
-      client.prepare('select submission, submit_started_at from predictions where id = ?').get(id),
-    )
-    expect(row).toEqual({ submission: 'begun', submit_started_at: T + 5 })
   })
 
   test('a row is not written without its event', async () => {
@@ -186,19 +120,6 @@ describe('a SQLite file', () => {
     await expect(store.change(before.id, () => change, T)).rejects.toThrow()
     expect(await store.get(fullScope(app), before.id)).toEqual(before)
     expect(await eventsOf(store, app)).toHaveLength(1)
-  })
-
-  test('two gateways on one file never claim the same row, nor more than the account may have', async () => {
-    await using f = await folder()
-    const [one, two] = [f.open(), f.open()]
-    await addPredictions(one, await newApp(one), 12)
-    const claims = []
-    for (let i = 0; i < 3; i++)
-      for (const store of [one, two])
-        claims.push(await claimReadySubmits(store, T + HOUR, { limit: 2, upstreamConcurrency: 9 }))
-    const ids = claims.flatMap(idsOf)
-    expect(ids).toHaveLength(9)
-    expect(new Set(ids).size).toBe(9)
   })
 
   test('in a folder named data gets the folder created; any other folder must exist', async () => {
