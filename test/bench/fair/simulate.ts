@@ -6,10 +6,10 @@
 
 import type { AppId, Job } from '../../../src/domain/prediction.ts'
 import { imageVerified } from '../../../src/domain/transitions.ts'
-import { claimSubmits, openTestDatabase, queuedRow, times } from '../../support/database.ts'
-import { createPrediction, draft, T } from '../../support/store.ts'
+import { createPrediction, draft, HOUR, T, times } from '../../support/store.ts'
 import { seededRandom } from '../polling/simulate.ts'
 import type { FairnessCase, SimulatedApp } from './cases.ts'
+import { openSeededStore } from './seeded-store.ts'
 
 export interface FairnessOutcome {
   /** Time in slots of each app, in the case's order. */
@@ -33,10 +33,11 @@ interface AppState extends SimulatedApp {
 }
 
 export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase): Promise<FairnessOutcome> {
-  using rows = openTestDatabase()
+  using seeded = openSeededStore()
+  const { store } = seeded
   const random = seededRandom(7)
   const appStates = apps.map((app): AppState => {
-    const id = rows.addApp({ weight: app.weight })
+    const id = seeded.addApp(app.weight)
     const start = {
       activeJobs: 0,
       waitingJobs: 0,
@@ -54,18 +55,20 @@ export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase
   /** Only as many images as may be needed count as verified. */
   function fillBacklog(appState: AppState): void {
     const count = backlog - appState.waitingJobs
-    rows.insertRows(
-      times(count, i =>
-        queuedRow(appState.id, T - 1e9 + createdJobs++, i < totalJobs ? {} : IMAGE_UNCHECKED),
-      ),
+    seeded.insertQueued(
+      times(count, i => ({
+        appId: appState.id,
+        createdAt: T - 1e9 + createdJobs++,
+        isImageVerified: i < totalJobs,
+      })),
     )
     appState.waitingJobs = backlog
   }
 
   async function addArrivals(appState: AppState): Promise<void> {
     for (let i = 0; i < appState.arrivals!.jobs; i++) {
-      const { prediction } = await createPrediction(rows.store, draft(appState.id), null, now)
-      await rows.store.change(prediction.id, imageVerified(now), now)
+      const { prediction } = await createPrediction(store, draft(appState.id), null, now)
+      await store.change(prediction.id, imageVerified(now), now)
     }
     appState.waitingJobs += appState.arrivals!.jobs
     appState.nextArrivalAt = now + appState.arrivals!.meanIntervalMs * (0.5 + random())
@@ -73,7 +76,15 @@ export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase
   }
 
   async function claimJobs(): Promise<void> {
-    for (const job of await claimSubmits(rows.store, now, slots, { upstreamConcurrency: slots })) {
+    const jobs = await store.claimSubmits({
+      now,
+      leaseUntil: now + 10_000 * HOUR,
+      limit: slots,
+      upstreamConcurrency: slots,
+      upstreamSubmitsPerMinute: null,
+      imageVerifiedAfter: 0,
+    })
+    for (const job of jobs) {
       const appState = stateOf.get(job.appId)!
       appState.activeJobs++
       appState.waitingJobs--
@@ -85,7 +96,7 @@ export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase
   }
 
   const complete = async ({ job }: { job: Job }) =>
-    rows.store.change(
+    store.change(
       job.id,
       () => ({ status: 'COMPLETED', submission: 'accepted', tracking: null, finishedAt: now }),
       now,
@@ -126,5 +137,3 @@ export async function simulate({ slots, apps, totalJobs, backlog }: FairnessCase
   for (const { appState, startedAt } of running) appState.slotMs += now - startedAt
   return { slotMs: appStates.map(({ slotMs }) => slotMs), maxWithoutSlotMs, maxOvertakes }
 }
-
-const IMAGE_UNCHECKED = { imageVerifiedAt: null }
