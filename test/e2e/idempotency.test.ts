@@ -59,7 +59,7 @@ describe('submitVideo', () => {
     expect((await world.submitVideo({ ...input, ...spelled, negativePrompt: null })).prediction.id).toBe(
       first.prediction.id,
     )
-    expect(world.rowCount()).toBe(1)
+    expect(await world.predictionCount()).toBe(1)
     expect(world.submittedPrompts()).toEqual([VIDEO.prompt])
   })
 
@@ -80,7 +80,7 @@ describe('submitVideo', () => {
       const answer = await world.submitVideo({ ...VIDEO, ...other, idempotencyKey })
       expect(answer, `another ${idempotencyKey}`).toMatchObject(conflictError(prediction.id))
     }
-    expect(world.rowCount()).toBe(Object.keys(others).length)
+    expect(await world.predictionCount()).toBe(Object.keys(others).length)
   })
 
   test('compares keys exactly: case, spaces and length count', async () => {
@@ -90,7 +90,7 @@ describe('submitVideo', () => {
     for (const idempotencyKey of keys)
       ids.push((await world.submitVideo({ ...VIDEO, idempotencyKey })).prediction.id)
     expect(new Set(ids).size).toBe(keys.length)
-    expect(world.rowCount()).toBe(keys.length)
+    expect(await world.predictionCount()).toBe(keys.length)
   })
 
   test('without a key creates another prediction each time', async () => {
@@ -129,7 +129,7 @@ describe('submitVideo', () => {
     expect([own, others, strangers, conflicts].map(ids => ids?.size)).toEqual([1, 5, 1, 1])
     expect(conflicts).toEqual(new Set([first.prediction.id]))
     expect(answers.every(row => row[0].__typename === 'SubmitVideoPayload')).toBe(true)
-    expect(world.rowCount()).toBe(1 + 1 + 5 + 1)
+    expect(await world.predictionCount()).toBe(1 + 1 + 5 + 1)
     await until(() => world.submittedPrompts().length >= 8)
     for (const id of [...own!, ...others!]) await world.fastForwardToStatus(id, 'COMPLETED')
     const expected = ['early', 'mine', 'theirs', '0', '10', '20', '30', '40']
@@ -171,7 +171,7 @@ describe('a key', () => {
     expect(await world.submitVideo({ ...VIDEO, idempotencyKey: 'other' })).toMatchObject(
       conflictError(another.prediction.id),
     )
-    expect(world.rowCount()).toBe(4)
+    expect(await world.predictionCount()).toBe(4)
   })
 
   test('of retryPrediction holds for 24 hours to the millisecond, then is free again', async () => {
@@ -203,7 +203,7 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
     )
     expect((await world.submitVideo(submitted)).prediction.id).toBe(id)
     expect((await world.retry({ id, idempotencyKey: 'retry' })).prediction.id).toBe(retried.prediction.id)
-    expect(world.rowCount()).toBe(2)
+    expect(await world.predictionCount()).toBe(2)
   })
 
   test('the same key for the retry of another prediction conflicts', async () => {
@@ -246,7 +246,7 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
     await until(() => world.submittedPrompts().length === 2)
     await world.fastForwardToStatus(answers[0].prediction.id, isRetried ? 'FAILED' : 'COMPLETED')
     expect(world.submittedPrompts()).toHaveLength(2)
-    expect(world.rowCount()).toBe(2)
+    expect(await world.predictionCount()).toBe(2)
   })
 
   test('the same retry returns the same prediction, even after the old one was corrected to COMPLETED', async () => {
@@ -267,7 +267,7 @@ describe('retryPrediction and submitVideo share one space of keys', () => {
         __typename: 'InvalidInputError',
         issues: [{ path: ['input', 'id'] }],
       })
-    expect(world.rowCount()).toBe(2)
+    expect(await world.predictionCount()).toBe(2)
   })
 })
 

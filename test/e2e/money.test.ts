@@ -541,7 +541,7 @@ test('of two answers at once the longer wait counts', async () => {
   // Both images are verified, so one claim sends both jobs.
   const [first, second] = await world.withoutSubmitter(async () => {
     const both = [await world.submit('first sim:seconds=0'), await world.submit()] as const
-    await until(() => world.claimableCount() === 2)
+    await until(async () => (await world.claimableCount()) === 2)
     return both
   })
   await until(() => world.log.filter(line => /submit circuit open/.test(line.message)).length === 2)
@@ -627,7 +627,7 @@ test('the 429s that answer one burst lower the concurrency limit once, not sixte
   })
   await world.withoutSubmitter(async () => {
     for (let n = 0; n < 16; n++) await world.submit('sim:seconds=60')
-    await until(() => world.claimableCount() === 16)
+    await until(async () => (await world.claimableCount()) === 16)
   })
   await until(() => world.log.filter(line => /submit circuit open/.test(line.message)).length === 16)
   isThrottled = false

@@ -123,9 +123,9 @@ describe('cancelPrediction', () => {
         })
         stalls = false
         // The search ends with a job or without one. The app was already answered its end.
-        await until(() => {
+        await until(async () => {
           world.advanceClock(SECOND)
-          const { submission: storedSubmission, tracking } = world.row(prompt)
+          const { submission: storedSubmission, tracking } = await world.job(prompt)
           return storedSubmission === submission && (!isTaken || tracking === null)
         })
         const other = await world.submit('other sim:seconds=0')
@@ -170,7 +170,7 @@ describe('cancelPrediction', () => {
           prediction: { status: 'CANCELED', cost: { amount: 0.8 } },
         })
         release()
-        await until(() => world.row(prompt).submission !== 'begun')
+        await until(async () => (await world.job(prompt)).submission !== 'begun')
         store.change = change
         isFailing = false
         world.advanceClock(MINUTE + SECOND)
@@ -242,7 +242,7 @@ describe('cancelPrediction', () => {
         await world.untilStatus(next.id, 'COMPLETED')
         expect(world.submittedPrompts()).toEqual([prompt, next.prompt])
         expect(await world.read(id)).toEqual(answer.prediction)
-        expect(world.row(prompt).tracking).toBeNull()
+        expect((await world.job(prompt)).tracking).toBeNull()
 
         // The feed delivers the one end, once, and no later event.
         const feed = world.harness.subscribe('SSE', FEED, { after: data.feedCursor }, world.key)
@@ -362,7 +362,7 @@ test.each(TRANSPORTS)(
     ])
 
     world.gateway.simulator?.advance(61 * SECOND)
-    await until(() => world.row(prompt).tracking === null)
+    await until(async () => (await world.job(prompt)).tracking === null)
     const sentinel = await world.submit('y sim:seconds=0')
     const statuses: string[] = []
     for (let last = ''; last !== 'COMPLETED'; ) {

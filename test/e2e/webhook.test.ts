@@ -52,10 +52,10 @@ async function deliver(world: World, query: string, body: string, over: Sent = {
 
 const tokenOf = (world: World, id: string): string =>
   new URL(createWebhookUrls(world.store.webhookKey, PUBLIC).urlFor(id)!).search
-/** The row's own id, from its prompt. */
-const rowId = (world: World, prompt: string): string => world.row(prompt).id
+/** The prediction's own id, from its prompt. */
+const predictionId = async (world: World, prompt: string) => (await world.job(prompt)).id
 const bodyOf = (id: string, status = 'completed') => JSON.stringify({ id, status, outputs: [], error: '' })
-const upstreamId = (world: World, prompt: string) => until(() => world.row(prompt).upstream_id)
+const upstreamId = (world: World, prompt: string) => until(async () => (await world.job(prompt)).upstreamId)
 
 describe('a signed webhook', () => {
   test('triggers the poll that decides: its own content is not believed', async () => {
@@ -63,7 +63,7 @@ describe('a signed webhook', () => {
     const { id, prompt } = await world.submit('sim:seconds=0 sim:fail=1200')
     const of = await upstreamId(world, prompt)
     expect(world.polls()).toHaveLength(0)
-    expect(await deliver(world, tokenOf(world, rowId(world, prompt)), bodyOf(of))).toBe(204)
+    expect(await deliver(world, tokenOf(world, await predictionId(world, prompt)), bodyOf(of))).toBe(204)
     expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
       status: 'FAILED',
       error: { code: 'CONTENT_REJECTED' },
@@ -82,12 +82,12 @@ describe('a signed webhook', () => {
     await using world = await openWorld({ env: ENV })
     const { id, prompt } = await world.submit()
     const of = await upstreamId(world, prompt)
-    const query = tokenOf(world, rowId(world, prompt))
+    const query = tokenOf(world, await predictionId(world, prompt))
     await Promise.all([1, 2, 3].map(() => deliver(world, query, bodyOf(of))))
     const done = await world.untilStatus(id, 'COMPLETED')
     expect(await deliver(world, query, bodyOf(of, 'failed'))).toBe(204)
     expect(await world.read(id)).toEqual(done)
-    expect(world.row(prompt).tracking).toBeNull()
+    expect((await world.job(prompt)).tracking).toBeNull()
   })
 
   test('is not consumed by a failed poll, which is repeated soon', async () => {
@@ -134,11 +134,11 @@ describe('a signed webhook', () => {
     await using world = await openWorld({ env: ENV })
     const { prompt } = await world.submit('sim:seconds=600')
     await upstreamId(world, prompt)
-    const before = world.row(prompt)
-    const own = tokenOf(world, rowId(world, prompt))
+    const before = await world.job(prompt)
+    const own = tokenOf(world, await predictionId(world, prompt))
     for (const query of ['', '?p=', '?p=x', `${own}x`, '?p=a&p=b', own])
       expect(await deliver(world, query, bodyOf('nobodys'))).toBe(204)
-    expect(world.row(prompt)).toEqual(before)
+    expect(await world.job(prompt)).toEqual(before)
   })
 })
 
@@ -178,8 +178,8 @@ describe('a webhook with the token of a row', () => {
       fault: call => (isSubmit(call) ? { cut: 'before' } : null),
     })
     const { id, prompt } = await world.submit()
-    await until(() => world.row(prompt).submission === 'unknown')
-    const query = tokenOf(world, rowId(world, prompt))
+    await until(async () => (await world.job(prompt)).submission === 'unknown')
+    const query = tokenOf(world, await predictionId(world, prompt))
     expect(await deliver(world, query, bodyOf('the-lost-one'))).toBe(204)
     expect(await world.untilStatus(id, 'CREATED')).toMatchObject({ upstreamId: 'the-lost-one' })
   })
@@ -199,10 +199,12 @@ describe('a webhook with the token of a row', () => {
             : null,
     })
     const { id, prompt } = await world.submit()
-    await until(() => world.row(prompt).submission === 'unknown')
+    await until(async () => (await world.job(prompt)).submission === 'unknown')
     world.advanceClock(3 * MINUTE)
     await world.untilStatus(id, 'FAILED')
-    expect(await deliver(world, tokenOf(world, rowId(world, prompt)), bodyOf('the-lost-one'))).toBe(204)
+    expect(
+      await deliver(world, tokenOf(world, await predictionId(world, prompt)), bodyOf('the-lost-one')),
+    ).toBe(204)
     expect(await world.untilStatus(id, 'COMPLETED')).toMatchObject({
       error: null,
       upstreamId: 'the-lost-one',
@@ -215,11 +217,11 @@ describe('a webhook with the token of a row', () => {
       fault: call => (isSubmit(call) ? { stall: 'before' } : null),
     })
     const { id, prompt } = await world.submit()
-    await until(() => world.row(prompt).submission === 'begun')
-    expect(await deliver(world, tokenOf(world, rowId(world, prompt)), bodyOf('early'))).toBe(204)
+    await until(async () => (await world.job(prompt)).submission === 'begun')
+    expect(await deliver(world, tokenOf(world, await predictionId(world, prompt)), bodyOf('early'))).toBe(204)
     expect(await world.untilStatus(id, 'CREATED')).toMatchObject({ upstreamId: 'early' })
     await until(() => world.log.some(line => line.message.includes('settled before')))
-    expect(world.row(prompt)).toMatchObject({ status: 'CREATED', submission: 'accepted' })
+    expect(await world.job(prompt)).toMatchObject({ status: 'CREATED', submission: 'accepted' })
   })
 
   test('never assigns another row’s job', async () => {
@@ -229,8 +231,10 @@ describe('a webhook with the token of a row', () => {
     const { store } = world.gateway
     store.claimSubmits = async () => []
     const second = await world.submit()
-    expect(await deliver(world, tokenOf(world, rowId(world, second.prompt)), bodyOf(of))).toBe(204)
-    expect(world.row(second.prompt)).toMatchObject({ submission: 'none', upstream_id: null })
+    expect(await deliver(world, tokenOf(world, await predictionId(world, second.prompt)), bodyOf(of))).toBe(
+      204,
+    )
+    expect(await world.job(second.prompt)).toMatchObject({ submission: 'none', upstreamId: null })
   })
 })
 
@@ -244,9 +248,9 @@ describe('the webhook endpoint', () => {
     await using world = await openWorld({ env: ENV })
     const { prompt } = await world.submit()
     const of = await upstreamId(world, prompt)
-    const before = world.row(prompt)
+    const before = await world.job(prompt)
     expect(await deliver(world, '', bodyOf(of), over)).toBe(401)
-    expect(world.row(prompt)).toEqual(before)
+    expect(await world.job(prompt)).toEqual(before)
   })
 
   test('accepts a signature with either of two secrets', async () => {

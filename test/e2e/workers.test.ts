@@ -1,8 +1,11 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import type { Job } from '../../src/domain/prediction.ts'
 import { createLog } from '../../src/observability/log.ts'
 import { createSimulator, type Fault } from '../../src/simulator/simulator.ts'
+import { openStore } from '../../src/store/open-store.ts'
 import { queryDatabaseFile } from '../support/database-file.ts'
+import { allJobs, jobOf } from '../support/store.ts'
 import { until } from '../support/until.ts'
 import {
   dataReply,
@@ -14,7 +17,6 @@ import {
   logLines,
   openWorld,
   promptOf,
-  type Row,
   refusal,
   reply,
   type TimedCall,
@@ -46,7 +48,7 @@ describe('the account’s limits', () => {
     const next = async (count: number) => {
       await until(() => world.submits().length === count)
       await world.untilSubmitterClaimed()
-      expect(world.submitAttemptCount()).toBe(count)
+      expect(await world.submitAttemptCount()).toBe(count)
       world.gateway.simulator?.advance(61_000)
       simulatedAhead += 61_000
     }
@@ -68,7 +70,7 @@ describe('the account’s limits', () => {
       await until(() => world.submits().length === count)
       world.advanceClock(50_000)
       await world.untilSubmitterClaimed()
-      expect(world.submitAttemptCount()).toBe(count)
+      expect(await world.submitAttemptCount()).toBe(count)
       world.advanceClock(10_500)
     }
     for (const { id } of jobs) await world.untilStatus(id, 'COMPLETED')
@@ -88,27 +90,31 @@ describe('the account’s limits', () => {
     await world.untilStatus(first.id, 'COMPLETED')
     const second = await world.submit()
     await world.untilSubmitterClaimed()
-    expect(world.submitAttemptCount()).toBe(2)
+    expect(await world.submitAttemptCount()).toBe(2)
     world.advanceClock(MINUTE)
     await world.untilStatus(second.id, 'COMPLETED')
     expect(minSpanMs(world.submits(), 2)).toBeGreaterThan(MINUTE - 500)
   })
 })
 
-test('a row is marked as begun on disk before its POST', async () => {
-  const rows: Row[] = []
-  await using world = await openWorld({
-    fault(call) {
-      if (isSubmit(call)) rows.push(world.row(promptOf(call)))
-      return null
-    },
-  })
+test('another process sees a job as begun before its POST', async () => {
+  await using world = await openWorld()
+  const otherProcess = await openStore(world.harness.databaseUrl, () => {})
+  const { claimSubmits } = world.store
+  const seen: Job[] = []
+  world.store.claimSubmits = async claim => {
+    const jobs = await claimSubmits(claim)
+    for (const { id } of jobs) seen.push(await jobOf(otherProcess, id))
+    expect(world.submits().length).toBe(seen.length - jobs.length)
+    return jobs
+  }
   const before = world.now()
   for (let n = 0; n < 3; n++) await world.untilStatus((await world.submit()).id, 'COMPLETED')
-  expect(rows).toHaveLength(3)
-  for (const row of rows) {
-    expect(row).toMatchObject({ status: 'QUEUED', submission: 'begun', submit_attempts: 1 })
-    expect(row.submit_started_at).toBeGreaterThanOrEqual(before)
+  await otherProcess.close()
+  expect(seen).toHaveLength(3)
+  for (const job of seen) {
+    expect(job).toMatchObject({ status: 'QUEUED', submission: 'begun', submitAttempts: 1 })
+    expect(job.submitStartedAt).toBeGreaterThanOrEqual(before)
   }
 })
 
@@ -142,7 +148,7 @@ test('a submit whose outcome stays unknown ends its job after a while, is never 
   await until(() => world.probes().length >= 1)
   await world.nextClaimedProbe()
   await world.untilSubmitterClaimed()
-  expect(world.submitAttemptCount()).toBe(1)
+  expect(await world.submitAttemptCount()).toBe(1)
   expect(await world.read(others[0]!.id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
 
   down = false
@@ -244,7 +250,7 @@ describe('account trouble', () => {
       // The list, and if that is refused the balance.
       await until(() => world.probes().length === 2)
       await world.untilSubmitterClaimed()
-      expect(world.submitAttemptCount()).toBe(1)
+      expect(await world.submitAttemptCount()).toBe(1)
 
       hasTrouble = false
       world.advanceClock(2 * MINUTE)
@@ -465,16 +471,22 @@ test('a POST without an answer at a stop is resolved after the next start, befor
   const stop = Date.now()
   await world.gateway.close()
   expect(Date.now() - stop).toBeLessThan(5000)
+  const nextProcess = await openStore(world.harness.databaseUrl, () => {})
+  const jobs = await allJobs(nextProcess)
+  await nextProcess.close()
   for (const { prompt } of left)
-    expect(world.row(prompt)).toMatchObject({ submission: 'begun', submit_attempts: 1 })
+    expect(jobs.find(({ input }) => input.prompt === prompt)).toMatchObject({
+      submission: 'begun',
+      submitAttempts: 1,
+    })
   stalls = false
   await world.harness.restart()
-  for (const { prompt } of left) await until(() => world.row(prompt).submission === 'unknown')
+  for (const { prompt } of left) await until(async () => (await world.job(prompt)).submission === 'unknown')
   world.advanceClock(3 * MINUTE)
   for (const { id, prompt } of left) {
     const ended = await world.untilStatus(id, ...FINAL_STATUSES)
     expect(ended).toMatchObject({ status: 'FAILED', error: { code: 'SUBMISSION_UNKNOWN' } })
-    expect(world.row(prompt)).toMatchObject({ submission: 'unknown', submit_attempts: 1 })
+    expect(await world.job(prompt)).toMatchObject({ submission: 'unknown', submitAttempts: 1 })
   }
   await world.untilStatus(other.id, 'COMPLETED')
   expect(world.submittedPrompts()).toEqual([...left, other].map(job => job.prompt))
@@ -517,9 +529,9 @@ describe('a job is polled', () => {
           : null,
     })
     const { id, prompt } = await world.submit()
-    await until(() => {
-      const { submission, due_at } = world.row(prompt)
-      return submission === 'accepted' && due_at > world.now() + 40_000
+    await until(async () => {
+      const { submission, dueAt } = await world.job(prompt)
+      return submission === 'accepted' && dueAt > world.now() + 40_000
     })
     world.advanceClock(51_000)
     await world.untilStatus(id, 'COMPLETED')
@@ -600,7 +612,7 @@ test("an id that upstream assigns twice never shows one app the other's video", 
   const first = await world.submit()
   await world.untilStatus(first.id, 'CREATED')
   const second = await world.submit()
-  await until(() => world.row(second.prompt).submission === 'unknown')
+  await until(async () => (await world.job(second.prompt)).submission === 'unknown')
   world.advanceClock(3 * MINUTE)
   expect(await world.untilStatus(second.id, ...FINAL_STATUSES)).toMatchObject({
     status: 'FAILED',

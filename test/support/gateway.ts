@@ -31,6 +31,8 @@ export interface Harness extends AsyncDisposable {
   key: string
   log: LogLine[]
   folder: string
+  /** Another process may open it too. */
+  databaseUrl: string
   fetch(path: string, init?: Parameters<typeof fetch>[1]): Promise<Response>
   /** Sends a POST of `application/json`. */
   query(document: string, variables?: object, key?: string): Promise<Result>
@@ -60,6 +62,7 @@ const acceptAnyImage: ImageFetch = {
 export async function startGateway(options: HarnessOptions = {}): Promise<Harness> {
   const { env = {}, overrides = {}, images = false } = options
   const folder = await mkdtemp(join(tmpdir(), 'rushes-'))
+  const databaseUrl = env.DATABASE_URL ?? `file:${folder}/rushes.db`
   const log: LogLine[] = []
   const logAt = (level: string) => (fields: object, message: string) =>
     void log.push({ level, message, fields: { ...fields } })
@@ -68,7 +71,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Harnes
     createGateway(
       loadConfig({
         PORT: port,
-        DATABASE_URL: `file:${folder}/rushes.db`,
+        DATABASE_URL: databaseUrl,
         POLL_MIN_INTERVAL_MS: '50',
         POLL_MAX_INTERVAL_MS: '200',
         ...env,
@@ -91,6 +94,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Harnes
     key,
     log,
     folder,
+    databaseUrl,
 
     fetch: (path, init = {}) => fetch(`${gateway.url}${path}`, { dispatcher: agent, ...init }),
 

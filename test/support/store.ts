@@ -195,6 +195,19 @@ export const jobOf = async (store: Store, id: string): Promise<Job> => {
   return current!
 }
 
+/** The predictions of all apps. */
+export const allPredictions = async (store: Store): Promise<Prediction[]> => {
+  const apps = await store.listApps()
+  const pages = await Promise.all(
+    apps.map(({ id }) => store.list(fullScope(id), pageRequest({ limit: 10_000 }))),
+  )
+  return pages.flatMap(({ predictions }) => predictions)
+}
+
+/** The jobs of all apps. */
+export const allJobs = async (store: Store): Promise<Job[]> =>
+  Promise.all((await allPredictions(store)).map(({ id }) => jobOf(store, id)))
+
 export const eventsOf = async (store: Store, appId: AppId, afterSeq = 0): Promise<PredictionEvent[]> =>
   (await store.eventsAfter({ scope: fullScope(appId), afterSeq, limit: 10_000 })).events
 

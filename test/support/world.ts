@@ -1,14 +1,13 @@
 /**
  * A gateway with a movable clock on a simulator with faults. Records all calls, across restarts.
  */
-import { join } from 'node:path'
-import type { Database } from 'better-sqlite3'
 import { expect } from 'vitest'
 import { fullScope } from '../../src/domain/access-scope.ts'
+import type { Job } from '../../src/domain/prediction.ts'
 import { decodeId } from '../../src/graphql/global-id.ts'
 import type { ApiCall, Fault } from '../../src/simulator/simulator.ts'
-import { queryDatabaseFile } from './database-file.ts'
-import { type Harness, type HarnessOptions, type LogLine, startGateway, submit } from './gateway.ts'
+import { type HarnessOptions, type LogLine, startGateway, submit } from './gateway.ts'
+import { allJobs, allPredictions, jobOf } from './store.ts'
 import { until } from './until.ts'
 
 const YEAR = 365 * 24 * 60 * 60 * 1000
@@ -113,14 +112,22 @@ export async function openWorld(options: WorldOptions = {}) {
       untilStatus(id, statuses, () => advanceClock(1000)),
     untilCircuitOpen: () => until(() => harness.gateway.store.submitCircuit()),
     untilCircuitClosed: () => until(async () => (await harness.gateway.store.submitCircuit()) === null),
-    /** The row of the database file. */
-    row: (prompt: string) => queryDatabase(harness, db => db.prepare(ROW_BY_PROMPT).get(prompt) as Row),
-    rowCount: () => queryDatabase(harness, db => db.prepare(ROW_COUNT).pluck().get() as number),
+    /** The job with this prompt, as the workers see it. */
+    async job(prompt: string): Promise<Job> {
+      const { store } = harness.gateway
+      const prediction = (await allPredictions(store)).find(({ input }) => input.prompt === prompt)
+      return jobOf(store, prediction!.id)
+    },
+    /** Number of predictions of all apps. */
+    predictionCount: async () => (await allPredictions(harness.gateway.store)).length,
     /** Number of POSTs that were started, whether they have arrived or not. */
-    submitAttemptCount: () =>
-      queryDatabase(harness, db => db.prepare(SUBMIT_ATTEMPTS).pluck().get() as number),
+    submitAttemptCount: async () =>
+      (await allJobs(harness.gateway.store)).reduce((sum, job) => sum + job.submitAttempts, 0),
     /** Number of queued jobs with a verified image. */
-    claimableCount: () => queryDatabase(harness, db => db.prepare(CLAIMABLE_COUNT).pluck().get() as number),
+    claimableCount: async () =>
+      (await allJobs(harness.gateway.store)).filter(
+        ({ submission, imageVerifiedAt }) => submission === 'none' && imageVerifiedAt !== null,
+      ).length,
     /** Waits until the submitter has claimed `minClaims` times. */
     async untilSubmitterClaimed(minClaims = 2) {
       const { store } = harness.gateway
@@ -131,10 +138,10 @@ export async function openWorld(options: WorldOptions = {}) {
         count++
         return jobs
       }
-      const [anyId] = queryDatabase(harness, db => db.prepare(ANY_ID).pluck().all() as string[])
+      const [any] = await allPredictions(store)
       await until(async () => {
         // A change without effect notifies the submitter.
-        if (anyId !== undefined) await store.change(anyId, job => ({ dueAt: job.dueAt }), now())
+        if (any !== undefined) await store.change(any.id, job => ({ dueAt: job.dueAt }), now())
         return count >= minClaims
       })
       store.claimSubmits = claimSubmits
@@ -169,29 +176,7 @@ export async function openWorld(options: WorldOptions = {}) {
   }
 }
 
-const SUBMIT_ATTEMPTS = 'select coalesce(sum(submit_attempts), 0) from predictions'
-const ANY_ID = 'select id from predictions limit 1'
-const ROW_BY_PROMPT = 'select * from predictions where prompt = ?'
-const ROW_COUNT = 'select count(*) from predictions'
-const CLAIMABLE_COUNT = `select count(*) from predictions where submission = 'none' and image_verified_at is not null`
 export const FINAL_STATUSES = ['COMPLETED', 'FAILED', 'CANCELED']
-
-const queryDatabase = <Result>({ folder }: Harness, query: (db: Database) => Result): Result =>
-  queryDatabaseFile(join(folder, 'rushes.db'), query)
-
-export interface Row {
-  id: string
-  status: string
-  error: string | null
-  upstream_id: string | null
-  submission: string
-  tracking: string | null
-  image_check_failures: number
-  submit_attempts: number
-  last_seen_running_at: number | null
-  submit_started_at: number | null
-  due_at: number
-}
 
 /** The body of an upstream response. */
 export const envelope = (code: unknown, data: unknown = null, message = LEAK_MARKER) =>

@@ -67,10 +67,10 @@ test('three failed checks end a job with IMAGE_UNREACHABLE, with a wait before e
     [1, 2000],
     [2, 15_000],
   ] as const) {
-    await until(() => it.world.row(prompt).image_check_failures === tries)
+    await until(async () => (await it.world.job(prompt)).imageCheckFailures === tries)
     await it.world.untilSubmitterClaimed()
     expect(it.requestCount).toBe(tries)
-    expect(it.world.row(prompt).due_at - it.world.now()).toBeGreaterThan(wait - 1500)
+    expect((await it.world.job(prompt)).dueAt - it.world.now()).toBeGreaterThan(wait - 1500)
     expect(await it.world.read(id)).toMatchObject({ status: 'QUEUED', queuePosition: 1 })
     it.world.advanceClock(wait)
   }
@@ -88,7 +88,7 @@ test('an image that is reachable at the third check is accepted', async () => {
   )
   const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const tries of [1, 2]) {
-    await until(() => it.world.row(prompt).image_check_failures === tries)
+    await until(async () => (await it.world.job(prompt)).imageCheckFailures === tries)
     it.world.advanceClock(15_000)
   }
   await it.world.untilStatus(id, 'COMPLETED')
@@ -102,7 +102,7 @@ test('if upstream cannot be reached either, the gateway is offline: the third fa
   const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const count of [1, 2, 3, 4]) {
     await until(() => it.requestCount === count)
-    await until(() => it.world.row(prompt).due_at > it.world.now() + 1000)
+    await until(async () => (await it.world.job(prompt)).dueAt > it.world.now() + 1000)
     await until(() => it.world.log.filter(line => /image/.test(line.message)).length === count)
     it.world.advanceClock(31_000)
   }
@@ -134,7 +134,7 @@ test('images of one app that hang delay no other app', async () => {
   const begun = performance.now()
   const image = { url: it.world.harness.gateway.simulator!.sampleImage }
   const { prompt } = await it.world.submit(undefined, other, { image })
-  await until(() => it.world.row(prompt).status === 'COMPLETED')
+  await until(async () => (await it.world.job(prompt)).status === 'COMPLETED')
   expect(performance.now() - begun).toBeLessThan(5000)
   expect(it.requestCount).toBeLessThan(20)
 })
@@ -151,7 +151,7 @@ test('images of many apps that hang delay no other app, nor one another', async 
   const { prompt } = await it.world.submit(undefined, other, {
     image: { url: gateway.simulator!.sampleImage },
   })
-  await until(() => it.world.row(prompt).status === 'COMPLETED', 3000)
+  await until(async () => (await it.world.job(prompt)).status === 'COMPLETED', 3000)
   expect(it.requestCount).toBeLessThan(40)
 })
 
@@ -184,7 +184,7 @@ test('an image in the private network is unreachable unless that is allowed, and
   })
   const { id, prompt } = await it.world.submit(undefined, undefined, it.image)
   for (const tries of [1, 2]) {
-    await until(() => it.world.row(prompt).image_check_failures === tries)
+    await until(async () => (await it.world.job(prompt)).imageCheckFailures === tries)
     it.world.advanceClock(15_000)
   }
   const ended = await it.world.untilStatus(id, ...FINAL_STATUSES)

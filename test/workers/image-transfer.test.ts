@@ -4,7 +4,6 @@
 import { createServer, type IncomingMessage } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
-import { queryDatabaseFile } from '../support/database-file.ts'
 import { listen } from '../support/loopback.ts'
 import { until } from '../support/until.ts'
 import { JPEG, png, uploadImage } from '../support/upload.ts'
@@ -73,7 +72,7 @@ test('ten jobs of one image at once, of two tokens, transfer it once; another ap
   const other = await world.harness.gateway.issueKey('other', DAY)
   const theirs = await uploadImage(world.harness, JPEG, other)
   const { prompt } = await world.submit(undefined, other, { image: { uploadId: theirs.id } })
-  await until(() => world.row(prompt).status === 'COMPLETED')
+  await until(async () => (await world.job(prompt)).status === 'COMPLETED')
   expect(putCalls(world)).toHaveLength(2)
 })
 
@@ -129,16 +128,20 @@ test.each([
   const { id, prompt } = await submitUpload(world, (await uploadImage(world.harness)).id)
   const lines = () => world.log.filter(({ message }) => message.includes('could not be transferred'))
   await until(() => lines().length === 1)
-  expect(world.row(prompt)).toMatchObject({ status: 'QUEUED', submission: 'none', image_check_failures: 0 })
+  expect(await world.job(prompt)).toMatchObject({
+    status: 'QUEUED',
+    submission: 'none',
+    imageCheckFailures: 0,
+  })
   expect(lines()[0]!.fields.waitMs as number).toBeGreaterThan(500)
   world.advanceClock(10_000)
   await until(() => lines().length === 2)
   expect(lines()[1]!.fields.waitMs as number).toBeGreaterThan(3000)
   expect(world.submits()).toEqual([])
   isFaulty = false
-  await until(() => {
+  await until(async () => {
     world.advanceClock(1000)
-    return world.row(prompt).status === 'COMPLETED'
+    return (await world.job(prompt)).status === 'COMPLETED'
   })
   expect((await world.read(id)).status).toBe('COMPLETED')
   expect(JSON.stringify(world.log)).not.toMatch(/https?:\/\/(127|a\.example)[^"]*\/(media|uploads|1)/)
@@ -182,7 +185,7 @@ test('while upstream accepts no image, jobs of other images continue, and transf
     return Math.max(...waits()) > 15_000
   })
   expect(uploadCalls(world).length).toBeLessThanOrEqual(5 * 4)
-  expect(world.rowCount()).toBe(6)
+  expect(await world.predictionCount()).toBe(6)
 })
 
 test('an image that alone cannot be stored delays no other', async () => {
@@ -228,14 +231,12 @@ test('an unanswered POST is found in the list by its upstream image URL', async 
     fault: call => (call.path.startsWith('/alibaba') ? { cut: 'after' } : null),
     isClockFrozen: false,
   })
-  const { id } = await submitUpload(world, (await uploadImage(world.harness)).id)
+  const { id, prompt } = await submitUpload(world, (await uploadImage(world.harness)).id)
   await until(() => world.log.some(({ message }) => message.includes('outcome is unknown')))
   await world.fastForwardToStatus(id, 'COMPLETED')
   expect(world.submits()).toHaveLength(1)
-  const [row] = queryDatabaseFile(`${world.harness.folder}/rushes.db`, db =>
-    db.prepare('select * from predictions').all(),
-  )
-  expect(row).toMatchObject({ upstream_image_url: (world.submits()[0]!.body as { image: string }).image })
+  const { image } = world.submits()[0]!.body as { image: string }
+  expect((await world.job(prompt)).upstreamImageUrl).toBe(image)
 })
 
 test('the API key is sent with the ticket request only; the PUT carries only the ticket’s headers', async () => {

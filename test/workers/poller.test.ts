@@ -45,8 +45,8 @@ describe('a job past its deadline', () => {
       error: { code: 'TIMED_OUT' },
       cost: { amount: 0.8 },
     })
-    await until(() => world.row(next.prompt).status === 'COMPLETED')
-    expect(world.row(slow.prompt).tracking).toBe('expired')
+    await until(async () => (await world.job(next.prompt)).status === 'COMPLETED')
+    expect((await world.job(slow.prompt)).tracking).toBe('expired')
   })
 
   test('is still polled: a late end corrects it, and the feed delivers the correction', async () => {
@@ -67,7 +67,7 @@ describe('a job past its deadline', () => {
       previousStatus: 'FAILED',
       prediction: { id, status: 'COMPLETED', error: null, cost: { amount: 0.8 } },
     })
-    expect(world.row(prompt).tracking).toBeNull()
+    expect((await world.job(prompt)).tracking).toBeNull()
   })
 
   test('is corrected once by the failure that upstream reports, with its cost', async () => {
@@ -88,14 +88,14 @@ describe('a job past its deadline', () => {
       fault: call => (isPoll(call) ? refusal(404) : null),
     })
     const { prompt } = await world.submit()
-    await until(() => world.row(prompt).status === 'CREATED')
+    await until(async () => (await world.job(prompt)).status === 'CREATED')
     world.advanceClock(2 * MINUTE)
-    await until(() => world.row(prompt).status === 'FAILED')
+    await until(async () => (await world.job(prompt)).status === 'FAILED')
     world.advanceClock(6 * DAY)
     await untilPolled(world)
-    expect(world.row(prompt).tracking).toBe('expired')
+    expect((await world.job(prompt)).tracking).toBe('expired')
     world.advanceClock(DAY)
-    await until(() => world.row(prompt).tracking === null)
+    await until(async () => (await world.job(prompt)).tracking === null)
   })
 
   test('gets twice the time while upstream cannot be read at all', async () => {
@@ -110,7 +110,7 @@ describe('a job past its deadline', () => {
     world.advanceClock(11 * MINUTE)
     await untilPolled(world)
     await untilPolled(world)
-    expect(world.row(prompt).status).toBe('CREATED')
+    expect((await world.job(prompt)).status).toBe('CREATED')
     world.advanceClock(10 * MINUTE)
     expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({ error: { code: 'TIMED_OUT' } })
   })
@@ -130,9 +130,10 @@ test('while upstream cannot be read at all, jobs past twice their deadline end w
     (await world.harness.fetch('/health/ready')).text().then(text => text.includes('failing')),
   )
   world.advanceClock(21 * MINUTE)
-  await until(() => jobs.every(({ prompt }) => world.row(prompt).status === 'FAILED'), 20_000)
   for (const { prompt } of jobs)
-    expect(world.row(prompt)).toMatchObject({ error: 'TIMED_OUT', tracking: 'expired' })
+    await until(async () => (await world.job(prompt)).status === 'FAILED', 20_000)
+  for (const { prompt } of jobs)
+    expect(await world.job(prompt)).toMatchObject({ error: 'TIMED_OUT', tracking: 'expired' })
 }, 30_000)
 
 test('routine polls are written together', async () => {
@@ -148,7 +149,7 @@ test('routine polls are written together', async () => {
   for (let n = 0; n < 30; n++) jobs.push(await world.submit('sim:seconds=600'))
   for (const { id } of jobs) await world.untilStatus(id, 'CREATED')
   await until(() => sizes.some(size => size > 3))
-  await until(() => jobs.every(({ prompt }) => world.row(prompt).last_seen_running_at !== null))
+  for (const { prompt } of jobs) await until(async () => (await world.job(prompt)).lastSeenRunningAt !== null)
 })
 
 test('a poll with news evaluates its transition once, a poll without news makes none', async () => {
@@ -169,7 +170,7 @@ test('a poll with news evaluates its transition once, a poll without news makes 
   await untilPolled(world)
   expect(evaluations).toEqual([])
   world.advanceClock(61 * MINUTE)
-  await until(() => world.row(prompt).status === 'FAILED')
+  await until(async () => (await world.job(prompt)).status === 'FAILED')
   expect(evaluations).toEqual([{ count: 1 }])
 })
 

@@ -39,7 +39,8 @@ async function openWithLostSubmits(faults: Fault[], listed?: () => object[] | Fa
   return world
 }
 
-const untilUnknown = (world: World, prompt: string) => until(() => world.row(prompt).submission === 'unknown')
+const untilUnknown = (world: World, prompt: string) =>
+  until(async () => (await world.job(prompt)).submission === 'unknown')
 /** Searches that were made. */
 const searchCount = (world: World) => world.calls.filter(isList).length
 /** `count` searches that began after this were answered, and their results written. */
@@ -104,16 +105,17 @@ test("two apps' unanswered submits and one match: neither gets the other's video
   for (const { prompt } of [mine, theirs]) await untilUnknown(world, prompt)
   expect(world.submittedPrompts().sort()).toEqual([mine.prompt, theirs.prompt])
   world.advanceClock(UNKNOWN_AFTER_MS)
-  await until(() => [mine, theirs].every(({ prompt }) => world.row(prompt).status === 'FAILED'))
+  for (const { prompt } of [mine, theirs])
+    await until(async () => (await world.job(prompt)).status === 'FAILED')
   for (const _ of [1, 2]) {
     world.advanceClock(UNKNOWN_AFTER_MS)
     await untilSearched(world, 2)
   }
   for (const { prompt } of [mine, theirs])
-    expect(world.row(prompt)).toMatchObject({
+    expect(await world.job(prompt)).toMatchObject({
       status: 'FAILED',
       error: 'SUBMISSION_UNKNOWN',
-      upstream_id: null,
+      upstreamId: null,
       submission: 'unknown',
     })
   expect(world.submits()).toHaveLength(2)
@@ -254,11 +256,11 @@ test('after seven days the search ends', async () => {
   const { prompt } = await world.submit()
   await untilUnknown(world, prompt)
   world.advanceClock(UNKNOWN_AFTER_MS)
-  await until(() => world.row(prompt).status === 'FAILED')
-  expect(world.row(prompt).tracking).toBe('expired')
+  await until(async () => (await world.job(prompt)).status === 'FAILED')
+  expect((await world.job(prompt)).tracking).toBe('expired')
   world.advanceClock(7 * DAY)
-  await until(() => world.row(prompt).tracking === null)
-  expect(world.row(prompt)).toMatchObject({ status: 'FAILED', error: 'SUBMISSION_UNKNOWN' })
+  await until(async () => (await world.job(prompt)).tracking === null)
+  expect(await world.job(prompt)).toMatchObject({ status: 'FAILED', error: 'SUBMISSION_UNKNOWN' })
 })
 
 /** Creation time by upstream's clock, which is not advanced. */

@@ -2,16 +2,15 @@ import { subscribe as subscribeTo, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
-import { queryDatabaseFile } from '../../support/database-file.ts'
+import { openStore } from '../../../src/store/open-store.ts'
 import { openEventStream } from '../../support/event-stream.ts'
 import { type Harness, startGateway, submit, TRANSPORTS, take } from '../../support/gateway.ts'
 import { openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts'
-import { addPrediction } from '../../support/store.ts'
+import { addPrediction, allPredictions } from '../../support/store.ts'
 import { until } from '../../support/until.ts'
 
 const FEED = 'subscription { predictionFeed { __typename ... on FeedCaughtUp { cursor } } }'
@@ -352,10 +351,9 @@ describe('shutdown', () => {
     gate.resolve()
     expect(new Set(await Promise.all(submits)).size).toBe(40)
     await ended
-    const rows = queryDatabaseFile(join(harness.folder, 'rushes.db'), db =>
-      db.prepare('select count(*) from predictions').pluck().get(),
-    )
-    expect(rows).toBe(40)
+    const nextProcess = await openStore(harness.databaseUrl, () => {})
+    expect(await allPredictions(nextProcess)).toHaveLength(40)
+    await nextProcess.close()
   })
 
   test('a connection during the drain is rejected with Retry-After', async () => {
