@@ -162,6 +162,38 @@ test('only an engine imports its database', () => {
   expect(wrong.filter(file => !/^src\/(store\/sqlite|simulator)\//.test(file))).toEqual([])
 })
 
+/** Tests outside of test/store/sqlite that know SQLite, and why. Every other test asks a `Store`. */
+const SQLITE_TESTS = {
+  'test/bench/fair/seeded-store.ts': 'seeds rows',
+  'test/bench/requests/rows.ts': 'is measured against the gateway: its rows, read directly',
+  'test/bench/requests/seed.ts': 'seeds rows',
+  'test/bench/scale/seed.ts': 'seeds rows',
+  'test/bench/start/seed.ts': 'seeds rows',
+  'test/campaigns/connections/gateway-database.ts':
+    'judges the file of a gateway that is killed, without its code',
+  'test/campaigns/isolation/scenario.ts': 'compares every row of an app before and after',
+  'test/campaigns/money/gateway-database.ts': 'judges the file of a gateway that is killed, without its code',
+  'test/cli/app/app-command.test.ts': 'the file is locked, of another program, or not changed',
+  'test/e2e/idempotency.test.ts': 'kills a gateway as soon as its file has the row',
+  'test/e2e/process.test.ts': 'the file of a gateway in its own process',
+  'test/e2e/workers.test.ts': "the simulator's file",
+  'test/simulator/simulator.test.ts': "the simulator's file",
+  'test/support/database-file.ts': 'reads a file for these',
+  'test/support/engines.ts': 'lists the engines',
+}
+
+test('a test outside of test/store/sqlite does not know SQLite, but for a few with a reason', () => {
+  const isOfSqlite = (target: string) =>
+    /^(src|test)\/store\/sqlite\//.test(target) || target === 'test/support/database-file.ts'
+  const found = globSync('test/**/*.ts')
+    .map(normalize)
+    .filter(file => !file.startsWith('test/store/sqlite/'))
+    .filter(
+      file => /\bfrom 'better-sqlite3'/.test(readFileSync(file, 'utf8')) || importsOf(file).some(isOfSqlite),
+    )
+  expect(found.toSorted()).toEqual(Object.keys(SQLITE_TESTS))
+})
+
 test('Drizzle is loaded only from its CommonJS build', () => {
   const linked = /^import (?!type\b)[^']*'drizzle-orm[^']*'/m
   const tests = globSync('test/**/*.ts')
