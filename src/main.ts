@@ -50,6 +50,7 @@ function stopOnSignal(gateway: Gateway): void {
 async function greeting(gateway: Gateway, databaseUrl: string, baseUrl: string | null): Promise<string> {
   const { endpoint, simulator, url } = gateway
   const key = simulator === null ? null : await gateway.issueKey('demo', DAY_MS)
+  const { file } = locateDatabase(databaseUrl)
   const lines = [
     '',
     'Rushes is listening.',
@@ -58,13 +59,12 @@ async function greeting(gateway: Gateway, databaseUrl: string, baseUrl: string |
     `  GraphQL   ${endpoint}   (POST, GET, SSE; GraphiQL in a browser)`,
     `            ${endpoint.replace('http', 'ws')}     (WebSocket, graphql-transport-ws)`,
     `  Health    ${url}/health/ready`,
-    `  Database  ${locateDatabase(databaseUrl).file}`,
+    `  Database  ${file}`,
   ]
   if (simulator === null || key === null) {
     lines.push(`  Upstream  ${baseUrl}`, '')
     // `npm run app` opens the default database if none is named.
-    const databaseSetting =
-      databaseUrl === SETTINGS.DATABASE_URL.default ? '' : `DATABASE_URL=${databaseUrl} `
+    const databaseSetting = databaseUrl === SETTINGS.DATABASE_URL.default ? '' : `DATABASE_URL=file:${file} `
     if ((await gateway.store.countApps()) === 0)
       lines.push(
         'There is no app yet, so no client has access. Create one:',

@@ -10,7 +10,7 @@ import { SETTINGS, valueOrUndefined } from './settings.ts'
 export interface Config {
   readonly host: string
   readonly port: number
-  /** A valid URL. domain/database-url.ts says which engine and file it names. */
+  /** A valid URL, for no message: one of a database server may contain a password. See domain/database-url.ts. */
   readonly databaseUrl: string
   /** Null: the gateway starts the simulator and uses it as upstream. */
   readonly upstream: { readonly baseUrl: string; readonly apiKey: string } | null

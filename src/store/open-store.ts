@@ -10,7 +10,11 @@ import type { Store, StoreOptions } from './store.ts'
  * @throws StartupError if no engine accepts the URL, or the database can't be used
  */
 export async function openStore(url: string, notify: () => void, options: StoreOptions = {}): Promise<Store> {
-  const { file } = locateDatabase(url)
-  const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
-  return openSqliteStore(file, notify, options)
+  const { engine, file } = locateDatabase(url)
+  switch (engine) {
+    case 'SQLite': {
+      const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
+      return openSqliteStore(file, notify, options)
+    }
+  }
 }
