@@ -67,6 +67,8 @@ export interface Draft {
 
 /** Mutable state that an app sees. Times are Unix milliseconds, cost is micro-USD. */
 export interface PredictionState {
+  /** 1 at creation; every change of the row raises it, also one that no app sees. */
+  version: number
   status: Status
   outputs: Output[]
   error: PredictionErrorCode | null
@@ -117,6 +119,21 @@ export interface Job extends Prediction {
 export const upstreamInput = ({ input, upstreamImageUrl }: Job): Input =>
   upstreamImageUrl === null ? input : { ...input, imageUrl: upstreamImageUrl }
 
+/** The part of a prediction that an event stores. */
+export const toPredictionState = (state: PredictionState): PredictionState => ({
+  version: state.version,
+  status: state.status,
+  outputs: state.outputs,
+  error: state.error,
+  cost: state.cost,
+  upstreamId: state.upstreamId,
+  submittedAt: state.submittedAt,
+  startedAt: state.startedAt,
+  finishedAt: state.finishedAt,
+  updatedAt: state.updatedAt,
+  inferenceMs: state.inferenceMs,
+})
+
 export interface PredictionEvent {
   seq: number
   type: EventType
@@ -127,7 +144,7 @@ export interface PredictionEvent {
   prediction: Prediction
 }
 
-export type StateChange = Partial<Omit<PredictionState, 'updatedAt'>> &
+export type StateChange = Partial<Omit<PredictionState, 'version' | 'updatedAt'>> &
   Partial<
     Pick<
       Job,

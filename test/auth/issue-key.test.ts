@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest'
 import { parseKey } from '../../src/auth/api-key.ts'
 import { issueKey } from '../../src/auth/issue-key.ts'
-import { ENGINES, fixture, T } from '../support/store.ts'
+import { ENGINES } from '../support/engines.ts'
+import { fixture, T } from '../support/store.ts'
 
 test.each(ENGINES)(
   'on %s a key is added to the app of its name, which is created if missing',
-  async (_, open) => {
-    await using stored = await fixture(open)
+  async (_, engine) => {
+    await using stored = await fixture(engine)
     const { store } = stored
     const keys = new Map([
       [await issueKey(store, 'web', T + 1000, T), T + 1000],

@@ -60,6 +60,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
       expect(prediction).toEqual({
         ...rest,
         id: expect.stringMatching(/^[\da-f-]{36}$/),
+        version: 1,
         status: 'QUEUED',
         outputs: [],
         error: null,
@@ -150,7 +151,10 @@ describe.each(ENGINES)('%s', (_, { open }) => {
       expect(next.prediction.id).not.toBe(first.prediction.id)
       // The new prediction has the key now, for its own 24 hours.
       expect((await createPrediction(f.store, draft(f.app), once, T + 25 * HOUR)).kind).toBe('conflict')
-      expect(await f.store.get(fullScope(f.app), first.prediction.id)).toEqual(first.prediction)
+      expect(await f.store.get(fullScope(f.app), first.prediction.id)).toEqual({
+        ...first.prediction,
+        version: 2,
+      })
     })
 
     test('fifty concurrent requests with one key are one row and one event', async () => {

@@ -305,7 +305,11 @@ describe.each(ENGINES)('%s', (_, { open, followsProcessClock }) => {
         submitStartedAt: lost!.submitStartedAt! + ms,
         dueAt: lost!.dueAt + ms,
       })
-      expect(await jobOf(f.store, sent!.id)).toEqual({ ...sent!, dueAt: sent!.dueAt + ms })
+      expect(await jobOf(f.store, sent!.id)).toEqual({
+        ...sent!,
+        version: sent!.version + 1,
+        dueAt: sent!.dueAt + ms,
+      })
       expect(await f.store.submitCircuit()).toEqual({
         ...circuit,
         since: circuit.since + ms,

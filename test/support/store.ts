@@ -107,6 +107,7 @@ export const newPrediction = (over: Partial<Prediction> = {}): Prediction => ({
   id: UNKNOWN_ID,
   ...draft('app' as AppId),
   createdAt: T,
+  version: 1,
   status: 'QUEUED',
   outputs: [],
   error: null,

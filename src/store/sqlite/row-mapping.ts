@@ -1,7 +1,13 @@
 /**
  * Maps table rows to predictions and jobs.
  */
-import type { AppId, Job, Prediction, PredictionState } from '../../domain/prediction.ts'
+import {
+  type AppId,
+  type Job,
+  type Prediction,
+  type PredictionState,
+  toPredictionState,
+} from '../../domain/prediction.ts'
 import { type Column, getTableColumns, type SQL, sql } from './drizzle.ts'
 import { predictions } from './schema.ts'
 
@@ -71,19 +77,6 @@ export const toPrediction = (row: PublicRow, state: PredictionState = row): Pred
   tokenId: row.tokenId,
   createdAt: row.createdAt,
   ...toPredictionState(state),
-})
-
-export const toPredictionState = (state: PredictionState): PredictionState => ({
-  status: state.status,
-  outputs: state.outputs,
-  error: state.error,
-  cost: state.cost,
-  upstreamId: state.upstreamId,
-  submittedAt: state.submittedAt,
-  startedAt: state.startedAt,
-  finishedAt: state.finishedAt,
-  updatedAt: state.updatedAt,
-  inferenceMs: state.inferenceMs,
 })
 
 export const toJob = (row: PredictionRow): Job => ({

@@ -96,6 +96,7 @@ export const predictions = sqliteTable(
     fingerprint: text(),
     createdAt: integer().notNull(),
 
+    version: integer().notNull().default(1),
     status: text({ enum: STATUSES }).notNull(),
     outputs: text({ mode: 'json' }).$type<Output[]>().notNull(),
     error: text({ enum: PREDICTION_ERROR_CODES }),

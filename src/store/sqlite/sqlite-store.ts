@@ -12,6 +12,7 @@ import { createGroupCommit } from './group-commit.ts'
 import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from './predicates.ts'
 import { createPredictionStore } from './predictions/write.ts'
 import { createQueueStore } from './queue/queue.ts'
+import { NEXT_VERSION } from './row-version.ts'
 import { meta, predictions } from './schema.ts'
 import { createSharedParts } from './shared-parts.ts'
 import { toStartupError, withStartupErrors } from './sqlite-errors.ts'
@@ -55,7 +56,10 @@ export function openSqliteStore(file: string, notify: () => void, options: Store
 function expireAllLeases(db: Db, now: number): void {
   db.transaction(tx => {
     for (const where of [SUBMIT_STARTED, IN_FLIGHT, and(WAITING, gt(predictions.dueAt, now))])
-      tx.update(predictions).set({ dueAt: 0 }).where(where).run()
+      tx.update(predictions)
+        .set({ ...NEXT_VERSION, dueAt: 0 })
+        .where(where)
+        .run()
   })
 }
 

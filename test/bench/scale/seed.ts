@@ -5,7 +5,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
-import type { Draft, PredictionState } from '../../../src/domain/prediction.ts'
+import { type Draft, toPredictionState } from '../../../src/domain/prediction.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { events, predictions, submitAttempts } from '../../../src/store/sqlite/schema.ts'
 
@@ -64,6 +64,7 @@ function createRow(
     ...input,
     id,
     createdAt: sentAt - 1000,
+    version: 2,
     submitStartedAt: sentAt,
     submittedAt: sentAt,
     upstreamId: `seed-${id}`,
@@ -94,32 +95,7 @@ function createRow(
 }
 
 function createEvents(row: Row) {
-  const state: PredictionState = { ...row }
-  const {
-    status,
-    outputs,
-    error,
-    cost,
-    upstreamId,
-    submittedAt,
-    startedAt,
-    finishedAt,
-    updatedAt,
-    inferenceMs,
-  } = state
-  const publicState = {
-    status,
-    outputs,
-    error,
-    cost,
-    upstreamId,
-    submittedAt,
-    startedAt,
-    finishedAt,
-    updatedAt,
-    inferenceMs,
-  }
-  const common = { appId: row.appId, predictionId: row.id, state: publicState }
+  const common = { appId: row.appId, predictionId: row.id, state: toPredictionState(row) }
   return [
     { ...common, type: 'QUEUED' as const, previousStatus: null, occurredAt: row.createdAt },
     {

@@ -5,11 +5,10 @@
  */
 import { randomInt } from 'node:crypto'
 import { v7 as uuidv7 } from 'uuid'
-import type { PredictionState } from '../../../src/domain/prediction.ts'
+import { type PredictionState, toPredictionState } from '../../../src/domain/prediction.ts'
 import { openStore } from '../../../src/store/open-store.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
 import { sql } from '../../../src/store/sqlite/drizzle.ts'
-import { toPredictionState } from '../../../src/store/sqlite/row-mapping.ts'
 import { events, predictions } from '../../../src/store/sqlite/schema.ts'
 
 /** Events of each prediction. */
@@ -71,6 +70,7 @@ function createRow(appId: string, createdAt: number, number: number) {
     seed: -1,
     tags: [`batch-${number % 100}`],
     createdAt,
+    version: 4,
     status: fails ? ('FAILED' as const) : ('COMPLETED' as const),
     outputs: fails
       ? []
@@ -102,6 +102,7 @@ function createRow(appId: string, createdAt: number, number: number) {
 
 function createEvents(row: Row) {
   const createEvent = (
+    version: number,
     previousStatus: PredictionState['status'] | null,
     status: PredictionState['status'],
     occurredAt: number,
@@ -111,12 +112,12 @@ function createEvents(row: Row) {
     type: previousStatus === null ? 'QUEUED' : 'STATUS_CHANGED',
     previousStatus,
     occurredAt,
-    state: { ...toPredictionState(row), status },
+    state: { ...toPredictionState(row), version, status },
   })
   return [
-    createEvent(null, 'QUEUED', row.createdAt),
-    createEvent('QUEUED', 'CREATED', row.submittedAt),
-    createEvent('CREATED', 'PROCESSING', row.startedAt),
-    createEvent('PROCESSING', row.status, row.finishedAt),
+    createEvent(1, null, 'QUEUED', row.createdAt),
+    createEvent(2, 'QUEUED', 'CREATED', row.submittedAt),
+    createEvent(3, 'CREATED', 'PROCESSING', row.startedAt),
+    createEvent(4, 'PROCESSING', row.status, row.finishedAt),
   ]
 }

@@ -10,6 +10,7 @@ import {
   isLegalTransition,
   type Job,
   type Transition,
+  toPredictionState,
 } from '../../../domain/prediction.ts'
 import { DAY_MS } from '../../../domain/time.ts'
 import type { CreateResult, Idempotency, PredictionStore, TokenLimits } from '../../store.ts'
@@ -28,7 +29,6 @@ import {
   type SqliteRow,
   toJob,
   toPrediction,
-  toPredictionState,
 } from '../row-mapping.ts'
 import { events, predictions } from '../schema.ts'
 import type { SharedParts } from '../shared-parts.ts'
@@ -60,7 +60,7 @@ export function createPredictionStore(
   )
   const forgetIdempotencyKey = prepare(
     db,
-    sql`update predictions set idempotency_key = null, fingerprint = null where id = @id`,
+    sql`update predictions set version = version + 1, idempotency_key = null, fingerprint = null where id = @id`,
   )
   const deleteSubmitAttempt = prepare(
     db,
@@ -144,7 +144,11 @@ export function createPredictionStore(
     if (status !== row.status && !isLegalTransition(row.status, status, row.error))
       throw new Error(`illegal transition of ${id}: ${row.status} to ${status}`)
     const hasVisibleChange = status !== row.status || error !== row.error || cost !== row.cost
-    const next = updatePrediction(id, { ...fields, updatedAt: hasVisibleChange ? now : row.updatedAt })
+    const next = updatePrediction(id, {
+      ...fields,
+      version: row.version + 1,
+      updatedAt: hasVisibleChange ? now : row.updatedAt,
+    })
     if (hasVisibleChange) recordEvent(next, row, now)
     monthlySpend.add(row.appId, row.createdAt, cost - row.cost)
     if (hasSlot(row) && !hasSlot(next)) fairOrder.onSlotReleased(row, now)

@@ -60,7 +60,7 @@ export function createImageCheckClaims(
   const selectNextIds = prepare<string>(db, NEXT_IMAGE_CHECKS).pluck()
   const claim = prepare<SqliteRow<PredictionRow>>(
     db,
-    sql`update predictions set fence = fence + 1, due_at = @leaseUntil
+    sql`update predictions set version = version + 1, fence = fence + 1, due_at = @leaseUntil
       where id in ${jsonValues('@ids')} and ${IS_DUE}
       returning ${ALL_COLUMNS}`,
   )

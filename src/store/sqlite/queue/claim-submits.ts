@@ -11,6 +11,7 @@ import { and, count, gt, inArray, lte, type SQL, sql } from '../drizzle.ts'
 import { SUBMIT_STARTED, WAITING } from '../predicates.ts'
 import { prepare } from '../prepare.ts'
 import { toJob } from '../row-mapping.ts'
+import { NEXT_VERSION } from '../row-version.ts'
 import { predictions, submitAttempts, submitCircuit } from '../schema.ts'
 import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
 import type { SubmitThrottle } from './submit-throttle.ts'
@@ -98,6 +99,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
           const rows = tx
             .update(predictions)
             .set({
+              ...NEXT_VERSION,
               fence: sql`${predictions.fence} + 1`,
               dueAt: leaseUntil,
               submission: 'begun',

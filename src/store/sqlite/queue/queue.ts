@@ -17,6 +17,7 @@ import {
   WAITING,
 } from '../predicates.ts'
 import { toJob } from '../row-mapping.ts'
+import { NEXT_VERSION } from '../row-version.ts'
 import { concurrencyLimit, predictions, submitAttempts, submitCircuit } from '../schema.ts'
 import type { SharedParts } from '../shared-parts.ts'
 import { createImageCheckClaims } from './claim-image-checks.ts'
@@ -42,7 +43,11 @@ export function createQueueStore(
   const prepareClaim = (dueIds: ReturnType<typeof selectDue>) =>
     db
       .update(predictions)
-      .set({ fence: sql`${predictions.fence} + 1`, dueAt: sql`${sql.placeholder('leaseUntil')}` })
+      .set({
+        ...NEXT_VERSION,
+        fence: sql`${predictions.fence} + 1`,
+        dueAt: sql`${sql.placeholder('leaseUntil')}`,
+      })
       .where(inArray(predictions.id, dueIds))
       .returning()
       .prepare()
@@ -69,6 +74,7 @@ export function createQueueStore(
   const reschedulePoll = db
     .update(predictions)
     .set({
+      ...NEXT_VERSION,
       dueAt: sql`${sql.placeholder('dueAt')}`,
       lastSeenRunningAt: sql`${sql.placeholder('lastSeenRunningAt')}`,
     })
@@ -162,10 +168,13 @@ export function createQueueStore(
       db.transaction(
         tx => {
           for (const where of [TRACKED, UNRESOLVED, SUBMIT_STARTED, WAITING])
-            tx.update(predictions).set({ dueAt }).where(where).run()
+            tx.update(predictions)
+              .set({ ...NEXT_VERSION, dueAt })
+              .where(where)
+              .run()
           for (const where of [UNRESOLVED, SUBMIT_STARTED])
             tx.update(predictions)
-              .set({ submitStartedAt: sql`${predictions.submitStartedAt} + ${ms}` })
+              .set({ ...NEXT_VERSION, submitStartedAt: sql`${predictions.submitStartedAt} + ${ms}` })
               .where(where)
               .run()
           tx.update(submitAttempts)

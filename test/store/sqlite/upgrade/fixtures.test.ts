@@ -66,14 +66,24 @@ const RENAMED: {
 }
 
 /** Columns of today that a table of an old database does not have, with their value in an old row. */
-const ADDED_COLUMNS: { table: string; column: string; valueIn: (row: Row) => unknown }[] = [
+const ADDED_COLUMNS: { table: string; column: string; valueIn: (row: Row, before: Tables) => unknown }[] = [
   {
     table: 'images',
     column: 'delete_requested_at',
     // Before 0007_names, `begun_at` 0 marked an incomplete image for deletion.
     valueIn: row => (row.is_whole === 0 && row.begun_at === 0 ? 0 : null),
   },
+  {
+    table: 'predictions',
+    column: 'version',
+    // A prediction whose events are all pruned has the version 1.
+    valueIn: (row, before) => Math.max(1, eventsUpTo(before, row.id)),
+  },
 ]
+
+/** The number of a prediction's events up to that one. */
+const eventsUpTo = ({ events }: Tables, predictionId: unknown, seq = Infinity): number =>
+  events!.filter(event => event.prediction_id === predictionId && (event.seq as number) <= seq).length
 
 /** Runs the migrations, and nothing else. */
 const migrate = (file: string): Promise<void> => openSqliteStore(file, () => {}).close()
@@ -107,6 +117,16 @@ async function open(file: string, { publicUrl, now }: Expected, at = now) {
   }
 }
 
+const VERSIONS = [
+  '0000_start',
+  '0001_follow',
+  '0002_apps',
+  '0003_sought',
+  '0004_uploads',
+  '0005_status',
+  '0006_tagged',
+]
+
 // ── What may differ, and why ──
 
 /** Answers of today's gateway that differ from those of a version. Everything else must be the same. */
@@ -127,15 +147,7 @@ const DIFFERENCES = {
       'Before 0002_apps usage counted everything since the first of the month. For a month that is over, that includes later months. The test adds up the costs instead.',
   },
   messageOfInvalidInput: {
-    versions: [
-      '0000_start',
-      '0001_follow',
-      '0002_apps',
-      '0003_sought',
-      '0004_uploads',
-      '0005_status',
-      '0006_tagged',
-    ],
+    versions: VERSIONS,
     reason:
       'A message is the present text for a stored code. The text for INVALID_INPUT was reworded with 0007_names.',
   },
@@ -150,9 +162,20 @@ const CHANGED_BY_MIGRATIONS = [
     versions: ['0000_start'],
     column: 'predictions.due_at',
     isChanged: (row: Row) => row.submission === 'unknown',
-    change: (_: unknown): unknown => 0,
+    change: (): unknown => 0,
     reason:
       'Since 0001_follow the gateway looks for jobs of an unknown outcome. The migration makes them due.',
+  },
+  {
+    versions: VERSIONS,
+    column: 'events.standing',
+    isChanged: () => true,
+    change: ({ prediction_id, seq, standing }: Row, before: Tables): unknown =>
+      JSON.stringify({
+        ...JSON.parse(standing as string),
+        version: eventsUpTo(before, prediction_id, seq as number),
+      }),
+    reason: 'Since 0008_version the state of an event has the version of its prediction.',
   },
 ]
 
@@ -174,17 +197,9 @@ const ADDED_AT_THE_START = [
 
 // ── The fixtures ──
 
-const VERSIONS = [
-  '0000_start',
-  '0001_follow',
-  '0002_apps',
-  '0003_sought',
-  '0004_uploads',
-  '0005_status',
-  '0006_tagged',
-]
-
 type Row = Record<string, unknown>
+/** The rows of each table. */
+type Tables = Record<string, Row[]>
 // biome-ignore lint/suspicious/noExplicitAny: an answer as an API gave it
 type Answer = any
 
@@ -328,7 +343,7 @@ describe.each(VERSIONS)('a database of %s', version => {
         const all = db.prepare(`select ${names} from "${RENAMED.tables[table] ?? table}"`).all() as Row[]
         const after = all.filter(row => !isAdded(version, table, row))
         expect(sorted(after), `rows of ${table}`).toEqual(
-          sorted(rows.map(row => migrated(version, table, row))),
+          sorted(rows.map(row => migrated(version, table, row, before))),
         )
       }
       expect(db.pragma('integrity_check', { simple: true })).toBe('ok')
@@ -542,7 +557,7 @@ const MIGRATIONS = '__drizzle_migrations'
 const SEQUENCES = 'sqlite_sequence'
 
 /** The rows of each table except the list of migrations. */
-function readAll(file: string): Record<string, Row[]> {
+function readAll(file: string): Tables {
   const db = new Database(file, { readonly: true })
   try {
     const tables = db
@@ -558,18 +573,20 @@ function readAll(file: string): Record<string, Row[]> {
 }
 
 /** A row as the migrations leave it: old names, today's values. */
-function migrated(version: string, table: string, row: Row): Row {
+function migrated(version: string, table: string, row: Row, before: Tables): Row {
   const valueIn = (column: string, value: unknown): unknown => {
     if (table === SEQUENCES && column === 'name') return RENAMED.tables[String(value)] ?? value
     const name = `${table}.${column}`
     const change = CHANGED_BY_MIGRATIONS.find(
       ({ versions, column, isChanged }) => versions.includes(version) && column === name && isChanged(row),
     )
-    return change === undefined ? (RENAMED.values[name]?.[String(value)] ?? value) : change.change(value)
+    return change === undefined
+      ? (RENAMED.values[name]?.[String(value)] ?? value)
+      : change.change(row, before)
   }
   return Object.fromEntries([
     ...Object.entries(row).map(([column, value]) => [column, valueIn(column, value)]),
-    ...addedColumns(table).map(({ column, valueIn }) => [column, valueIn(row)]),
+    ...addedColumns(table).map(({ column, valueIn }) => [column, valueIn(row, before)]),
   ])
 }
 

@@ -21,7 +21,7 @@ const BREAKPOINT = '--> statement-breakpoint\n'
 /** SQLite writes changed pages to the WAL before the commit if they do not fit into its cache. */
 const SMALL_CACHE = 'PRAGMA cache_size = 10;'
 /** More bytes than the upgrade itself writes. Once they are in the WAL, all other statements are done. */
-const MARKER_BYTES = 4_000_000
+const MARKER_BYTES = 30_000_000
 const MARKER = `INSERT INTO meta VALUES ('marker', zeroblob(${MARKER_BYTES}));`
 const ENDLESS = `
   INSERT INTO meta SELECT 'count', count(*) FROM (
@@ -44,11 +44,11 @@ function startCopy(folder: string, file: string, change: (migrations: string) =>
   })
 }
 
-/** Adds those statements behind all others of 0007_names. */
+/** Adds those statements behind all others of the newest migration. */
 const endUpgradeWith =
   (...added: string[]) =>
   (migrations: string) => {
-    const path = join(migrations, '0007_names.sql')
+    const path = join(migrations, '0008_version.sql')
     writeFileSync(path, [SMALL_CACHE, readFileSync(path, 'utf8'), ...added].join(BREAKPOINT))
   }
 
@@ -73,10 +73,10 @@ async function expectUpgrade(file: string): Promise<void> {
   expect(await store.countByState()).toMatchObject({ queued: 0, inFlight: PREDICTIONS, expired: 0 })
   await store.close()
   const counts = `select (select count(*) from __drizzle_migrations) as migrations,
-    (select count(*) from prediction_tags) as tags, (select count(*) from events where state is not null) as events`
+    (select count(*) from prediction_tags) as tags, (select count(*) from events where state ->> 'version' >= 1) as events`
   queryDatabaseFile(file, db => {
     expect(db.prepare(counts).get()).toEqual({
-      migrations: MIGRATIONS_BEFORE_NAMES + 1,
+      migrations: MIGRATIONS_BEFORE_NAMES + 2,
       tags: PREDICTIONS,
       events: PREDICTIONS * EVENTS_PER_PREDICTION,
     })
