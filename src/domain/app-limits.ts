@@ -3,6 +3,7 @@
  * Invariant: the budget is charged on acceptance, whether the job is queued or in flight. It is credited only if the
  * prediction's cost becomes 0.
  */
+import { requireFact } from './plan.ts'
 import { MINUTE_MS } from './time.ts'
 
 /** Null: no limit. Limits are read again for each submit, because they change while the gateway runs. */
@@ -17,16 +18,29 @@ export interface AppLimits {
   weight: number
 }
 
-/** Reads current usage. Each function is called only if its limit is set. */
-export interface UsageReader {
-  queued(): number
-  /** Micro-USD in this UTC month. */
-  spent(): number
-  /**
-   * When a recent submit was accepted: the newest one for `skip` 0, the one before it for 1, and so on. Null if that
-   * was not after `moment`.
-   */
-  submitTimeAfter(moment: number, skip: number): number | null
+/** The facts that an app's limits need. */
+export interface NeededUsage {
+  /** First moment of the UTC month whose spend counts; null: the spend is not needed. */
+  spendMonth: number | null
+  queued: boolean
+  /** When a recent submit was accepted, null: not needed. */
+  recentSubmit: RecentSubmit | null
+}
+
+/** The newest submit that was accepted after `after` and not later than `until`, without the `skip` newest. */
+export interface RecentSubmit {
+  after: number
+  until: number
+  skip: number
+}
+
+/** A fact that was not needed is missing. */
+export interface LimitedUsage {
+  /** Micro-USD. */
+  spent?: number
+  queued?: number
+  /** Null if there was no such submit. */
+  recentSubmitAt?: number | null
 }
 
 export type LimitViolation =
@@ -34,22 +48,37 @@ export type LimitViolation =
   | { code: 'QUEUE_FULL' }
   | { code: 'RATE_LIMITED'; retryAfterMs: number }
 
-/** Reports first a limit that waiting does not lift. */
+/** Submits further ahead of the clock are not counted: the clock was set back. */
+const MAX_CLOCK_SKEW_MS = MINUTE_MS
+
+export const usageNeeded = (
+  { monthlyBudget, maxQueued, submitsPerMinute }: AppLimits,
+  now: number,
+): NeededUsage => ({
+  spendMonth: monthlyBudget === null ? null : startOfUtcMonth(now),
+  queued: maxQueued !== null,
+  recentSubmit:
+    submitsPerMinute === null
+      ? null
+      : { after: now - MINUTE_MS, until: now + MAX_CLOCK_SKEW_MS, skip: submitsPerMinute - 1 },
+})
+
+/** The limit that one more submit would violate, or null. Reports first a limit that waiting does not lift. */
 export function checkLimits(
-  limits: AppLimits,
-  usage: UsageReader,
+  { monthlyBudget, maxQueued, submitsPerMinute }: AppLimits,
+  usage: LimitedUsage,
   price: number,
   now: number,
 ): LimitViolation | null {
-  const { monthlyBudget, maxQueued, submitsPerMinute } = limits
   if (monthlyBudget !== null) {
-    const spent = usage.spent()
+    const spent = requireFact('spent', usage.spent)
     if (spent + price > monthlyBudget) return { code: 'BUDGET_EXCEEDED', budget: monthlyBudget, spent }
   }
-  if (maxQueued !== null && usage.queued() >= maxQueued) return { code: 'QUEUE_FULL' }
+  if (maxQueued !== null && requireFact('queued', usage.queued) >= maxQueued) return { code: 'QUEUE_FULL' }
   if (submitsPerMinute !== null) {
-    const earliest = usage.submitTimeAfter(now - MINUTE_MS, submitsPerMinute - 1)
-    if (earliest !== null) return { code: 'RATE_LIMITED', retryAfterMs: earliest + MINUTE_MS - now }
+    const recentSubmitAt = requireFact('recentSubmitAt', usage.recentSubmitAt)
+    if (recentSubmitAt !== null)
+      return { code: 'RATE_LIMITED', retryAfterMs: recentSubmitAt + MINUTE_MS - now }
   }
   return null
 }

@@ -18,6 +18,10 @@ export const MAX_CREDIT_MS = 5 * JOB_TIME_SCALE_MS
 /** Max time for which one job counts, so that a changed clock leaves no app in debt for good. */
 export const MAX_COUNTED_JOB_MS = HOUR_MS
 
+/** The time for which a job that ends now counts as having held its slot. */
+export const countedJobMs = (submitStartedAt: number | null, now: number): number =>
+  Math.min(Math.max(now - (submitStartedAt ?? now), 0), MAX_COUNTED_JOB_MS)
+
 /** State of an app with queued jobs. */
 export interface AppQueueState {
   appId: string

@@ -115,6 +115,10 @@ export interface Job extends Prediction {
   completedWithoutOutputSince: number | null
 }
 
+/** Whether the job holds a slot of the account. */
+export const hasSlot = ({ submission, tracking }: Pick<Job, 'submission' | 'tracking'>): boolean =>
+  submission === 'begun' || tracking === 'active'
+
 /** The input as upstream gets it. Upstream cannot fetch images from this gateway. */
 export const upstreamInput = ({ input, upstreamImageUrl }: Job): Input =>
   upstreamImageUrl === null ? input : { ...input, imageUrl: upstreamImageUrl }

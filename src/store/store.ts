@@ -13,9 +13,11 @@
  */
 
 import type { Scope } from '../domain/access-scope.ts'
-import type { AppLimits, LimitViolation } from '../domain/app-limits.ts'
+import type { AppLimits } from '../domain/app-limits.ts'
 import type { ConcurrencyLimit } from '../domain/concurrency-limit.ts'
+import type { Idempotency, IdempotentMatch } from '../domain/idempotency.ts'
 import type { VideoModel } from '../domain/models.ts'
+import type { CreateResult, TokenLimits } from '../domain/plan-create.ts'
 import type { AppId, Draft, Job, Prediction, PredictionEvent, Transition } from '../domain/prediction.ts'
 import type { Filter } from '../domain/prediction-filter.ts'
 import type { SubmitCircuit } from '../domain/submit-circuit.ts'
@@ -57,30 +59,6 @@ export interface DatabaseIdentity {
   readonly tokenKey: Buffer
   /** Binds a new database to `upstream`. Returns the upstream the database belongs to, which may be another one. */
   bindUpstream(upstream: string): Promise<string>
-}
-
-/** The same key and fingerprint within 24 hours, under the same app and restriction, is the same request. */
-export interface Idempotency {
-  /** Empty: the key is unique in the app. Otherwise it is unique among the tokens of this restriction. */
-  restrictionKey: string
-  key: string
-  fingerprint: string
-}
-
-/** The prediction that already uses the key: for the same request (`repeated`) or another one (`conflict`). */
-interface IdempotentMatch {
-  kind: 'repeated' | 'conflict'
-  prediction: Prediction
-}
-export type CreateResult =
-  | { kind: 'created'; prediction: Prediction }
-  | IdempotentMatch
-  | { kind: 'refused'; violation: LimitViolation | { code: 'FORBIDDEN' } }
-
-/** Limits of a token, checked beside the limits of its app. */
-export interface TokenLimits {
-  /** Max predictions this token may create. */
-  maxSubmits: number
 }
 
 /** A position in the list, between two predictions. */

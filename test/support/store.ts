@@ -183,7 +183,7 @@ export const submitAll = async (store: Store, at: number): Promise<Job[]> => {
 }
 
 /** The row as the workers see it. */
-export const jobOf = async (store: Store, id: string): Promise<Job> => {
+export const jobOf = async (store: Pick<Store, 'change'>, id: string): Promise<Job> => {
   let current: Job | undefined
   await store.change(
     id,

@@ -47,7 +47,7 @@ export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn
       ...selectJobCounts.get(scopeParameters(scope))!,
       spent:
         scope.restriction === null
-          ? monthlySpend.spentIn(scope.appId, now)
+          ? monthlySpend.spentIn(scope.appId, month)
           : sumCost.get({
               ...scopeParameters(scope),
               monthStart: month,
@@ -58,15 +58,15 @@ export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn
 }
 
 /**
- * An app's spend by UTC month.
+ * An app's spend by UTC month. A month is its first moment.
  * Invariant: it is the sum of the costs of the predictions created in that month. A cost and its spend change in one
  * transaction.
  */
 export interface MonthlySpend {
   /** @param amount micro-USD; negative for a refund */
-  add(appId: string, createdAt: number, amount: number): void
-  /** Spend in the UTC month of `moment`, micro-USD. */
-  spentIn(appId: string, moment: number): number
+  add(appId: string, month: number, amount: number): void
+  /** Spend in the month, micro-USD. */
+  spentIn(appId: string, month: number): number
 }
 
 export function createMonthlySpend(db: Db): MonthlySpend {
@@ -88,9 +88,7 @@ export function createMonthlySpend(db: Db): MonthlySpend {
   ).pluck()
 
   return {
-    add(appId, createdAt, amount) {
-      if (amount !== 0) upsertSpend.run({ appId, month: startOfUtcMonth(createdAt), amount })
-    },
-    spentIn: (appId, moment) => selectSpent.get({ appId, month: startOfUtcMonth(moment) }) ?? 0,
+    add: (appId, month, amount) => void upsertSpend.run({ appId, month, amount }),
+    spentIn: (appId, month) => selectSpent.get({ appId, month }) ?? 0,
   }
 }

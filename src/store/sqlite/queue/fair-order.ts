@@ -3,17 +3,11 @@
  * Invariant: an app's `virtual_time` changes when a job releases its slot and when the app's backlog starts, in that
  * transaction, and never when a slot is taken.
  */
-import {
-  type AppQueueState,
-  JOB_TIME_SCALE_MS,
-  MAX_COUNTED_JOB_MS,
-  MAX_CREDIT_MS,
-} from '../../../domain/fair-queue.ts'
+import { type AppQueueState, JOB_TIME_SCALE_MS, MAX_CREDIT_MS } from '../../../domain/fair-queue.ts'
 import type { Db } from '../connection.ts'
 import { sql } from '../drizzle.ts'
 import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from '../predicates.ts'
 import { prepare } from '../prepare.ts'
-import type { PredictionRow } from '../row-mapping.ts'
 
 const HAS_ACTIVE_JOBS = sql`(exists (select 1 from predictions where app_id = apps.id and ${IN_FLIGHT})
   or exists (
@@ -59,9 +53,9 @@ export interface FairOrder {
    * Call it before a row is inserted. An app without jobs gets no credit for its absence and keeps its debt;
    * otherwise apps with short queues would gain. Without debt its first job is next.
    */
-  onBacklogStart(appId: string, now: number): void
-  /** Call it after a job released its slot: charges its time to the app and caps the credit of every app. */
-  onSlotReleased(row: PredictionRow, now: number): void
+  startBacklog(appId: string, now: number): void
+  /** Call it after the row has released its slot: charges the time to the app and caps the credit of every app. */
+  releaseSlot(appId: string, heldMs: number): void
   appStates(): AppQueueState[]
 }
 
@@ -112,14 +106,11 @@ export function createFairOrder(db: Db): FairOrder {
   )
 
   return {
-    onBacklogStart: (appId, now) => void startBacklog.run({ appId, now }),
-    onSlotReleased({ appId, submitStartedAt }, now) {
-      addJobTime.run({ appId, ms: Math.min(Math.max(now - (submitStartedAt ?? now), 0), MAX_COUNTED_JOB_MS) })
+    startBacklog: (appId, now) => void startBacklog.run({ appId, now }),
+    releaseSlot(appId, heldMs) {
+      addJobTime.run({ appId, ms: heldMs })
       capCredit.run()
     },
     appStates: () => selectAppStates.all(),
   }
 }
-
-export const hasSlot = ({ submission, tracking }: PredictionRow): boolean =>
-  submission === 'begun' || tracking === 'active'

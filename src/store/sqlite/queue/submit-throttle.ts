@@ -1,12 +1,9 @@
 /**
- * The submit circuit and the concurrency limit. Both change in the transaction that records the answer to a POST.
+ * The rows of the submit circuit and the concurrency limit. Both change in the transaction that records the answer to a
+ * POST.
  */
-import {
-  type ConcurrencyLimit,
-  decreaseConcurrency,
-  increaseConcurrency,
-} from '../../../domain/concurrency-limit.ts'
-import { type CircuitTrip, openCircuit, type SubmitCircuit } from '../../../domain/submit-circuit.ts'
+import type { ConcurrencyLimit } from '../../../domain/concurrency-limit.ts'
+import type { SubmitCircuit } from '../../../domain/submit-circuit.ts'
 import type { Db } from '../connection.ts'
 import { sql } from '../drizzle.ts'
 import { IN_FLIGHT, SUBMIT_STARTED } from '../predicates.ts'
@@ -18,10 +15,10 @@ export interface SubmitThrottle {
   concurrencyLimit(): ConcurrencyLimit | null
   /** Number of jobs that hold a slot of the account. */
   activeJobs(): number
-  /** @param submitStartedAt start of the POST that failed */
-  recordFailure(next: CircuitTrip, submitStartedAt: number, now: number): void
-  /** Upstream answered the POST of this job. Closes the circuit if the job was its probe; may raise the limit. */
-  recordAnswer(id: string, isAccepted: boolean): void
+  /** Replaces the circuit. */
+  openCircuit(circuit: Omit<SubmitCircuit, 'version'>): void
+  closeCircuit(version: number): void
+  setLimit(limit: ConcurrencyLimit | null): void
 }
 
 export function createSubmitThrottle(db: Db): SubmitThrottle {
@@ -42,41 +39,28 @@ export function createSubmitThrottle(db: Db): SubmitThrottle {
     select (select count(*) from predictions where ${SUBMIT_STARTED})
       + (select count(*) from predictions where ${IN_FLIGHT})`,
   ).pluck()
-  const closeCircuit = prepare(db, sql`delete from submit_circuit where probe_prediction_id = @id`)
-
-  const readCircuit = () => {
-    const row = selectCircuit.get()
-    return row === undefined ? null : { ...row, halfOpen: row.halfOpen === 1 }
-  }
-  const readLimit = () => selectLimit.get() ?? null
-
-  function saveLimit(next: ConcurrencyLimit | null): void {
-    db.delete(concurrencyLimit).run()
-    if (next !== null)
-      db.insert(concurrencyLimit)
-        .values({ singleton: 1, ...next })
-        .run()
-  }
+  const closeCircuit = prepare(db, sql`delete from submit_circuit where version = @version`)
 
   return {
-    submitCircuit: readCircuit,
-    concurrencyLimit: readLimit,
+    submitCircuit() {
+      const row = selectCircuit.get()
+      return row === undefined ? null : { ...row, halfOpen: row.halfOpen === 1 }
+    },
+    concurrencyLimit: () => selectLimit.get() ?? null,
     activeJobs: () => countActiveJobs.get()!,
 
-    recordFailure(next, submitStartedAt, now) {
-      const circuit = readCircuit()
+    openCircuit(circuit) {
       db.delete(submitCircuit).run()
-      db.insert(submitCircuit)
-        .values(openCircuit(circuit, next, now))
-        .run()
-      if (next.reason === 'throttled')
-        saveLimit(decreaseConcurrency(readLimit(), submitStartedAt, countActiveJobs.get()! + 1, now))
+      db.insert(submitCircuit).values(circuit).run()
     },
+    closeCircuit: version => void closeCircuit.run({ version }),
 
-    recordAnswer(id, isAccepted) {
-      closeCircuit.run({ id })
-      const limit = isAccepted ? readLimit() : null
-      if (limit !== null) saveLimit(increaseConcurrency(limit))
+    setLimit(limit) {
+      db.delete(concurrencyLimit).run()
+      if (limit !== null)
+        db.insert(concurrencyLimit)
+          .values({ singleton: 1, ...limit })
+          .run()
     },
   }
 }
