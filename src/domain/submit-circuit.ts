@@ -2,7 +2,7 @@
  * Circuit breaker of submits. Pure.
  * Invariant: while upstream fails it is asked ever less often, and at most one job at a time is risked as a probe.
  */
-import { MINUTE_MS, SECOND_MS } from './time.ts'
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from './time.ts'
 
 /** Why the circuit is open: nothing is submitted, whatever is queued. Once upstream can be read again it is half-open. */
 export const CIRCUIT_REASONS = ['unknown', 'unreachable', 'account', 'throttled'] as const
@@ -25,6 +25,15 @@ export interface SubmitCircuit extends CircuitTrip {
 }
 
 const MAX_OPEN_MS = 15 * MINUTE_MS
+/** A circuit whose probe is due later was opened by a wrong clock. */
+const MAX_PROBE_DELAY_MS = 2 * HOUR_MS
+
+/** Closed, or half-open. */
+export const allowsSubmits = (circuit: SubmitCircuit | null): boolean => circuit === null || circuit.halfOpen
+
+/** Whether upstream is to be read, to half-open this circuit. */
+export const isProbeDue = ({ halfOpen, until }: SubmitCircuit, now: number): boolean =>
+  !halfOpen && (until <= now || until > now + MAX_PROBE_DELAY_MS)
 
 /**
  * Opens the circuit, or keeps it open. If it is open already, the result has the newer reason, the later `until` and the

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ImageType } from './image-format.ts'
 import type { AppId } from './prediction.ts'
-import { DAY_MS } from './time.ts'
+import { DAY_MS, HOUR_MS } from './time.ts'
 
 /** Stored once per app. */
 export interface UploadedImage {
@@ -28,6 +28,9 @@ export interface Upload extends UploadedImage {
 }
 
 export const UPLOAD_RETENTION_MS = 7 * DAY_MS
+
+/** An image that is still incomplete after this time was interrupted by a crash: its bytes are deleted. */
+export const ABANDONED_AFTER_MS = HOUR_MS
 
 export const UPLOAD_PATH = '/uploads/'
 const PREVIEW_TOKEN_PATTERN = /^[\w-]{24}$/

@@ -20,6 +20,7 @@ import type { VideoModel } from '../domain/models.ts'
 import type { CreateResult, TokenLimits } from '../domain/plan-create.ts'
 import type { AppId, Draft, Job, Prediction, PredictionEvent, Transition } from '../domain/prediction.ts'
 import type { Filter } from '../domain/prediction-filter.ts'
+import type { AllowanceRequest } from '../domain/submit-allowance.ts'
 import type { SubmitCircuit } from '../domain/submit-circuit.ts'
 import type { Upload, UploadedImage } from '../domain/upload.ts'
 
@@ -128,11 +129,7 @@ export interface Claim {
   limit: number
 }
 
-export interface SubmitClaim extends Claim {
-  /** Max active jobs (submit started or in flight) at once; null: no limit. */
-  upstreamConcurrency: number | null
-  /** Max POSTs in any 60 s; null: no limit. */
-  upstreamSubmitsPerMinute: number | null
+export interface SubmitClaim extends Claim, AllowanceRequest {
   /** Claims only rows whose image was verified after this time. */
   imageVerifiedAfter: number
 }

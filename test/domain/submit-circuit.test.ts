@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import {
+  allowsSubmits,
   CIRCUIT_REASONS,
+  isProbeDue,
   nextProbeAt,
   openCircuit,
   type SubmitCircuit,
@@ -9,6 +11,7 @@ import {
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const QUARTER = 15 * MINUTE
+const HOUR = 60 * MINUTE
 const NOW = 1_800_000_000_000
 
 const openCircuitState = (over: Partial<SubmitCircuit> = {}): SubmitCircuit => ({
@@ -125,4 +128,20 @@ describe('the next probe of an open circuit', () => {
     expect(probes.filter(at => at > 0 && at <= MINUTE)).toHaveLength(6)
     expect(probes.filter(at => at > 2 * MINUTE)).toHaveLength(8)
   })
+})
+
+test('a closed and a half-open circuit allow submits, an open one does not', () => {
+  expect([null, halfOpenState(0), openCircuitState()].map(allowsSubmits)).toEqual([true, true, false])
+})
+
+test('an open circuit is probed from its time on, or if a wrong clock has set that more than two hours ahead', () => {
+  const isDue = (until: number) => isProbeDue(openCircuitState({ until }), NOW)
+  expect([NOW - 1, NOW, NOW + 1, NOW + 2 * HOUR, NOW + 2 * HOUR + 1].map(isDue)).toEqual([
+    true,
+    true,
+    false,
+    false,
+    true,
+  ])
+  expect(isProbeDue(halfOpenState(0), halfOpenState(0).until)).toBe(false)
 })

@@ -2,9 +2,10 @@
  * Deletes uploads that have expired and images that no upload refers to, one small step at a time.
  * Invariant: an upload that a waiting or running job needs is kept, and so is its image.
  */
+import { ABANDONED_AFTER_MS } from '../../domain/upload.ts'
 import type { Db, Tx } from './connection.ts'
 import { and, inArray, isNotNull, lte, or, type SQL, sql } from './drizzle.ts'
-import { ABANDONED_AFTER_MS, isImage } from './image-rows.ts'
+import { isImage } from './image-rows.ts'
 import { HAS_UPLOAD, INCOMPLETE } from './predicates.ts'
 import { imageChunks, images, uploads } from './schema.ts'
 

@@ -14,6 +14,7 @@ import {
   type Upload,
   type UploadedImage,
 } from '../../domain/upload.ts'
+import { quotaRetryAfterMs } from '../../domain/upload-quota.ts'
 import type { UploadResult, UploadStore } from '../store.ts'
 import type { Db, Tx } from './connection.ts'
 import { and, eq, type SQL, sql } from './drizzle.ts'
@@ -21,7 +22,7 @@ import { isImage } from './image-rows.ts'
 import { jsonValues, prepare } from './prepare.ts'
 import { imageChunks, images, uploads } from './schema.ts'
 import { pruneStep } from './upload-pruning.ts'
-import { quotaRetryAfterMs } from './upload-quota.ts'
+import { loadQuotaFacts } from './upload-quota.ts'
 
 /** Small, because each read blocks; large enough that an image is not hundreds of rows. */
 const CHUNK_BYTES = 256 * 1024
@@ -60,7 +61,8 @@ export function createUploadStore(db: Db): UploadStore {
     maxUploadBytesPerApp: number,
     now: number,
   ): UploadResult | null {
-    const retryAfterMs = quotaRetryAfterMs(tx, image, maxUploadBytesPerApp, now)
+    const request = { bytes: image.bytes, maxUploadBytesPerApp, now }
+    const retryAfterMs = quotaRetryAfterMs(request, loadQuotaFacts(tx, image, request))
     if (retryAfterMs !== null) return { kind: 'refused', retryAfterMs }
     tx.insert(images)
       .values({ ...image, isComplete: false, writeStartedAt: now })

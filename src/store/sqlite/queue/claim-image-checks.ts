@@ -3,6 +3,7 @@
  * Invariant: only the first `readyTarget` jobs of the fair order count, so the waiting or ready jobs of one app never
  * block another app's.
  */
+import { allowsSubmits } from '../../../domain/submit-circuit.ts'
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { type SQL, sql } from '../drizzle.ts'
@@ -70,7 +71,7 @@ export function createImageCheckClaims(
       const busyApps = JSON.stringify([...(thisProcess?.busyApps ?? [])])
       const circuit = submitThrottle.submitCircuit()
       // While the circuit is open, verified images are not checked again: a host that fails meanwhile would end the job.
-      const verifiedSince = circuit !== null && !circuit.halfOpen ? 0 : imageVerifiedAfter
+      const verifiedSince = allowsSubmits(circuit) ? imageVerifiedAfter : 0
       const due = { now, imageVerifiedAfter: verifiedSince, busyApps }
       if (hasDue.get(due) === 0) return []
       // Most wake-ups find enough verified images: they take no write lock.

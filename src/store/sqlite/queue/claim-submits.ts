@@ -3,11 +3,16 @@
  * Invariant: a row is `begun` on disk before its POST. The limits of the account and of the app are counted from the
  * rows themselves.
  */
-import type { SubmitCircuit } from '../../../domain/submit-circuit.ts'
-import { HOUR_MS, MINUTE_MS } from '../../../domain/time.ts'
+import {
+  type AllowanceFacts,
+  allowanceFactsNeeded,
+  claimableCount,
+} from '../../../domain/submit-allowance.ts'
+import { allowsSubmits } from '../../../domain/submit-circuit.ts'
+import { HOUR_MS } from '../../../domain/time.ts'
 import type { QueueStore, SubmitClaim } from '../../store.ts'
 import type { Db } from '../connection.ts'
-import { and, count, gt, inArray, lte, type SQL, sql } from '../drizzle.ts'
+import { inArray, lte, type SQL, sql } from '../drizzle.ts'
 import { SUBMIT_STARTED, WAITING } from '../predicates.ts'
 import { prepare } from '../prepare.ts'
 import { toJob } from '../row-mapping.ts'
@@ -23,41 +28,28 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
       select 1 from predictions where ${WAITING} and image_verified_at > @imageVerifiedAfter and due_at <= @now
     )`,
   ).pluck()
-  const countStarted = prepare<number>(
+  const countStarted = prepare<Pick<AllowanceFacts, 'startedSubmits' | 'abandonedSubmits'>>(
     db,
-    sql`select count(*) from predictions where ${SUBMIT_STARTED}`,
-  ).pluck()
-  const hasAbandoned = prepare<number>(
+    sql`select count(*) as startedSubmits, count(*) filter (where due_at <= @now) as abandonedSubmits
+      from predictions where ${SUBMIT_STARTED}`,
+  )
+  const countAttempts = prepare<number>(
     db,
-    sql`select exists (select 1 from predictions where ${SUBMIT_STARTED} and due_at <= @now)`,
+    sql`select count(*) from submit_attempts
+      where submit_started_at > @after and submit_started_at <= @until`,
   ).pluck()
 
-  /** How many submits may start now. Called under the write lock, so it stays true until they do. */
-  function claimableCount(
-    { now, limit, upstreamConcurrency, upstreamSubmitsPerMinute }: SubmitClaim,
-    circuit: SubmitCircuit | null,
-  ): number {
-    const startedCount = countStarted.get()!
-    // An abandoned row is not yet resolved: nothing is sent before it is.
-    if (startedCount > 0 && hasAbandoned.get({ now }) === 1) return 0
-    // Half-open: one submit, and only if no other is under way.
-    const circuitAllowance = circuit === null ? limit : circuit.halfOpen ? 1 - startedCount : 0
-    const maxActive = Math.min(
-      upstreamConcurrency ?? Infinity,
-      submitThrottle.concurrencyLimit()?.concurrency ?? Infinity,
-    )
-    const freeSlots = maxActive === Infinity ? limit : maxActive - submitThrottle.activeJobs()
-    // Attempts further ahead of the clock do not count: the clock was set back.
-    const isWithinLastMinute = and(
-      gt(submitAttempts.submitStartedAt, now - MINUTE_MS),
-      lte(submitAttempts.submitStartedAt, now + MINUTE_MS),
-    )
-    const rateAllowance =
-      upstreamSubmitsPerMinute === null
-        ? limit
-        : upstreamSubmitsPerMinute -
-          db.select({ n: count() }).from(submitAttempts).where(isWithinLastMinute).get()!.n
-    return Math.max(0, Math.min(limit, circuitAllowance, freeSlots, rateAllowance))
+  /** Called under the write lock, so the facts stay true until the submits have begun. */
+  function loadFacts(request: SubmitClaim): AllowanceFacts {
+    const limit = submitThrottle.concurrencyLimit()
+    const needed = allowanceFactsNeeded(request, limit)
+    return {
+      submitCircuit: submitThrottle.submitCircuit(),
+      concurrencyLimit: limit,
+      ...countStarted.get({ now: request.now })!,
+      ...(needed.activeJobs && { activeJobs: submitThrottle.activeJobs() }),
+      ...(needed.recentAttempts && { recentAttempts: countAttempts.get(needed.recentAttempts)! }),
+    }
   }
 
   /**
@@ -82,15 +74,13 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
     async claimSubmits(request) {
       const { now, leaseUntil, imageVerifiedAfter } = request
       // Most wake-ups have no row to send: they take no write lock and count nothing.
-      if (
-        hasReady.get({ imageVerifiedAfter, now }) === 0 ||
-        submitThrottle.submitCircuit()?.halfOpen === false
-      )
+      if (hasReady.get({ imageVerifiedAfter, now }) === 0 || !allowsSubmits(submitThrottle.submitCircuit()))
         return []
       const claimed = db.transaction(
         tx => {
-          const circuit = submitThrottle.submitCircuit()
-          const claimable = claimableCount(request, circuit)
+          const facts = loadFacts(request)
+          const circuit = facts.submitCircuit
+          const claimable = claimableCount(request, facts)
           if (claimable === 0) return []
           // A job that upstream refuses each time must not be every probe, nor the first submit after each.
           // After an hour it counts like any other, so that an endless queue of others can't starve it.

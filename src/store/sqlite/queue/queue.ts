@@ -3,10 +3,10 @@
  * worker become due by themselves, and its late writes are refused. Waiting rows are claimed in fair order
  * (claim-image-checks.ts, claim-submits.ts), sent rows by due time (here).
  */
-import { HOUR_MS } from '../../../domain/time.ts'
+import { isProbeDue } from '../../../domain/submit-circuit.ts'
 import type { QueueStore } from '../../store.ts'
 import type { Db } from '../connection.ts'
-import { and, asc, count, eq, gt, gte, inArray, lte, ne, or, type SQL, sql } from '../drizzle.ts'
+import { and, asc, count, eq, gte, inArray, lte, ne, type SQL, sql } from '../drizzle.ts'
 import {
   HAS_LEFT_QUEUE,
   IN_FLIGHT,
@@ -23,9 +23,6 @@ import type { SharedParts } from '../shared-parts.ts'
 import { createImageCheckClaims } from './claim-image-checks.ts'
 import { createSubmitClaims } from './claim-submits.ts'
 import { createQueuePositions } from './positions.ts'
-
-/** A circuit whose probe is due later was opened by a wrong clock. */
-const MAX_CIRCUIT_OPEN_MS = 2 * HOUR_MS
 
 export function createQueueStore(
   db: Db,
@@ -56,20 +53,6 @@ export function createQueueStore(
   const claimUnresolved = prepareClaim(selectDue(UNRESOLVED, asc(HAS_LEFT_QUEUE)))
   const isNotOfThisProcess = sql`${predictions.id} not in (select value from json_each(${sql.placeholder('submittingIds')}))`
   const claimAbandoned = prepareClaim(selectDue(and(SUBMIT_STARTED, isNotOfThisProcess)!))
-
-  const selectCircuitToProbe = db
-    .select()
-    .from(submitCircuit)
-    .where(
-      and(
-        or(
-          lte(submitCircuit.until, sql.placeholder('now')),
-          gt(submitCircuit.until, sql.placeholder('latest')),
-        ),
-        eq(submitCircuit.halfOpen, false),
-      ),
-    )
-    .prepare()
 
   const reschedulePoll = db
     .update(predictions)
@@ -135,8 +118,8 @@ export function createQueueStore(
     async claimCircuitProbe(now, nextProbeAt) {
       return db.transaction(
         tx => {
-          const circuit = selectCircuitToProbe.get({ now, latest: now + MAX_CIRCUIT_OPEN_MS })
-          if (circuit === undefined) return null
+          const circuit = submitThrottle.submitCircuit()
+          if (circuit === null || !isProbeDue(circuit, now)) return null
           tx.update(submitCircuit)
             .set({ until: nextProbeAt(circuit) })
             .where(eq(submitCircuit.version, circuit.version))
