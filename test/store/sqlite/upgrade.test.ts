@@ -10,7 +10,7 @@ import {
 } from '../../../src/domain/access-scope.ts'
 import type { AppId } from '../../../src/domain/prediction.ts'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
-import { addPrediction, draft, idsOf, jobOf, MINUTE, pageRequest, T } from '../../support/store.ts'
+import { addPrediction, draft, eventsOf, idsOf, jobOf, MINUTE, pageRequest, T } from '../../support/store.ts'
 import { openOlderDatabase } from './upgrade/older-database.ts'
 
 test('this gateway tracks jobs that an older one left in flight, queued or unknown', async () => {
@@ -148,6 +148,54 @@ test('a filter by tag and a token find predictions of an older gateway', async (
     expect(await found({ appId, restriction: writeOnly })).toEqual(['p4'])
     await addPrediction(store, appId, T + 9, { tags: ['b'] })
     expect(await found(fullScope(appId), ['b'])).toHaveLength(3)
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('an older gateway’s events get rising versions, and each prediction the version of its newest event', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rushes-upgrade-'))
+  try {
+    const old = openOlderDatabase(folder, 8)
+    old.prepare("insert into apps (id, name, created_at) values ('app', 'web', ?)").run(T)
+    const insert = old.prepare(`
+      insert into predictions (id, app_id, model, image_url, prompt, duration, enable_prompt_expansion, seed, tags,
+        created_at, status, outputs, cost, updated_at, due_at)
+      values (?, 'app', 'WAN_2_2_I2V_PLUS_1080P', 'https://images.example/cat.png', 'x', 5, 0, -1, '[]',
+        ${T}, 'QUEUED', '[]', 0, ${T}, ${T})`)
+    for (const id of ['a', 'b', 'pruned']) insert.run(id)
+    const insertEvent = old.prepare(`
+      insert into events (seq, app_id, prediction_id, type, previous_status, occurred_at, state)
+      values (?, 'app', ?, 'STATUS_CHANGED', 'QUEUED', ${T}, ?)`)
+    const state = {
+      ...{
+        status: 'FAILED',
+        outputs: [{ url: 'https://ä.example/"1".mp4', hasNsfwContent: null, expiresAt: T }],
+      },
+      ...{ error: null, cost: 0, upstreamId: null, submittedAt: null, startedAt: null, finishedAt: T },
+      ...{ updatedAt: T, inferenceMs: null },
+    }
+    // The first events are pruned.
+    for (const [i, id] of ['a', 'b', 'a', 'a', 'b'].entries())
+      insertEvent.run(10 + i, id, JSON.stringify(state))
+    old.close()
+
+    const store = openSqliteStore(join(folder, 'rushes.db'), () => {})
+    const appId = 'app' as AppId
+    const events = await eventsOf(store, appId)
+    expect(events.map(({ seq, prediction }) => [seq, prediction.id, prediction.version])).toEqual([
+      [10, 'a', 1],
+      [11, 'b', 1],
+      [12, 'a', 2],
+      [13, 'a', 3],
+      [14, 'b', 2],
+    ])
+    for (const { prediction } of events) expect(prediction).toMatchObject(state)
+    const versions = (await store.getMany(fullScope(appId), ['a', 'b', 'pruned'])).map(each => each!.version)
+    expect(versions).toEqual([3, 2, 1])
+    await store.change('a', () => ({ cost: 1 }), T)
+    expect((await eventsOf(store, appId)).at(-1)!.prediction.version).toBe(4)
     await store.close()
   } finally {
     rmSync(folder, { recursive: true })
