@@ -26,9 +26,9 @@ export type PlannedWrite =
   | { kind: 'forgetIdempotencyKey'; id: string; version: number }
   /** Belongs to the insert or the update before it. */
   | { kind: 'insertEvent'; event: NewEvent }
-  /** If the app has no waiting and no active job, its backlog starts: see fair-queue.ts. */
+  /** If the app has no waiting and no active job, its backlog starts: see virtual-time.ts. */
   | { kind: 'startBacklog'; appId: string; now: number }
-  /** A job of the app has held a slot for so long: see fair-queue.ts. */
+  /** A job of the app has held a slot for so long: see virtual-time.ts. */
   | { kind: 'releaseSlot'; appId: string; heldMs: number }
   /** `month`: first moment of the UTC month. `amount`: micro-USD, negative for a refund. */
   | { kind: 'addSpend'; appId: string; month: number; amount: number }

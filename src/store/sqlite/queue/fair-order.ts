@@ -1,5 +1,5 @@
 /**
- * The fair queue in SQL (the rule: domain/fair-queue.ts).
+ * The fair queue in SQL (the rules: domain/fair-queue.ts and domain/virtual-time.ts).
  * Invariant: an app's `virtual_time` changes when a job releases its slot and when the app's backlog starts, in that
  * transaction, and never when a slot is taken.
  */
@@ -49,10 +49,7 @@ export const FAIR_ORDER = sql`iif(is_newly_active and active_jobs = 0 and queue_
 export const IS_OVER_APP_LIMIT = sql`active_jobs + queue_index > max_active`
 
 export interface FairOrder {
-  /**
-   * Call it before a row is inserted. An app without jobs gets no credit for its absence and keeps its debt;
-   * otherwise apps with short queues would gain. Without debt its first job is next.
-   */
+  /** Call it before a row is inserted. Changes nothing if the app has a waiting or active job. */
   startBacklog(appId: string, now: number): void
   /** Call it after the row has released its slot: charges the time to the app and caps the credit of every app. */
   releaseSlot(appId: string, heldMs: number): void
