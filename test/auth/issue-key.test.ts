@@ -6,8 +6,8 @@ import { fixture, T } from '../support/store.ts'
 
 test.each(ENGINES)(
   'on %s a key is added to the app of its name, which is created if missing',
-  async (_, engine) => {
-    await using stored = await fixture(engine)
+  async (_, { open }) => {
+    await using stored = await fixture(open)
     const { store } = stored
     const keys = new Map([
       [await issueKey(store, 'web', T + 1000, T), T + 1000],

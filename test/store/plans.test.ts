@@ -6,13 +6,13 @@ import type { Idempotency } from '../../src/domain/idempotency.ts'
 import type { CreateResult, TokenLimits } from '../../src/domain/plan-create.ts'
 import { type Draft, type Job, type Output, STATUSES } from '../../src/domain/prediction.ts'
 import { canceled } from '../../src/domain/transitions.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
   addPredictions,
   claimReadySubmits,
   createPrediction,
   draft,
-  ENGINES,
   eventsOf,
   fixture,
   INPUT,
@@ -25,7 +25,7 @@ import {
 
 const SUBMITS = 200
 
-describe.each(ENGINES)('%s', (_, open) => {
+describe.each(ENGINES)('%s', (_, { open }) => {
   describe('200 submits in one tick, each on the state that the one before left', () => {
     type Submit = { over?: Partial<Draft>; idempotency?: Idempotency; tokenLimits?: TokenLimits }
 

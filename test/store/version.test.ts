@@ -3,13 +3,13 @@ import { fullScope } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { canceled, submitAnswered } from '../../src/domain/transitions.ts'
 import type { Claim, Store } from '../../src/store/store.ts'
+import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
   COMPLETED,
   claimReadySubmits,
   createPrediction,
   draft,
-  ENGINES,
   eventsOf,
   fixture,
   HOUR,
@@ -37,7 +37,7 @@ const lose = async (store: Store, app: AppId) => {
 }
 const wait = async (store: Store, app: AppId) => (await addPrediction(store, app)).id
 
-describe.each(ENGINES)('%s', (_, open) => {
+describe.each(ENGINES)('%s', (_, { open }) => {
   test.each<
     [
       method: string,
@@ -65,10 +65,10 @@ describe.each(ENGINES)('%s', (_, open) => {
     ],
     ['claimUnresolvedSubmits', lose, store => store.claimUnresolvedSubmits(claim)],
     ['claimAbandonedSubmits', begin, store => store.claimAbandonedSubmits(claim)],
-    ['shiftDeadlines, of a waiting job', wait, store => store.shiftDeadlines(SECOND)],
-    ['shiftDeadlines, of a begun job', begin, store => store.shiftDeadlines(SECOND)],
-    ['shiftDeadlines, of a sent job', send, store => store.shiftDeadlines(SECOND)],
-    ['shiftDeadlines, of an unresolved job', lose, store => store.shiftDeadlines(SECOND)],
+    ['followProcessClock, of a waiting job', wait, store => store.followProcessClock(SECOND)],
+    ['followProcessClock, of a begun job', begin, store => store.followProcessClock(SECOND)],
+    ['followProcessClock, of a sent job', send, store => store.followProcessClock(SECOND)],
+    ['followProcessClock, of an unresolved job', lose, store => store.followProcessClock(SECOND)],
   ])('%s raises the version', async (_, prepare, write) => {
     await using f = await fixture(open)
     const id = await prepare(f.store, f.app)

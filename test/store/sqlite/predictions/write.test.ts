@@ -2,20 +2,25 @@ import { describe, expect, test } from 'vitest'
 import type { AppLimits } from '../../../../src/domain/app-limits.ts'
 import type { Draft } from '../../../../src/domain/prediction.ts'
 import { canceled, imageVerified, submitAnswered } from '../../../../src/domain/transitions.ts'
+import { createAppStore } from '../../../../src/store/sqlite/apps.ts'
+import { openDatabase } from '../../../../src/store/sqlite/connection.ts'
+import { eq } from '../../../../src/store/sqlite/drizzle.ts'
+import { createGroupCommit } from '../../../../src/store/sqlite/group-commit.ts'
+import { createPredictionStore } from '../../../../src/store/sqlite/predictions/write.ts'
+import { predictions } from '../../../../src/store/sqlite/schema.ts'
+import { createSharedParts } from '../../../../src/store/sqlite/shared-parts.ts'
 import { openSqliteStore } from '../../../../src/store/sqlite/sqlite-store.ts'
-import { openTestDatabase } from '../../../support/database.ts'
-import { recordStatements } from '../../../support/record-statements.ts'
 import {
   addPrediction,
   COMPLETED,
   claimReadySubmits,
   draft,
   fixture,
-  jobOf,
   PRICE,
   pollSucceededAt,
   T,
 } from '../../../support/store.ts'
+import { recordStatements } from '../record-statements.ts'
 
 const openStore = async (notify: () => void) => openSqliteStore(':memory:', notify)
 
@@ -111,17 +116,28 @@ describe('the statements of a change', () => {
 })
 
 test('a change of a row whose version has changed since it was read throws, and writes nothing', async () => {
-  using f = openTestDatabase()
-  const { id } = await addPrediction(f.store, f.addApp())
-  const before = await jobOf(f.store, id)
-  const change = f.store.change(
+  const { db, close } = openDatabase(':memory:', { exclusive: false })
+  const shared = createSharedParts(db)
+  const store = {
+    ...createPredictionStore(
+      db,
+      createGroupCommit(db, () => {}),
+      shared,
+    ),
+    ...createAppStore(db),
+  }
+  const { id } = await addPrediction(store, (await store.createApp('app', T))!.id)
+  const rowOf = () => db.select().from(predictions).where(eq(predictions.id, id)).get()
+  const before = rowOf()
+  const change = store.change(
     id,
     job => {
-      f.setVersion(id, 7)
+      db.update(predictions).set({ version: 7 }).where(eq(predictions.id, id)).run()
       return canceled(T)(job)
     },
     T,
   )
   await expect(change).rejects.toThrow(`prediction ${id} does not have the version 1`)
-  expect(await jobOf(f.store, id)).toEqual(before)
+  expect(rowOf()).toEqual(before)
+  close()
 })

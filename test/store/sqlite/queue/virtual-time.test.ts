@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { v7 as uuidv7 } from 'uuid'
 import { expect, test } from 'vitest'
 import { MAX_CREDIT_MS } from '../../../../src/domain/fair-queue.ts'
 import type { AppId } from '../../../../src/domain/prediction.ts'
@@ -10,8 +11,7 @@ import {
 import { openDatabase } from '../../../../src/store/sqlite/connection.ts'
 import { createFairOrder, type FairOrder } from '../../../../src/store/sqlite/queue/fair-order.ts'
 import { apps, predictions } from '../../../../src/store/sqlite/schema.ts'
-import { inFlightRow, queuedRow, times } from '../../../support/database.ts'
-import { MINUTE, T } from '../../../support/store.ts'
+import { INPUT, MINUTE, PRICE, T, times } from '../../../support/store.ts'
 
 /** Sums of these are exact, because SQLite adds up in another way. */
 const virtualTime = fc.integer({ min: -40, max: 40 }).map(steps => steps * (MAX_CREDIT_MS / 16))
@@ -25,6 +25,26 @@ const app = fc.record({
   isNewlyActive: fc.boolean(),
 })
 type DrawnApp = typeof app extends fc.Arbitrary<infer Drawn> ? Drawn : never
+
+type Row = typeof predictions.$inferInsert
+
+const queuedRow = (appId: AppId, over: Partial<Row> = {}): Row => ({
+  id: uuidv7(),
+  appId,
+  model: 'WAN_2_2_I2V_PLUS_1080P',
+  ...INPUT,
+  tags: [],
+  createdAt: T,
+  status: 'QUEUED',
+  outputs: [],
+  cost: PRICE,
+  updatedAt: T,
+  dueAt: T,
+  ...over,
+})
+
+const inFlightRow = (appId: AppId, over: Partial<Row> = {}): Row =>
+  queuedRow(appId, { status: 'CREATED', submission: 'accepted', tracking: 'active', ...over })
 
 /** Fills one database with apps and their jobs, over and over. */
 function openFairOrder() {
@@ -41,11 +61,11 @@ function openFairOrder() {
           .values({ ...row, id, name: id, createdAt: T })
           .run()
         for (const job of [
-          ...times(waitingJobs, () => queuedRow(id, T)),
-          ...times(begunJobs, () => queuedRow(id, T, { submission: 'begun' })),
-          ...times(inFlightJobs, () => inFlightRow(id, T)),
+          ...times(waitingJobs, () => queuedRow(id)),
+          ...times(begunJobs, () => queuedRow(id, { submission: 'begun' })),
+          ...times(inFlightJobs, () => inFlightRow(id)),
           // An ended job counts for nothing.
-          inFlightRow(id, T, { tracking: null, status: 'COMPLETED' }),
+          inFlightRow(id, { tracking: null, status: 'COMPLETED' }),
         ])
           db.insert(predictions).values(job).run()
       }
