@@ -8,7 +8,7 @@ import { isIP } from 'node:net'
 import proxyAddr from 'proxy-addr'
 
 /** Where a request comes from. Computed once for each request. */
-export interface Client {
+export interface ClientOrigin {
   /** An IPv4 address, or the /64 that an IPv6 subscriber has to itself. */
   readonly network: string
   /** Whether the request came through a trusted proxy. */
@@ -17,7 +17,7 @@ export interface Client {
 
 export interface ClientNetworks {
   /** The client of a request. */
-  resolve(request: Pick<IncomingMessage, 'socket' | 'headers'>): Client
+  resolve(request: Pick<IncomingMessage, 'socket' | 'headers'>): ClientOrigin
   /** The network of a socket; null if a trusted proxy has opened it. */
   ofSocket(socket: { remoteAddress?: string | undefined }): string | null
 }

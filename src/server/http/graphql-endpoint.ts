@@ -12,12 +12,12 @@ import type { Executor } from '../operation/executor.ts'
 import type { OperationRequest } from '../operation/operation.ts'
 import { rateLimitedResponse, sendErrorResponse } from '../responses/error-response.ts'
 import { EventStreamSink } from '../transports/event-stream.ts'
-import type { Client } from './client-network.ts'
+import type { ClientOrigin } from './client-network.ts'
 import type { JsonFastPath } from './json-fast-path.ts'
 import type { UploadEndpoint } from './upload-endpoint.ts'
 import type { YogaHttp } from './yoga-http.ts'
 
-type Endpoint = (request: IncomingMessage, response: ServerResponse, client: Client) => Promise<void>
+type Endpoint = (request: IncomingMessage, response: ServerResponse, client: ClientOrigin) => Promise<void>
 
 export interface GraphqlEndpoint {
   /** Answers every request that is not a form. */
@@ -42,7 +42,7 @@ export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlE
   async function admit(
     request: IncomingMessage,
     response: ServerResponse,
-    { network, isForwarded }: Client,
+    { network, isForwarded }: ClientOrigin,
   ): Promise<Caller | null> {
     if (isForwarded && !connectionLimit.admit(network, response)) {
       sendErrorResponse(response, rateLimitedResponse(CONNECTION_RETRY_AFTER_MS))

@@ -9,7 +9,7 @@ import { GRAPHQL_PATH } from '../operation/operation.ts'
 import type { UploadPreviews } from '../uploads/upload-preview.ts'
 import type { DashboardAssets } from '../web/dashboard-assets.ts'
 import { GRAPHIQL_ASSETS_PATH, type Graphiql } from '../web/graphiql.ts'
-import type { Client } from './client-network.ts'
+import type { ClientOrigin } from './client-network.ts'
 import type { GraphqlEndpoint } from './graphql-endpoint.ts'
 import type { Health } from './health.ts'
 import type { WebhookEndpoint } from './webhook-endpoint.ts'
@@ -19,7 +19,7 @@ export interface Route {
   path: string
   /** The route is only for requests for which this holds. */
   isFor?(request: IncomingMessage): boolean
-  answer(request: IncomingMessage, response: ServerResponse, client: Client, path: string): unknown
+  answer(request: IncomingMessage, response: ServerResponse, client: ClientOrigin, path: string): unknown
   /** Methods that are answered; others get 405. Missing: `answer` decides. */
   methods?: readonly string[]
   /** Health checks and scrapes of metrics are not limited by their network: they matter most under load. */
