@@ -22,6 +22,7 @@ interface Cursors {
 const EPOCH_BYTES = 6
 const SEQ_BYTES = 6
 const NONCE_BYTES = 4
+const EVENT_NONCE = Buffer.alloc(NONCE_BYTES)
 
 /**
  * @param key 16 bytes
@@ -52,14 +53,8 @@ function createAppCursors(key: Buffer, appEpoch: Buffer): Cursors {
     return Buffer.concat([cipher.update(block), cipher.final()]).toString('base64url')
   }
 
-  /** An event's cursor is needed twice: for the SSE `id` and for the field `cursor`. */
-  let latest: { seq: number; cursor: string } | null = null
-
   return {
-    encode(seq) {
-      if (latest?.seq !== seq) latest = { seq, cursor: encrypt(seq, Buffer.alloc(NONCE_BYTES)) }
-      return latest.cursor
-    },
+    encode: seq => encrypt(seq, EVENT_NONCE),
     encodeHead: seq => encrypt(seq, randomBytes(NONCE_BYTES)),
 
     decode(cursor) {

@@ -215,9 +215,9 @@ interface Listener {
 const topicOf = ({ scope, predictionId }: EventSelector): string => predictionId ?? scope.appId
 
 const matchesSelector = (
-  { scope, predictionId, filter = {} }: EventSelector,
+  { scope, predictionId, filter }: EventSelector,
   { prediction }: PredictionEvent,
 ): boolean =>
   canSee(scope, prediction) &&
   (predictionId === undefined || prediction.id === predictionId) &&
-  matchesFilter(filter, prediction)
+  (filter === undefined || matchesFilter(filter, prediction))

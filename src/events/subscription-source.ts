@@ -11,8 +11,14 @@ import type { Store } from '../store/store.ts'
 import type { CursorsOf } from './cursor.ts'
 import type { EventSelector } from './event-log.ts'
 
+/** An event as an app sees it. */
+export interface FeedEvent extends PredictionEvent {
+  /** Cursor to resume after this event. */
+  cursor: string
+}
+
 export type FeedItem =
-  | { kind: 'event'; event: PredictionEvent }
+  | ({ kind: 'event' } & FeedEvent)
   | { kind: 'caught-up'; cursor: string }
   | { kind: 'gap'; reason: GapReason; cursor: string }
 
@@ -48,8 +54,8 @@ export interface SubscriptionSource {
 }
 
 export interface SubscriptionSources {
-  /** Every event in the scope that matches the filter: after the cursor, or from now on if it is null. */
-  followFeed(scope: Scope, afterCursor: string | null, filter: Filter): SubscriptionSource
+  /** Every event in the scope that matches the filter, if there is one: after the cursor, or from now on if it is null. */
+  followFeed(scope: Scope, afterCursor: string | null, filter?: Filter): SubscriptionSource
   /** The present state, then every later one, up to a final one. Null if the scope has no such prediction. */
   watchPrediction(scope: Scope, id: string): Promise<SubscriptionSource | null>
 }
@@ -68,7 +74,7 @@ export function createSubscriptionSources(store: Store, cursorsOf: CursorsOf): S
       }
       const startSeq = afterCursor === null ? null : cursors.decode(afterCursor)
       return {
-        selector: { scope, filter },
+        selector: { scope, ...(filter && { filter }) },
         pinSeq: startSeq ?? Number.MAX_SAFE_INTEGER,
         async resolveStart() {
           const { head, prunedUpTo } = await store.eventRange()
@@ -84,11 +90,10 @@ export function createSubscriptionSources(store: Store, cursorsOf: CursorsOf): S
             return { seq: head, initialMessage: toGap(reason ?? 'CURSOR_UNKNOWN', head), isReplay: false }
           return { seq: startSeq, initialMessage: null, isReplay: true }
         },
-        toMessage: event => ({
-          value: { kind: 'event', event },
-          cursor: cursors.encode(event.seq),
-          isLast: false,
-        }),
+        toMessage: event => {
+          const cursor = cursors.encode(event.seq)
+          return { value: { kind: 'event', ...event, cursor }, cursor, isLast: false }
+        },
         gapMessage: async missedUpTo => toGap('CURSOR_TOO_OLD', missedUpTo),
         caughtUpMessage,
       }

@@ -2,8 +2,9 @@
  * Events: a prediction's history, the feed, and one watched prediction.
  */
 
-import { EVENT_TYPES, type Prediction, type PredictionEvent } from '../domain/prediction.ts'
+import { EVENT_TYPES, type Prediction } from '../domain/prediction.ts'
 import {
+  type FeedEvent,
   type FeedItem,
   GAP_REASONS,
   type GapReason,
@@ -18,11 +19,9 @@ import { badArgument, requestError } from './request-errors.ts'
 
 const PredictionEventTypeEnum = builder.enumType('PredictionEventType', { values: EVENT_TYPES })
 
-const PredictionEventType = builder.objectRef<PredictionEvent>('PredictionEvent').implement({
+const PredictionEventType = builder.objectRef<FeedEvent>('PredictionEvent').implement({
   fields: t => ({
-    cursor: t.string({
-      resolve: (event, _args, { cursorsOf }) => cursorsOf(event.prediction.appId).encode(event.seq),
-    }),
+    cursor: t.exposeString('cursor'),
     type: t.expose('type', { type: PredictionEventTypeEnum }),
     prediction: t.expose('prediction', {
       type: PredictionType,
@@ -53,7 +52,10 @@ builder.objectField(PredictionType, 'history', t =>
       const afterSeq = typeof after === 'string' ? cursors.decode(after) : 0
       if (afterSeq === null) throw badArgument('after', 'a cursor of this history')
       const events = await loaders.history(afterSeq, limit + 1).load(id)
-      const edges = events.slice(0, limit).map(event => ({ cursor: cursors.encode(event.seq), node: event }))
+      const edges = events.slice(0, limit).map(event => {
+        const cursor = cursors.encode(event.seq)
+        return { cursor, node: { ...event, cursor } }
+      })
       return toConnection(edges, { hasNextPage: events.length > limit, hasPreviousPage: afterSeq > 0 })
     },
   }),
@@ -73,10 +75,15 @@ const FeedGap = builder.objectRef<{ reason: GapReason; cursor: string }>('FeedGa
   }),
 })
 
+const FEED_ITEM_TYPES = {
+  event: PredictionEventType,
+  'caught-up': FeedCaughtUp,
+  gap: FeedGap,
+} as const satisfies Record<FeedItem['kind'], unknown>
+
 const PredictionFeedItem = builder.unionType('PredictionFeedItem', {
   types: [PredictionEventType, FeedCaughtUp, FeedGap],
-  resolveType: item =>
-    'prediction' in item ? PredictionEventType : 'reason' in item ? FeedGap : FeedCaughtUp,
+  resolveType: item => FEED_ITEM_TYPES[(item as FeedItem).kind],
 })
 
 builder.queryField('feedCursor', t =>
@@ -108,11 +115,10 @@ builder.subscriptionFields(t => ({
       "Every change to the app's predictions that the filter lets through, in order, each once: from right behind `after`, or from now on.",
     args: { after: t.arg.string(), filter: t.arg({ type: PredictionFilter }) },
     subscribe: (_root, { after, filter }, { scope, sources, lastEventId }) =>
-      asSubscribeResult(sources.followFeed(scope, lastEventId ?? after ?? null, parseFilter(filter))),
-    resolve: (value: unknown) => {
-      const item = value as FeedItem
-      return item.kind === 'event' ? item.event : item
-    },
+      asSubscribeResult(
+        sources.followFeed(scope, lastEventId ?? after ?? null, filter ? parseFilter(filter) : undefined),
+      ),
+    resolve: item => item as unknown as FeedItem,
   }),
 }))
 

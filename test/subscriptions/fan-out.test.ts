@@ -860,7 +860,6 @@ test('every shared field of a prediction resolves without the store', async () =
     store: unusableStore,
     loaders: unusableStore,
     sources: unusableStore,
-    cursorsOf: () => ({ encode: () => '' }),
   }
   for (const field of sharedFields)
     expect(() =>
