@@ -11,6 +11,12 @@ export interface GlobalId {
 export const encodeId = (typename: string, id: string): string =>
   Buffer.from(`${typename}:${id}`).toString('base64url')
 
+/** The resolver of a type's global id. */
+export const resolveIdOf =
+  (typename: string) =>
+  ({ id }: { id: string }): string =>
+    encodeId(typename, id)
+
 export function decodeId(globalId: string): GlobalId {
   const text = Buffer.from(globalId, 'base64url').toString()
   const [, typename = '', id = ''] = /^(\w+):(.+)$/.exec(text) ?? []

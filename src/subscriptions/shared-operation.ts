@@ -74,6 +74,9 @@ export function createSharedOperation(
       .update(JSON.stringify([scope.appId, restrictionKeyOf(scope), query, operationName, variables]))
       .digest('base64')
 
+  /** Shared fields use no loaders, so one context serves every event. */
+  const sharedContext = isPerSubscriber ? null : fresh()
+
   function serialise(item: FeedMessage, { data, errors }: ExecutionResult): Payload {
     const masked = errors?.map(error => maskError(error, log))
     const { cursor, isLast } = item
@@ -91,7 +94,7 @@ export function createSharedOperation(
         operationName,
         variableValues,
         rootValue: item.value,
-        contextValue: fresh(),
+        contextValue: sharedContext ?? fresh(),
       })
       return result instanceof Promise
         ? result.then(resolved => serialise(item, resolved))
