@@ -1,25 +1,18 @@
 /**
  * The newest events of the log, within a number of bytes.
- * Invariant: it holds every event after `bufferedAfter` and up to `head`. `seq` has no gaps, so an event's index
- * follows from its `seq`.
+ * Invariant: it holds every event after `bufferedAfter` that was appended. `seq` has no gaps, so an event's index follows
+ * from its `seq`.
  */
 import type { PredictionEvent } from '../domain/prediction.ts'
 
 interface EventBuffer {
   readonly bufferedAfter: number
-  readonly head: number
-  /** Appends the event with `seq` = `head` + 1. */
+  /** Appends the event with the next `seq`. */
   push(event: PredictionEvent): void
-  /** Returns at most `limit` wanted events after `afterSeq`, which must not be below `bufferedAfter`. */
-  read(afterSeq: number, limit: number, isWanted: (event: PredictionEvent) => boolean): EventScan
-  /** Empties the buffer and sets `head`. */
+  /** Returns at most `limit` events after `afterSeq`; null if an event after it is no longer in the buffer. */
+  eventsAfter(afterSeq: number, limit: number): readonly PredictionEvent[] | null
+  /** Empties the buffer. The next event has `seq` = `head` + 1. */
   reset(head: number): void
-}
-
-interface EventScan {
-  events: PredictionEvent[]
-  /** `events` has every wanted event up to this `seq`. */
-  scannedUpTo: number
 }
 
 interface Entry {
@@ -41,9 +34,6 @@ export function createEventBuffer(head: number, maxBytes: number): EventBuffer {
     get bufferedAfter() {
       return bufferedAfter
     },
-    get head() {
-      return bufferedAfter + entries.length - firstIndex
-    },
 
     push(event) {
       const entry = { event, bytes: textLength(event) + EVENT_OVERHEAD_BYTES }
@@ -58,15 +48,10 @@ export function createEventBuffer(head: number, maxBytes: number): EventBuffer {
       firstIndex = 0
     },
 
-    read(afterSeq, limit, isWanted) {
-      const events: PredictionEvent[] = []
-      for (let i = firstIndex + afterSeq - bufferedAfter; i < entries.length; i++) {
-        const { event } = entries[i]!
-        if (!isWanted(event)) continue
-        events.push(event)
-        if (events.length === limit) return { events, scannedUpTo: event.seq }
-      }
-      return { events, scannedUpTo: Math.max(afterSeq, bufferedAfter + entries.length - firstIndex) }
+    eventsAfter(afterSeq, limit) {
+      if (afterSeq < bufferedAfter) return null
+      const start = firstIndex + afterSeq - bufferedAfter
+      return entries.slice(start, start + limit).map(entry => entry!.event)
     },
 
     reset(newHead) {

@@ -64,6 +64,8 @@ interface EventLogOptions {
 }
 
 const MAX_BATCH_EVENTS = 100
+/** Buffered events that are matched in one go, about 0.1 ms: a filter may match few of them. */
+const MAX_SCANNED_EVENTS = 1000
 /** A prompt may have a million characters. */
 const MAX_STORE_BATCH_EVENTS = 25
 /** Events loaded at start: clients reconnect after a restart. */
@@ -85,7 +87,8 @@ export async function createEventLog({
   maxBufferBytes = MAX_BUFFER_BYTES,
 }: EventLogOptions): Promise<EventLog> {
   const range = await store.eventRange()
-  const buffer = createEventBuffer(Math.max(range.prunedUpTo, range.head - WARM_UP_EVENTS), maxBufferBytes)
+  let head = Math.max(range.prunedUpTo, range.head - WARM_UP_EVENTS)
+  const buffer = createEventBuffer(head, maxBufferBytes)
   const listeners = new Map<string, Set<Listener>>()
   const pins = new Set<{ seq: number; movedAt: number }>()
   const closing = new AbortController()
@@ -97,11 +100,13 @@ export async function createEventLog({
       const waiter = wakeSignal.createWaiter()
       try {
         let sliceEnd = performance.now() + SLICE_MS
-        const { events, prunedUpTo } = await store.allEventsAfter(buffer.head, MAX_STORE_BATCH_EVENTS)
+        const { events, prunedUpTo } = await store.allEventsAfter(head, MAX_STORE_BATCH_EVENTS)
         failing = false
-        if (prunedUpTo > buffer.head) skipTo(prunedUpTo)
+        if (prunedUpTo > head) skipTo(prunedUpTo)
         for (const event of events) {
-          publish(event)
+          buffer.push(event)
+          head = event.seq
+          wakeListeners(event)
           if (performance.now() < sliceEnd) continue
           await setImmediate()
           sliceEnd = performance.now() + SLICE_MS
@@ -118,8 +123,7 @@ export async function createEventLog({
     }
   }
 
-  function publish(event: PredictionEvent): void {
-    buffer.push(event)
+  function wakeListeners(event: PredictionEvent): void {
     for (const topic of [event.prediction.appId, event.prediction.id])
       for (const { selector, wake } of listeners.get(topic) ?? [])
         if (matchesSelector(selector, event)) wake(event.seq)
@@ -127,8 +131,9 @@ export async function createEventLog({
 
   /** Events were pruned while the process slept: every listener is woken, reads the store and gets `missedUpTo`. */
   function skipTo(prunedUpTo: number): void {
-    const firstSkippedSeq = buffer.head + 1
-    buffer.reset(prunedUpTo)
+    const firstSkippedSeq = head + 1
+    head = prunedUpTo
+    buffer.reset(head)
     for (const topicListeners of listeners.values())
       for (const { wake } of topicListeners) wake(firstSkippedSeq)
   }
@@ -137,19 +142,22 @@ export async function createEventLog({
 
   return {
     get head() {
-      return buffer.head
+      return head
     },
     get bufferedAfter() {
       return buffer.bufferedAfter
     },
 
     read(selector, afterSeq) {
-      if (afterSeq >= buffer.bufferedAfter)
-        return {
-          ...buffer.read(afterSeq, MAX_BATCH_EVENTS, event => matchesSelector(selector, event)),
-          missedUpTo: null,
-        }
-      return readStore(selector, afterSeq)
+      const scanned = buffer.eventsAfter(afterSeq, MAX_SCANNED_EVENTS)
+      if (scanned === null) return readStore(selector, afterSeq)
+      const events: PredictionEvent[] = []
+      for (const event of scanned) {
+        if (!matchesSelector(selector, event)) continue
+        events.push(event)
+        if (events.length === MAX_BATCH_EVENTS) return { events, scannedUpTo: event.seq, missedUpTo: null }
+      }
+      return { events, scannedUpTo: scanned.at(-1)?.seq ?? afterSeq, missedUpTo: null }
     },
 
     listen(selector, wake) {
@@ -197,7 +205,6 @@ export async function createEventLog({
       ...(predictionId !== undefined && { predictionId }),
     })
     // Events that the tail has not read yet will wake listeners: no reader may be past them by then.
-    const { head } = buffer
     const missedUpTo = afterSeq < prunedUpTo ? prunedUpTo : null
     return {
       events: events.filter(event => event.seq <= head && matchesFilter(filter, event.prediction)),

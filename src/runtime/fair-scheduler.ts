@@ -18,35 +18,25 @@ export function createFairScheduler(): FairScheduler {
   const waiting = new Map<string, Set<() => void>>()
   let isRunning = false
 
-  function dequeue(): (() => void) | null {
-    for (const [owner, resolvers] of waiting) {
-      waiting.delete(owner)
-      for (const resume of resolvers) {
-        resolvers.delete(resume)
+  async function run(): Promise<void> {
+    while (waiting.size > 0) {
+      await new Promise(setImmediate)
+      const sliceEnd = performance.now() + SLICE_MS
+      // An owner that is added during the loop is visited, too: owners go to the end after each turn.
+      for (const [owner, resolvers] of waiting) {
+        const [resume] = resolvers
+        resolvers.delete(resume!)
+        waiting.delete(owner)
         if (resolvers.size > 0) waiting.set(owner, resolvers)
-        return resume
+        resume!()
+        // The awaiting caller resumes before the second microtask, so its work counts towards this slice.
+        await null
+        await null
+        if (performance.now() >= sliceEnd) break
       }
     }
-    return null
+    isRunning = false
   }
-
-  function runSlice(deadline: number): void {
-    const resume = dequeue()
-    if (resume === null) {
-      isRunning = false
-      return
-    }
-    resume()
-    // Runs after the awaiting caller has resumed, so that its work counts towards this slice.
-    queueMicrotask(() =>
-      queueMicrotask(() => {
-        if (performance.now() < deadline) runSlice(deadline)
-        else setImmediate(startSlice)
-      }),
-    )
-  }
-
-  const startSlice = () => runSlice(performance.now() + SLICE_MS)
 
   return {
     nextSlice: owner =>
@@ -55,7 +45,7 @@ export function createFairScheduler(): FairScheduler {
         waiting.set(owner, resolvers.add(resolve))
         if (isRunning) return
         isRunning = true
-        setImmediate(startSlice)
+        void run()
       }),
   }
 }
