@@ -95,9 +95,9 @@ export async function createEventLog({
   const { signal } = closing
 
   async function tail(): Promise<void> {
+    const waiter = wakeSignal.createWaiter()
     let failing = false
     while (!signal.aborted) {
-      const waiter = wakeSignal.createWaiter()
       try {
         let sliceEnd = performance.now() + SLICE_MS
         const { events, prunedUpTo } = await store.allEventsAfter(head, MAX_STORE_BATCH_EVENTS)
@@ -117,10 +117,9 @@ export async function createEventLog({
         if (!failing) log.error({ err: error }, 'the event log could not be read; retrying')
         failing = true
         await setTimeout(RETRY_MS, undefined, { signal }).catch(() => {})
-      } finally {
-        waiter.cancel()
       }
     }
+    waiter.cancel()
   }
 
   function wakeListeners(event: PredictionEvent): void {

@@ -1,7 +1,8 @@
 /**
  * A wake signal wakes readers when the database may have new rows. It carries no data: a reader that wakes reads the
  * database. A lost signal costs latency only, because the next read finds the row.
- * Invariant: a `notify` between `createWaiter()` and `wait()` is not lost. Order: create the waiter, read, wait.
+ * Invariant: a `notify` after `createWaiter()`, or after the end of the waiter's last wait, is not lost. Order: create the
+ * waiter; then read, wait, read, wait.
  */
 export interface WakeSignal {
   /** Wakes every waiter. */
@@ -11,12 +12,13 @@ export interface WakeSignal {
 
 export interface Waiter {
   /**
-   * Resolves at the next `notify`, after `ms`, or when `signal` aborts. If `notify` was called since `createWaiter()`, it
-   * resolves at once. May be called once.
+   * Resolves at the next `notify`, after `ms`, or when `signal` aborts. If `notify` was called since `createWaiter()` or
+   * since the last wait ended, it resolves at once. One wait at a time.
    */
   wait(ms: number, signal?: AbortSignal): Promise<void>
   /** Wakes this waiter alone. */
   wake(): void
+  /** After it `notify` wakes this waiter no more. */
   cancel(): void
 }
 
@@ -25,35 +27,34 @@ export function createWakeSignal(): WakeSignal {
 
   return {
     notify() {
-      const current = [...waiters]
-      waiters.clear()
-      for (const wake of current) wake()
+      for (const wake of waiters) wake()
     },
 
     createWaiter() {
       let isNotified = false
-      let wake = () => {}
-      const onNotify = () => {
+      let endWait = () => {}
+      const wake = () => {
         isNotified = true
-        wake()
+        endWait()
       }
-      waiters.add(onNotify)
+      waiters.add(wake)
       return {
         wait: (ms, signal) =>
           new Promise<void>(resolve => {
             const done = () => {
               clearTimeout(timer)
               signal?.removeEventListener('abort', done)
-              waiters.delete(onNotify)
+              isNotified = false
+              endWait = () => {}
               resolve()
             }
             const timer = setTimeout(done, ms)
             signal?.addEventListener('abort', done)
-            wake = done
+            endWait = done
             if (isNotified || signal?.aborted) done()
           }),
-        wake: onNotify,
-        cancel: () => void waiters.delete(onNotify),
+        wake,
+        cancel: () => void waiters.delete(wake),
       }
     },
   }

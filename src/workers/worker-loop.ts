@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Log } from '../observability/log.ts'
-import { createWakeSignal, type Waiter, type WakeSignal } from '../runtime/wake-signal.ts'
+import { createWakeSignal, type WakeSignal } from '../runtime/wake-signal.ts'
 
 export interface WorkerLoopOptions<Job> {
   name: string
@@ -54,7 +54,7 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
   const running = new Set<Promise<void>>()
   let finished: Promise<void> = Promise.resolve()
   /** Woken when a job ends; only this loop needs it. */
-  let waiter: Waiter | null = null
+  const waiter = wakeSignal.createWaiter()
   /** The last claim left slots free: an ended job is no reason to claim. */
   let lastClaimWasShort = false
 
@@ -73,7 +73,7 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
         )
         .finally(() => {
           running.delete(done)
-          if (!lastClaimWasShort && capacity - running.size >= minFreeSlots) waiter?.wake()
+          if (!lastClaimWasShort && capacity - running.size >= minFreeSlots) waiter.wake()
         })
       running.add(done)
     }
@@ -82,7 +82,6 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      waiter = wakeSignal.createWaiter()
       let waitMs = 0
       try {
         const claimed = await claimOnce()
@@ -94,6 +93,7 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
       if (waitMs > 0) await delay(waitMs, undefined, { signal: stopping.signal }).catch(() => {})
       await waiter.wait(intervalMs, stopping.signal)
     }
+    waiter.cancel()
   }
 
   return {

@@ -10,8 +10,8 @@ const LIMITS = [
   ['submit', 35, 32],
   ['upload', 37, 38],
   ['resumed feed', 40, 108],
-  ['event over WebSocket', 17, 11],
-  ['event over SSE', 15, 11],
+  ['event over WebSocket', 17, 10],
+  ['event over SSE', 15, 10],
 ] as const
 
 let trips: Record<string, Trip>

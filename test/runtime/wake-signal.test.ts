@@ -98,6 +98,28 @@ test('a waiter that is created after a notification waits for the next one', asy
   expect(wakeUps).toEqual([1, 2, 3])
 })
 
+test('a waiter waits again and again, and a notification between two waits is not lost', async () => {
+  const wakeSignal = createWakeSignal()
+  const waiter = wakeSignal.createWaiter()
+  const first = startWaiting(waiter)
+  wakeSignal.notify()
+  await settle()
+  expect(first.over).toBe(true)
+
+  wakeSignal.notify()
+  const second = startWaiting(waiter)
+  await settle()
+  expect(second.over).toBe(true)
+
+  const third = startWaiting(waiter)
+  await settle()
+  expect(third.over).toBe(false)
+  wakeSignal.notify()
+  await settle()
+  expect(third.over).toBe(true)
+  expect(vi.getTimerCount()).toBe(0)
+})
+
 test('without a notification the wait ends after its time-out and not before', async () => {
   const wait = startWaiting(createWakeSignal().createWaiter(), 200)
   await vi.advanceTimersByTimeAsync(199)
