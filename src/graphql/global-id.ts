@@ -23,12 +23,6 @@ export function decodeId(globalId: string): GlobalId {
   return encodeId(typename, id) === globalId ? { typename, id } : { typename: '', id: '' }
 }
 
-/** Resolver of a type's `id`. */
-export const createIdResolver =
-  (typename: string) =>
-  ({ id }: { id: string }): string =>
-    encodeId(typename, id)
-
 /** The id within a type; empty, which no row has, if the global id is invalid or of another type. */
 export function decodeIdOf(typename: string, globalId: string): string {
   const decoded = decodeId(globalId)

@@ -13,13 +13,13 @@ import './retry-prediction.ts'
 import './create-access-token.ts'
 import type { GraphQLInterfaceType, GraphQLSchema } from 'graphql'
 import { builder } from './builder.ts'
-import { createIdResolver } from './global-id.ts'
+import { resolveIdOf } from './global-id.ts'
 
 export const schema = withSynchronousIds(builder.toSchema())
 
 /** The Relay plugin makes every id a promise, and so every page and every event. */
 function withSynchronousIds(schema: GraphQLSchema): GraphQLSchema {
   for (const type of schema.getPossibleTypes(schema.getType('Node') as GraphQLInterfaceType))
-    type.getFields().id!.resolve = createIdResolver(type.name)
+    type.getFields().id!.resolve = resolveIdOf(type.name)
   return schema
 }
