@@ -10,6 +10,7 @@ import { z } from 'zod'
 import {
   type Access,
   createRestriction,
+  createScope,
   PERMISSIONS,
   type Permission,
   writeOnlyRestriction,
@@ -78,11 +79,12 @@ export function createTokens(secret: Uint8Array, now: () => number): Tokens {
       if (data === undefined) return null
       const { jti, sub, exp, key: keyPrefix, may, max, only } = data
       return {
-        scope: {
-          appId: sub as AppId,
-          restriction: may.includes('READ') ? toRestriction(only) : toWriteOnlyRestriction(only),
-        },
-        grant: { tokenId: jti, tags: toRestriction(only)?.tags ?? [], permissions: may, maxSubmits: max },
+        scope: createScope(
+          sub as AppId,
+          may.includes('READ') ? toRestriction(only) : toWriteOnlyRestriction(only),
+        ),
+        permissions: may,
+        grant: { tokenId: jti, tags: toRestriction(only)?.tags ?? [], maxSubmits: max },
         keyPrefix,
         expiresAt: exp * 1000,
       }

@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { type Access, fullScope } from '../domain/access-scope.ts'
+import { type Access, fullScope, PERMISSIONS } from '../domain/access-scope.ts'
 import type { AppNames } from '../observability/app-names.ts'
 import type { ApiKey, Store } from '../store/store.ts'
 import type { Tokens } from './access-token.ts'
@@ -88,7 +88,14 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
     const apiKey = parsed && (await findKey(parsed.prefix))
     if (!apiKey || !hashesEqual(parsed.hash, apiKey.hash)) return null
     const { prefix, hash: credentialHash, appId } = apiKey
-    return { scope: fullScope(appId), grant: null, keyPrefix: prefix, expiresAt: null, credentialHash }
+    return {
+      scope: fullScope(appId),
+      permissions: PERMISSIONS,
+      grant: null,
+      keyPrefix: prefix,
+      expiresAt: null,
+      credentialHash,
+    }
   }
 
   async function authenticateToken(bearer: string, credentialHash: string): Promise<Caller | null> {

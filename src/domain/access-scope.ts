@@ -9,6 +9,8 @@ export interface Scope {
   readonly appId: AppId
   /** Null: all of the app's predictions. */
   readonly restriction: Restriction | null
+  /** Key of the restriction; empty without one. Submits and uploads are stored with it. */
+  readonly restrictionKey: string
 }
 
 /** A prediction is visible if any one of these matches. */
@@ -22,17 +24,18 @@ export interface Restriction {
 export const PERMISSIONS = ['READ', 'SUBMIT'] as const
 export type Permission = (typeof PERMISSIONS)[number]
 
-/** What a token may do. A key has every permission. */
+/** What a token adds to its submits, and how many there may be. */
 export interface Grant {
   readonly tokenId: string
   /** Tags added to everything that the token submits. */
   readonly tags: readonly string[]
-  readonly permissions: readonly Permission[]
   readonly maxSubmits: number
 }
 
 export interface Access {
   readonly scope: Scope
+  /** A key has every permission. */
+  readonly permissions: readonly Permission[]
   /** Null: the caller has a key of the app. */
   readonly grant: Grant | null
   /** The visible prefix of the key, or of the key that minted the token. */
@@ -41,14 +44,17 @@ export interface Access {
   readonly expiresAt: number | null
 }
 
-export const fullScope = (appId: AppId): Scope => ({ appId, restriction: null })
+export const createScope = (appId: AppId, restriction: Restriction | null): Scope => ({
+  appId,
+  restriction,
+  restrictionKey: restriction?.key ?? '',
+})
 
-export const hasPermission = ({ grant }: Pick<Access, 'grant'>, permission: Permission): boolean =>
-  grant === null || grant.permissions.includes(permission)
+export const fullScope = (appId: AppId): Scope => createScope(appId, null)
 
 /** Uploads are for submits: a token that may not submit may not upload. */
-export const mayUpload = (access: Pick<Access, 'grant'>): boolean =>
-  hasPermission(access, 'SUBMIT') && access.grant?.maxSubmits !== 0
+export const mayUpload = ({ permissions, grant }: Pick<Access, 'permissions' | 'grant'>): boolean =>
+  permissions.includes('SUBMIT') && grant?.maxSubmits !== 0
 
 /** Returns the same restriction for the same tags and ids, in any order. */
 export function createRestriction(tags: readonly string[], ids: readonly string[]): Restriction {
@@ -65,9 +71,6 @@ export function writeOnlyRestriction(tags: readonly string[], ids: readonly stri
   const { key } = createRestriction(['without READ', ...tags.map(tag => `tag ${tag}`)], ids)
   return { ...createRestriction([], ids), key }
 }
-
-/** Empty for an unrestricted scope. */
-export const restrictionKeyOf = ({ restriction }: Scope): string => restriction?.key ?? ''
 
 /** Definition of a scope's visibility. A property test compares the store's SQL with it. */
 export const canSee = (

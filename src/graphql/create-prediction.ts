@@ -5,7 +5,6 @@
  */
 import { createHash } from 'node:crypto'
 import { stringify } from 'safe-stable-stringify'
-import { hasPermission, restrictionKeyOf } from '../domain/access-scope.ts'
 import { MODELS } from '../domain/models.ts'
 import type { Draft, Prediction } from '../domain/prediction.ts'
 import type { Context } from './context.ts'
@@ -24,7 +23,7 @@ export const addGrantTags = ({ access }: Context, tags: readonly string[]): stri
  * another caller used it for.
  */
 export const toIdempotency = ({ scope }: Context, key: string | null, fingerprint: string) =>
-  key === null ? null : { restrictionKey: restrictionKeyOf(scope), key, fingerprint }
+  key === null ? null : { restrictionKey: scope.restrictionKey, key, fingerprint }
 
 export async function createPrediction(
   request: PredictionRequest,
@@ -36,7 +35,7 @@ export async function createPrediction(
   const draft = {
     ...request,
     appId: scope.appId,
-    restrictionKey: restrictionKeyOf(scope),
+    restrictionKey: scope.restrictionKey,
     tokenId: grant?.tokenId ?? null,
     cost: MODELS[request.model].price,
   }
@@ -61,7 +60,7 @@ const tooManyTags = ({ retryOf }: PredictionRequest): MutationErrorOf<'INVALID_I
 
 /** Null if the caller may submit. */
 export const checkSubmitPermission = ({ access }: Context): MutationErrorOf<'FORBIDDEN'> | null =>
-  hasPermission(access, 'SUBMIT') ? null : { code: 'FORBIDDEN' }
+  access.permissions.includes('SUBMIT') ? null : { code: 'FORBIDDEN' }
 
 /** The format of idempotency keys. All mutations that create a prediction share one key space. */
 export const idempotencyKeySchema = textSchema

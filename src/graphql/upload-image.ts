@@ -5,7 +5,7 @@
  * scope of the app, and to no other caller.
  */
 import { createHash } from 'node:crypto'
-import { mayUpload, restrictionKeyOf } from '../domain/access-scope.ts'
+import { mayUpload } from '../domain/access-scope.ts'
 import { MAX_IMAGE_BYTES, parseImageHeader } from '../domain/image-format.ts'
 import { previewPath, type Upload, type UploadedImage } from '../domain/upload.ts'
 import { builder, QUERY_COST, WRITE_COST } from './builder.ts'
@@ -91,7 +91,7 @@ async function uploadImage(
   if (image.bytes > maxUploadBytesPerApp)
     return invalid(`expected at most ${maxUploadBytesPerApp} bytes, what an app may keep`)
   const result = await store.saveUpload(
-    { image, restrictionKey: restrictionKeyOf(scope), data },
+    { image, restrictionKey: scope.restrictionKey, data },
     maxUploadBytesPerApp,
     now(),
   )

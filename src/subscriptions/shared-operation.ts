@@ -19,7 +19,6 @@ import {
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
 import { stringify } from 'safe-stable-stringify'
-import { restrictionKeyOf } from '../domain/access-scope.ts'
 import type { PredictionEvent } from '../domain/prediction.ts'
 import type { FeedMessage, SubscriptionSource } from '../events/subscription-source.ts'
 import { PER_SUBSCRIBER } from '../graphql/builder.ts'
@@ -71,7 +70,7 @@ export function createSharedOperation(
 
   const computeKey = () =>
     createHash('sha256')
-      .update(JSON.stringify([scope.appId, restrictionKeyOf(scope), query, operationName, variables]))
+      .update(JSON.stringify([scope.appId, scope.restrictionKey, query, operationName, variables]))
       .digest('base64')
 
   /** Shared fields use no loaders, so one context serves every event. */

@@ -3,7 +3,12 @@ import fc from 'fast-check'
 import { SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
 import { createTokens, type NewToken } from '../../src/auth/access-token.ts'
-import { createRestriction, PERMISSIONS, writeOnlyRestriction } from '../../src/domain/access-scope.ts'
+import {
+  createRestriction,
+  createScope,
+  PERMISSIONS,
+  writeOnlyRestriction,
+} from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { HOUR, MINUTE, SECOND, T } from '../support/store.ts'
 
@@ -42,13 +47,9 @@ test('a minted token is verified with the access that was requested', async () =
   const { tokens } = tokenFixture()
   const access = await tokens.verify(await tokens.mint(NEW_TOKEN))
   expect(access).toEqual({
-    scope: { appId: 'app', restriction: createRestriction(['a'], ['p']) },
-    grant: {
-      tokenId: expect.stringMatching(/^[\da-f-]{36}$/),
-      tags: ['a'],
-      permissions: ['READ'],
-      maxSubmits: 3,
-    },
+    scope: createScope('app' as AppId, createRestriction(['a'], ['p'])),
+    permissions: ['READ'],
+    grant: { tokenId: expect.stringMatching(/^[\da-f-]{36}$/), tags: ['a'], maxSubmits: 3 },
     keyPrefix: 'rsh_12345678',
     expiresAt: T + MINUTE,
   })
@@ -71,13 +72,12 @@ test('any minted token is verified with the access that was requested, each with
       )
       const { tags = [], ids: named = [] } = restriction ?? {}
       const reads = permissions.includes('READ')
-      expect(access?.scope).toEqual({
-        appId: 'app',
-        restriction: reads
-          ? restriction && createRestriction(tags, named)
-          : writeOnlyRestriction(tags, named),
-      })
-      expect(access?.grant).toMatchObject({ permissions, maxSubmits, tags: createRestriction(tags, []).tags })
+      const expected = reads
+        ? restriction && createRestriction(tags, named)
+        : writeOnlyRestriction(tags, named)
+      expect(access?.scope).toEqual(createScope('app' as AppId, expected))
+      expect(access?.permissions).toEqual(permissions)
+      expect(access?.grant).toMatchObject({ maxSubmits, tags: createRestriction(tags, []).tags })
       ids.add(access!.grant!.tokenId)
       count++
     }),

@@ -2,10 +2,10 @@ import { describe, expect, test } from 'vitest'
 import {
   canSee,
   createRestriction,
+  createScope,
   fullScope,
-  hasPermission,
+  mayUpload,
   PERMISSIONS,
-  restrictionKeyOf,
 } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { newPrediction } from '../support/store.ts'
@@ -34,7 +34,7 @@ describe('a restriction', () => {
   test('sees predictions of its app with one of its tags or ids, or submitted under the same restriction', () => {
     const appId = 'app' as AppId
     const restriction = createRestriction(['a', 'b'], ['p'])
-    const scope = { appId, restriction }
+    const scope = createScope(appId, restriction)
     const isVisible = (over: object) => canSee(scope, newPrediction({ id: 'x', ...over }))
     expect(isVisible({ tags: ['b', 'c'] })).toBe(true)
     expect(isVisible({ id: 'p' })).toBe(true)
@@ -48,24 +48,14 @@ describe('a restriction', () => {
       expect(isVisible({ appId: 'other', ...over })).toBe(false)
     expect(canSee(fullScope(appId), newPrediction({ tags: ['c'], restrictionKey: 'x' }))).toBe(true)
     expect(canSee(fullScope(appId), newPrediction({ appId: 'other' as AppId }))).toBe(false)
-    expect([restrictionKeyOf(scope), restrictionKeyOf(fullScope(appId))]).toEqual([restriction.key, ''])
+    expect([scope.restrictionKey, fullScope(appId).restrictionKey]).toEqual([restriction.key, ''])
   })
 })
 
-test('a key has every permission, a token those that it was given', () => {
-  for (const permission of PERMISSIONS) {
-    expect(hasPermission({ grant: null }, permission)).toBe(true)
-    expect(
-      hasPermission({ grant: { tags: [], tokenId: 't', maxSubmits: 1, permissions: [] } }, permission),
-    ).toBe(false)
-    expect(
-      hasPermission(
-        { grant: { tags: [], tokenId: 't', maxSubmits: 1, permissions: [permission] } },
-        permission,
-      ),
-    ).toBe(true)
-  }
-  expect(
-    hasPermission({ grant: { tags: [], tokenId: 't', maxSubmits: 1, permissions: ['READ'] } }, 'SUBMIT'),
-  ).toBe(false)
+test('only a caller that may submit may upload', () => {
+  const grant = { tags: [], tokenId: 't', maxSubmits: 1 }
+  expect(mayUpload({ permissions: PERMISSIONS, grant: null })).toBe(true)
+  expect(mayUpload({ permissions: ['SUBMIT'], grant })).toBe(true)
+  expect(mayUpload({ permissions: ['READ'], grant })).toBe(false)
+  expect(mayUpload({ permissions: ['SUBMIT'], grant: { ...grant, maxSubmits: 0 } })).toBe(false)
 })

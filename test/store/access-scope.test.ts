@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest'
 import {
   canSee,
   createRestriction,
+  createScope,
   fullScope,
-  restrictionKeyOf,
   type Scope,
 } from '../../src/domain/access-scope.ts'
 import { startOfUtcMonth } from '../../src/domain/app-limits.ts'
@@ -65,19 +65,21 @@ describe.each(ENGINES)('scopes on %s', (_, { open }) => {
         fc.boolean(),
         async (drafts, restrictions, hasFullScope) => {
           const ids = [UNKNOWN_ID, ...idsOf(await everything())]
-          const scopes: Scope[] = restrictions.map(({ tags, ids: some }) => ({
-            appId: f.app,
-            restriction: createRestriction(
-              tags,
-              some.map(i => ids[i % ids.length]!),
+          const scopes: Scope[] = restrictions.map(({ tags, ids: some }) =>
+            createScope(
+              f.app,
+              createRestriction(
+                tags,
+                some.map(i => ids[i % ids.length]!),
+              ),
             ),
-          }))
+          )
           if (hasFullScope) scopes.push(fullScope(f.app))
           for (const { tags, restrictionIndex, theirs, retried } of drafts) {
             const within = scopes[restrictionIndex % scopes.length]!
             await addPrediction(f.store, theirs ? other : f.app, T + ran++, {
               tags,
-              restrictionKey: restrictionIndex === 0 ? '' : restrictionKeyOf(within),
+              restrictionKey: restrictionIndex === 0 ? '' : within.restrictionKey,
               retryOf: retried ? UNKNOWN_ID : null,
             })
           }
@@ -134,7 +136,7 @@ describe.each(ENGINES)('scopes on %s', (_, { open }) => {
     await using f = await fixture(open)
     for (let i = 0; i < 20; i++)
       await addPrediction(f.store, f.app, T + i, { tags: i % 5 === 0 ? ['a'] : ['b'] })
-    const scope = { appId: f.app, restriction: createRestriction(['a'], []) }
+    const scope = createScope(f.app, createRestriction(['a'], []))
     const read: number[] = []
     const ends: number[] = []
     for (let afterSeq = 0; afterSeq < 20; ) {
@@ -152,10 +154,9 @@ describe.each(ENGINES)('scopes on %s', (_, { open }) => {
     const { id } = await addPrediction(f.store, f.app)
     for (const no of ['', encodeId('Prediction', id), id.toUpperCase(), `${id} `, '%', f.app])
       expect(
-        (await f.store.list({ appId: f.app, restriction: createRestriction([], [no]) }, pageRequest()))
-          .predictions,
+        (await f.store.list(createScope(f.app, createRestriction([], [no])), pageRequest())).predictions,
       ).toEqual([])
-    expect(await f.store.get({ appId: '' as AppId, restriction: createRestriction([], [id]) }, id)).toBeNull()
+    expect(await f.store.get(createScope('' as AppId, createRestriction([], [id])), id)).toBeNull()
   })
 })
 
@@ -211,7 +212,7 @@ describe.each(ENGINES)('monthly spend on %s', (_, { open }) => {
               for (const moment of [month, month + END - 1]) {
                 expect((await f.store.usage(fullScope(appId), moment)).spent).toBe(sum)
                 // A token that can see all of it gets the same.
-                const scope = { appId, restriction: createRestriction(['a'], []) }
+                const scope = createScope(appId, createRestriction(['a'], []))
                 expect((await f.store.usage(scope, moment)).spent).toBe(sum)
               }
             }

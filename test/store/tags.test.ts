@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest'
 import {
   canSee,
   createRestriction,
+  createScope,
   fullScope,
-  restrictionKeyOf,
   type Scope,
 } from '../../src/domain/access-scope.ts'
 import { VIDEO_MODELS } from '../../src/domain/models.ts'
@@ -59,7 +59,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, { open }) => {
     const theirs: Prediction[] = []
     for (let i = 0; i < ROWS; i++) {
       const restriction = restrictions[i % 11] ?? null
-      const restrictionKey = restrictionKeyOf({ appId: f.app, restriction })
+      const restrictionKey = createScope(f.app, restriction).restrictionKey
       // Four rows have the same millisecond.
       const at = T + (i >> 2)
       const over = {
@@ -119,7 +119,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, { open }) => {
     let found = 0
     await fc.assert(
       fc.asyncProperty(restriction, pageRequest, async (restriction, request) => {
-        const scope: Scope = { appId: f.app, restriction }
+        const scope: Scope = createScope(f.app, restriction)
         const { predictions: expected, ...ends } = modelOf(all, scope, request)
         found += expected.length
         const { predictions, ...more } = await f.store.list(scope, request)
@@ -134,10 +134,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, { open }) => {
     await using f = await fixture(open)
     for (let i = 0; i < 90; i++) await addPrediction(f.store, f.app, T + (i >> 3), { tags: tagsOf(i) })
     const all = (await f.store.list(fullScope(f.app), pageRequest())).predictions
-    const some = {
-      appId: f.app,
-      restriction: createRestriction(['odd', 'of 1', 'of 2', 'of 3', 'rare'], [all[7]!.id]),
-    }
+    const some = createScope(f.app, createRestriction(['odd', 'of 1', 'of 2', 'of 3', 'rare'], [all[7]!.id]))
     for (const [scope, filter] of [
       [fullScope(f.app), { tags: TAGS }],
       [some, {}],
@@ -153,7 +150,7 @@ describe.each(ENGINES)('lists by tag on %s', (_, { open }) => {
   test('no tag gives access to what a token has submitted', async () => {
     await using f = await fixture(open)
     const restriction = createRestriction([], [UNKNOWN_ID])
-    const scope = { appId: f.app, restriction }
+    const scope = createScope(f.app, restriction)
     await addPrediction(f.store, f.app, T, { tags: [restriction.key] })
     const { id } = await addPrediction(f.store, f.app, T, { restrictionKey: restriction.key })
     expect(idsOf((await f.store.list(scope, pageRequest())).predictions)).toEqual([id])

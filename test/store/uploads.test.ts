@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { createRestriction, fullScope, restrictionKeyOf, type Scope } from '../../src/domain/access-scope.ts'
+import { createRestriction, createScope, fullScope, type Scope } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { canceled } from '../../src/domain/transitions.ts'
 import { UPLOAD_RETENTION_MS, type Upload } from '../../src/domain/upload.ts'
@@ -30,7 +30,7 @@ const newUpload = (scope: Scope, data: Buffer) => ({
     height: 480,
     bytes: data.length,
   },
-  restrictionKey: restrictionKeyOf(scope),
+  restrictionKey: scope.restrictionKey,
   data,
 })
 
@@ -93,8 +93,8 @@ describe.each(ENGINES)('%s', (_, { open }) => {
     const scopes = [
       fullScope(f.app),
       fullScope(await newApp(f.store)),
-      { appId: f.app, restriction: createRestriction(['a'], []) },
-      { appId: f.app, restriction: createRestriction(['b'], []) },
+      createScope(f.app, createRestriction(['a'], [])),
+      createScope(f.app, createRestriction(['b'], [])),
     ] as const
     const made: Upload[] = []
     for (const scope of scopes) made.push(await keepOrThrow(f.store, scope, data))
@@ -179,7 +179,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
     await using f = await fixture(open)
     const data = png()
     const first = await keepOrThrow(f.store, fullScope(f.app), data)
-    const scope = { appId: f.app, restriction: createRestriction(['a'], []) }
+    const scope = createScope(f.app, createRestriction(['a'], []))
     const second = await keepOrThrow(f.store, scope, data, GIB, T + HOUR)
     await prune(f.store, first.expiresAt)
     expect(await f.store.uploadByPreviewToken(first.previewToken)).toBeNull()

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { parse } from 'graphql'
 import { describe, expect, test } from 'vitest'
 import { createTokens } from '../../src/auth/access-token.ts'
-import { type Access, createRestriction } from '../../src/domain/access-scope.ts'
+import { type Access, createRestriction, createScope } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { createCursors } from '../../src/events/cursor.ts'
 import { createEventLog } from '../../src/events/event-log.ts'
@@ -57,8 +57,9 @@ interface TestSubscriber {
 let tokenCount = 0
 /** The access of a token. Without tags and ids it sees all of its app. */
 const tokenAccess = (appId: AppId, tags: string[] = [], ids: string[] = []): Access => ({
-  scope: { appId, restriction: tags.length + ids.length > 0 ? createRestriction(tags, ids) : null },
-  grant: { tags: [], tokenId: `t${tokenCount++}`, permissions: ['READ'], maxSubmits: 0 },
+  scope: createScope(appId, tags.length + ids.length > 0 ? createRestriction(tags, ids) : null),
+  permissions: ['READ'],
+  grant: { tags: [], tokenId: `t${tokenCount++}`, maxSubmits: 0 },
   keyPrefix: 'rsh_12345678',
   expiresAt: T + HOUR,
 })

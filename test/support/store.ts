@@ -2,7 +2,7 @@
  * Shared by the suites over the store's interface: its engines, and rows for them.
  */
 import { expect } from 'vitest'
-import { type Access, fullScope } from '../../src/domain/access-scope.ts'
+import { type Access, fullScope, PERMISSIONS } from '../../src/domain/access-scope.ts'
 import type {
   AppId,
   Draft,
@@ -137,6 +137,7 @@ export async function createPrediction(store: Pick<Store, 'create'>, ...args: Pa
 /** The access of an app's own key. */
 export const fullAccess = (appId: AppId): Access => ({
   scope: fullScope(appId),
+  permissions: PERMISSIONS,
   grant: null,
   keyPrefix: '',
   expiresAt: null,

@@ -16,7 +16,6 @@ import {
 } from 'graphql'
 import { LRUCache } from 'lru-cache'
 import type { Authenticate } from '../../auth/authenticate.ts'
-import { hasPermission } from '../../domain/access-scope.ts'
 import type { RequestErrorCode } from '../../domain/errors.ts'
 import { createContext, type Services } from '../../graphql/context.ts'
 import { type ErrorLog, maskError } from '../../graphql/error-mask.ts'
@@ -118,7 +117,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     // The client has disconnected and cannot read the result. A mutation runs all the same.
     if (kind === OperationTypeNode.QUERY && request.isClientGone()) return toOutcome({ data: null })
     // A mutation checks its own permission.
-    if (kind !== OperationTypeNode.MUTATION && !hasPermission(caller, 'READ'))
+    if (kind !== OperationTypeNode.MUTATION && !caller.permissions.includes('READ'))
       return reject('FORBIDDEN', [requestError('FORBIDDEN')])
     try {
       const costErrors = checkCost(args)

@@ -6,7 +6,6 @@
  */
 import { setImmediate } from 'node:timers/promises'
 import { v7 as uuidv7 } from 'uuid'
-import { restrictionKeyOf } from '../../domain/access-scope.ts'
 import type { AppId } from '../../domain/prediction.ts'
 import {
   createPreviewToken,
@@ -129,7 +128,7 @@ export function createUploadStore(db: Db): UploadStore {
 
     async getUploads(scope, ids, now) {
       const { appId, restriction } = scope
-      const restrictionKey = restriction && restrictionKeyOf(scope)
+      const restrictionKey = restriction && scope.restrictionKey
       const rows = byId.all({ appId, restrictionKey, ids: JSON.stringify(ids), now })
       const found = new Map(rows.map(upload => [upload.id, upload]))
       return ids.map(id => found.get(id) ?? null)

@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { fullScope } from '../../../src/domain/access-scope.ts'
 import type { AppId, Draft, Prediction, Status } from '../../../src/domain/prediction.ts'
 import { canceled, imageVerified, submitAnswered } from '../../../src/domain/transitions.ts'
 import { previewPath, type Upload } from '../../../src/domain/upload.ts'
@@ -315,7 +316,7 @@ async function createPredictions(
   }
   const applyTransitions = async ({ id }: Prediction, ...transitions: Parameters<Store['change']>[1][]) => {
     for (const transition of transitions) await store.change(id, transition, now)
-    return (await store.get({ appId, restriction: null }, id))!
+    return (await store.get(fullScope(appId), id))!
   }
   const sendUpstream = async (prediction: Prediction) => {
     await store.change(prediction.id, imageVerified(now), now)

@@ -361,7 +361,7 @@ describe('rate limits', () => {
     const token = {
       keyPrefix: 'k',
       credentialHash: 't',
-      grant: { tokenId: 't', tags: [], permissions: [], maxSubmits: 0 },
+      grant: { tokenId: 't', tags: [], maxSubmits: 0 },
     }
     const ask = (caller: Parameters<typeof rates.consumeCaller>[0]) => rates.consumeCaller(caller)
     for (let i = 0; i < 2; i++) expect(await ask(token)).toBeNull()

@@ -1,10 +1,11 @@
 import { expect, test, vi } from 'vitest'
-import { fullScope } from '../../../src/domain/access-scope.ts'
+import { fullScope, PERMISSIONS } from '../../../src/domain/access-scope.ts'
 import type { AppId } from '../../../src/domain/prediction.ts'
 import { createAdmissions } from '../../../src/server/operation/admission.ts'
 
 const CALLER = {
   scope: fullScope('app' as AppId),
+  permissions: PERMISSIONS,
   grant: null,
   keyPrefix: '',
   expiresAt: null,

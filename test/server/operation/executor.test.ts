@@ -1,7 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { fullScope } from '../../../src/domain/access-scope.ts'
 import type { Services } from '../../../src/graphql/context.ts'
 import { createExecutor, type Executor } from '../../../src/server/operation/executor.ts'
 import type { GraphQLParams, OperationRequest } from '../../../src/server/operation/operation.ts'
@@ -10,7 +9,7 @@ import type { Store } from '../../../src/store/store.ts'
 import type { FanOut } from '../../../src/subscriptions/fan-out.ts'
 import { startGateway } from '../../support/gateway.ts'
 import { openRawWebSocket } from '../../support/raw-websocket.ts'
-import { newApp } from '../../support/store.ts'
+import { fullAccess, newApp } from '../../support/store.ts'
 import { until } from '../../support/until.ts'
 
 const SUBMIT = `mutation { submitVideo(input: { image: { url: "https://images.example/cat.png" }, prompt: "x" }) {
@@ -24,7 +23,7 @@ let operationRequest: (params: GraphQLParams, isClientGone?: boolean) => Operati
 beforeEach(async () => {
   store = await openStore('file::memory:', () => {})
   const app = await newApp(store)
-  const caller = { scope: fullScope(app), grant: null, keyPrefix: '', expiresAt: null, credentialHash: '' }
+  const caller = { ...fullAccess(app), credentialHash: '' }
   executor = createExecutor({
     services: {
       store,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { describe, expect, test, vi } from 'vitest'
-import { createRestriction, fullScope } from '../../../src/domain/access-scope.ts'
+import { createRestriction, createScope, fullScope } from '../../../src/domain/access-scope.ts'
 import { StartupError } from '../../../src/domain/errors.ts'
 import type { AppId, StateChange } from '../../../src/domain/prediction.ts'
 import type { Filter } from '../../../src/domain/prediction-filter.ts'
@@ -326,7 +326,7 @@ describe('a SQLite file', () => {
         'list of a restricted token',
         store =>
           store.list(
-            { appId: app, restriction: createRestriction(['a'], [UNKNOWN_ID]) },
+            createScope(app, createRestriction(['a'], [UNKNOWN_ID])),
             pageRequest({ before: position }),
           ),
         [OF_TAG, OF_RESTRICTION, BY_ID],
@@ -337,7 +337,7 @@ describe('a SQLite file', () => {
         'list by tag and status, of a restricted token',
         store =>
           store.list(
-            { appId: app, restriction: createRestriction(['a'], [UNKNOWN_ID]) },
+            createScope(app, createRestriction(['a'], [UNKNOWN_ID])),
             pageRequest({ filter: { statuses: ['FAILED'], tags: ['b'] } }),
           ),
         [OF_TAG, OF_RESTRICTION, OF_STATUS, BY_ID],
@@ -346,7 +346,7 @@ describe('a SQLite file', () => {
       ],
       [
         'usage of a restricted token',
-        store => store.usage({ appId: app, restriction: createRestriction(['a'], [UNKNOWN_ID]) }, T),
+        store => store.usage(createScope(app, createRestriction(['a'], [UNKNOWN_ID])), T),
         [
           /prediction_tags USING PRIMARY KEY \(app_id=\? AND tag=\? AND created_at>\? AND created_at<\?\)/,
           /predictions_by_restriction \(app_id=\? AND restriction_key=\? AND created_at>\? AND created_at<\?\)/,
@@ -356,7 +356,7 @@ describe('a SQLite file', () => {
       ['getMany', store => store.getMany(fullScope(app), [UNKNOWN_ID]), [BY_ID]],
       [
         'getMany of a restricted token',
-        store => store.getMany({ appId: app, restriction: createRestriction(['a'], []) }, [UNKNOWN_ID]),
+        store => store.getMany(createScope(app, createRestriction(['a'], [])), [UNKNOWN_ID]),
         [BY_ID],
       ],
       [
@@ -413,10 +413,10 @@ describe('a SQLite file', () => {
     async (_, isRestricted, filter, sorts) => {
       await using f = await folder()
       const store = f.open()
-      const scope = {
-        appId: UNKNOWN_ID as AppId,
-        restriction: isRestricted ? createRestriction(['a'], [UNKNOWN_ID]) : null,
-      }
+      const scope = createScope(
+        UNKNOWN_ID as AppId,
+        isRestricted ? createRestriction(['a'], [UNKNOWN_ID]) : null,
+      )
       for (const backward of [false, true]) {
         const plan = await planOf(f.file, () => store.list(scope, pageRequest({ backward, filter })))
         expect(plan.filter(step => step.includes('TEMP B-TREE'))).toHaveLength(sorts)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import {
   createRestriction,
+  createScope,
   fullScope,
   type Scope,
   writeOnlyRestriction,
@@ -106,7 +107,7 @@ test('an older gateway’s app has spent the cost of its predictions of each mon
       kind: 'repeated',
       prediction: { id: 'p3', restrictionKey: '', tokenId: null },
     })
-    const scope = { appId: 'web' as AppId, restriction: createRestriction(['a'], []) }
+    const scope = createScope('web' as AppId, createRestriction(['a'], []))
     expect((await store.get(scope, 'p0'))?.id).toBe('p0')
     await store.close()
   } finally {
@@ -144,8 +145,8 @@ test('a filter by tag and a token find predictions of an older gateway', async (
     expect(await found(fullScope(appId), ['a'])).toEqual(['p4', 'p0'])
     expect(await found(fullScope(appId), ['b', 'ä "'])).toEqual(['p4', 'p2', 'p0'])
     expect(await found(fullScope(appId), ['a\0b'])).toEqual(['p2'])
-    expect(await found({ appId, restriction: createRestriction(['b'], []) })).toEqual(['p2', 'p0'])
-    expect(await found({ appId, restriction: writeOnly })).toEqual(['p4'])
+    expect(await found(createScope(appId, createRestriction(['b'], [])))).toEqual(['p2', 'p0'])
+    expect(await found(createScope(appId, writeOnly))).toEqual(['p4'])
     await addPrediction(store, appId, T + 9, { tags: ['b'] })
     expect(await found(fullScope(appId), ['b'])).toHaveLength(3)
     await store.close()

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createRestriction, type Restriction } from '../../../../src/domain/access-scope.ts'
+import { createRestriction, createScope, type Restriction } from '../../../../src/domain/access-scope.ts'
 import type { Filter } from '../../../../src/domain/prediction-filter.ts'
 import { encodeId } from '../../../../src/graphql/global-id.ts'
 import { openFilledStore } from '../../../support/filled-store.ts'
@@ -60,7 +60,7 @@ test.each<[string, Restriction | null, Filter]>([
   let found = 0
   const statements = await recordStatements(async () => {
     const { predictions } = await f.store.list(
-      { appId: f.app, restriction },
+      createScope(f.app, restriction),
       pageRequest({ limit: 20, filter }),
     )
     found = predictions.length
