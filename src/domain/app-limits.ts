@@ -3,7 +3,7 @@
  * Invariant: the budget is charged on acceptance, whether the job is queued or in flight. It is credited only if the
  * prediction's cost becomes 0.
  */
-import { requireFact } from './plan.ts'
+import { missingFact } from './plan.ts'
 import { MINUTE_MS } from './time.ts'
 
 /** Null: no limit. Limits are read again for each submit, because they change while the gateway runs. */
@@ -71,12 +71,14 @@ export function checkLimits(
   now: number,
 ): LimitViolation | null {
   if (monthlyBudget !== null) {
-    const spent = requireFact('spent', usage.spent)
+    const spent = usage.spent ?? missingFact('spent')
     if (spent + price > monthlyBudget) return { code: 'BUDGET_EXCEEDED', budget: monthlyBudget, spent }
   }
-  if (maxQueued !== null && requireFact('queued', usage.queued) >= maxQueued) return { code: 'QUEUE_FULL' }
+  if (maxQueued !== null && (usage.queued ?? missingFact('queued')) >= maxQueued)
+    return { code: 'QUEUE_FULL' }
   if (submitsPerMinute !== null) {
-    const recentSubmitAt = requireFact('recentSubmitAt', usage.recentSubmitAt)
+    const recentSubmitAt =
+      usage.recentSubmitAt === undefined ? missingFact('recentSubmitAt') : usage.recentSubmitAt
     if (recentSubmitAt !== null)
       return { code: 'RATE_LIMITED', retryAfterMs: recentSubmitAt + MINUTE_MS - now }
   }

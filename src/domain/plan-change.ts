@@ -5,7 +5,7 @@
 import { startOfUtcMonth } from './app-limits.ts'
 import { type ConcurrencyLimit, decreaseConcurrency, increaseConcurrency } from './concurrency-limit.ts'
 import { countedJobMs } from './fair-queue.ts'
-import { type ChangedFields, type Plan, type PlannedWrite, requireFact } from './plan.ts'
+import { type ChangedFields, missingFact, type Plan, type PlannedWrite } from './plan.ts'
 import {
   hasSlot,
   isLegalTransition,
@@ -89,11 +89,12 @@ export function planChange(job: Job, stateChange: StateChange, facts: ChangeFact
 
 /** The circuit opens. If upstream has throttled the submit, the concurrency limit decreases. */
 function failedSubmitWrites(job: Job, trip: CircuitTrip, facts: ChangeFacts, now: number): PlannedWrite[] {
-  const current = requireFact('submitCircuit', facts.submitCircuit)
+  const current = facts.submitCircuit === undefined ? missingFact('submitCircuit') : facts.submitCircuit
   const open: PlannedWrite = { kind: 'openSubmitCircuit', circuit: openCircuit(current, trip, now) }
   if (trip.reason !== 'throttled') return [open]
-  const limit = requireFact('concurrencyLimit', facts.concurrencyLimit)
-  const activeJobs = requireFact('activeJobs', facts.activeJobs)
+  const limit =
+    facts.concurrencyLimit === undefined ? missingFact('concurrencyLimit') : facts.concurrencyLimit
+  const activeJobs = facts.activeJobs ?? missingFact('activeJobs')
   const withThisJob = hasSlot(job) ? activeJobs : activeJobs + 1
   const decreased = decreaseConcurrency(limit, job.submitStartedAt ?? now, withThisJob, now)
   return decreased === limit ? [open] : [open, { kind: 'setConcurrencyLimit', limit: decreased }]
@@ -102,10 +103,11 @@ function failedSubmitWrites(job: Job, trip: CircuitTrip, facts: ChangeFacts, now
 /** Upstream answered normally. The circuit closes if this was its probe; the concurrency limit may rise. */
 function answeredSubmitWrites(id: string, { submission }: StateChange, facts: ChangeFacts): PlannedWrite[] {
   const writes: PlannedWrite[] = []
-  const circuit = requireFact('submitCircuit', facts.submitCircuit)
+  const circuit = facts.submitCircuit === undefined ? missingFact('submitCircuit') : facts.submitCircuit
   if (circuit?.probePredictionId === id) writes.push({ kind: 'closeSubmitCircuit', version: circuit.version })
   if (submission !== 'accepted') return writes
-  const limit = requireFact('concurrencyLimit', facts.concurrencyLimit)
+  const limit =
+    facts.concurrencyLimit === undefined ? missingFact('concurrencyLimit') : facts.concurrencyLimit
   if (limit !== null) writes.push({ kind: 'setConcurrencyLimit', limit: increaseConcurrency(limit) })
   return writes
 }

@@ -11,8 +11,8 @@ import {
   startOfUtcMonth,
 } from './app-limits.ts'
 import { type Idempotency, type IdempotentMatch, type KeyHolder, matchIdempotencyKey } from './idempotency.ts'
-import { type Plan, type PlannedWrite, requireFact } from './plan.ts'
-import { type Draft, type Job, type Prediction, toPredictionState } from './prediction.ts'
+import { missingFact, type Plan, type PlannedWrite } from './plan.ts'
+import type { Draft, Job, Prediction, PredictionState } from './prediction.ts'
 
 export interface CreateRequest {
   /** Id of the new prediction, made before the first try. */
@@ -64,8 +64,13 @@ export function planCreate(request: CreateRequest, facts: CreateFacts): Plan<Cre
   if (match !== null) return { result: match, writes: [] }
   const violation = findViolation(request, facts)
   if (violation !== null) return { result: { kind: 'refused', violation }, writes: [] }
-  const prediction = newPrediction(request)
-  return { result: { kind: 'created', prediction }, writes: writesOf(request, facts, prediction) }
+  const month = startOfUtcMonth(request.now)
+  const state = newState(request)
+  const prediction = newPrediction(request, state)
+  return {
+    result: { kind: 'created', prediction },
+    writes: writesOf(request, facts, prediction, state, month),
+  }
 }
 
 const findMatch = (
@@ -81,17 +86,19 @@ function findViolation(
   if (
     tokenLimits !== null &&
     draft.tokenId !== null &&
-    requireFact('tokenSubmits', facts.tokenSubmits) >= tokenLimits.maxSubmits
+    (facts.tokenSubmits ?? missingFact('tokenSubmits')) >= tokenLimits.maxSubmits
   )
     return { code: 'FORBIDDEN' }
-  const limits = requireFact('limits', facts.limits)
-  return limits === null ? null : checkLimits(limits, requireFact('usage', facts.usage), draft.cost, now)
+  const limits = facts.limits === undefined ? missingFact('limits') : facts.limits
+  return limits === null ? null : checkLimits(limits, facts.usage ?? missingFact('usage'), draft.cost, now)
 }
 
 function writesOf(
   { draft: { appId, cost }, idempotency, now }: CreateRequest,
   { keyHolder }: CreateFacts,
   prediction: Prediction,
+  state: PredictionState,
+  month: number,
 ): PlannedWrite[] {
   const { id } = prediction
   const writes: PlannedWrite[] = []
@@ -104,7 +111,7 @@ function writesOf(
   // Before the insert: the new row is not yet one of the app's waiting jobs.
   writes.push({ kind: 'startBacklog', appId, now })
   writes.push({ kind: 'insertPrediction', job: newJob(prediction), idempotency })
-  if (cost !== 0) writes.push({ kind: 'addSpend', appId, month: startOfUtcMonth(now), amount: cost })
+  if (cost !== 0) writes.push({ kind: 'addSpend', appId, month, amount: cost })
   writes.push({
     kind: 'insertEvent',
     event: {
@@ -113,14 +120,14 @@ function writesOf(
       type: 'QUEUED',
       previousStatus: null,
       occurredAt: now,
-      state: toPredictionState(prediction),
+      state,
     },
   })
   return writes
 }
 
 /** The prediction as a read returns it. */
-const newPrediction = ({ id, draft, now }: CreateRequest): Prediction => ({
+const newPrediction = ({ id, draft, now }: CreateRequest, state: PredictionState): Prediction => ({
   id,
   appId: draft.appId,
   model: draft.model,
@@ -139,6 +146,10 @@ const newPrediction = ({ id, draft, now }: CreateRequest): Prediction => ({
   restrictionKey: draft.restrictionKey,
   tokenId: draft.tokenId,
   createdAt: now,
+  ...state,
+})
+
+const newState = ({ draft, now }: CreateRequest): PredictionState => ({
   version: 1,
   status: 'QUEUED',
   outputs: [],

@@ -45,8 +45,7 @@ export interface NewEvent extends Pick<PredictionEvent, 'type' | 'previousStatus
   state: PredictionState
 }
 
-/** A fact that a rule needs. Throws if the engine has not loaded it: then the rule was not declared to need it. */
-export function requireFact<Fact>(name: string, fact: Fact | undefined): Fact {
-  if (fact === undefined) throw new Error(`the fact ${name} was not loaded`)
-  return fact
+/** Throws: an engine has not loaded a fact that a rule needs, so the rule was not declared to need it. */
+export function missingFact(name: string): never {
+  throw new Error(`the fact ${name} was not loaded`)
 }

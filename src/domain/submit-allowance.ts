@@ -4,7 +4,7 @@
  * half-open circuit.
  */
 import type { ConcurrencyLimit } from './concurrency-limit.ts'
-import { requireFact } from './plan.ts'
+import { missingFact } from './plan.ts'
 import { allowsSubmits, type SubmitCircuit } from './submit-circuit.ts'
 import { MINUTE_MS } from './time.ts'
 
@@ -50,10 +50,11 @@ export function claimableCount(request: AllowanceRequest, facts: AllowanceFacts)
   // Half-open: one submit, and only if no other is under way.
   const circuitAllowance = submitCircuit === null ? limit : 1 - startedSubmits
   const maxActive = Math.min(upstreamConcurrency ?? Infinity, concurrencyLimit?.concurrency ?? Infinity)
-  const freeSlots = maxActive === Infinity ? limit : maxActive - requireFact('activeJobs', facts.activeJobs)
+  const freeSlots =
+    maxActive === Infinity ? limit : maxActive - (facts.activeJobs ?? missingFact('activeJobs'))
   const rateAllowance =
     upstreamSubmitsPerMinute === null
       ? limit
-      : upstreamSubmitsPerMinute - requireFact('recentAttempts', facts.recentAttempts)
+      : upstreamSubmitsPerMinute - (facts.recentAttempts ?? missingFact('recentAttempts'))
   return Math.max(0, Math.min(limit, circuitAllowance, freeSlots, rateAllowance))
 }

@@ -2,7 +2,7 @@
  * Whether one more image fits into the bytes that an app may store in uploads. Pure.
  * Invariant: the image itself is not counted among the stored ones, because storing the same bytes again takes no space.
  */
-import { requireFact } from './plan.ts'
+import { missingFact } from './plan.ts'
 import { ABANDONED_AFTER_MS } from './upload.ts'
 
 /** Each image counts for at least these bytes, because its row has a cost too. */
@@ -44,7 +44,7 @@ export function quotaRetryAfterMs(request: QuotaRequest, facts: QuotaFacts): num
   let excess = excessBytes(request, facts.storedBytes)
   if (excess <= 0) return null
   const { now } = request
-  const images = requireFact('images', facts.images).toSorted((a, b) => endOf(a) - endOf(b))
+  const images = (facts.images ?? missingFact('images')).toSorted((a, b) => endOf(a) - endOf(b))
   let lastEnd = now
   for (const image of images) {
     if (excess <= 0) break

@@ -20,7 +20,14 @@ import {
   toIdempotency,
 } from './create-prediction.ts'
 import { decodeIdOf } from './global-id.ts'
-import { countCharacters, tagListSchema, textSchema } from './input-rules.ts'
+import {
+  countCharacters,
+  metadataSchema,
+  optionalTextUpTo,
+  someTextUpTo,
+  tagListSchema,
+  textUpTo,
+} from './input-rules.ts'
 import { VideoModelEnum } from './model.ts'
 import {
   type MutationError,
@@ -105,7 +112,7 @@ async function submitVideo(
   const request = {
     model,
     input: { imageUrl, ...rest },
-    tags: addGrantTags(context, tags),
+    tags: addGrantTags(context, tags ?? []),
     metadata,
     ...uploaded,
   }
@@ -130,21 +137,12 @@ async function resolveImage(
   return upload ? { imageUrl: previewPath(upload.previewToken), uploadId: upload.id } : null
 }
 
-const MAX_METADATA_BYTES = 4096
 /**
  * Far above the limit of any known host of these models. A page returns up to 100 prompts, and they are
  * stored.
  */
 const MAX_PROMPT_CHARACTERS = 5000
 const MAX_URL_CHARACTERS = 4096
-
-const textUpTo = (maxCharacters: number) =>
-  textSchema.refine(
-    value => countCharacters(value) <= maxCharacters,
-    `expected at most ${maxCharacters} characters`,
-  )
-
-const undefinedToNull = <Value>(value: Value | null | undefined): Value | null => value ?? null
 
 const inputSchema = z
   .object({
@@ -153,10 +151,8 @@ const inputSchema = z
       url: textUpTo(MAX_URL_CHARACTERS).refine(isWebUrl, 'expected an http:// or https:// URL').optional(),
       uploadId: z.string().optional(),
     }),
-    prompt: textUpTo(MAX_PROMPT_CHARACTERS).refine(value => value.trim() !== '', 'expected some text'),
-    negativePrompt: textUpTo(MAX_PROMPT_CHARACTERS)
-      .nullish()
-      .transform(value => (value?.trim() ? value : null)),
+    prompt: someTextUpTo(MAX_PROMPT_CHARACTERS),
+    negativePrompt: optionalTextUpTo(MAX_PROMPT_CHARACTERS),
     duration: z.number(),
     enablePromptExpansion: z.boolean(),
     seed: z
@@ -166,12 +162,8 @@ const inputSchema = z
         `expected ${SEED_RANGE.min} to ${SEED_RANGE.max}`,
       ),
     idempotencyKey: idempotencyKeySchema,
-    tags: tagListSchema.nullish().transform(tags => tags ?? []),
-    metadata: z
-      .unknown()
-      .refine(value => jsonBytes(value) <= MAX_METADATA_BYTES, 'expected at most 4 KiB of JSON')
-      .nullish()
-      .transform(undefinedToNull),
+    tags: tagListSchema.nullish(),
+    metadata: metadataSchema,
   })
   .superRefine(({ model, duration }, context) => {
     const { durations } = MODELS[model]
@@ -183,22 +175,23 @@ const inputSchema = z
       })
   })
 
-/** Bytes of the value as JSON; Infinity if it is nested too deeply to be serialised. */
-function jsonBytes(value: unknown): number {
-  try {
-    return Buffer.byteLength(JSON.stringify(value ?? null))
-  } catch {
-    return Number.POSITIVE_INFINITY
-  }
-}
+/** Limits, in characters, that other hosts of these models document and this upstream does not. */
+const NOTED_PROMPT_CHARACTERS = 800
+const NOTED_NEGATIVE_PROMPT_CHARACTERS = 500
 
-/** Other hosts of these models document such limits and this upstream does not: logged, not rejected. */
+/** Longer prompts are logged, not rejected. */
 function logLongPrompt({ logNotice, scope }: Context, { id, input }: Prediction): void {
-  const prompt = countCharacters(input.prompt)
-  const negativePrompt = countCharacters(input.negativePrompt ?? '')
-  if (prompt > 800 || negativePrompt > 500)
+  const { prompt, negativePrompt } = input
+  const isLonger = (text: string | null, maxCharacters: number) =>
+    text !== null && text.length > maxCharacters && countCharacters(text) > maxCharacters
+  if (isLonger(prompt, NOTED_PROMPT_CHARACTERS) || isLonger(negativePrompt, NOTED_NEGATIVE_PROMPT_CHARACTERS))
     logNotice(
-      { app: scope.appId, prediction: id, prompt, negativePrompt },
+      {
+        app: scope.appId,
+        prediction: id,
+        prompt: countCharacters(prompt),
+        negativePrompt: countCharacters(negativePrompt ?? ''),
+      },
       'longer, in characters, than other hosts of this model take',
     )
 }

@@ -86,7 +86,7 @@ export function createServer(options: ServerOptions): ServerParts {
   const pages = createPages(options)
   const connectionLimit = createConnectionLimit(config.maxConnectionsPerAddress)
   const httpServer = createHttpServer({
-    chooseRoute: createRoutes({
+    routes: createRoutes({
       graphqlEndpoint: createApi(options, services, operations, transports, connectionLimit),
       ...pages,
     }),
@@ -207,7 +207,7 @@ function createApi(
   connectionLimit: ConnectionLimit,
 ): GraphqlEndpoint {
   const { prepare, yoga } = executor
-  const jsonFastPath = createJsonFastPath(config.maxMessageBytes)
+  const jsonFastPath = createJsonFastPath(prepare, config.maxMessageBytes)
   const yogaHttp = createYogaHttp(yoga, eventStreams)
   const { Request } = yoga.fetchAPI
   const uploadOptions = { prepare, rateLimits, countRejection, Request, jsonFastPath, yogaHttp }

@@ -29,7 +29,7 @@ export interface GraphqlEndpoint {
 export interface GraphqlEndpointOptions {
   connectionLimit: ConnectionLimit
   admissions: Pick<Admissions, 'admitCaller'>
-  executor: Pick<Executor, 'prepare' | 'execute'>
+  executor: Pick<Executor, 'execute'>
   jsonFastPath: Pick<JsonFastPath, 'answer'>
   yogaHttp: YogaHttp
   uploadEndpoint: UploadEndpoint
@@ -69,9 +69,7 @@ export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlE
         openSink: () => new EventStreamSink(response),
         lastEventId: request.headers['last-event-id']?.toString() || null,
       }
-      const answer = await jsonFastPath.answer(request, response, params =>
-        executor.prepare({ ...operation, params, httpRequest: null }),
-      )
+      const answer = await jsonFastPath.answer(request, response, operation)
       if (answer.kind === 'answered') return
       const { body, outcome } = answer
       await yogaHttp.respond(

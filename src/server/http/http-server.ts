@@ -15,10 +15,10 @@ import { rejectUpgrade } from '../responses/security-headers.ts'
 import type { WebSockets } from '../transports/websocket-server.ts'
 import type { ClientNetworks } from './client-network.ts'
 import type { CorsPolicy } from './cors.ts'
-import { type ChooseRoute, type Route, sendText } from './routes.ts'
+import { type Route, sendText } from './routes.ts'
 
 export interface HttpServerOptions {
-  chooseRoute: ChooseRoute
+  routes: readonly Route[]
   webSockets: WebSockets
   clientNetworks: ClientNetworks
   connectionLimit: ConnectionLimit
@@ -58,14 +58,14 @@ const DEFAULT_TIMEOUTS: HttpTimeouts = {
 }
 
 export function createHttpServer(options: HttpServerOptions): Server {
-  const { chooseRoute, webSockets, clientNetworks, connectionLimit, corsPolicy, rateLimits } = options
+  const { routes, webSockets, clientNetworks, connectionLimit, corsPolicy, rateLimits } = options
   const { securityHeaders, log } = options
   const { uploadTimeout, requestTimeout, ...nodeTimeouts } = { ...DEFAULT_TIMEOUTS, ...options.timeouts }
 
   async function handleRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.setHeaders(securityHeaders)
     const path = getPath(request)
-    const route = chooseRoute(request, path)
+    const route = routes.find(each => matchesRoute(each, request, path))!
     if (route.isForm) closeUnlessShort(request, response)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return sendText(response, 400, 'Host: no host name')
@@ -77,7 +77,7 @@ export function createHttpServer(options: HttpServerOptions): Server {
     // Runs after the await: by then a short body has arrived with its headers, and needs no timer.
     enforceBodyTimeout(request, response, route)
     if (retryAfterMs !== null) return sendErrorResponse(response, rateLimitedResponse(retryAfterMs))
-    if (route.methods?.includes(request.method!) === false) {
+    if (route.allowedMethods?.includes(request.method!) === false) {
       closeUnlessShort(request, response)
       return sendText(response, 405, `GET only; operations go to ${GRAPHQL_PATH}`)
     }
@@ -140,6 +140,16 @@ export function createHttpServer(options: HttpServerOptions): Server {
 }
 
 const REQUEST_TIMEOUT_RESPONSE = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'
+
+/** Whether the request is one of those that the route is for. */
+export const matchesRoute = (route: Route, request: IncomingMessage, path: string): boolean =>
+  (route.path.endsWith('*') ? path.startsWith(route.path.slice(0, -1)) : path === route.path) &&
+  (route.method === undefined || route.method === request.method) &&
+  (route.mediaType === undefined || route.mediaType === mediaTypeOf(request)) &&
+  (route.isFor === undefined || route.isFor(request))
+
+const mediaTypeOf = ({ headers }: IncomingMessage): string =>
+  (headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase()
 
 const getPath = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
 

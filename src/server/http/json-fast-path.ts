@@ -10,22 +10,28 @@ import type {
   GraphQLParams,
   InvalidOperation,
   OperationOutcome,
+  OperationRequest,
   PreparedOperation,
+  PrepareOperation,
 } from '../operation/operation.ts'
 
 export interface JsonFastPath {
   /** Reads the body of a request and answers it. */
-  answer(request: IncomingMessage, response: ServerResponse, prepare: Prepare): Promise<FastPathAnswer>
+  answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    operation: Omit<OperationRequest, 'params' | 'httpRequest'>,
+  ): Promise<FastPathAnswer>
   /** Answers a request whose parameters are in this JSON. */
   answerJson(
     request: Pick<IncomingMessage, 'headers'>,
     response: ServerResponse,
     body: Buffer,
-    prepare: Prepare,
+    prepareParams: PrepareParams,
   ): Promise<FastPathAnswer>
 }
 
-type Prepare = (params: GraphQLParams) => Promise<PreparedOperation | InvalidOperation>
+type PrepareParams = (params: GraphQLParams) => Promise<PreparedOperation | InvalidOperation>
 
 export type FastPathAnswer =
   /** The response is written, or its client has disconnected. */
@@ -33,12 +39,12 @@ export type FastPathAnswer =
   /** Yoga must answer. Null: the body is not read yet, the operation not executed yet. */
   | { kind: 'hand-over'; body: Buffer | null; outcome: OperationOutcome | null }
 
-export function createJsonFastPath(maxMessageBytes: number): JsonFastPath {
-  const answerJson: JsonFastPath['answerJson'] = async ({ headers }, response, body, prepare) => {
+export function createJsonFastPath(prepare: PrepareOperation, maxMessageBytes: number): JsonFastPath {
+  const answerJson: JsonFastPath['answerJson'] = async ({ headers }, response, body, prepareParams) => {
     const type = negotiateResponseType(headers.accept)
     const params = body.length > maxMessageBytes ? null : parseParams(body)
     if (type === null || params === null) return handOver(body)
-    const operation = await prepare(params)
+    const operation = await prepareParams(params)
     if ('kind' in operation && operation.kind === 'subscription') return handOver(body)
     const outcome: OperationOutcome =
       'kind' in operation ? await operation.run() : { kind: 'result', result: operation }
@@ -50,11 +56,14 @@ export function createJsonFastPath(maxMessageBytes: number): JsonFastPath {
   }
 
   return {
-    async answer(request, response, prepare) {
+    async answer(request, response, operation) {
       if (!isJsonPost(request, maxMessageBytes) || negotiateResponseType(request.headers.accept) === null)
         return handOver(null)
       const body = await readBody(request, maxMessageBytes)
-      return body === null ? ANSWERED : answerJson(request, response, body, prepare)
+      if (body === null) return ANSWERED
+      return answerJson(request, response, body, params =>
+        prepare({ ...operation, params, httpRequest: null }),
+      )
     },
     answerJson,
   }

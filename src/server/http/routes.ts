@@ -17,11 +17,15 @@ import type { WebhookEndpoint } from './webhook-endpoint.ts'
 export interface Route {
   /** A whole path, or with a `*` at its end the start of one. */
   path: string
-  /** The route is only for requests for which this holds. */
+  /** Only requests with this method. */
+  method?: string
+  /** Only requests with this media type of their body. */
+  mediaType?: string
+  /** Only requests for which this holds. */
   isFor?(request: IncomingMessage): boolean
   answer(request: IncomingMessage, response: ServerResponse, client: ClientOrigin, path: string): unknown
   /** Methods that are answered; others get 405. Missing: `answer` decides. */
-  methods?: readonly string[]
+  allowedMethods?: readonly string[]
   /** Health checks and scrapes of metrics are not limited by their network: they matter most under load. */
   bypassesRateLimit?(request: IncomingMessage): boolean
   /** Pages of other origins may call it. */
@@ -40,24 +44,23 @@ export interface RouteHandlers {
   dashboardAssets: DashboardAssets
 }
 
-export type ChooseRoute = (request: IncomingMessage, path: string) => Route
-
 const GET = ['GET', 'HEAD']
 
-/** Of the routes for a request, the first one answers. */
-const tableOf = (handlers: RouteHandlers): Route[] => {
+/** Of the routes that a request matches, the first one answers. The last one matches every request. */
+export function createRoutes(handlers: RouteHandlers): readonly Route[] {
   const { graphqlEndpoint, graphiql, webhookEndpoint, uploadPreviews, health, metrics, dashboardAssets } =
     handlers
   const bypassesRateLimit = () => true
   return [
     {
       path: GRAPHQL_PATH,
-      isFor: isMultipart,
+      method: 'POST',
+      mediaType: 'multipart/form-data',
       isForm: true,
       hasCors: true,
       answer: graphqlEndpoint.answerForm,
     },
-    { path: GRAPHQL_PATH, isFor: isPost, hasCors: true, answer: graphqlEndpoint.answerOperation },
+    { path: GRAPHQL_PATH, method: 'POST', hasCors: true, answer: graphqlEndpoint.answerOperation },
     { path: GRAPHQL_PATH, isFor: graphiql.isPageRequest, hasCors: true, answer: graphiql.sendPage },
     { path: GRAPHQL_PATH, hasCors: true, answer: graphqlEndpoint.answerOperation },
     {
@@ -66,42 +69,35 @@ const tableOf = (handlers: RouteHandlers): Route[] => {
     },
     {
       path: `${GRAPHIQL_ASSETS_PATH}*`,
-      methods: GET,
+      allowedMethods: GET,
       answer: (request, response, _, path) => graphiql.sendAsset(request, response, path),
     },
     {
       path: `${UPLOAD_PATH}*`,
-      methods: GET,
+      allowedMethods: GET,
       answer: (request, response, _, path) => uploadPreviews(request, response, path),
     },
-    { path: '/health/live', methods: GET, bypassesRateLimit, answer: (_, response) => health.live(response) },
+    {
+      path: '/health/live',
+      allowedMethods: GET,
+      bypassesRateLimit,
+      answer: (_, response) => health.live(response),
+    },
     {
       path: '/health/ready',
-      methods: GET,
+      allowedMethods: GET,
       bypassesRateLimit,
       answer: (_, response) => health.ready(response),
     },
-    { path: '/metrics', methods: GET, bypassesRateLimit: metrics.mayRead, answer: metrics.respond },
+    { path: '/metrics', allowedMethods: GET, bypassesRateLimit: metrics.mayRead, answer: metrics.respond },
     {
       path: '*',
-      methods: GET,
+      allowedMethods: GET,
       answer: async (request, response, _, path) =>
         (await dashboardAssets(request, response, path)) || sendText(response, 404, NOTHING_HERE),
     },
   ]
 }
-
-export function createRoutes(handlers: RouteHandlers): ChooseRoute {
-  const table = tableOf(handlers)
-  const isAt = (route: Route, path: string) =>
-    route.path.endsWith('*') ? path.startsWith(route.path.slice(0, -1)) : path === route.path
-  return (request, path) => table.find(route => isAt(route, path) && (route.isFor?.(request) ?? true))!
-}
-
-const isPost = ({ method }: IncomingMessage): boolean => method === 'POST'
-
-const isMultipart = ({ method, headers }: IncomingMessage): boolean =>
-  method === 'POST' && /^multipart\/form-data\s*(;|$)/i.test(headers['content-type'] ?? '')
 
 const NOTHING_HERE = `There is nothing here. The dashboard is at /, the API at ${GRAPHQL_PATH}.`
 

@@ -133,7 +133,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       const result = await executeOrSubscribe({ ...args, contextValue })
       return 'subscription' in result
         ? { kind: 'subscription', subscription: result.subscription }
-        : toOutcome(result)
+        : { kind: 'result', result }
     } catch (error) {
       return toOutcome({ errors: [maskError(error, log)] })
     }

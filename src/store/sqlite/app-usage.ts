@@ -1,6 +1,7 @@
 /**
  * Usage of an app, as it is reported to clients, and its monthly spend.
  */
+import type { Statement } from 'better-sqlite3'
 import { startOfUtcMonth } from '../../domain/app-limits.ts'
 import { DAY_MS } from '../../domain/time.ts'
 import type { AppStore, AppUsage } from '../store.ts'
@@ -8,7 +9,6 @@ import type { Db } from './connection.ts'
 import { type SQL, sql } from './drizzle.ts'
 import { HAS_RESTRICTION, IN_FLIGHT, SUBMIT_STARTED, UNRESOLVED, WAITING } from './predicates.ts'
 import { jsonValues, prepare } from './prepare.ts'
-import { appMonthlySpend } from './schema.ts'
 import { scopeParameters, VISIBLE } from './visibility.ts'
 
 /** The longest month. The first moment of a month plus this time lies in the next month. */
@@ -63,32 +63,25 @@ export function createAppUsage(db: Db, monthlySpend: Pick<MonthlySpend, 'spentIn
  * transaction.
  */
 export interface MonthlySpend {
-  /** @param amount micro-USD; negative for a refund */
-  add(appId: string, month: number, amount: number): void
+  /** `amount`: micro-USD; negative for a refund. */
+  add: Statement<[{ appId: string; month: number; amount: number }]>
   /** Spend in the month, micro-USD. */
   spentIn(appId: string, month: number): number
 }
 
 export function createMonthlySpend(db: Db): MonthlySpend {
-  const upsertSpend = db
-    .insert(appMonthlySpend)
-    .values({
-      appId: sql.placeholder('appId'),
-      month: sql.placeholder('month'),
-      spent: sql.placeholder('amount'),
-    })
-    .onConflictDoUpdate({
-      target: [appMonthlySpend.appId, appMonthlySpend.month],
-      set: { spent: sql`${appMonthlySpend.spent} + excluded.spent` },
-    })
-    .prepare()
   const selectSpent = prepare<number>(
     db,
     sql`select spent from app_monthly_spend where app_id = @appId and month = @month`,
   ).pluck()
 
   return {
-    add: (appId, month, amount) => void upsertSpend.run({ appId, month, amount }),
+    add: prepare(
+      db,
+      sql`
+      insert into app_monthly_spend (app_id, month, spent) values (@appId, @month, @amount)
+      on conflict (app_id, month) do update set spent = spent + excluded.spent`,
+    ),
     spentIn: (appId, month) => selectSpent.get({ appId, month }) ?? 0,
   }
 }

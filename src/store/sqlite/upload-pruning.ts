@@ -4,10 +4,16 @@
  */
 import { ABANDONED_AFTER_MS } from '../../domain/upload.ts'
 import type { Db, Tx } from './connection.ts'
-import { and, inArray, isNotNull, lte, or, type SQL, sql } from './drizzle.ts'
-import { isImage } from './image-rows.ts'
+import { and, eq, inArray, isNotNull, lte, or, type SQL, sql } from './drizzle.ts'
 import { HAS_UPLOAD, INCOMPLETE } from './predicates.ts'
 import { imageChunks, images, uploads } from './schema.ts'
+
+/** The rows of an uploaded image: one in `images`, and one for each chunk and each upload of it. */
+const isImage = (
+  table: typeof images | typeof uploads | typeof imageChunks,
+  appId: string,
+  hash: string,
+): SQL | undefined => and(eq(table.appId, appId), eq(table.hash, hash))
 
 /** Max uploads, or chunks, in a step: about 3 ms. */
 const MAX_UPLOADS_PER_STEP = 100

@@ -13,15 +13,19 @@ import {
   type Upload,
   type UploadedImage,
 } from '../../domain/upload.ts'
-import { quotaRetryAfterMs } from '../../domain/upload-quota.ts'
+import {
+  MIN_COUNTED_BYTES,
+  type QuotaFacts,
+  type QuotaRequest,
+  quotaImagesNeeded,
+  quotaRetryAfterMs,
+} from '../../domain/upload-quota.ts'
 import type { UploadResult, UploadStore } from '../store.ts'
 import type { Db, Tx } from './connection.ts'
-import { and, eq, type SQL, sql } from './drizzle.ts'
-import { isImage } from './image-rows.ts'
+import { and, eq, ne, type SQL, sql } from './drizzle.ts'
 import { jsonValues, prepare } from './prepare.ts'
 import { imageChunks, images, uploads } from './schema.ts'
 import { pruneStep } from './upload-pruning.ts'
-import { loadQuotaFacts } from './upload-quota.ts'
 
 /** Small, because each read blocks; large enough that an image is not hundreds of rows. */
 const CHUNK_BYTES = 256 * 1024
@@ -38,6 +42,19 @@ export function createUploadStore(db: Db): UploadStore {
       ),
     )
     .prepare()
+  const hasCompleteImage = prepare<1>(
+    db,
+    sql`select 1 from images where app_id = @appId and hash = @hash and is_complete`,
+  ).pluck()
+  const completeImage = prepare(
+    db,
+    sql`update images set is_complete = 1, delete_requested_at = null where app_id = @appId and hash = @hash`,
+  )
+  const setUpstreamUrl = prepare(
+    db,
+    sql`update images set upstream_url = @url, upstream_url_expires_at = @expiresAt
+      where app_id = @appId and hash = @hash`,
+  )
   const selectUploads = (condition: SQL) =>
     prepare<Upload>(
       db,
@@ -101,10 +118,9 @@ export function createUploadStore(db: Db): UploadStore {
       const { appId, hash } = image
       const result = db.transaction(
         tx => {
-          const isCompleteImage = and(isImage(images, appId, hash), eq(images.isComplete, true))
-          if (tx.select().from(images).where(isCompleteImage).get() !== undefined)
-            return upsertUpload(tx, image, restrictionKey, now)
-          return reserve(tx, image, maxUploadBytesPerApp, now)
+          if (hasCompleteImage.get({ appId, hash }) === undefined)
+            return reserve(tx, image, maxUploadBytesPerApp, now)
+          return upsertUpload(tx, image, restrictionKey, now)
         },
         { behavior: 'immediate' },
       )
@@ -116,10 +132,7 @@ export function createUploadStore(db: Db): UploadStore {
       }
       return db.transaction(
         tx => {
-          tx.update(images)
-            .set({ isComplete: true, deleteRequestedAt: null })
-            .where(isImage(images, appId, hash))
-            .run()
+          completeImage.run({ appId, hash })
           return upsertUpload(tx, image, restrictionKey, now)
         },
         { behavior: 'immediate' },
@@ -150,12 +163,8 @@ export function createUploadStore(db: Db): UploadStore {
 
     imageChunk: async ({ appId, hash }, index) => selectChunk.get({ appId, hash, index })?.data ?? null,
 
-    async setUpstreamUrl({ appId, hash }, upstreamUrl, upstreamUrlExpiresAt) {
-      db.update(images)
-        .set({ upstreamUrl, upstreamUrlExpiresAt })
-        .where(isImage(images, appId, hash))
-        .run()
-    },
+    setUpstreamUrl: async ({ appId, hash }, url, expiresAt) =>
+      void setUpstreamUrl.run({ appId, hash, url, expiresAt }),
 
     pruneUploads: async now => pruneStep(db, now),
   }
@@ -177,3 +186,31 @@ const toUpload = (row: typeof uploads.$inferSelect, image: UploadedImage): Uploa
   previewToken: row.previewToken,
   expiresAt: row.expiresAt,
 })
+
+/** What the app stores already. Must run in the transaction that reserves space, so concurrent uploads can't exceed the maximum. */
+function loadQuotaFacts(
+  tx: Tx,
+  { appId, hash }: Pick<UploadedImage, 'appId' | 'hash'>,
+  request: QuotaRequest,
+): QuotaFacts {
+  const isOther = and(eq(images.appId, appId), ne(images.hash, hash))
+  const storedBytes = tx
+    .select({ sum: sql<number>`coalesce(sum(max(${images.bytes}, ${MIN_COUNTED_BYTES})), 0)` })
+    .from(images)
+    .where(isOther)
+    .get()!.sum
+  if (!quotaImagesNeeded(request, storedBytes)) return { storedBytes }
+  const others = tx
+    .select({
+      bytes: images.bytes,
+      uploadExpiresAt: sql<number | null>`max(${uploads.expiresAt})`,
+      deleteRequestedAt: images.deleteRequestedAt,
+      writeStartedAt: images.writeStartedAt,
+    })
+    .from(images)
+    .leftJoin(uploads, and(eq(uploads.appId, images.appId), eq(uploads.hash, images.hash)))
+    .where(isOther)
+    .groupBy(images.hash)
+    .all()
+  return { storedBytes, images: others }
+}

@@ -8,7 +8,11 @@ import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
 import { createJsonFastPath } from '../../../src/server/http/json-fast-path.ts'
-import type { OperationOutcome, PreparedOperation } from '../../../src/server/operation/operation.ts'
+import type {
+  OperationOutcome,
+  OperationRequest,
+  PreparedOperation,
+} from '../../../src/server/operation/operation.ts'
 import { type Harness, startGateway, submit } from '../../support/gateway.ts'
 
 interface RawResponse {
@@ -231,12 +235,14 @@ describe('the JSON fast path', () => {
     const run = vi.fn(async (): Promise<OperationOutcome> => ({ kind: 'result', result }))
     return { run, prepare: vi.fn(async () => ({ kind, run }) as unknown as PreparedOperation) }
   }
-  const fastPath = createJsonFastPath(1000)
+  const OPERATION = {} as Omit<OperationRequest, 'params' | 'httpRequest'>
 
   test('answers a plain request itself', async () => {
     const { prepare, run } = executorOf('query', { data: { a: 1 } })
     const answer = response()
-    expect(await fastPath.answer(incomingRequest(json('{ a }')), answer, prepare)).toEqual({
+    expect(
+      await createJsonFastPath(prepare, 1000).answer(incomingRequest(json('{ a }')), answer, OPERATION),
+    ).toEqual({
       kind: 'answered',
     })
     expect(answer.written).toEqual({ status: 200, text: '{"data":{"a":1}}' })
@@ -251,7 +257,7 @@ describe('the JSON fast path', () => {
     ['another type of response', incomingRequest(json('{ a }'), { accept: 'text/event-stream' }), null],
   ])('hands %s over, and executes nothing', async (_, request, body) => {
     const { prepare } = executorOf('query', { data: null })
-    expect(await fastPath.answer(request, response(), prepare)).toEqual({
+    expect(await createJsonFastPath(prepare, 1000).answer(request, response(), OPERATION)).toEqual({
       kind: 'hand-over',
       body: body === null ? null : Buffer.from(body),
       outcome: null,
@@ -263,14 +269,20 @@ describe('the JSON fast path', () => {
     const { prepare, run } = executorOf('subscription', {})
     const body = Buffer.from(json('{ a }'))
     const handOver = { kind: 'hand-over', body, outcome: null }
-    expect(await fastPath.answer(incomingRequest(json('{ a }')), response(), prepare)).toEqual(handOver)
+    expect(
+      await createJsonFastPath(prepare, 1000).answer(incomingRequest(json('{ a }')), response(), OPERATION),
+    ).toEqual(handOver)
     expect(run).not.toHaveBeenCalled()
   })
 
   test('hands an invalid document over with its errors, parsed once', async () => {
     const invalid = { errors: [] }
     const prepare = vi.fn(async () => invalid)
-    const handOver = await fastPath.answer(incomingRequest(json('{ b }')), response(), prepare)
+    const handOver = await createJsonFastPath(prepare, 1000).answer(
+      incomingRequest(json('{ b }')),
+      response(),
+      OPERATION,
+    )
     expect(handOver).toMatchObject({ kind: 'hand-over', outcome: { kind: 'result', result: invalid } })
     expect(prepare).toHaveBeenCalledTimes(1)
   })
@@ -279,7 +291,11 @@ describe('the JSON fast path', () => {
     const result = { data: null, errors: [] }
     const { prepare, run } = executorOf('mutation', result)
     const answer = response()
-    const handOver = await fastPath.answer(incomingRequest(json('mutation { a }')), answer, prepare)
+    const handOver = await createJsonFastPath(prepare, 1000).answer(
+      incomingRequest(json('mutation { a }')),
+      answer,
+      OPERATION,
+    )
     expect(handOver).toMatchObject({ kind: 'hand-over', outcome: { kind: 'result', result } })
     expect(run).toHaveBeenCalledTimes(1)
     expect(answer.written.status).toBe(0)
@@ -288,7 +304,7 @@ describe('the JSON fast path', () => {
   test('executes nothing of a body that was cut short', async () => {
     const { prepare } = executorOf('mutation', { data: null })
     const request = incomingRequest('')
-    const answered = fastPath.answer(request, response(), prepare)
+    const answered = createJsonFastPath(prepare, 1000).answer(request, response(), OPERATION)
     request.destroy()
     expect(await answered).toEqual({ kind: 'answered' })
     expect(prepare).not.toHaveBeenCalled()

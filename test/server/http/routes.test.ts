@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 import { expect, test } from 'vitest'
+import { matchesRoute } from '../../../src/server/http/http-server.ts'
 import { createRoutes, type RouteHandlers } from '../../../src/server/http/routes.ts'
 
 /** Handlers that return their own name. */
 const handler = (name: string) => () => name
-const chooseRoute = createRoutes({
+const routes = createRoutes({
   graphqlEndpoint: { answerOperation: handler('operation'), answerForm: handler('form') },
   graphiql: {
     isPageRequest: ({ headers }: IncomingMessage) => headers.accept === 'text/html',
@@ -17,6 +18,9 @@ const chooseRoute = createRoutes({
   metrics: { mayRead: () => true, respond: handler('metrics') },
   dashboardAssets: async () => 'page',
 } as unknown as RouteHandlers)
+
+const chooseRoute = (request: IncomingMessage, path: string) =>
+  routes.find(route => matchesRoute(route, request, path))!
 
 const CLIENT = { network: '127.0.0.1', isForwarded: false }
 const FORM = { 'content-type': 'Multipart/Form-Data; boundary=x' }
@@ -50,7 +54,10 @@ test('pages of other origins reach the API only, and only GET is answered elsewh
   const route = (path: string) => chooseRoute({ method: 'POST', headers: {} } as IncomingMessage, path)
   const paths = ['/graphql', '/webhooks/wavespeed', '/health/ready', '/metrics', '/uploads/x', '/']
   expect(paths.filter(path => route(path).hasCors)).toEqual(['/graphql'])
-  expect(paths.filter(path => route(path).methods === undefined)).toEqual(['/graphql', '/webhooks/wavespeed'])
+  expect(paths.filter(path => route(path).allowedMethods === undefined)).toEqual([
+    '/graphql',
+    '/webhooks/wavespeed',
+  ])
   expect(paths.filter(path => route(path).bypassesRateLimit !== undefined)).toEqual([
     '/health/ready',
     '/metrics',

@@ -42,9 +42,9 @@ export function createExecuteWrites(
     forgetIdempotencyKey: ({ id, version }) =>
       updatePrediction(id, version, { idempotencyKey: null, fingerprint: null }),
     insertEvent: ({ event }) => void insertEvent.run({ ...event, state: JSON.stringify(event.state) }),
-    startBacklog: ({ appId, now }) => fairOrder.startBacklog(appId, now),
+    startBacklog: ({ appId, now }) => void fairOrder.startBacklog.run({ appId, now }),
     releaseSlot: ({ appId, heldMs }) => fairOrder.releaseSlot(appId, heldMs),
-    addSpend: ({ appId, month, amount }) => monthlySpend.add(appId, month, amount),
+    addSpend: ({ appId, month, amount }) => void monthlySpend.add.run({ appId, month, amount }),
     deleteSubmitAttempt: write => void deleteSubmitAttempt.run(write),
     openSubmitCircuit: ({ circuit }) => submitThrottle.openCircuit(circuit),
     closeSubmitCircuit: ({ version }) => submitThrottle.closeCircuit(version),

@@ -3,6 +3,8 @@
  * Invariant: an app's `virtual_time` changes when a job releases its slot and when the app's backlog starts, in that
  * transaction, and never when a slot is taken.
  */
+
+import type { Statement } from 'better-sqlite3'
 import { type AppQueueState, JOB_TIME_SCALE_MS, MAX_CREDIT_MS } from '../../../domain/fair-queue.ts'
 import type { Db } from '../connection.ts'
 import { sql } from '../drizzle.ts'
@@ -50,7 +52,7 @@ export const IS_OVER_APP_LIMIT = sql`active_jobs + queue_index > max_active`
 
 export interface FairOrder {
   /** Call it before a row is inserted. Changes nothing if the app has a waiting or active job. */
-  startBacklog(appId: string, now: number): void
+  startBacklog: Statement<[{ appId: string; now: number }]>
   /** Call it after the row has released its slot: charges the time to the app and caps the credit of every app. */
   releaseSlot(appId: string, heldMs: number): void
   appStates(): AppQueueState[]
@@ -103,7 +105,7 @@ export function createFairOrder(db: Db): FairOrder {
   )
 
   return {
-    startBacklog: (appId, now) => void startBacklog.run({ appId, now }),
+    startBacklog,
     releaseSlot(appId, heldMs) {
       addJobTime.run({ appId, ms: heldMs })
       capCredit.run()

@@ -99,7 +99,7 @@ test('an app’s backlog starts in SQL as in domain/virtual-time.ts', () => {
     fc.property(fc.array(app, { minLength: 1, maxLength: 4 }), fc.nat(3), (drawn, index) => {
       const before = inDomain(drawn)
       const own = before[index % before.length]!
-      const rows = f.run(drawn, order => order.startBacklog(own.appId, T + MINUTE))
+      const rows = f.run(drawn, order => order.startBacklog.run({ appId: own.appId, now: T + MINUTE }))
       const expected = before.map(each => (each === own ? withBacklogStart(own, before, T + MINUTE) : each))
       expectSame(rows, expected)
     }),
