@@ -85,7 +85,7 @@ export function createCatchUp(options: {
   /** Never waits for the client: other replays of the app wait for this batch. */
   async function deliverNextBatch(group: SubscriptionGroup, subscriber: Subscriber): Promise<void> {
     const { source, operation } = group
-    await nextSlice(operation.appId)
+    await nextSlice(operation.sliceOwner)
     if (subscriber.hasEnded) return
     const batch = await eventLog.read(source.selector, subscriber.lastSeq)
     const { missedUpTo } = batch
@@ -104,13 +104,15 @@ export function createCatchUp(options: {
     subscriber: Subscriber,
     { events, scannedUpTo }: EventBatch,
   ): Promise<number> {
+    const [first] = events
     const last = events.at(-1)
     const pending: Payload[] = []
     let bytes = 0
     let { lastSeq } = subscriber
     for (const event of events) {
       if (subscriber.hasEnded || subscriber.sink.isFull()) return lastSeq
-      await nextSlice(group.operation.appId)
+      // The first event is part of the slice in which the batch was read.
+      if (event !== first) await nextSlice(group.operation.sliceOwner)
       const payload = await payloadCache.get(group, event)
       pending.push(payload)
       bytes += payload.json.length

@@ -88,8 +88,7 @@ export function createFanOut({
 }: FanOutOptions): FanOut {
   const groups = new Map<SharedOperation['key'], SubscriptionGroup>()
   const payloadCache = createPayloadCache()
-  /** Messages take turns with the requests of their app, so a request does not wait for all of its subscribers. */
-  const nextSlice = (appId: string) => scheduler.nextSlice(`messages of ${appId}`)
+  const { nextSlice } = scheduler
   const catchUp = createCatchUp({ eventLog, payloadCache, nextSlice, log })
   const cursorRefreshTimer = setInterval(() => {
     for (const group of groups.values()) if (needsCursorRefresh(group)) notify(group, eventLog.head + 1)
@@ -151,7 +150,7 @@ export function createFanOut({
     try {
       while (group.hasMore && group.live.size > 0) {
         group.hasMore = false
-        await nextSlice(operation.appId)
+        await nextSlice(operation.sliceOwner)
         const { events, missedUpTo, scannedUpTo } = await eventLog.read(source.selector, group.lastSeq)
         if (missedUpTo !== null)
           await deliver(group, [
@@ -185,7 +184,7 @@ export function createFanOut({
         deliveries = []
         bytes = 0
       }
-      if (event !== last) await nextSlice(group.operation.appId)
+      if (event !== last) await nextSlice(group.operation.sliceOwner)
     }
   }
 
@@ -198,7 +197,7 @@ export function createFanOut({
     let remaining = SUBSCRIBERS_PER_SLICE
     for (const subscriber of group.live) {
       if (remaining-- === 0) {
-        await nextSlice(group.operation.appId)
+        await nextSlice(group.operation.sliceOwner)
         remaining = SUBSCRIBERS_PER_SLICE
       }
       const { lastSeq, sink } = subscriber

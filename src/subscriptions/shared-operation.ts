@@ -39,6 +39,11 @@ export interface SharedOperation {
   key: string | symbol
   /** The app of all its subscribers. */
   appId: string
+  /**
+   * Owner of its messages in the fair scheduler. Messages take turns with the requests of their app, so a request does
+   * not wait for all of its subscribers.
+   */
+  sliceOwner: string
   /** Failed fields are masked and logged. Synchronous unless a field is asynchronous. */
   execute(item: FeedMessage): Payload | Promise<Payload>
 }
@@ -73,8 +78,13 @@ export function createSharedOperation(
       .update(JSON.stringify([scope.appId, scope.restrictionKey, query, operationName, variables]))
       .digest('base64')
 
-  /** Shared fields use no loaders, so one context serves every event. */
-  const sharedContext = isPerSubscriber ? null : fresh()
+  /** Shared fields use no loaders, so one context serves every event. Most subscribers join a group and execute none. */
+  let sharedContext: Context | null = null
+  const contextOfMessage = () => {
+    if (isPerSubscriber) return fresh()
+    sharedContext ??= fresh()
+    return sharedContext
+  }
 
   function serialise(item: FeedMessage, { data, errors }: ExecutionResult): Payload {
     const masked = errors?.map(error => maskError(error, log))
@@ -85,6 +95,7 @@ export function createSharedOperation(
   return {
     key: isPerSubscriber ? Symbol('own') : computeKey(),
     appId: scope.appId,
+    sliceOwner: `messages of ${scope.appId}`,
 
     execute(item) {
       const result = execute({
@@ -93,7 +104,7 @@ export function createSharedOperation(
         operationName,
         variableValues,
         rootValue: item.value,
-        contextValue: sharedContext ?? fresh(),
+        contextValue: contextOfMessage(),
       })
       return result instanceof Promise
         ? result.then(resolved => serialise(item, resolved))

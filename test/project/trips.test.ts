@@ -9,7 +9,7 @@ import type { Trip } from '../support/trips/recorder.ts'
 const LIMITS = [
   ['submit', 35, 32],
   ['upload', 37, 38],
-  ['resumed feed', 40, 108],
+  ['resumed feed', 40, 103],
   ['event over WebSocket', 17, 10],
   ['event over SSE', 15, 10],
 ] as const
