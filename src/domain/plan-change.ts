@@ -26,7 +26,7 @@ export interface ChangeFacts {
 
 /**
  * The change that an observation makes. Null: the observation is old, or the row was claimed again since.
- * @param fence null: the observation is valid whoever has claimed the row
+ * @param fence null: the observation is valid whatever the row's fence is
  */
 export const findStateChange = (
   job: Job,

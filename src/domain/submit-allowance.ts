@@ -24,7 +24,7 @@ export interface AllowanceFacts {
   concurrencyLimit: ConcurrencyLimit | null
   /** Jobs whose POST was started and has no answer yet. */
   startedSubmits: number
-  /** Those among them whose lease has ended. */
+  /** Started submits whose lease has ended. */
   abandonedSubmits: number
   /** Jobs that hold a slot of the account. */
   activeJobs?: number

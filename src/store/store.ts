@@ -9,7 +9,8 @@
  * process is in `followProcessClock`.
  *
  * Invariant: a prediction's status, row and event change in one transaction, only in `create` and `change`. `seq`
- * numbers events in commit order, without gaps. After such a commit the store calls `notify`.
+ * numbers events in commit order, without gaps. After such a commit the store calls `notify`. Every change of a
+ * prediction's row raises its `version` in the same commit, claims included.
  */
 
 import type { Scope } from '../domain/access-scope.ts'
