@@ -180,6 +180,7 @@ const SQLITE_TESTS = {
   'test/simulator/simulator.test.ts': "the simulator's file",
   'test/support/database-file.ts': 'reads a file for these',
   'test/support/engines.ts': 'lists the engines',
+  'test/support/trips/boundaries.ts': 'sees the commit with which the trip of an event starts',
 }
 
 test('a test outside of test/store/sqlite does not know SQLite, but for a few with a reason', () => {

@@ -179,12 +179,11 @@ function createTransports(
     maxConnectionsPerApp,
     countRejection,
   })
-  const keepAlive = createKeepAlive(overrides.keepAliveMs)
+  const keepAlive = createKeepAlive(connectionRegistry.connections, overrides.keepAliveMs)
   const webSockets = createWebSockets({
     prepare: executor.prepare,
     admissions,
     connectionRegistry,
-    keepAlive,
     limits: {
       maxMessageBytes: config.maxMessageBytes,
       maxSubscriptionsPerConnection: config.maxSubscriptionsPerConnection,
@@ -194,7 +193,7 @@ function createTransports(
     countRejection,
     log,
   })
-  const eventStreams = createEventStreams(connectionRegistry, keepAlive)
+  const eventStreams = createEventStreams(connectionRegistry)
   return { connectionRegistry, keepAlive, webSockets, eventStreams }
 }
 

@@ -54,7 +54,7 @@ export function createCatchUp(options: {
     const { source, operation } = group
     let isReplaying = isReplay
     for (;;) {
-      await subscriber.sink.whenDrained()
+      await subscriber.sink.writer.whenDrained()
       if (subscriber.hasEnded) return
       pin.moveTo(subscriber.lastSeq)
       if (subscriber.lastSeq >= eventLog.head && !isReplaying) return void group.live.add(subscriber)
@@ -110,7 +110,7 @@ export function createCatchUp(options: {
     let bytes = 0
     let { lastSeq } = subscriber
     for (const event of events) {
-      if (subscriber.hasEnded || subscriber.sink.isFull()) return lastSeq
+      if (subscriber.hasEnded || subscriber.sink.writer.isFull()) return lastSeq
       // The first event is part of the slice in which the batch was read.
       if (event !== first) await nextSlice(group.operation.sliceOwner)
       const payload = await payloadCache.get(group, event)
@@ -126,7 +126,7 @@ export function createCatchUp(options: {
 
   /** Delivers once the sink has room. */
   async function deliverWhenDrained(subscriber: Subscriber, payloads: readonly Payload[]): Promise<void> {
-    await subscriber.sink.whenDrained()
+    await subscriber.sink.writer.whenDrained()
     if (!subscriber.hasEnded) subscriber.deliver(payloads)
   }
 

@@ -201,7 +201,7 @@ export function createFanOut({
         remaining = SUBSCRIBERS_PER_SLICE
       }
       const { lastSeq, sink } = subscriber
-      if (sink.isFull()) {
+      if (sink.writer.isFull()) {
         subscriber.lastSeq = Math.max(lastSeq, group.lastSeq)
         group.live.delete(subscriber)
         catchUp(group, subscriber, null)

@@ -6,12 +6,17 @@
 import type { SubscriptionSource } from '../events/subscription-source.ts'
 import type { Payload, SharedOperation } from './shared-operation.ts'
 
-/** Destination of a subscription's payloads: a WebSocket, or the response of an HTTP request. */
-export interface OperationSink {
+/** State of a connection that a client may read slowly. */
+export interface Backpressure {
   /** Full: send nothing until `whenDrained` resolves. */
   isFull(): boolean
-  /** Resolves once the sink has room, or is closed. */
+  /** Resolves once there is room, or the connection is closed. */
   whenDrained(): Promise<void>
+}
+
+/** Destination of a subscription's payloads: a WebSocket, or the response of an HTTP request. */
+export interface OperationSink {
+  readonly writer: Backpressure
   /** Sends all in one write. Returns false if the client has gone. */
   send(payloads: readonly Payload[]): boolean
 }

@@ -136,12 +136,14 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
         unsubscribe: () => void subscription.return?.(),
       }
       const sink: OperationSink = {
-        isFull: () => subscriber.isFull,
-        whenDrained: () =>
-          new Promise(resolve => {
-            if (subscriber.isFull) drainWaiters.push(resolve)
-            else resolve()
-          }),
+        writer: {
+          isFull: () => subscriber.isFull,
+          whenDrained: () =>
+            new Promise(resolve => {
+              if (subscriber.isFull) drainWaiters.push(resolve)
+              else resolve()
+            }),
+        },
         send(payloads) {
           onSend()
           if (subscriber.isGone) return false

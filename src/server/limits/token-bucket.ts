@@ -22,14 +22,10 @@ export class TokenBucket {
     return true
   }
 
-  /** Takes a token in any case. The bucket may be overdrawn afterwards. */
-  take(): void {
+  /** Takes a token in any case. Returns whether the bucket is overdrawn afterwards. */
+  take(): boolean {
     this.#refill()
     this.#tokens--
-  }
-
-  /** Judged by the state at the last refill. */
-  get isOverdrawn(): boolean {
     return this.#tokens < 0
   }
 

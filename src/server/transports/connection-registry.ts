@@ -8,10 +8,12 @@ import { setTimeout } from 'node:timers/promises'
 import type { Authenticate, Caller } from '../../auth/authenticate.ts'
 import type { AppId } from '../../domain/prediction.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
+import type { KeepAliveTarget } from './keep-alive.ts'
 
 export type EndReason = 'revoked' | 'restart'
 
-export interface ClientConnection {
+/** The keep-alive pings it as long as it is registered. */
+export interface ClientConnection extends KeepAliveTarget {
   caller: Caller
   end(reason: EndReason): void
 }
@@ -20,6 +22,8 @@ export interface ConnectionRegistry {
   /** Null: the connection is admitted, and counts until `remove`. Otherwise the reason for its rejection. */
   admit(connection: ClientConnection): 'too many' | 'stopping' | null
   remove(connection: ClientConnection): void
+  /** All connections, also those that are added while the result is read. */
+  connections(): Iterable<ClientConnection>
   /** Rejects new connections, and ends the open ones one by one over at most `maxMs`. */
   drain(maxMs: number): Promise<void>
   close(): void
@@ -51,16 +55,18 @@ export function createConnectionRegistry(options: ConnectionRegistryOptions): Co
     else byToken.delete(credentialHash)
   }
 
-  const allConnections = () => [...byApp.values()].flatMap(connections => [...connections])
+  function* connections(): Generator<ClientConnection> {
+    for (const appConnections of byApp.values()) yield* appConnections
+  }
 
   async function endRevoked(): Promise<void> {
     if (isChecking) return
     isChecking = true
     try {
-      const byCaller = Map.groupBy(allConnections(), ({ caller }) => caller)
-      for (const [caller, connections] of byCaller)
+      const byCaller = Map.groupBy(connections(), ({ caller }) => caller)
+      for (const [caller, itsConnections] of byCaller)
         if (!(await authenticate.isStillValid(caller)))
-          for (const connection of connections) connection.end('revoked')
+          for (const connection of itsConnections) connection.end('revoked')
     } catch (error) {
       log.error({ err: error }, 'credential check of open connections failed')
     } finally {
@@ -97,12 +103,14 @@ export function createConnectionRegistry(options: ConnectionRegistryOptions): Co
       if (appConnections?.size === 0) byApp.delete(appId)
     },
 
+    connections,
+
     async drain(maxMs) {
       isStopping = true
-      const connections = allConnections()
-      const spacingMs = Math.min(MAX_DRAIN_SPACING_MS, maxMs / connections.length)
+      const open = [...connections()]
+      const spacingMs = Math.min(MAX_DRAIN_SPACING_MS, maxMs / open.length)
       const startedAt = performance.now()
-      for (const [i, connection] of connections.entries()) {
+      for (const [i, connection] of open.entries()) {
         const waitMs = startedAt + i * spacingMs - performance.now()
         if (waitMs > 0) await setTimeout(waitMs)
         connection.end('restart')

@@ -14,29 +14,20 @@ import type { OperationSink, Subscriber } from '../../subscriptions/subscription
 import { type ErrorResponse, sendErrorResponse } from '../responses/error-response.ts'
 import { BackpressuredWriter } from './backpressure.ts'
 import type { ClientConnection, ConnectionRegistry } from './connection-registry.ts'
-import type { KeepAlive } from './keep-alive.ts'
 
 /** Writes a subscription's payloads as events to the response of its request. */
 export class EventStreamSink implements OperationSink {
+  readonly writer: BackpressuredWriter
   readonly #response: ServerResponse
-  readonly #writer: BackpressuredWriter
 
   constructor(response: ServerResponse) {
     this.#response = response
-    this.#writer = new BackpressuredWriter(response)
-  }
-
-  isFull(): boolean {
-    return this.#writer.isFull()
-  }
-
-  whenDrained(): Promise<void> {
-    return this.#writer.whenDrained()
+    this.writer = new BackpressuredWriter(response)
   }
 
   send(payloads: readonly Payload[]): boolean {
     if (this.#response.writableEnded || this.#response.destroyed) return false
-    this.#writer.write(payloads.flatMap(encodeEvent))
+    this.writer.write(payloads.flatMap(encodeEvent))
     return true
   }
 }
@@ -59,14 +50,16 @@ const CLOSE_TIMEOUT_MS = 2000
 const COMMENT = ':\n\n'
 const COMPLETE = 'event: complete\ndata:\n\n'
 
-export function createEventStreams(
-  connectionRegistry: ConnectionRegistry,
-  keepAlive: KeepAlive,
-): EventStreams {
+export function createEventStreams(connectionRegistry: ConnectionRegistry): EventStreams {
   return {
     async respond(request, response, headers, caller, subscription) {
+      const { socket } = request
       const connection: ClientConnection = {
         caller,
+        socket,
+        respondsToPing: false,
+        ping: () =>
+          void (subscription.sink.writer.isFull() || response.writableEnded || response.write(COMMENT)),
         end(reason) {
           response.end(reason === 'restart' ? `retry: ${retryDelayMs()}\n\n` : '')
           setTimeout(() => response.destroy(), CLOSE_TIMEOUT_MS).unref()
@@ -76,17 +69,9 @@ export function createEventStreams(
       if (rejection !== null) return sendErrorResponse(response, ADMISSION_ERRORS[rejection])
 
       // The kernel finds out a dead client that sent no FIN.
-      request.socket.setKeepAlive(true, 12_000)
-      const keepAliveTarget = {
-        socket: request.socket,
-        respondsToPing: false,
-        ping: () => void (subscription.sink.isFull() || response.writableEnded || response.write(COMMENT)),
-      }
-      keepAlive.watch(keepAliveTarget)
-      const { socket } = request
+      socket.setKeepAlive(true, 12_000)
       const onClose = () => {
         socket.off('close', onClose)
-        keepAlive.unwatch(keepAliveTarget)
         connectionRegistry.remove(connection)
         subscription.end()
       }

@@ -13,8 +13,6 @@ export interface KeepAliveTarget {
 }
 
 export interface KeepAlive {
-  watch(target: KeepAliveTarget): void
-  unwatch(target: KeepAliveTarget): void
   close(): void
 }
 
@@ -39,24 +37,30 @@ interface WriteBacklog {
   bufferedBytes: number
 }
 
-export function createKeepAlive(intervalMs = INTERVAL_MS): KeepAlive {
-  const samples = new Map<KeepAliveTarget, LivenessSample>()
+/** @param targets the open connections */
+export function createKeepAlive(
+  targets: () => Iterable<KeepAliveTarget>,
+  intervalMs = INTERVAL_MS,
+): KeepAlive {
+  const samples = new WeakMap<KeepAliveTarget, LivenessSample>()
   let isChecking = false
 
   async function checkAll(): Promise<void> {
     if (isChecking) return
     isChecking = true
     let count = 0
-    for (const [target, sample] of samples) {
+    for (const target of targets()) {
       if (++count % TARGETS_PER_PASS === 0) await new Promise(setImmediate)
-      check(target, sample)
+      check(target)
     }
     isChecking = false
   }
 
-  function check(target: KeepAliveTarget, sample: LivenessSample): void {
+  function check(target: KeepAliveTarget): void {
     const { socket } = target
     const backlog = measureBacklog(socket)
+    const sample = samples.get(target) ?? { ...backlog, bytesReceived: 0, missedPings: 0 }
+    samples.set(target, sample)
     const hasWritten =
       sample.bufferedBytes > 0 &&
       (backlog.flushedBytes > sample.flushedBytes || backlog.kernelPendingBytes < sample.kernelPendingBytes)
@@ -74,13 +78,6 @@ export function createKeepAlive(intervalMs = INTERVAL_MS): KeepAlive {
   timer.unref()
 
   return {
-    watch: target =>
-      void samples.set(target, {
-        bytesReceived: target.socket.bytesRead,
-        missedPings: 0,
-        ...measureBacklog(target.socket),
-      }),
-    unwatch: target => void samples.delete(target),
     close: () => clearInterval(timer),
   }
 }

@@ -11,7 +11,6 @@ import type { ErrorLog } from '../../graphql/error-mask.ts'
 import { TokenBucket } from '../limits/token-bucket.ts'
 import { BackpressuredWriter } from './backpressure.ts'
 import type { ClientConnection, EndReason } from './connection-registry.ts'
-import type { KeepAliveTarget } from './keep-alive.ts'
 
 /**
  * How graphql-ws clients react: they stop at 4401 and reconnect after the others. After 4403 they reconnect
@@ -37,10 +36,10 @@ export interface WebSocketConnectionOptions {
   log: ErrorLog
 }
 
-/** An operation has a `subscribe` and a `complete` message. The other 100 are for pings. */
-const maxMessagesPerSecond = (maxOperationsPerSecond: number): number => 100 + 2 * maxOperationsPerSecond
+/** For pings. An operation has two messages besides: `subscribe` and `complete`. */
+const OTHER_MESSAGES_PER_SECOND = 100
 
-export class WebSocketConnection implements ProtocolSocket, ClientConnection, KeepAliveTarget {
+export class WebSocketConnection implements ProtocolSocket, ClientConnection {
   readonly client: WebSocket
   readonly socket: Socket
   readonly writer: BackpressuredWriter
@@ -51,8 +50,9 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
   caller!: Caller
   isAdmitted = false
   readonly #log: ErrorLog
-  readonly #operationTokens: TokenBucket
-  /** For messages of any kind. */
+  /** For operations. Above its rate an operation is rejected. */
+  readonly operationTokens: TokenBucket
+  /** For messages of any kind. Above its rate reading is paused. */
   readonly #messageTokens: TokenBucket
   #lastOperation: Promise<unknown> = RESOLVED
   /** Listener that counts bytes until the connection is authenticated. */
@@ -64,8 +64,9 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
     this.network = network
     this.writer = new BackpressuredWriter(socket)
     this.#log = options.log
-    this.#operationTokens = new TokenBucket(options.maxOperationsPerSecond)
-    this.#messageTokens = new TokenBucket(maxMessagesPerSecond(options.maxOperationsPerSecond))
+    const { maxOperationsPerSecond } = options
+    this.operationTokens = new TokenBucket(maxOperationsPerSecond)
+    this.#messageTokens = new TokenBucket(OTHER_MESSAGES_PER_SECOND + 2 * maxOperationsPerSecond)
   }
 
   /** Destroys the socket if it sends more than `maxBytes` before it is authenticated. */
@@ -94,7 +95,7 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
   /** Writes at once: if graphql-ws waited for a write, it would keep an id that its client has given up. */
   send(text: string): void {
     if (this.isOpen) this.client.send(text)
-    this.#pauseIfOverLimit()
+    if (this.writer.isFull()) this.#pauseUntilReady()
   }
 
   pong(data: Buffer): void {
@@ -141,15 +142,9 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
     return result
   }
 
-  /** Returns false if the connection is above its rate of operations. */
-  tryConsumeOperation(): boolean {
-    return this.#operationTokens.tryTake()
-  }
-
   /** Counts a message of any kind. Above the rate, reading is paused. */
   consumeMessage(): void {
-    this.#messageTokens.take()
-    this.#pauseIfOverLimit()
+    if (this.#messageTokens.take() || this.writer.isFull()) this.#pauseUntilReady()
   }
 
   #onMessageError(error: Error): void {
@@ -158,9 +153,9 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection, Ke
     this.closeFor(isClientError ? 'bad message' : 'fault')
   }
 
-  /** Pauses reading while the client does not read, or is above its message rate. */
-  #pauseIfOverLimit(): void {
-    if (this.client.isPaused || (!this.writer.isFull() && !this.#messageTokens.isOverdrawn)) return
+  /** Pauses reading until the client has read, and is within its message rate. */
+  #pauseUntilReady(): void {
+    if (this.client.isPaused) return
     this.client.pause()
     // Messages that were already read are still handled, and counted.
     Promise.all([this.writer.whenDrained(), this.#messageTokens.whenRefilled()]).then(() =>

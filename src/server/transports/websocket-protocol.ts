@@ -51,7 +51,7 @@ export function createWebSocketProtocol(options: WebSocketProtocolOptions): WebS
 
     async onSubscribe({ extra: connection, subscriptions }, id, params) {
       const { appId } = connection.caller.scope
-      if (!connection.tryConsumeOperation()) return [reject(appId, 'TOO_MANY_OPERATIONS')]
+      if (!connection.operationTokens.tryTake()) return [reject(appId, 'TOO_MANY_OPERATIONS')]
       if (id.length > MAX_ID_CHARACTERS) return [badArgument('id', `at most ${MAX_ID_CHARACTERS} characters`)]
       if (Object.keys(subscriptions).length > limits.maxSubscriptionsPerConnection)
         return [reject(appId, 'TOO_MANY_SUBSCRIPTIONS')]

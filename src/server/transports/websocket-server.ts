@@ -9,7 +9,6 @@ import { handleProtocols } from 'graphql-ws'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import { rejectUpgrade } from '../responses/security-headers.ts'
-import type { KeepAlive } from './keep-alive.ts'
 import { CLOSE_CODES, WebSocketConnection } from './websocket-connection.ts'
 import { createWebSocketProtocol, type WebSocketProtocolOptions } from './websocket-protocol.ts'
 import { patchWsReceiver } from './ws-receiver-patch.ts'
@@ -24,7 +23,6 @@ export interface WebSockets {
 }
 
 export interface WebSocketOptions extends WebSocketProtocolOptions {
-  keepAlive: KeepAlive
   limits: WebSocketLimits
   log: ErrorLog & { debug(fields: object, message: string): void }
 }
@@ -43,7 +41,7 @@ const CLOSE_TIMEOUT_MS = 2000
 const MAX_UNAUTHENTICATED_BYTES = 16 * 1024
 
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { connectionRegistry, keepAlive, limits, log } = options
+  const { connectionRegistry, limits, log } = options
   const serverOptions: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     handleProtocols,
@@ -67,12 +65,10 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     const connection = new WebSocketConnection(client, socket, network, connectionOptions)
     connection.limitUnauthenticatedBytes(MAX_UNAUTHENTICATED_BYTES)
     const onClosed = protocol.opened(connection, connection)
-    keepAlive.watch(connection)
     client.on('ping', data => connection.pong(data))
     client.on('pong', () => connection.consumeMessage())
     client.on('error', logProtocolError)
     client.once('close', (code, reason) => {
-      keepAlive.unwatch(connection)
       if (connection.isAdmitted) connectionRegistry.remove(connection)
       onClosed(code, String(reason))?.catch(error =>
         log.error({ err: error }, 'unexpected error in the close of a WebSocket'),

@@ -14,7 +14,7 @@ import {
   PUBLIC_COLUMNS,
   type PublicRow,
   type SqliteRow,
-  toPrediction,
+  toPredictionIn,
 } from './row-mapping.ts'
 import { events } from './schema.ts'
 import type { SharedParts } from './shared-parts.ts'
@@ -29,7 +29,7 @@ const toEvent = (row: EventRow): PredictionEvent => ({
   type: row.type,
   previousStatus: row.previousStatus,
   occurredAt: row.occurredAt,
-  prediction: toPrediction(decodeJsonColumns<PublicRow>(row), JSON.parse(row.state)),
+  prediction: toPredictionIn(decodeJsonColumns<PublicRow>(row), JSON.parse(row.state)),
 })
 
 export function createEventStore(

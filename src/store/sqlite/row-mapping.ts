@@ -56,8 +56,11 @@ export const decodeJsonColumns = <Decoded extends PublicRow>(raw: SqliteRow<Deco
     enablePromptExpansion: raw.enablePromptExpansion === 1,
   }) as unknown as Decoded
 
-/** The prediction of a row, in its present state or in the `state` of an event. */
-export const toPrediction = (row: PublicRow, state: PredictionState = row): Prediction => ({
+/** The prediction of a row, in its present state. */
+export const toPrediction = (row: PublicRow): Prediction => toPredictionIn(row, toPredictionState(row))
+
+/** The prediction of a row, in the state of an event. */
+export const toPredictionIn = (row: PublicRow, state: PredictionState): Prediction => ({
   id: row.id,
   appId: row.appId as AppId,
   model: row.model,
@@ -76,7 +79,7 @@ export const toPrediction = (row: PublicRow, state: PredictionState = row): Pred
   restrictionKey: row.restrictionKey,
   tokenId: row.tokenId,
   createdAt: row.createdAt,
-  ...toPredictionState(state),
+  ...state,
 })
 
 export const toJob = (row: PredictionRow): Job => ({

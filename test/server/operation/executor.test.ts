@@ -45,7 +45,7 @@ beforeEach(async () => {
       caller: Object.freeze(caller),
       params: Object.freeze(params),
       isClientGone: () => isClientGone,
-      openSink: () => ({ isFull: () => false, whenDrained: async () => {}, send: () => true }),
+      openSink: () => ({ writer: { isFull: () => false, whenDrained: async () => {} }, send: () => true }),
       lastEventId: null,
       httpRequest: null,
     })

@@ -22,8 +22,8 @@ async function pair(
   const there = connect((server.address() as { port: number }).port, '127.0.0.1')
   const [here] = (await once(server, 'connection')) as [Socket]
   here.resume()
-  const keepAlive = createKeepAlive(intervalMs)
-  keepAlive.watch({ socket: here, respondsToPing, ping })
+  const target = { socket: here, respondsToPing, ping }
+  const keepAlive = createKeepAlive(() => [target], intervalMs)
   cleanups.push(
     () => new Promise(resolve => server.close(resolve)),
     () => there.destroy(),

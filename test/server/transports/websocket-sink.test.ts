@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { expect, test } from 'vitest'
 // @ts-expect-error the types of ws do not have it yet
 import { Receiver } from 'ws'
-import { encodeFrames } from '../../../src/server/transports/websocket-frames.ts'
+import { encodeFrames } from '../../../src/server/transports/websocket-sink.ts'
 
 /** Reads the frames as a WebSocket does. */
 async function read(pieces: Buffer[], count: number): Promise<string[]> {
