@@ -42,8 +42,8 @@ test('every trip is measured from its entry to its end', () => {
     submit: 'server/http/http-server.ts',
     upload: 'server/http/http-server.ts',
     'resumed feed': 'server/http/http-server.ts',
-    'event over WebSocket': 'runtime/wake-signal.ts',
-    'event over SSE': 'runtime/wake-signal.ts',
+    'event over WebSocket': 'store/sqlite/events.ts',
+    'event over SSE': 'store/sqlite/events.ts',
   })
 })
 
