@@ -69,7 +69,7 @@ export function createAuthenticate(options: AuthenticateOptions): Authenticate {
 
   const isExpired = (expiresAt: number | null) => expiresAt !== null && expiresAt <= now()
 
-  /** The key itself, or the key that minted the token. */
+  /** Checks the key, or the key that minted the token. */
   async function isStillValid({
     scope,
     grant,

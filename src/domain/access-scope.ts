@@ -24,7 +24,7 @@ export interface Restriction {
 export const PERMISSIONS = ['READ', 'SUBMIT'] as const
 export type Permission = (typeof PERMISSIONS)[number]
 
-/** What a token adds to its submits, and how many there may be. */
+/** The tags that a token adds to its submits, and how many submits there may be. */
 export interface Grant {
   readonly tokenId: string
   /** Tags added to everything that the token submits. */

@@ -19,7 +19,7 @@ export interface AppLimits {
 }
 
 /** The facts that an app's limits need. */
-export interface NeededUsage {
+interface NeededUsage {
   /** First moment of the UTC month whose spend counts; null: the spend is not needed. */
   spendMonth: number | null
   queued: boolean
@@ -28,7 +28,7 @@ export interface NeededUsage {
 }
 
 /** The newest submit that was accepted after `after` and not later than `until`, without the `skip` newest. */
-export interface RecentSubmit {
+interface RecentSubmit {
   after: number
   until: number
   skip: number

@@ -34,7 +34,7 @@ export interface AppQueueState {
   virtualTime: number
   backlogStartedAt: number
   waitingJobs: number
-  /** 1 if no job of the current backlog has held a slot yet, else 0. */
+  /** 1 if its backlog started without debt and no job of it has released a slot since, else 0. */
   isNewlyActive: number
 }
 

@@ -1,7 +1,7 @@
 /**
  * Plans the creation of a prediction: its idempotency key, the limits of its token and its app, and all that is
  * written. Pure.
- * Invariant: the same request and facts give the same plan, so a create whose outcome is not known can be repeated.
+ * Invariant: the same request and facts give the same plan, so an engine may plan again after a rollback.
  */
 import {
   type AppLimits,
@@ -40,15 +40,15 @@ export interface CreateFacts {
   keyHolder: KeyHolder | null
   /** Predictions that the token has created. */
   tokenSubmits?: number
-  /** Null if the app does not exist. */
+  /** Null if the app does not exist; a foreign key of the engine then refuses the insert. */
   limits?: AppLimits | null
   /** Facts that `usageNeeded` of these limits declares. */
   usage?: LimitedUsage
 }
 
 /**
- * Which facts a create needs beside the holder of its key. `limits` includes the usage that `usageNeeded` declares for
- * them. A key that is in use needs no other fact.
+ * Which facts a create needs beside the holder of its key: none if the key is in use. If `limits` is true, the facts of
+ * `usageNeeded(limits)` are needed too.
  */
 export function createFactsNeeded(
   request: CreateRequest,

@@ -10,7 +10,7 @@ import type { SubmitCircuit } from './submit-circuit.ts'
 
 export interface Plan<Result> {
   result: Result
-  /** Empty: nothing is committed. */
+  /** Empty: nothing is written. */
   writes: readonly PlannedWrite[]
 }
 
@@ -20,7 +20,7 @@ export type ChangedFields = Omit<StateChange, 'submitCircuit'> & Partial<Pick<Pr
 export type PlannedWrite =
   /** A new row, and one row for each of its tags. */
   | { kind: 'insertPrediction'; job: Job; idempotency: Idempotency | null }
-  /** Fails if the row has another version; else it gets the next one. */
+  /** Fails if the row has another version; else raises the version. */
   | { kind: 'updatePrediction'; id: string; version: number; fields: ChangedFields }
   /** As `updatePrediction`: the row gives up its idempotency key. */
   | { kind: 'forgetIdempotencyKey'; id: string; version: number }
@@ -28,7 +28,7 @@ export type PlannedWrite =
   | { kind: 'insertEvent'; event: NewEvent }
   /** If the app has no waiting and no active job, its backlog starts: see virtual-time.ts. */
   | { kind: 'startBacklog'; appId: string; now: number }
-  /** A job of the app has held a slot for so long: see virtual-time.ts. */
+  /** A job of the app has held a slot for `heldMs`: see virtual-time.ts. */
   | { kind: 'releaseSlot'; appId: string; heldMs: number }
   /** `month`: first moment of the UTC month. `amount`: micro-USD, negative for a refund. */
   | { kind: 'addSpend'; appId: string; month: number; amount: number }
@@ -45,7 +45,7 @@ export interface NewEvent extends Pick<PredictionEvent, 'type' | 'previousStatus
   state: PredictionState
 }
 
-/** Throws: an engine has not loaded a fact that a rule needs, so the rule was not declared to need it. */
+/** Throws: a needed fact is missing. Either it was not declared, or the engine did not load it. */
 export function missingFact(name: string): never {
   throw new Error(`the fact ${name} was not loaded`)
 }

@@ -37,8 +37,7 @@ export const quotaImagesNeeded = (request: QuotaRequest, storedBytes: number): b
   excessBytes(request, storedBytes) > 0
 
 /**
- * Null if the image fits now. Otherwise the ms until it fits: until so many of the app's images have ended that their
- * bytes suffice.
+ * Null if the image fits now. Otherwise the ms until enough of the app's images have ended to make room.
  */
 export function quotaRetryAfterMs(request: QuotaRequest, facts: QuotaFacts): number | null {
   let excess = excessBytes(request, facts.storedBytes)

@@ -1,6 +1,7 @@
 /**
  * The virtual time of apps in the fair queue: how it changes when an app's backlog starts and when a job releases its
- * slot. Pure. An engine does the same in its own statements, over all apps at once; a property test compares the two.
+ * slot. Pure. It is the definition: an engine does the same in its own statements, over all apps at once, and a property
+ * test compares the two.
  * Invariant: an app without jobs gets no credit for its absence and keeps its debt; otherwise apps with short queues
  * would gain. Without debt its first job is next. No app is owed more than `MAX_CREDIT_MS` of slot time.
  */
@@ -14,7 +15,7 @@ export interface AppVirtualTime {
   activeJobs: number
   virtualTime: number
   backlogStartedAt: number
-  /** No job of the present backlog has held and released a slot. */
+  /** Its backlog started without debt, and no job of it has released a slot since. */
   isNewlyActive: boolean
 }
 

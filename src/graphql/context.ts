@@ -44,8 +44,8 @@ export interface Loaders {
 /** Max events read in one slice: about 3 ms. */
 const MAX_EVENTS_PER_SLICE = 500
 
-/** What differs between two operations of one caller. */
-interface OperationFacts {
+/** Values that differ between two operations of one caller. */
+interface OperationValues {
   /**
    * The cursor with which a client of server-sent events reconnects. It takes precedence over the feed's
    * `after`.
@@ -55,7 +55,7 @@ interface OperationFacts {
   readonly headSeq?: number | undefined
 }
 
-export interface Context extends Services, OperationFacts {
+export interface Context extends Services, OperationValues {
   access: Access
   scope: Scope
   loaders: Loaders
@@ -68,10 +68,10 @@ export interface Context extends Services, OperationFacts {
 export const createContext = (
   services: Services,
   access: Access,
-  operationFacts: OperationFacts = {},
+  operationValues: OperationValues = {},
 ): Context => ({
   ...services,
-  ...operationFacts,
+  ...operationValues,
   access,
   scope: access.scope,
   loaders: createLoaders(services, access.scope),

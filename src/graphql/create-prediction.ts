@@ -1,6 +1,6 @@
 /**
  * Creates a prediction from a validated request: adds the app, the restriction key and the token's id. The store checks
- * the limits. The callers, submit-video.ts and retry-prediction.ts, add the token's tags with `addGrantTags`.
+ * the limits. The callers add the token's tags with `addGrantTags`, because submitVideo's fingerprint contains them.
  * Invariant: a restricted token sees what it submitted, and so does every token with the same restriction.
  */
 import { createHash } from 'node:crypto'

@@ -115,7 +115,7 @@ export function createServer(options: ServerOptions): ServerParts {
   }
 }
 
-/** What the resolvers get. */
+/** The services of resolvers, some of which admission and transports use, too. */
 function createServices(options: ServerOptions, { nextSlice }: FairScheduler): Services {
   const { config, store, events, observability, toPublicUrl, now } = options
   const { log, metrics } = observability
@@ -133,7 +133,7 @@ function createServices(options: ServerOptions, { nextSlice }: FairScheduler): S
   }
 }
 
-/** What admits, prepares and runs the operations of every transport. */
+/** The parts that admit, prepare and run the operations of every transport. */
 function createOperations(
   { config, store, observability, now }: ServerOptions,
   services: Services,
@@ -221,7 +221,7 @@ function createApi(
   })
 }
 
-/** What answers the other paths. */
+/** The handlers of the other paths. */
 function createPages({ config, store, observability, workers, sampleImage, now }: ServerOptions) {
   const { webhookSecrets, allowIntrospection } = config
   const { webhookIntake, isPollCircuitClosed } = workers

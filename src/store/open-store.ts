@@ -1,5 +1,5 @@
 /**
- * Opens the store of a database URL. It alone knows the engines, and loads only the one that the URL names.
+ * Opens the store of a database URL. It alone imports the engines, and loads only the one that the URL names.
  */
 import { locateDatabase } from '../domain/database-url.ts'
 import type { Store, StoreOptions } from './store.ts'

@@ -4,9 +4,9 @@
  *
  * Several processes may share a database, but not their memory and clocks. What only one process knows is therefore an
  * argument with the name `thisProcess`: the rows that it is sending, the apps that are busy in it, the events that its
- * readers have pinned, the time at which it started. Without the argument the process has nothing of the kind. An engine
- * for several gateways writes these facts to rows, so that each gateway respects those of the others. The clock of a
- * process is in `followProcessClock`.
+ * readers have pinned, the time at which it started. A missing argument means none of these. An engine for
+ * several gateways writes these facts to rows, so that each gateway respects those of the others. A process reports a
+ * change of its clock with `followProcessClock`.
  *
  * Invariant: a prediction's status, row and event change in one transaction, only in `create` and `change`. `seq`
  * numbers events in commit order, without gaps. After such a commit the store calls `notify`. Every change of a

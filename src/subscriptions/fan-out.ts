@@ -53,8 +53,8 @@ export interface FanOut {
   close(): void
 }
 
-/** What a subscription needs beside its execution arguments. */
-export interface SubscribeRequest {
+/** The part of an operation request that a subscription needs beside its execution arguments. */
+interface SubscribeRequest {
   readonly params: { readonly query?: string | undefined }
   openSink(): OperationSink
 }

@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 export interface CorsPolicy {
-  /** Whether pages of any other origin are allowed. If not, `applyCors` does nothing. */
+  /** Whether pages of any other origin are allowed. If not, `applyCors` need not be called. */
   isEnabled: boolean
   /** Sets the CORS headers. True: the request was a preflight, and has been answered. */
   applyCors(request: IncomingMessage, response: ServerResponse): boolean

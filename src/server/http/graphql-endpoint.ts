@@ -20,7 +20,7 @@ import type { YogaHttp } from './yoga-http.ts'
 type Endpoint = (request: IncomingMessage, response: ServerResponse, client: ClientOrigin) => Promise<void>
 
 export interface GraphqlEndpoint {
-  /** Answers every request that is not a form. */
+  /** Answers every request that is not multipart. */
   answerOperation: Endpoint
   /** Answers a GraphQL multipart request. */
   answerForm: Endpoint

@@ -1,5 +1,5 @@
 /**
- * Fast path of most requests: a POST of JSON that is answered with data in JSON. It costs half as much as
+ * Fast path of most requests: a POST of JSON, or an upload, that is answered with data in JSON. It costs half as much as
  * yoga's HTTP.
  * Invariant: its responses equal yoga's. Everything else (errors, errors beside data, subscriptions, other
  * media types) is handed over to yoga together with the body and the outcome, if there are any, so that nothing is
@@ -33,7 +33,7 @@ export interface JsonFastPath {
 
 type PrepareParams = (params: GraphQLParams) => Promise<PreparedOperation | InvalidOperation>
 
-export type FastPathAnswer =
+type FastPathAnswer =
   /** The response is written, or its client has disconnected. */
   | { kind: 'answered' }
   /** Yoga must answer. Null: the body is not read yet, the operation not executed yet. */

@@ -30,7 +30,7 @@ export interface Route {
   bypassesRateLimit?(request: IncomingMessage): boolean
   /** Pages of other origins may call it. */
   hasCors?: true
-  /** The body is a form with a file: it has more time, and the connection closes if it is not read. */
+  /** The body is a form with a file: it has more time, and the connection closes after a large one. */
   isForm?: true
 }
 
@@ -46,7 +46,7 @@ export interface RouteHandlers {
 
 const GET = ['GET', 'HEAD']
 
-/** Of the routes that a request matches, the first one answers. The last one matches every request. */
+/** A request is answered by the first route that it matches. The last one matches every request. */
 export function createRoutes(handlers: RouteHandlers): readonly Route[] {
   const { graphqlEndpoint, graphiql, webhookEndpoint, uploadPreviews, health, metrics, dashboardAssets } =
     handlers

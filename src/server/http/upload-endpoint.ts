@@ -25,7 +25,7 @@ import {
   type MultipartRequest,
   parseMultipart,
 } from '../uploads/multipart-parser.ts'
-import { createUploadSlots, type UploadSlots } from '../uploads/upload-slots.ts'
+import { createUploadSlots } from '../uploads/upload-slots.ts'
 import type { JsonFastPath } from './json-fast-path.ts'
 import type { YogaHttp } from './yoga-http.ts'
 
@@ -44,7 +44,6 @@ export interface UploadEndpointOptions {
   Request: typeof globalThis.Request
   jsonFastPath: Pick<JsonFastPath, 'answerJson'>
   yogaHttp: YogaHttp
-  uploadSlots?: UploadSlots
 }
 
 const UPLOAD_FIELD = 'uploadImage'
@@ -53,7 +52,7 @@ const SLOT_TIMEOUT_MS = 30_000
 
 export function createUploadEndpoint(options: UploadEndpointOptions): UploadEndpoint {
   const { prepare, rateLimits, countRejection, Request, jsonFastPath, yogaHttp } = options
-  const { uploadSlots = createUploadSlots() } = options
+  const uploadSlots = createUploadSlots()
 
   async function respondToForm(
     request: IncomingMessage,

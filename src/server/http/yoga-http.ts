@@ -5,11 +5,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { sendNodeResponse } from '@whatwg-node/server'
 import type { Caller } from '../../auth/authenticate.ts'
 import type { GraphQLParams, OperationOutcome } from '../operation/operation.ts'
-import { EVENT_STREAM_TYPE, type Yoga } from '../operation/yoga-engine.ts'
+import { EVENT_STREAM_TYPE, type Yoga, type YogaContext } from '../operation/yoga-engine.ts'
 import type { EventStreams } from '../transports/event-stream.ts'
-
-/** Runs the operation that yoga has parsed, or returns its outcome if it has run already. */
-export type RunOperation = (params: GraphQLParams, request: Request) => Promise<OperationOutcome>
 
 export interface YogaHttp {
   /** @param body JSON that has been read already; null: yoga reads the request */
@@ -18,7 +15,7 @@ export interface YogaHttp {
     response: ServerResponse,
     caller: Caller,
     body: Buffer | null,
-    run: RunOperation,
+    run: YogaContext['run'],
   ): Promise<void>
 }
 
@@ -40,13 +37,7 @@ export const createYogaHttp = (yoga: Yoga, eventStreams: EventStreams): YogaHttp
       return void (await sendNodeResponse(yogaResponse, response, request, true))
     const { subscription } = outcome
     if (yogaResponse.headers.get('content-type')?.startsWith(EVENT_STREAM_TYPE))
-      return eventStreams.respond(
-        request,
-        response,
-        Object.fromEntries(yogaResponse.headers),
-        caller,
-        subscription,
-      )
+      return eventStreams.respond(request, response, caller, subscription)
     // The client accepts no event stream: yoga's response is a 406.
     subscription.end()
     await sendNodeResponse(yogaResponse, response, request, true)

@@ -1,8 +1,8 @@
 /**
  * Prepares and runs the operations of every transport: parsed and validated once per document, checked, executed,
  * masked.
- * Invariant: no resolver runs before the credential, the permission and the cost are checked, and every error is
- * masked.
+ * Invariant: no resolver runs before the credential and the cost are checked, and no read before the permission. Every
+ * error is masked.
  */
 import {
   BREAK,
@@ -29,7 +29,7 @@ import type {
   PrepareOperation,
 } from './operation.ts'
 import { type CostOptions, createCostCheck } from './query-cost.ts'
-import { createYogaEngine, type SubscriptionStart, type Yoga } from './yoga-engine.ts'
+import { createYogaEngine, type Yoga } from './yoga-engine.ts'
 
 export interface Executor {
   prepare: PrepareOperation
@@ -72,11 +72,11 @@ export function createExecutor(options: ExecutorOptions): Executor {
   })
   const validDocuments = new WeakMap<DocumentNode, ValidDocument>()
   const checkCost = createCostCheck({ ...limits, allowIntrospection })
-  const yoga = createYogaEngine({ documentCache, fanOut, maxMessageBytes, allowIntrospection, log })
+  const yoga = createYogaEngine({ documentCache, maxMessageBytes, allowIntrospection, log })
 
   async function prepare(request: OperationRequest): Promise<PreparedOperation | InvalidOperation> {
     const { params, httpRequest, caller } = request
-    const { schema, parse, validate, execute, subscribe } = yoga.getEnveloped({
+    const { schema, parse, validate, execute } = yoga.getEnveloped({
       params,
       request: httpRequest,
     } as never)
@@ -99,8 +99,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       if (!(await authenticate.isStillValid(caller))) return { errors: [unauthenticatedError()] }
       const { variables: variableValues, operationName } = params
       const args = { schema, document, variableValues, operationName }
-      const runOperation = kind === OperationTypeNode.SUBSCRIPTION ? subscribe : execute
-      return { document, kind, run: () => run(request, kind, args, runOperation) }
+      return { document, kind, run: () => run(request, kind, args, execute) }
     } catch (error) {
       return { errors: [maskError(error, log)] }
     }
@@ -110,9 +109,9 @@ export function createExecutor(options: ExecutorOptions): Executor {
     request: OperationRequest,
     kind: PreparedOperation['kind'],
     args: ExecutionArgs,
-    executeOrSubscribe: (args: ExecutionArgs) => Promise<ExecutionResult | SubscriptionStart>,
+    execute: (args: ExecutionArgs) => Promise<ExecutionResult>,
   ): Promise<OperationOutcome> {
-    const { caller, lastEventId, httpRequest } = request
+    const { caller, lastEventId } = request
     const { appId } = caller.scope
     // The client has disconnected and cannot read the result. A mutation runs all the same.
     if (kind === OperationTypeNode.QUERY && request.isClientGone()) return toOutcome({ data: null })
@@ -127,13 +126,13 @@ export function createExecutor(options: ExecutorOptions): Executor {
       }
       const isHeadNeeded = validDocuments.get(args.document)?.selectsFeedCursor === true
       const headSeq = isHeadNeeded ? (await store.eventRange()).head : undefined
-      const context = createContext(services, caller, { lastEventId, headSeq })
-      // Yoga's plugins find the request of a subscription here, and yoga its own HTTP request.
-      const contextValue = Object.assign(context, { operationRequest: request, request: httpRequest })
-      const result = await executeOrSubscribe({ ...args, contextValue })
-      return 'subscription' in result
-        ? { kind: 'subscription', subscription: result.subscription }
-        : { kind: 'result', result }
+      const contextValue = createContext(services, caller, { lastEventId, headSeq })
+      const executionArgs = { ...args, contextValue }
+      if (kind !== OperationTypeNode.SUBSCRIPTION)
+        return { kind: 'result', result: await execute(executionArgs) }
+      // Not through yoga, which would wrap the subscriber: it is an async iterable.
+      const started = await fanOut.subscribe(executionArgs, request)
+      return 'next' in started ? { kind: 'subscription', subscription: started } : toOutcome(masked(started))
     } catch (error) {
       return toOutcome({ errors: [maskError(error, log)] })
     }
@@ -143,6 +142,9 @@ export function createExecutor(options: ExecutorOptions): Executor {
       return toOutcome({ errors })
     }
   }
+
+  const masked = ({ errors, ...result }: ExecutionResult): ExecutionResult =>
+    errors === undefined ? result : { ...result, errors: errors.map(error => maskError(error, log)) }
 
   return {
     prepare,

@@ -39,7 +39,7 @@ export interface InvalidOperation {
   readonly errors: readonly GraphQLError[]
 }
 
-/** What came of an operation. The errors of a result are masked. A subscription has not started yet. */
+/** The result of an operation, with masked errors, or its subscriber, which has not started yet. */
 export type OperationOutcome =
   | { readonly kind: 'result'; readonly result: ExecutionResult }
   | { readonly kind: 'subscription'; readonly subscription: Subscriber }

@@ -2,30 +2,18 @@
  * Yoga as the executor uses it: it parses, validates and executes with its chain of plugins, and its own HTTP serves
  * the rare kinds of requests: GET, forms, event streams, other media types, errors.
  */
-import type { DocumentNode, ExecutionResult } from 'graphql'
-import { createYoga, isAsyncIterable, type Plugin } from 'graphql-yoga'
+import type { DocumentNode } from 'graphql'
+import { createYoga, type FetchAPI, isAsyncIterable, type Plugin } from 'graphql-yoga'
 import { type ErrorLog, maskError } from '../../graphql/error-mask.ts'
 import { badArgument } from '../../graphql/request-errors.ts'
 import { schema } from '../../graphql/schema.ts'
-import type { FanOut } from '../../subscriptions/fan-out.ts'
-import type { Subscriber } from '../../subscriptions/subscription-group.ts'
 import { useDocumentLimits, useHiddenSchema } from './document-limits.ts'
-import {
-  GRAPHQL_PATH,
-  type GraphQLParams,
-  type OperationOutcome,
-  type OperationRequest,
-} from './operation.ts'
+import { GRAPHQL_PATH, type GraphQLParams, type OperationOutcome } from './operation.ts'
 
 /** Given to yoga's HTTP with each request. */
 export interface YogaContext {
   /** Runs the operation, or returns its outcome if it has run already. */
   run(params: GraphQLParams, request: Request): Promise<OperationOutcome>
-}
-
-/** Yoga would wrap each value of an async iterable, and a Subscriber yields none. Inside an object it is left alone. */
-export interface SubscriptionStart {
-  subscription: Subscriber
 }
 
 export type Yoga = ReturnType<typeof createYoga<YogaContext>>
@@ -35,12 +23,11 @@ export function createYogaEngine(options: {
     get(text: string): DocumentNode | undefined
     set(text: string, document: DocumentNode): unknown
   }
-  fanOut: Pick<FanOut, 'subscribe'>
   maxMessageBytes: number
   allowIntrospection: boolean
   log: ErrorLog
 }): Yoga {
-  const { documentCache, fanOut, maxMessageBytes, allowIntrospection, log } = options
+  const { documentCache, maxMessageBytes, allowIntrospection, log } = options
   return createYoga<YogaContext>({
     schema,
     graphqlEndpoint: GRAPHQL_PATH,
@@ -49,7 +36,6 @@ export function createYogaEngine(options: {
       useRun(),
       useDocumentLimits(),
       useHiddenSchema(allowIntrospection),
-      useFanOut(fanOut),
       useEventStream(),
     ],
     parserAndValidationCache: { documentCache, errorCache: NO_ERROR_CACHE },
@@ -101,34 +87,31 @@ const useRun = (): Plugin<object, YogaContext> => ({
   },
 })
 
-const useFanOut = (fanOut: Pick<FanOut, 'subscribe'>): Plugin => ({
-  onSubscribe: ({ setSubscribeFn }) =>
-    setSubscribeFn(async (args): Promise<SubscriptionStart | ExecutionResult> => {
-      const { operationRequest } = args.contextValue as { operationRequest: OperationRequest }
-      const result = await fanOut.subscribe(args, operationRequest)
-      return 'next' in result ? { subscription: result } : result
-    }),
-})
-
-/**
- * Yoga decides whether the response is an event stream, and makes its headers. event-stream.ts writes the
- * events.
- */
+/** A subscription is sent as an event stream, or answered with 406. event-stream.ts writes the events. */
 const useEventStream = (): Plugin => ({
-  onResultProcess({ result, resultProcessor, setResultProcessor }) {
-    if (!isAsyncIterable(result) || resultProcessor === undefined) return
-    setResultProcessor(
-      (_, { Response }) => new Response(null, { headers: EVENT_STREAM_HEADERS }),
-      EVENT_STREAM_TYPE,
-    )
+  onResultProcess({ request, result, acceptableMediaTypes, setResultProcessor }) {
+    if (!isAsyncIterable(result)) return
+    acceptableMediaTypes.splice(0, acceptableMediaTypes.length, EVENT_STREAM_TYPE)
+    const processor = acceptsEventStream(request.headers.get('accept'))
+      ? (_: unknown, { Response }: FetchAPI) =>
+          new Response(null, { headers: { 'content-type': EVENT_STREAM_TYPE } })
+      : undefined
+    setResultProcessor(processor as never, EVENT_STREAM_TYPE)
   },
 })
 
+/** Judged as yoga judges other media types: a missing header accepts everything, another charset than UTF-8 nothing. */
+const acceptsEventStream = (accept: string | null): boolean =>
+  (accept || '*/*')
+    .toLowerCase()
+    .replaceAll(/\s/g, '')
+    .split(',')
+    .some(entry => {
+      const [range = '', ...parameters] = entry.split(';')
+      const charset = parameters.find(parameter => parameter.includes('charset=')) ?? 'charset=utf-8'
+      return EVENT_STREAM_RANGES.has(range) && charset === 'charset=utf-8'
+    })
+
+const EVENT_STREAM_RANGES: ReadonlySet<string> = new Set(['text/event-stream', 'text/*', '*/*'])
+
 export const EVENT_STREAM_TYPE = 'text/event-stream'
-const EVENT_STREAM_HEADERS = {
-  'content-type': `${EVENT_STREAM_TYPE}; charset=utf-8`,
-  'cache-control': 'no-cache, no-transform',
-  connection: 'keep-alive',
-  // Nginx would buffer the events.
-  'x-accel-buffering': 'no',
-}

@@ -37,7 +37,6 @@ export interface EventStreams {
   respond(
     request: IncomingMessage,
     response: ServerResponse,
-    headers: Record<string, string>,
     caller: Caller,
     subscription: Subscriber,
   ): Promise<void>
@@ -52,7 +51,7 @@ const COMPLETE = 'event: complete\ndata:\n\n'
 
 export function createEventStreams(connectionRegistry: ConnectionRegistry): EventStreams {
   return {
-    async respond(request, response, headers, caller, subscription) {
+    async respond(request, response, caller, subscription) {
       const { socket } = request
       const connection: ClientConnection = {
         caller,
@@ -81,7 +80,7 @@ export function createEventStreams(connectionRegistry: ConnectionRegistry): Even
       response.once('close', onClose)
       response.on('error', () => response.destroy())
       // Some clients wait for a first byte.
-      response.writeHead(200, headers).write(COMMENT)
+      response.writeHead(200, EVENT_STREAM_HEADERS).write(COMMENT)
       const finalEvents = await subscription.next().then(
         () => COMPLETE,
         (error: GraphQLError) => `event: next\ndata: ${JSON.stringify({ errors: [error] })}\n\n${COMPLETE}`,
@@ -91,6 +90,13 @@ export function createEventStreams(connectionRegistry: ConnectionRegistry): Even
   }
 }
 
+const EVENT_STREAM_HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  connection: 'keep-alive',
+  // Nginx would buffer the events.
+  'x-accel-buffering': 'no',
+}
 const EVENT_PREFIX = Buffer.from('event: next\ndata: ')
 const EVENT_END = Buffer.from('\n\n')
 

@@ -187,7 +187,10 @@ const toUpload = (row: typeof uploads.$inferSelect, image: UploadedImage): Uploa
   expiresAt: row.expiresAt,
 })
 
-/** What the app stores already. Must run in the transaction that reserves space, so concurrent uploads can't exceed the maximum. */
+/**
+ * Loads the bytes that the app stores already. It runs in the transaction that reserves space, so concurrent uploads can't
+ * exceed the maximum.
+ */
 function loadQuotaFacts(
   tx: Tx,
   { appId, hash }: Pick<UploadedImage, 'appId' | 'hash'>,

@@ -1,5 +1,5 @@
 /**
- * The four trips that matter, through a real gateway: a submit, an upload, an event to its subscribers, and a
+ * The trips that matter, through a real gateway: a submit, an upload, an event to its subscribers, and a
  * restricted feed that resumes. Each is taken several times, and the shortest counts: the first fills caches, and the
  * cached keys expire each second.
  */

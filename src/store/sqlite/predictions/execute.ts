@@ -13,7 +13,7 @@ import type { SharedParts } from '../shared-parts.ts'
 type WriteOf<Kind extends PlannedWrite['kind']> = Extract<PlannedWrite, { kind: Kind }>
 
 /** Runs the writes in order. Call it in a transaction. */
-export type ExecuteWrites = (writes: readonly PlannedWrite[]) => void
+type ExecuteWrites = (writes: readonly PlannedWrite[]) => void
 
 export function createExecuteWrites(
   db: Db,

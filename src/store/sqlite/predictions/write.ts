@@ -1,8 +1,7 @@
 /**
  * Creates and changes predictions: loads the facts, lets domain/ make the plan, and carries it out.
  * Invariant: facts are loaded and writes executed in one transaction. Plans of one group commit run in order, each on
- * the state that the one before left. Transaction callbacks are never async: drizzle on better-sqlite3 would commit what
- * follows the first await outside of the transaction.
+ * the state that the one before left.
  */
 import { v7 as uuidv7 } from 'uuid'
 import { type AppLimits, type LimitedUsage, usageNeeded } from '../../../domain/app-limits.ts'
@@ -66,7 +65,7 @@ export function createPredictionStore(
     ...createPredictionReads(db, shared.findPrediction),
 
     create(draft, idempotency, now, tokenLimits) {
-      // Made once, although the group commit may run the write twice.
+      // The id is made once, although the group commit may run the write twice.
       const request = { id: uuidv7(), draft, idempotency, tokenLimits: tokenLimits ?? null, now }
       return groupCommit.write(
         () => create(request),
@@ -88,8 +87,8 @@ export function createPredictionStore(
 }
 
 /**
- * Loads the facts that a plan declares. It runs under the write lock of the plan's writes and counts the rows themselves,
- * so concurrent submits can't exceed a limit.
+ * Loads the facts that a plan declares. `forCreate` and `forChange` run under the write lock of the plan's writes and
+ * count the rows themselves, so concurrent submits can't exceed a limit.
  */
 interface PlanFacts {
   keyHolder(appId: AppId, idempotency: Idempotency): KeyHolder | null
