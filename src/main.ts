@@ -3,16 +3,21 @@
  * and the exit code is 1.
  */
 import { loadConfig } from './config/config.ts'
-import { SETTINGS } from './config/settings.ts'
+import { SETTINGS, valueOrUndefined } from './config/settings.ts'
 import { locateDatabase } from './domain/database-url.ts'
 import { StartupError } from './domain/errors.ts'
 import { DAY_MS } from './domain/time.ts'
 import { createGateway, type Gateway } from './gateway/gateway.ts'
 import { createLog } from './observability/log.ts'
 import { dashboardLink } from './server/web/dashboard-link.ts'
+import { preloadEngine } from './store/open-store.ts'
 
 /** The process exits after this time, whatever is still open, so that it always stops within five seconds. */
 const FORCED_EXIT_MS = 4900
+
+/** Loads the modules that only the start imports, so that the memory used by loading can be freed before. */
+export const preload = (): Promise<void> =>
+  preloadEngine(valueOrUndefined(process.env.DATABASE_URL) ?? SETTINGS.DATABASE_URL.default)
 
 export async function main(): Promise<void> {
   // A closed terminal or log pipe must not end a process with paid jobs in flight.

@@ -15,7 +15,8 @@ process.env.NODE_ENV ??= 'production'
 // Makes the cache valid at another path, for example in a container image that copies it.
 process.env.NODE_COMPILE_CACHE_PORTABLE ??= '1'
 enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/rushes'))
-const { main } = await import('./main.ts')
+const { main, preload } = await import('./main.ts')
+await preload()
 
 if (process.argv[2] === '--compile') await import('./simulator/simulator.ts')
 else {

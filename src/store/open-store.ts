@@ -1,7 +1,7 @@
 /**
  * Opens the store of a database URL. It alone imports the engines, and loads only the one that the URL names.
  */
-import { locateDatabase } from '../domain/database-url.ts'
+import { findDatabaseUrlFault, locateDatabase } from '../domain/database-url.ts'
 import type { Store, StoreOptions } from './store.ts'
 
 /**
@@ -11,10 +11,15 @@ import type { Store, StoreOptions } from './store.ts'
  */
 export async function openStore(url: string, notify: () => void, options: StoreOptions = {}): Promise<Store> {
   const { engine, file } = locateDatabase(url)
-  switch (engine) {
-    case 'SQLite': {
-      const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
-      return openSqliteStore(file, notify, options)
-    }
-  }
+  const { openSqliteStore } = await ENGINE_MODULES[engine]()
+  return openSqliteStore(file, notify, options)
+}
+
+/** Loads the engine of a database URL without opening anything. An invalid URL is left to `openStore`. */
+export async function preloadEngine(url: string): Promise<void> {
+  if (findDatabaseUrlFault(url) === null) await ENGINE_MODULES[locateDatabase(url).engine]()
+}
+
+const ENGINE_MODULES = {
+  SQLite: () => import('./sqlite/sqlite-store.ts'),
 }

@@ -15,6 +15,11 @@ async function loadedFiles(env: Record<string, string>): Promise<string[]> {
   await gateway.untilPrinted(/Health/)
   gateway.child.kill('SIGTERM')
   await gateway.untilEnded()
+  return coveredFiles(coverage)
+}
+
+/** The files that Node names in its coverage reports. */
+async function coveredFiles(coverage: string): Promise<string[]> {
   const files = (await readdir(coverage)).filter(name => name.startsWith('coverage-'))
   const reports = await Promise.all(files.map(name => readFile(join(coverage, name), 'utf8')))
   return reports
@@ -48,6 +53,17 @@ describe('a start loads only what is used', () => {
     expect(files).toContain('src/simulator/simulator.ts')
     expect(files.filter(file => UNUSED.some(pattern => pattern.test(file)))).toEqual([])
   })
+})
+
+test('the compile cache is filled with all that a start loads', async () => {
+  await using folder = await emptyFolder()
+  const coverage = join(folder.path, 'coverage')
+  await using compile = run('start.js', folder.path, { NODE_V8_COVERAGE: coverage }, ['--compile'])
+  await compile.untilEnded()
+  const compiled = await coveredFiles(coverage)
+  const started = [...(await loadedFiles(ACCOUNT)), ...(await loadedFiles({}))]
+  expect(compiled).toContain('src/store/sqlite/sqlite-store.ts')
+  expect(started.filter(file => file.startsWith('src/') && !compiled.includes(file))).toEqual([])
 })
 
 test('a gateway without requests keeps less than 200 MB resident', async () => {

@@ -7,6 +7,7 @@ import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
+import { IN_MEMORY } from '../../domain/database-url.ts'
 import { StartupError } from '../../domain/errors.ts'
 import { type BetterSQLite3Database, drizzle, migrate, readMigrationFiles, sql } from './drizzle.ts'
 import { lockExclusively, lockForMigration } from './file-lock.ts'
@@ -62,7 +63,7 @@ export function openDatabase(file: string, options: DatabaseOptions): { db: Db; 
 }
 
 function openFile(file: string, lockTimeoutMs: number): Database.Database {
-  if (file !== ':memory:') {
+  if (file !== IN_MEMORY) {
     const folder = dirname(resolve(file))
     if (!existsSync(folder) && basename(folder) === 'data') makeFolder(folder)
     if (!existsSync(folder))

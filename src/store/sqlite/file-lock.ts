@@ -3,6 +3,7 @@
  */
 import { realpathSync } from 'node:fs'
 import Database from 'better-sqlite3'
+import { IN_MEMORY } from '../../domain/database-url.ts'
 import { StartupError } from '../../domain/errors.ts'
 import { toStartupError, withStartupErrors } from './sqlite-errors.ts'
 
@@ -50,7 +51,7 @@ export function lockForMigration(
  * any name that a link gives the database.
  */
 function tryLock(file: string, timeoutMs: number): (() => void) | null {
-  if (file === ':memory:') return () => {}
+  if (file === IN_MEMORY) return () => {}
   const path = `${realpathSync(file)}.lock`
   const lock = withStartupErrors(path, () => new Database(path, { timeout: timeoutMs }))
   try {
