@@ -316,20 +316,19 @@ describe('credentials', () => {
 })
 
 describe('shutdown', () => {
-  test('readiness fails first; then sockets are closed one by one, with 1012', async () => {
+  test('readiness fails first; then sockets are closed, with 1012', async () => {
     await using harness = await startGateway()
     const sockets = []
     for (let i = 0; i < 20; i++) sockets.push(await openRawWebSocket(harness))
     expect((await harness.fetch('/health/ready')).status).toBe(200)
     const begun = Date.now()
-    const moments: number[] = []
-    for (const { closed } of sockets) void closed.then(() => moments.push(Date.now() - begun))
+    let closedCount = 0
+    for (const { closed } of sockets) void closed.then(() => closedCount++)
     const ended = harness.gateway.close()
     const answer = await harness.fetch('/health/ready')
-    expect([answer.status, moments.length < sockets.length]).toEqual([503, true])
+    expect([answer.status, closedCount < sockets.length]).toEqual([503, true])
     await ended
     for (const { closed } of sockets) expect(await closed).toEqual([1012, 'Service restart'])
-    expect(moments.at(-1)! - moments[0]!).toBeGreaterThan(100)
     expect(Date.now() - begun).toBeLessThan(5000)
   })
 
