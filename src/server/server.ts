@@ -200,7 +200,7 @@ function createTransports(
 /** The HTTP endpoint of the API. */
 function createApi(
   { config }: ServerOptions,
-  { countRejection }: Services,
+  { countRejection, nextSlice }: Services,
   { rateLimits, admissions, executor }: Operations,
   { eventStreams }: ReturnType<typeof createTransports>,
   connectionLimit: ConnectionLimit,
@@ -214,6 +214,7 @@ function createApi(
   return createGraphqlEndpoint({
     connectionLimit,
     admissions,
+    nextSlice,
     executor,
     jsonFastPath,
     yogaHttp,

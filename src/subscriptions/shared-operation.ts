@@ -103,6 +103,7 @@ export function createSharedOperation(
         document,
         operationName,
         variableValues,
+        // graphql-js resolves the root field of each event from the root value: it is the event.
         rootValue: item.value,
         contextValue: contextOfMessage(),
       })

@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Caller } from '../../auth/authenticate.ts'
+import type { Services } from '../../graphql/context.ts'
 import { requestError } from '../../graphql/request-errors.ts'
 import { CONNECTION_RETRY_AFTER_MS, type ConnectionLimit } from '../limits/connections-per-network.ts'
 import type { Admissions } from '../operation/admission.ts'
@@ -29,6 +30,7 @@ export interface GraphqlEndpoint {
 export interface GraphqlEndpointOptions {
   connectionLimit: ConnectionLimit
   admissions: Pick<Admissions, 'admitCaller'>
+  nextSlice: Services['nextSlice']
   executor: Pick<Executor, 'execute'>
   jsonFastPath: Pick<JsonFastPath, 'answer'>
   yogaHttp: YogaHttp
@@ -36,7 +38,7 @@ export interface GraphqlEndpointOptions {
 }
 
 export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlEndpoint {
-  const { connectionLimit, admissions, executor, jsonFastPath, yogaHttp, uploadEndpoint } = options
+  const { connectionLimit, admissions, nextSlice, executor, jsonFastPath, yogaHttp, uploadEndpoint } = options
 
   /** Null: the request is rejected, and answered. */
   async function admit(
@@ -49,7 +51,10 @@ export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlE
       return null
     }
     const admission = await admissions.admitCaller(request.headers.authorization, network)
-    if (admission.kind === 'admitted') return admission.caller
+    if (admission.kind === 'admitted') {
+      await nextSlice(admission.caller.scope.appId)
+      return admission.caller
+    }
     sendErrorResponse(
       response,
       admission.kind === 'unauthenticated'

@@ -14,12 +14,15 @@ export type Admission =
 
 export interface Admissions {
   /**
-   * Admits a POST or a `connection_init`, before anything else of it is read.
+   * Admits a POST or a `connection_init`, before anything else of it is read. It does not wait for the app's turn: a
+   * client may send its first operation right behind its `connection_init`.
    * @param authorization `Bearer …`
    * @param network the client's network
    */
   admitCaller(authorization: unknown, network: string): Promise<Admission>
-  /** Admits one more operation of an admitted caller. Null, or the ms after which the client may retry. */
+  /**
+   * Admits one more operation of an admitted caller, at its app's turn. Null, or the ms after which the client may retry.
+   */
   admitOperation(caller: Caller): Promise<number | null>
 }
 
@@ -28,11 +31,9 @@ export function createAdmissions(
   rateLimits: Pick<RateLimits, 'consumeCaller'>,
   { nextSlice, countRejection }: Pick<Services, 'nextSlice' | 'countRejection'>,
 ): Admissions {
-  async function admitOperation(caller: Caller): Promise<number | null> {
-    const { appId } = caller.scope
+  async function consume(caller: Caller): Promise<number | null> {
     const retryAfterMs = await rateLimits.consumeCaller(caller)
-    if (retryAfterMs === null) await nextSlice(appId)
-    else countRejection(appId, 'RATE_LIMITED')
+    if (retryAfterMs !== null) countRejection(caller.scope.appId, 'RATE_LIMITED')
     return retryAfterMs
   }
 
@@ -41,10 +42,14 @@ export function createAdmissions(
       const caller = await authenticate.authenticate(authorization, network)
       if (caller === null) return { kind: 'unauthenticated' }
       if ('retryAfterMs' in caller) return { kind: 'rate-limited', retryAfterMs: caller.retryAfterMs }
-      const retryAfterMs = await admitOperation(caller)
+      const retryAfterMs = await consume(caller)
       return retryAfterMs === null ? { kind: 'admitted', caller } : { kind: 'rate-limited', retryAfterMs }
     },
 
-    admitOperation,
+    async admitOperation(caller) {
+      const retryAfterMs = await consume(caller)
+      if (retryAfterMs === null) await nextSlice(caller.scope.appId)
+      return retryAfterMs
+    },
   }
 }

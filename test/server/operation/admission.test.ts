@@ -22,12 +22,19 @@ function admissionsOf(result: typeof CALLER | null | { retryAfterMs: number }, r
   return { ...parts, ...createAdmissions({ authenticate: async () => result }, parts, parts) }
 }
 
-test('an admitted caller has taken a point of its rate and a slice of its app', async () => {
+test('an admitted caller has taken a point of its rate and no slice: its first operation may be behind it', async () => {
   const { admitCaller, consumeCaller, nextSlice, countRejection } = admissionsOf(CALLER, null)
   expect(await admitCaller('Bearer key', '127.0.0.1')).toEqual({ kind: 'admitted', caller: CALLER })
   expect(consumeCaller).toHaveBeenCalledExactlyOnceWith(CALLER)
-  expect(nextSlice).toHaveBeenCalledExactlyOnceWith('app')
+  expect(nextSlice).not.toHaveBeenCalled()
   expect(countRejection).not.toHaveBeenCalled()
+})
+
+test('an admitted operation has taken a point of its rate and a slice of its app', async () => {
+  const { admitOperation, consumeCaller, nextSlice } = admissionsOf(CALLER, null)
+  expect(await admitOperation(CALLER)).toBeNull()
+  expect(consumeCaller).toHaveBeenCalledExactlyOnceWith(CALLER)
+  expect(nextSlice).toHaveBeenCalledExactlyOnceWith('app')
 })
 
 test('without a valid credential nothing is counted for an app', async () => {

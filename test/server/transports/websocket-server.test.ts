@@ -83,6 +83,26 @@ describe('limits', () => {
     ])
   })
 
+  test('an operation that is sent right behind connection_init is answered', async () => {
+    await using harness = await startGateway()
+    await harness.query('{ viewer { name } }')
+    for (let i = 0; i < 20; i++) {
+      const socket = new WebSocket(harness.gateway.endpoint.replace('http', 'ws'), 'graphql-transport-ws')
+      const closed = once(socket, 'close')
+      const types: string[] = []
+      socket.on('message', data => types.push(JSON.parse(String(data)).type))
+      await once(socket, 'open')
+      socket.send(
+        JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${harness.key}` } }),
+      )
+      socket.send(JSON.stringify(subscribe('a', '{ viewer { name } }')))
+      await Promise.race([until(() => types.length === 3), closed])
+      expect(types).toEqual(['connection_ack', 'next', 'complete'])
+      socket.close()
+      await closed
+    }
+  })
+
   test('the subscription above the limit gets an error; the others continue', async () => {
     await using harness = await startGateway({ env: { MAX_SUBSCRIPTIONS_PER_CONNECTION: '2' } })
     const { socket, received, send, closed } = await openRawWebSocket(harness)
