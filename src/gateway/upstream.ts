@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts'
 import { MODELS } from '../domain/models.ts'
 import { SECOND_MS } from '../domain/time.ts'
 import { createImageFetch } from '../image-fetch/image-fetch.ts'
+import { createClocks } from '../runtime/clocks.ts'
 import type { Simulator } from '../simulator/simulator.ts'
 import type { Store } from '../store/store.ts'
 import { createUpstream } from '../upstream/client.ts'
@@ -34,7 +35,7 @@ export const openUpstream = (
     const { simulator, ...account } = await chooseUpstream(config, overrides)
     if (simulator !== null) cleanups.push(simulator.close)
     const { submitTimeoutMs, readTimeoutMs, allowPrivateImageHosts } = config
-    const client = createUpstream({ ...account, submitTimeoutMs, readTimeoutMs })
+    const client = createUpstream({ ...account, clocks: createClocks(), submitTimeoutMs, readTimeoutMs })
     cleanups.push(client.close)
     const imageFetch = overrides.imageFetch ?? createImageFetch({ allowPrivateImageHosts })
     cleanups.push(imageFetch.close)

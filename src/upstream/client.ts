@@ -9,7 +9,9 @@ import type { Dispatcher } from 'undici'
 import type { Input, Observation, SubmitOutcome } from '../domain/prediction.ts'
 import { MINUTE_MS } from '../domain/time.ts'
 import type { UploadedImage } from '../domain/upload.ts'
-import { Agent, request } from '../runtime/undici.ts'
+import { type Clocks, startStopwatch } from '../runtime/clocks.ts'
+import { withRunningTimeout } from '../runtime/running-timeout.ts'
+import { Agent, buildConnector, Client, request } from '../runtime/undici.ts'
 import { toRequestBody, userSuppliedText } from './request-body.ts'
 import {
   MAX_LIST_ITEMS,
@@ -18,9 +20,10 @@ import {
   readEnvelope,
   toUpstreamState,
 } from './response-schemas.ts'
+import { readResponseText } from './response-text.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { NO_CREDIT, REJECTED_UPLOAD_STATUSES } from './status-tables.ts'
-import { isCreditError, toSubmitOutcome } from './submit-outcome.ts'
+import { isCreditError, type SubmitResponse, toSubmitOutcome } from './submit-outcome.ts'
 import { parseTicket } from './upload-ticket.ts'
 
 export interface Upstream {
@@ -81,8 +84,8 @@ export interface ListedJob {
 export interface UpstreamOptions {
   baseUrl: string
   apiKey: string
-  now?: () => number
-  /** Timeout of a POST, ms. After it the outcome is unknown. */
+  clocks: Clocks
+  /** Timeout of a POST, ms. After it the outcome is unknown, unless no connection was established. */
   submitTimeoutMs: number
   /** Timeout of a read, ms. */
   readTimeoutMs: number
@@ -90,8 +93,12 @@ export interface UpstreamOptions {
 
 /** Enough for 25 MB over a slow connection. */
 export const UPLOAD_TIMEOUT_MS = 2 * MINUTE_MS
-/** Max bytes of a response, above any that upstream sends. A longer one is not read to its end. */
-const MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+/** Max bytes of a page of the list, above any that upstream sends. A longer response is not read to its end. */
+const MAX_LIST_BYTES = 4 * 1024 * 1024
+/** Max bytes of any other response. One prediction has 1 to 2 KB; 128 are read at once. */
+const MAX_RESPONSE_BYTES = 512 * 1024
+/** Max time to establish a connection, ms. */
+const CONNECT_TIMEOUT_MS = 10_000
 /** Max concurrent reads, on kept-alive connections. */
 const READ_CONNECTIONS = 128
 /** Max difference between our clock and upstream's, ms. Above it, no creation time is reliable. */
@@ -102,19 +109,26 @@ const MAX_LIST_PAGES = 50
 export function createUpstream({
   baseUrl,
   apiKey,
-  now = Date.now,
+  clocks,
   submitTimeoutMs,
   readTimeoutMs,
 }: UpstreamOptions): Upstream {
-  // undici would send a stream that HTTP/2 refuses again by itself.
-  const common = { connect: { timeout: 10_000 }, allowH2: false, maxResponseSize: MAX_RESPONSE_BYTES }
-  const submitAgent = new Agent({ ...common, pipelining: 0 })
-  const readAgent = new Agent({ ...common, connections: READ_CONNECTIONS })
-  const uploadAgent = new Agent({ ...common, pipelining: 0 })
+  const now = clocks.wall
+  // undici would send a stream that HTTP/2 refuses again by itself. Every call has its own timeout, which counts only
+  // the time in which this process ran.
+  const common = { allowH2: false, headersTimeout: 0, bodyTimeout: 0 }
+  /** Shared by all submits, so that they resume TLS sessions. */
+  const connectSubmit = buildConnector({ timeout: CONNECT_TIMEOUT_MS, allowH2: false })
+  const submitting = new Set<Dispatcher>()
+  let isClosed = false
+  const connect = { timeout: CONNECT_TIMEOUT_MS }
+  const readAgent = new Agent({ ...common, connect, connections: READ_CONNECTIONS })
+  const uploadAgent = new Agent({ ...common, connect, pipelining: 0 })
   const headers = {
     authorization: `Bearer ${apiKey}`,
     'content-type': 'application/json',
     accept: 'application/json',
+    'accept-encoding': 'identity',
   }
 
   async function call(
@@ -123,6 +137,7 @@ export function createUpstream({
     path: string,
     body: object | null,
     signal: AbortSignal,
+    maxBytes = MAX_RESPONSE_BYTES,
   ) {
     const response = await request(dispatcher, `${baseUrl}/api/v3${path}`, {
       method,
@@ -130,13 +145,54 @@ export function createUpstream({
       body: body && JSON.stringify(body),
       signal,
     })
-    const { 'retry-after': retryAfter, date } = response.headers
+    const { 'retry-after': retryAfter, date, 'content-encoding': contentEncoding } = response.headers
     return {
       status: response.statusCode,
       retryAfter: typeof retryAfter === 'string' ? retryAfter : null,
       /** Upstream's clock minus ours, ms; NaN without a Date header, which has whole seconds. */
       skewMs: Date.parse(String(date)) + 500 - now(),
-      body: await response.body.text(),
+      body: await readResponseText(response.body, String(contentEncoding ?? ''), maxBytes),
+    }
+  }
+
+  /**
+   * Sends one POST on a connection of its own. If it fails, the result says whether the connection was ever established:
+   * without one not a byte of the request was sent, whatever the error.
+   */
+  async function postOnce(path: string, body: object, signal: AbortSignal): Promise<SubmitResponse> {
+    if (isClosed) return { failed: 'unsent' }
+    let isConnected = false
+    let isOver = false
+    const elapsedMs = startStopwatch(clocks)
+    const dispatcher = new Client(new URL(baseUrl).origin, {
+      ...common,
+      pipelining: 0,
+      connect: (options, callback) =>
+        void connectSubmit(options, (...result) => {
+          const [error, socket] = result
+          if (error !== null) return callback(error, null)
+          // If the machine slept meanwhile, the job would be created after the time in which it is searched for.
+          if (isOver || elapsedMs() > submitTimeoutMs / 2) {
+            socket.destroy()
+            return callback(new Error('the connection was established too late; nothing was sent'), null)
+          }
+          isConnected = true
+          callback(null, socket)
+        }),
+    })
+    submitting.add(dispatcher)
+    // undici lets a request that waits for its connection wait on, though its signal has aborted.
+    const endConnecting = () => void dispatcher.destroy().catch(() => {})
+    signal.addEventListener('abort', endConnecting, { once: true })
+    try {
+      return await call(dispatcher, 'POST', path, body, signal)
+    } catch {
+      isOver = true
+      return { failed: isConnected ? 'sent' : 'unsent' }
+    } finally {
+      submitting.delete(dispatcher)
+      signal.removeEventListener('abort', endConnecting)
+      endConnecting()
     }
   }
 
@@ -149,17 +205,24 @@ export function createUpstream({
   ) {
     const window = { created_after: new Date(from).toISOString(), created_before: new Date(to).toISOString() }
     const requestBody = { page: pageNumber, page_size: MAX_LIST_ITEMS, model: modelId, ...window }
-    const { ok, data, skewMs } = await read('POST', '/predictions', requestBody, signal)
+    const { ok, data, skewMs } = await read('POST', '/predictions', requestBody, signal, MAX_LIST_BYTES)
     // If the clocks cannot be compared, another job could be taken for this one.
     const items = ok && Math.abs(skewMs) <= MAX_CLOCK_SKEW_MS ? parseListItems(data) : null
     return items?.map(item => ({ ...item, createdAt: item.createdAt && item.createdAt - skewMs })) ?? null
   }
 
   /** The response's `data`, if both HTTP and the envelope report success. */
-  async function read(method: 'GET' | 'POST', path: string, body: object | null, stop: AbortSignal) {
+  async function read(
+    method: 'GET' | 'POST',
+    path: string,
+    body: object | null,
+    stop: AbortSignal,
+    maxBytes?: number,
+  ) {
     try {
-      const signal = AbortSignal.any([stop, AbortSignal.timeout(readTimeoutMs)])
-      const response = await call(readAgent, method, path, body, signal)
+      const response = await withRunningTimeout(stop, readTimeoutMs, signal =>
+        call(readAgent, method, path, body, signal, maxBytes),
+      )
       const { code, message, data } = readEnvelope(response.body)
       const ok = response.status === 200 && code === 200
       const { status, skewMs } = response
@@ -184,11 +247,12 @@ export function createUpstream({
     stop: AbortSignal,
   ) {
     try {
-      const signal = AbortSignal.any([stop, AbortSignal.timeout(UPLOAD_TIMEOUT_MS)])
       const body = Readable.from(data, { highWaterMark: 1 })
-      const response = await request(uploadAgent, url, { method: 'PUT', headers, body, signal })
-      await response.body.dump()
-      return response.statusCode
+      return await withRunningTimeout(stop, UPLOAD_TIMEOUT_MS, async signal => {
+        const response = await request(uploadAgent, url, { method: 'PUT', headers, body, signal })
+        await response.body.dump()
+        return response.statusCode
+      })
     } catch {
       return null
     }
@@ -197,17 +261,12 @@ export function createUpstream({
   return {
     async submit(modelId, input, stop, webhook = null) {
       if (stop.aborted) return null
-      const signal = AbortSignal.any([stop, AbortSignal.timeout(submitTimeoutMs)])
-      try {
-        const path = `/${modelId}${webhook === null ? '' : `?webhook=${encodeURIComponent(webhook)}`}`
-        return toSubmitOutcome(
-          await call(submitAgent, 'POST', path, toRequestBody(input), signal),
-          now(),
-          userSuppliedText(input),
-        )
-      } catch (error) {
-        return stop.aborted ? null : toSubmitOutcome({ error }, now())
-      }
+      const path = `/${modelId}${webhook === null ? '' : `?webhook=${encodeURIComponent(webhook)}`}`
+      const response = await withRunningTimeout(stop, submitTimeoutMs, signal =>
+        postOnce(path, toRequestBody(input), signal),
+      )
+      if ('failed' in response && stop.aborted) return null
+      return toSubmitOutcome(response, now(), userSuppliedText(input))
     },
 
     async getResult(upstreamId, stop) {
@@ -290,7 +349,8 @@ export function createUpstream({
     },
 
     async close() {
-      await Promise.all([submitAgent, readAgent, uploadAgent].map(agent => agent.destroy()))
+      isClosed = true
+      await Promise.all([...submitting, readAgent, uploadAgent].map(dispatcher => dispatcher.destroy()))
     },
   }
 }

@@ -10,15 +10,8 @@ import { CREDIT_WORDS, NO_CREDIT, SHORTAGE_WORDS, SUBMIT_STATUS_OUTCOMES } from 
 
 export type SubmitResponse =
   | { status: number; retryAfter: string | null; body: string }
-  /** The transport's error: no response was read. */
-  | { error: unknown }
-
-/** Nothing can have been sent: no connection was established, or its certificate was rejected. */
-const CONNECT_SYSCALLS = new Set(['connect', 'getaddrinfo'])
-const CONNECT_ERROR_CODES =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|E(HOST|NET)(UNREACH|DOWN)|ETIMEDOUT|EADDRNOTAVAIL|EPERM|EACCES)$/
-const CONNECT_ONLY_ERROR_CODES =
-  /^(UND_ERR_CONNECT_TIMEOUT|CERT_.*|ERR_TLS_CERT_.*|DEPTH_ZERO_.*|SELF_SIGNED_.*|UNABLE_TO_.*)$/
+  /** No response was read. `unsent`: no connection was established, so not a byte of the request was sent. */
+  | { failed: 'sent' | 'unsent' }
 
 /** @param userSuppliedText parts of the response that may quote the app's input */
 export function toSubmitOutcome(
@@ -26,7 +19,7 @@ export function toSubmitOutcome(
   now: number,
   userSuppliedText: readonly string[] = [],
 ): SubmitOutcome {
-  if ('error' in response) return { kind: neverConnected(response.error) ? 'unsent' : 'unknown' }
+  if ('failed' in response) return { kind: response.failed === 'unsent' ? 'unsent' : 'unknown' }
 
   const { code, message, data } = readEnvelope(response.body)
   const id = predictionSchema.parse(data)?.id ?? ''
@@ -56,14 +49,4 @@ export function isCreditError(message: string, userSuppliedText: readonly string
   return upstreamText
     .split(/[.!?;\n]/)
     .some(sentence => CREDIT_WORDS.test(sentence) && SHORTAGE_WORDS.test(sentence))
-}
-
-function neverConnected(error: unknown): boolean {
-  // A name with several addresses fails with one error per address.
-  if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(neverConnected)
-  const { code = '', syscall = '' } = (error ?? {}) as NodeJS.ErrnoException
-  // The code alone is not enough: a read or write that fails with EHOSTUNREACH may have sent the request.
-  return (
-    (CONNECT_SYSCALLS.has(syscall) && CONNECT_ERROR_CODES.test(code)) || CONNECT_ONLY_ERROR_CODES.test(code)
-  )
 }

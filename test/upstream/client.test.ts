@@ -1,9 +1,16 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { createServer as createTcpServer, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { MODELS } from '../../src/domain/models.ts'
 import type { Input } from '../../src/domain/prediction.ts'
 import { createUpstream, type UpstreamOptions } from '../../src/upstream/client.ts'
+import { selfSigned } from '../support/certificate.ts'
+import { createTestClocks } from '../support/clocks.ts'
 import { listen } from '../support/loopback.ts'
 import { until } from '../support/until.ts'
 
@@ -41,11 +48,44 @@ async function serve(reply: Reply) {
 }
 
 /** Longer than any test that does not set them. */
-const TIMEOUTS = { submitTimeoutMs: 60_000, readTimeoutMs: 15_000 }
+const DEFAULTS = { clocks: createTestClocks(), submitTimeoutMs: 60_000, readTimeoutMs: 15_000 }
 
 function connect(baseUrl: string, options: Partial<UpstreamOptions> = {}) {
-  const upstream = createUpstream({ baseUrl, apiKey: KEY, ...TIMEOUTS, ...options })
+  const upstream = createUpstream({ baseUrl, apiKey: KEY, ...DEFAULTS, ...options })
   return { ...upstream, [Symbol.asyncDispose]: upstream.close }
+}
+
+const CHILD_TIMEOUT_MS = 1000
+/** A process of its own that submits once. `full`: it has no free descriptor. */
+function startSubmit(baseUrl: string, descriptors: 'full' | 'free' = 'free') {
+  const script = new URL('./submit-process.ts', import.meta.url).pathname
+  const options = {
+    baseUrl,
+    apiKey: KEY,
+    submitTimeoutMs: CHILD_TIMEOUT_MS,
+    readTimeoutMs: 1000,
+    descriptors,
+  }
+  const child = spawn(
+    'sh',
+    ['-c', 'ulimit -n 256; exec "$0" "$@"', process.execPath, script, JSON.stringify(options)],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  )
+  const exited = once(child, 'exit')
+  let stoppedAt = 0
+  return {
+    stop() {
+      child.kill('SIGSTOP')
+      stoppedAt = performance.now()
+    },
+    stoppedMs: () => performance.now() - stoppedAt,
+    continue: () => void child.kill('SIGCONT'),
+    outcome: async () => JSON.parse(await text(child.stdout)),
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await exited
+    },
+  }
 }
 
 const never = new AbortController().signal
@@ -184,6 +224,69 @@ describe('a submit', () => {
     expect(await upstream.probe(never)).toBe(false)
   })
 
+  /** What the other end of a TCP connection does in place of a TLS handshake. */
+  const HANDSHAKES: [title: string, onConnection: (socket: Socket) => void][] = [
+    ['ends', socket => socket.end()],
+    ['resets the connection', socket => socket.once('data', () => socket.resetAndDestroy())],
+    ['answers in plain HTTP', socket => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')],
+    // A TLS alert: fatal, handshake failure.
+    ['refuses the handshake', socket => socket.end(Buffer.from('15030300020228', 'hex'))],
+    ['says nothing until the time is over', () => {}],
+  ]
+  test.each(HANDSHAKES)('over TLS to a server that %s is unsent', async (_, onConnection) => {
+    await using server = await listen(
+      createTcpServer(socket => {
+        socket.on('error', () => {}).resume()
+        onConnection(socket)
+      }),
+    )
+    await using upstream = connect(`https://127.0.0.1:${server.port}`, { submitTimeoutMs: 500 })
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unsent' })
+  })
+
+  test.each(['localhost', 'another.example'])(
+    'over TLS with an untrusted certificate of %s is unsent',
+    async host => {
+      const requests: string[] = []
+      await using server = await listen(
+        createTlsServer(selfSigned(host), request => void requests.push(request.url ?? '')),
+      )
+      await using upstream = connect(`https://localhost:${server.port}`)
+      expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unsent' })
+      expect(requests).toEqual([])
+    },
+  )
+
+  test('without a descriptor to connect with is unsent', async () => {
+    await using server = await serve(accepts)
+    await using child = startSubmit(server.origin, 'full')
+    expect(await child.outcome()).toEqual({ kind: 'unsent' })
+    expect(server.requests).toEqual([])
+  })
+
+  test('whose connection is established long after is unsent: the machine has slept meanwhile', async () => {
+    const clocks = createTestClocks()
+    await using server = await serve(accepts)
+    await using upstream = connect(server.origin, { clocks })
+    const outcome = upstream.submit(MODEL, INPUT, never)
+    clocks.sleep(31_000)
+    expect(await outcome).toEqual({ kind: 'unsent' })
+    expect(server.requests).toEqual([])
+  })
+
+  test('whose answer came while the process was stopped is accepted, though its time is over', async () => {
+    const replies: (() => void)[] = []
+    await using server = await serve((...reply) => void replies.push(() => accepts(...reply)))
+    await using child = startSubmit(server.origin)
+    await until(() => replies.length === 1)
+    child.stop()
+    replies[0]!()
+    // Longer than the child's time-out.
+    await until(() => child.stoppedMs() > 2 * CHILD_TIMEOUT_MS)
+    child.continue()
+    expect(await child.outcome()).toEqual({ kind: 'accepted', upstreamId: ID })
+  })
+
   test('that is rejected with Retry-After reports how long to wait', async () => {
     await using server = await serve(json(429, { code: 429 }, { 'retry-after': '7' }))
     await using upstream = connect(server.origin)
@@ -193,7 +296,7 @@ describe('a submit', () => {
   test('reads a date in Retry-After by its own clock', async () => {
     const now = Date.parse('2030-01-01T00:00:00Z')
     await using server = await serve(json(429, {}, { 'retry-after': new Date(now + 30_000).toUTCString() }))
-    await using upstream = connect(server.origin, { now: () => now })
+    await using upstream = connect(server.origin, { clocks: { ...DEFAULTS.clocks, wall: () => now } })
     expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'throttled', retryAfterMs: 30_000 })
   })
 
@@ -213,6 +316,73 @@ describe('a submit', () => {
     await until(() => server.requests.length === 1)
     stop.abort()
     expect(await outcome).toBeNull()
+  })
+})
+
+describe('an answer', () => {
+  const text = JSON.stringify({ code: 200, data: { id: ID, status: 'processing' } })
+  const PACKED: [title: string, contentEncoding: string, body: Buffer][] = [
+    ['gzip', 'gzip', gzipSync(text)],
+    ['gzip, under its old name', 'X-GZIP', gzipSync(text)],
+    ['deflate', 'deflate', deflateSync(text)],
+    ['brotli', 'br', brotliCompressSync(text)],
+    ['zstd', 'zstd', zstdCompressSync(text)],
+    ['two encodings', 'gzip, identity, br', brotliCompressSync(gzipSync(text))],
+    ['a byte order mark', 'identity', Buffer.from(`\uFEFF${text}`)],
+  ]
+  test.each(PACKED)('with %s is read, and none was asked for', async (_, contentEncoding, body) => {
+    await using server = await serve(response =>
+      response.writeHead(200, { 'content-encoding': contentEncoding }).end(body),
+    )
+    await using upstream = connect(server.origin)
+    expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'accepted', upstreamId: ID })
+    expect(await upstream.getResult(ID, never)).toEqual({ observation: { status: 'processing' } })
+    expect(await upstream.probe(never)).toBe(true)
+    for (const { headers } of server.requests) expect(headers['accept-encoding']).toBe('identity')
+  })
+
+  test.each([
+    ['half of its gzip', 'gzip', gzipSync(text).subarray(0, 30)],
+    ['an unknown encoding', 'pack200', Buffer.from(text)],
+    ['no gzip at all', 'gzip', Buffer.from(text)],
+    ['gzip of 64 MB', 'gzip', gzipSync(Buffer.alloc(64 * 1024 * 1024, ' '))],
+  ])(
+    'that has %s says nothing on 200, and its status counts on a refusal',
+    async (_, contentEncoding, body) => {
+      let status = 200
+      await using server = await serve(response =>
+        response.writeHead(status, { 'content-encoding': contentEncoding }).end(body),
+      )
+      await using upstream = connect(server.origin)
+      expect(await upstream.submit(MODEL, INPUT, never)).toEqual({ kind: 'unknown' })
+      expect(await upstream.getResult(ID, never)).toMatchObject({ observation: null })
+      status = 429
+      const kind = body.length > 10_000 ? 'unknown' : 'throttled'
+      expect(await upstream.submit(MODEL, INPUT, never)).toMatchObject({ kind })
+    },
+  )
+
+  test('is not read beyond its limit, and its small pieces take one buffer', async () => {
+    const MB = 1024 * 1024
+    let written = 0
+    let isCut = false
+    await using server = await serve(response => {
+      response.on('close', () => {
+        isCut = true
+      })
+      const piece = Buffer.alloc(64 * 1024, ' ')
+      const write = () => {
+        while (!response.destroyed && response.write(piece)) written += piece.length
+        written += piece.length
+      }
+      response.on('drain', write)
+      write()
+    })
+    await using upstream = connect(server.origin)
+    expect(await upstream.getResult(ID, never)).toMatchObject({ observation: null })
+    await until(() => isCut)
+    // What the sockets of both sides hold comes on top.
+    expect(written).toBeLessThan(16 * MB)
   })
 })
 
@@ -382,7 +552,7 @@ describe('the key', () => {
 
 test('a closed client sends nothing more', async () => {
   await using server = await serve(accepts)
-  const upstream = createUpstream({ baseUrl: server.origin, apiKey: KEY, ...TIMEOUTS })
+  const upstream = createUpstream({ baseUrl: server.origin, apiKey: KEY, ...DEFAULTS })
   await upstream.close()
   expect(await upstream.getResult(ID, never)).toMatchObject({ observation: null })
   expect(await upstream.probe(never)).toBe(false)
@@ -401,7 +571,7 @@ describe('the list', () => {
       response.setHeader('date', new Date(NOW - 500).toUTCString())
       reply(response, request)
     }
-  const open = (origin: string) => connect(origin, { now: () => NOW })
+  const open = (origin: string) => connect(origin, { clocks: { ...DEFAULTS.clocks, wall: () => NOW } })
   const at = (ms: number) => new Date(ms).toISOString()
   const item = (id: string, createdAt: string | null = at(FROM + 1000), more: object = {}) => ({
     id,
@@ -466,7 +636,7 @@ describe('the list', () => {
       response.setHeader('date', new Date(now() + ms).toUTCString())
       answer(response, request)
     })
-    await using upstream = connect(server.origin, { now })
+    await using upstream = connect(server.origin, { clocks: { ...DEFAULTS.clocks, wall: now } })
     const listed = await upstream.list(MODEL, FROM - 1000, TO, never)
     expect(listed?.map(({ upstreamId }) => upstreamId)).toEqual(['first'])
     expect(Math.abs(listed![0]!.createdAt! - FROM)).toBeLessThanOrEqual(1000)
