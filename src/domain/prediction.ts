@@ -213,6 +213,12 @@ export type SubmitOutcome =
 export type Observation =
   | { status: 'waiting' }
   | { status: 'processing' }
-  | { status: 'completed'; outputs: Omit<Output, 'expiresAt'>[]; inferenceMs: number | null }
+  | {
+      status: 'completed'
+      outputs: Omit<Output, 'expiresAt'>[]
+      /** Number of outputs that are not web addresses; missing without any. */
+      unreadableOutputs?: number
+      inferenceMs: number | null
+    }
   | { status: 'failed'; error: PredictionErrorCode; inferenceMs: number | null }
   | { status: 'canceled' }

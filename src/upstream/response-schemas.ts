@@ -33,11 +33,22 @@ export function readEnvelope(body: string): z.output<typeof envelopeSchema> {
   }
 }
 
-const webUrlSchema = z.string().refine(isWebUrl)
-const outputSchema = z
-  .union([webUrlSchema, z.object({ url: webUrlSchema }).transform(({ url }) => url)])
-  .nullable()
-  .catch(null)
+/** An output that is there, and that no browser could load. */
+const UNREADABLE = Symbol('unreadable')
+
+/**
+ * A URL, an object with a `url`, or nothing. Browsers drop white space around a URL and escape it within; so does this,
+ * because the job is paid.
+ */
+function readOutput(output: unknown): string | typeof UNREADABLE | null {
+  const text = isObject(output) ? output.url : output
+  if (output === undefined || text === null) return null
+  if (typeof text !== 'string') return UNREADABLE
+  if (text.trim() === '') return null
+  const url = isWebUrl(text) ? text : URL.parse(text)?.href
+  return url !== undefined && isWebUrl(url) ? url : UNREADABLE
+}
+const outputSchema = z.unknown().transform(readOutput)
 /** Max outputs read per job, above any that upstream sends. */
 const MAX_OUTPUTS = 100
 /** A list, or a single output. */
@@ -101,7 +112,10 @@ export const predictionSchema = z
       createdAt,
       input: input ?? inputs,
       inferenceMs: timings.inference || executionTime || null,
-      outputs: outputs.flatMap((url, i) => (url === null ? [] : [{ url, hasNsfwContent: nsfw[i] ?? null }])),
+      outputs: outputs.flatMap((url, i) =>
+        typeof url === 'string' ? [{ url, hasNsfwContent: nsfw[i] ?? null }] : [],
+      ),
+      unreadableOutputs: outputs.filter(url => url === UNREADABLE).length,
     }),
   )
   .nullable()
@@ -120,11 +134,17 @@ export function parseListItems(data: unknown): UpstreamPrediction[] | null {
 const listPageSchema = z.object({ items: z.array(predictionSchema.refine(item => item !== null)) })
 
 /** Maps an upstream prediction to the job's state. */
-export function toUpstreamState({ status, outputs, code, inferenceMs }: UpstreamPrediction): Observation {
+export function toUpstreamState(prediction: UpstreamPrediction): Observation {
+  const { status, outputs, unreadableOutputs, code, inferenceMs } = prediction
   const mappedStatus = Object.hasOwn(STATUS_MAP, status) ? STATUS_MAP[status]! : 'waiting'
   switch (mappedStatus) {
     case 'completed':
-      return { status: mappedStatus, outputs, inferenceMs }
+      return {
+        status: mappedStatus,
+        outputs,
+        ...(unreadableOutputs > 0 && { unreadableOutputs }),
+        inferenceMs,
+      }
     case 'failed':
       return {
         status: mappedStatus,

@@ -123,6 +123,20 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     const logFields = { prediction: job.id, app: job.appId, status, error: error ?? undefined }
     const message = isFinal(job.status) ? 'corrected' : isFinal(status) ? 'finished' : 'status changed'
     log.info(logFields, message)
+    if (observation?.status === 'completed') warnOfMissingOutputs(logFields, error, observation)
+  }
+
+  /** The job is paid. An operator can still find its outputs at upstream, for seven days. */
+  function warnOfMissingOutputs(
+    logFields: object,
+    error: Job['error'],
+    { outputs, unreadableOutputs = 0 }: Extract<Observation, { status: 'completed' }>,
+  ): void {
+    const counts = { ...logFields, outputs: outputs.length, unreadable: unreadableOutputs }
+    if (unreadableOutputs > 0)
+      log.warn(counts, 'upstream calls the job completed, and not all of its outputs are web addresses')
+    else if (error === 'NO_OUTPUT')
+      log.warn(counts, 'upstream calls the job completed, and it has no outputs; it may have been charged')
   }
 
   return createWorkerLoop({

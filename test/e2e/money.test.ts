@@ -327,6 +327,12 @@ const POLL_CASES: [title: string, answer: PollAnswer, prediction: object][] = [
   ['succeeded', status('succeeded', { outputs: [{ url: VIDEO }] }), COMPLETED],
   ['success', status('success', { outputs: [null, VIDEO], has_nsfw_contents: null }), COMPLETED],
   ['completed, twice without outputs', status('completed'), failed('NO_OUTPUT', true, 0.8)],
+  ['completed, with blanks in the URL', status('completed', { outputs: [` ${VIDEO}?a b\n`] }), COMPLETED],
+  [
+    'completed, twice with an output that is not a URL',
+    status('completed', { outputs: ['/1.mp4'] }),
+    failed('NO_OUTPUT', true, 0.8),
+  ],
   ['cancelled', status('cancelled'), CANCELED],
   ['canceled', status('canceled'), CANCELED],
   ['deleted', status('deleted'), CANCELED],

@@ -119,6 +119,17 @@ describe('the end of a job', () => {
     expect(observationOf({ status, code: 1200, error: 'x' })).toEqual({ status: 'canceled' })
   })
 
+  test.each<[outputs: unknown, unreadable: number | undefined]>([
+    [['/files/1.mp4', URL_1, null, '', { uri: URL_2 }, 7], 3],
+    [[URL_1, null, ' ', { url: null }], undefined],
+    [null, undefined],
+    ['x', 1],
+  ])('of a completed job with the outputs %j, %j are not web addresses', (outputs, unreadable) => {
+    const observation = observationOf({ status: 'completed', outputs })
+    expect(observation).toEqual(expect.objectContaining(unreadable ? { unreadableOutputs: unreadable } : {}))
+    expect('unreadableOutputs' in observation).toBe(unreadable !== undefined)
+  })
+
   test('a completed job with a code and an error is completed', () => {
     expect(observationOf({ status: 'completed', outputs: [URL_1], code: 5000, error: 'x' })).toMatchObject({
       status: 'completed',
@@ -144,6 +155,9 @@ describe('outputs', () => {
     ['no URLs', ['', ' ', 'a video', '/files/1.mp4', '//cdn.example/1.mp4', 7, true, [URL_1], {}], []],
     ['URLs of other schemes', ['javascript:alert(1)', 'data:video/mp4;base64,AA', 'file:///etc/passwd'], []],
     ['objects without a usable url', [{}, { url: null }, { url: 'x' }, { url: { url: URL_1 } }], []],
+    ['blanks around', [` ${URL_1}\n`, { url: `\t${URL_2}` }], [URL_1, URL_2]],
+    ['a line break within', [`${URL_1.slice(0, 20)}\r\n${URL_1.slice(20)}`], [URL_1]],
+    ['a blank within', ['https://cdn.example/my video.mp4'], ['https://cdn.example/my%20video.mp4']],
     ['one URL among nonsense', [{ uri: URL_2 }, 'x', { url: URL_1 }], [URL_1]],
   ])('%s are parsed to their URLs', (_, value, read) => {
     expect(urls(value)).toEqual(read)

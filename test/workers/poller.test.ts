@@ -2,7 +2,17 @@ import { describe, expect, test, vi } from 'vitest'
 import type { Transition } from '../../src/domain/prediction.ts'
 import { take, takeFinal } from '../support/gateway.ts'
 import { until } from '../support/until.ts'
-import { FINAL_STATUSES, isPoll, isSubmit, openWorld, refusal, reply } from '../support/world.ts'
+import {
+  dataReply,
+  FINAL_STATUSES,
+  isPoll,
+  isSubmit,
+  openWorld,
+  promptOf,
+  refusal,
+  reply,
+  upstreamIdOf,
+} from '../support/world.ts'
 
 /** How often each transition that a poll made was evaluated. */
 const evaluations = vi.hoisted(() => [] as { count: number }[])
@@ -135,6 +145,33 @@ test('while upstream cannot be read at all, jobs past twice their deadline end w
   for (const { prompt } of jobs)
     expect(await world.job(prompt)).toMatchObject({ error: 'TIMED_OUT', tracking: 'expired' })
 }, 30_000)
+
+test('a completed job whose outputs cannot be read is logged for its operator', async () => {
+  const outputs: Record<string, unknown[]> = {
+    path: ['/1.mp4'],
+    none: [],
+    some: ['https://videos.example/1.mp4', 'x'],
+    fine: [' https://videos.example/1.mp4'],
+  }
+  await using world = await openWorld({
+    fault(call) {
+      if (isSubmit(call)) return dataReply({ id: promptOf(call).split(' ').at(-1), status: 'created' })
+      return isPoll(call)
+        ? dataReply({ id: upstreamIdOf(call), status: 'completed', outputs: outputs[upstreamIdOf(call)] })
+        : null
+    },
+  })
+  for (const name of Object.keys(outputs))
+    await world.untilStatus((await world.submit(name)).id, ...FINAL_STATUSES)
+  const warnings = world.log.filter(({ level }) => level === 'warn')
+  expect(
+    warnings.map(({ message, fields }) => [fields.error, fields.outputs, fields.unreadable, message]),
+  ).toEqual([
+    ['NO_OUTPUT', 0, 1, 'upstream calls the job completed, and not all of its outputs are web addresses'],
+    ['NO_OUTPUT', 0, 0, 'upstream calls the job completed, and it has no outputs; it may have been charged'],
+    [undefined, 1, 1, 'upstream calls the job completed, and not all of its outputs are web addresses'],
+  ])
+})
 
 test('routine polls are written together', async () => {
   await using world = await openWorld()
