@@ -206,6 +206,10 @@ export type SubmitOutcome =
   | { kind: 'unsent' }
   | { kind: 'rejected' }
   | { kind: 'account' }
+  /** Upstream does not offer the model at present. */
+  | { kind: 'model' }
+  /** Nothing was sent: the jobs of the model wait until this time. */
+  | { kind: 'held'; until: number }
   | { kind: 'throttled'; retryAfterMs: number | null }
   | { kind: 'unknown' }
 

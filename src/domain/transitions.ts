@@ -126,6 +126,19 @@ export const submitAnswered =
           ...requeueRefused(job, now, { reason: 'account', until: now + ACCOUNT_PROBE_DELAY_MS }),
           ...(job.status === 'QUEUED' && { dueAt: now + refusedRetryDelay(job.submitAttempts) }),
         }
+      case 'model':
+        return {
+          submission: 'none',
+          // A job that is refused repeatedly may be the only one affected, as with `account`.
+          ...(job.status === 'QUEUED' ? { dueAt: now + refusedRetryDelay(job.submitAttempts) } : { cost: 0 }),
+          submitCircuit: null,
+        }
+      case 'held':
+        return {
+          submission: 'none',
+          submitStartedAt: null,
+          ...(job.status === 'QUEUED' ? { dueAt: outcome.until } : { cost: 0 }),
+        }
       case 'throttled':
         return requeueRefused(job, now, {
           reason: 'throttled',

@@ -133,6 +133,8 @@ export interface Claim {
 export interface SubmitClaim extends Claim, AllowanceRequest {
   /** Claims only rows whose image was verified after this time. */
   imageVerifiedAfter: number
+  /** Models that upstream has told this process it does not offer. Their rows are skipped. */
+  thisProcess?: { heldModels: Iterable<VideoModel> }
 }
 
 export interface AbandonedSubmitClaim extends Claim {
@@ -145,8 +147,11 @@ export interface ImageClaim extends Claim {
   imageVerifiedAfter: number
   /** Target number of rows that are ready to submit: image verified, never sent. */
   readyTarget: number
-  /** Apps whose share of this process's image checks is taken. Their rows are skipped. */
-  thisProcess?: { busyApps: Iterable<AppId> }
+  /**
+   * Apps whose share of this process's image checks is taken, and models that upstream has told this process it does not
+   * offer. Their rows are skipped.
+   */
+  thisProcess?: { busyApps: Iterable<AppId>; heldModels?: Iterable<VideoModel> }
 }
 
 /** The next due time of a row whose poll had no news. */

@@ -6,6 +6,7 @@
  */
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import { MICROS_PER_USD, MODELS } from '../domain/models.ts'
 import type { Input, Observation, SubmitOutcome } from '../domain/prediction.ts'
 import { MINUTE_MS } from '../domain/time.ts'
 import type { UploadedImage } from '../domain/upload.ts'
@@ -15,6 +16,7 @@ import { Agent, buildConnector, Client, request } from '../runtime/undici.ts'
 import { toRequestBody, userSuppliedText } from './request-body.ts'
 import {
   MAX_LIST_ITEMS,
+  parseBalance,
   parseListItems,
   predictionSchema,
   readEnvelope,
@@ -23,7 +25,7 @@ import {
 import { readResponseText } from './response-text.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { NO_CREDIT, REJECTED_UPLOAD_STATUSES } from './status-tables.ts'
-import { isCreditError, type SubmitResponse, toSubmitOutcome } from './submit-outcome.ts'
+import { findCreditError, type SubmitResponse, toSubmitOutcome } from './submit-outcome.ts'
 import { parseTicket } from './upload-ticket.ts'
 
 export interface Upstream {
@@ -240,6 +242,14 @@ export function createUpstream({
     }
   }
 
+  /** Whether upstream says that the account can't pay for a job of this model. False if it gives no balance. */
+  async function isOutOfCredit(modelId: string, stop: AbortSignal): Promise<boolean> {
+    const { ok, data } = await read('GET', '/balance', null, stop)
+    const balance = ok ? parseBalance(data) : null
+    const price = Object.values(MODELS).find(({ upstreamId }) => upstreamId === modelId)?.price ?? 0
+    return balance !== null && balance * MICROS_PER_USD < price
+  }
+
   async function putFile(
     url: string,
     headers: Record<string, string>,
@@ -266,7 +276,10 @@ export function createUpstream({
         postOnce(path, toRequestBody(input), signal),
       )
       if ('failed' in response && stop.aborted) return null
-      return toSubmitOutcome(response, now(), userSuppliedText(input))
+      const sent = { modelId, userSuppliedText: userSuppliedText(input) }
+      const verdict = toSubmitOutcome(response, now(), sent)
+      if (verdict.kind !== 'perhaps account') return verdict
+      return (await isOutOfCredit(modelId, stop)) ? { kind: 'account' } : verdict.otherwise
     },
 
     async getResult(upstreamId, stop) {
@@ -325,7 +338,7 @@ export function createUpstream({
       })
       if (!ok) {
         const effectiveStatus = status === 200 ? code : (status ?? 0)
-        const isAccountProblem = code === NO_CREDIT || isCreditError(message)
+        const isAccountProblem = code === NO_CREDIT || findCreditError(message) !== 'no'
         return REJECTED_UPLOAD_STATUSES.has(effectiveStatus) && !isAccountProblem
           ? { kind: 'rejected' }
           : failed(`TICKET_${effectiveStatus}`)

@@ -133,6 +133,14 @@ export function parseListItems(data: unknown): UpstreamPrediction[] | null {
 }
 const listPageSchema = z.object({ items: z.array(predictionSchema.refine(item => item !== null)) })
 
+const balanceSchema = z
+  .object({ balance: z.number() })
+  .transform(({ balance }) => balance)
+  .nullable()
+  .catch(null)
+/** The account's balance, USD; null if it is missing or invalid. */
+export const parseBalance = (data: unknown): number | null => balanceSchema.parse(data)
+
 /** Maps an upstream prediction to the job's state. */
 export function toUpstreamState(prediction: UpstreamPrediction): Observation {
   const { status, outputs, unreadableOutputs, code, inferenceMs } = prediction

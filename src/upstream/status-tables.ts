@@ -10,19 +10,25 @@ import type { Observation, SubmitOutcome } from '../domain/prediction.ts'
 /** The account has no credit: reported by this code, whatever the HTTP status below 500, or only in words. */
 export const NO_CREDIT = 1407
 /** A credit error has a word of both lists in one sentence. */
-export const CREDIT_WORDS = /\b(credit|balance|fund|quota|account)s?\b/i
+export const CREDIT_WORDS = /\b(credit|balance|fund|quota|account)s?\b/gi
 export const SHORTAGE_WORDS =
-  /\b(in|not )sufficient\b|(\bnot|n['’]t|\bno longer)( \w+)? enough\b|\b(out of|too low|below|exceeded|exhausted|depleted|used up|recharge)\b|\btop[ -]?up\b|\bno \w+ (left|remaining|available)\b/i
+  /\b(in|not )sufficient\b|(\bnot|n['’]t|\bno longer)( \w+)? enough\b|\b(out of|too low|below|exceeded|exhausted|depleted|used up|recharge)\b|\btop[ -]?up\b|\bno \w+ (left|remaining|available)\b/gi
+/** A refusal of the model has a word of both lists in one sentence, and no word for an input anywhere. */
+export const MODEL_WORDS = /\bmodels?\b/gi
+export const ABSENCE_WORDS =
+  /(\bnot|\bno longer|n['’]t) (currently )?(found|available|supported|offered|enabled|exist|served)\b|\b(unavailable|unsupported|unknown|deprecated|retired|disabled|offline|removed|discontinued|decommissioned)\b|\b(no such|invalid) model\b/gi
+export const INPUT_WORDS =
+  /\b(image|prompt|negative|duration|seed|expansion|size|resolution|input|parameter|param|field|content|url|value)s?\b/i
 
 /** A submit's HTTP status, or on 2xx the envelope's code. 200 with an id is accepted. */
 export const SUBMIT_STATUS_OUTCOMES: Readonly<
-  Record<number, Extract<SubmitOutcome['kind'], 'rejected' | 'account' | 'throttled'>>
+  Record<number, Extract<SubmitOutcome['kind'], 'rejected' | 'account' | 'model' | 'throttled'>>
 > = {
   400: 'rejected',
   401: 'account',
   402: 'account',
   403: 'account',
-  404: 'rejected',
+  404: 'model',
   422: 'rejected',
   429: 'throttled',
 }

@@ -19,6 +19,7 @@ import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { Store } from '../store/store.ts'
 import { UPLOAD_TIMEOUT_MS, type Upstream } from '../upstream/client.ts'
 import { createImageTransfer } from './image-transfer.ts'
+import type { ModelHolds } from './model-holds.ts'
 import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
 
 export interface ImageCheckerOptions {
@@ -31,6 +32,7 @@ export interface ImageCheckerOptions {
   /** Upstream's concurrency limit; null: unlimited. */
   upstreamConcurrency: number | null
   readTimeoutMs: number
+  modelHolds: Pick<ModelHolds, 'heldModels'>
 }
 
 /** Max concurrent checks. */
@@ -56,7 +58,17 @@ const RETRY_DELAYS_MS = [2000, 15_000]
 const OFFLINE_RETRY_MS = 30_000
 
 export function createImageChecker(options: ImageCheckerOptions): WorkerLoop {
-  const { store, upstream, imageFetch, wakeSignal, log, now, upstreamConcurrency, readTimeoutMs } = options
+  const {
+    store,
+    upstream,
+    imageFetch,
+    wakeSignal,
+    log,
+    now,
+    upstreamConcurrency,
+    readTimeoutMs,
+    modelHolds,
+  } = options
   const readyTarget = Math.min(upstreamConcurrency ?? MAX_READY, MAX_READY) + READY_MARGIN
   const imageTransfer = createImageTransfer(options)
   const inFlightPerApp = new Map<AppId, number>()
@@ -100,7 +112,7 @@ export function createImageChecker(options: ImageCheckerOptions): WorkerLoop {
       limit,
       imageVerifiedAfter: at - IMAGE_FRESH_MS,
       readyTarget,
-      thisProcess: { busyApps },
+      thisProcess: { busyApps, heldModels: modelHolds.heldModels() },
     })
   }
 

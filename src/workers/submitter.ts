@@ -13,6 +13,7 @@ import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
 import type { WebhookUrls } from '../upstream/webhook-url.ts'
 import { IMAGE_FRESH_MS } from './image-checker.ts'
+import type { ModelHolds } from './model-holds.ts'
 import type { PollTiming } from './poll-timing.ts'
 import { searchWindow } from './reconcile-schedule.ts'
 import type { WebhookIntake } from './webhook-intake.ts'
@@ -34,6 +35,7 @@ export interface SubmitterOptions {
   submitTimeoutMs: number
   /** Ids of the jobs in flight, so that the reconciler does not take them for abandoned. */
   submittingIds: Set<string>
+  modelHolds: ModelHolds
 }
 
 /** Max concurrent POSTs if the account has no limit. */
@@ -55,15 +57,27 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
     pollTiming,
     submitTimeoutMs,
     submittingIds,
+    modelHolds,
   } = options
+
+  async function submit(job: Job, signal: AbortSignal): Promise<SubmitOutcome | null> {
+    if (isClaimStale(job)) return { kind: 'unsent' }
+    // Its model was refused since the claim, or another job of the claim is the probe.
+    if (!modelHolds.begin(job.model)) return { kind: 'held', until: modelHolds.retryAt(job.model) }
+    let outcome: SubmitOutcome | null = null
+    try {
+      const webhookUrl = options.webhookUrls.urlFor(job.id)
+      outcome = await upstream.submit(MODELS[job.model].upstreamId, upstreamInput(job), signal, webhookUrl)
+      return outcome
+    } finally {
+      modelHolds.end(job.model, outcome)
+    }
+  }
 
   async function perform(job: Job, signal: AbortSignal): Promise<void> {
     submittingIds.add(job.id)
     try {
-      const webhookUrl = options.webhookUrls.urlFor(job.id)
-      const outcome = isClaimStale(job)
-        ? ({ kind: 'unsent' } as const)
-        : await upstream.submit(MODELS[job.model].upstreamId, upstreamInput(job), signal, webhookUrl)
+      const outcome = await submit(job, signal)
       if (outcome !== null) await writeOutcome(job, outcome, signal)
     } finally {
       submittingIds.delete(job.id)
@@ -143,6 +157,7 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
         upstreamConcurrency,
         upstreamSubmitsPerMinute,
         imageVerifiedAfter,
+        thisProcess: { heldModels: modelHolds.heldModels() },
       })
     },
     perform,
@@ -159,6 +174,8 @@ const OUTCOME_MESSAGES = {
   rejected: 'upstream refused the input',
   account:
     'the upstream account needs its operator (key, credit or permission); jobs stay queued, submit circuit open',
+  model: 'upstream does not offer the model; the job stays queued',
+  held: 'upstream does not offer the model; the job was not sent and stays queued',
   throttled: 'upstream wants fewer submits; the job stays queued, submit circuit open',
   unknown:
     'a POST was sent and its outcome is unknown; searching for it, not sending again, submit circuit open until upstream can be read',

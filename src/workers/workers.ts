@@ -14,6 +14,7 @@ import type { WebhookUrls } from '../upstream/webhook-url.ts'
 import { createClockWatch } from './clock-watch.ts'
 import { createImageChecker } from './image-checker.ts'
 import { createJanitor } from './janitor.ts'
+import { createModelHolds } from './model-holds.ts'
 import { createPollCircuit } from './poll-circuit.ts'
 import { createPollTiming } from './poll-timing.ts'
 import { createPoller } from './poller.ts'
@@ -80,9 +81,12 @@ export function createWorkers(options: WorkersOptions): Workers {
   /** Shared by submitter and reconciler: a submit in flight here was not abandoned. */
   const submittingIds = new Set<string>()
 
+  /** Shared by image checker and submitter. */
+  const modelHolds = createModelHolds({ log, now })
+
   const common = { store, upstream, log, now }
   const workers = [
-    createImageChecker({ ...common, imageFetch, wakeSignal, upstreamConcurrency, readTimeoutMs }),
+    createImageChecker({ ...common, imageFetch, wakeSignal, upstreamConcurrency, readTimeoutMs, modelHolds }),
     createSubmitter({
       ...common,
       wakeSignal,
@@ -94,6 +98,7 @@ export function createWorkers(options: WorkersOptions): Workers {
       onSubmitted: metrics.observeQueueWait,
       submitTimeoutMs,
       submittingIds,
+      modelHolds,
     }),
     createPoller({
       ...common,

@@ -215,6 +215,8 @@ const OUTCOMES: readonly SubmitOutcome[] = [
   { kind: 'unsent' },
   { kind: 'rejected' },
   { kind: 'account' },
+  { kind: 'model' },
+  { kind: 'held', until: NOW + HOUR },
   { kind: 'throttled', retryAfterMs: null },
   { kind: 'throttled', retryAfterMs: 5 * SECOND },
   { kind: 'unknown' },
@@ -228,6 +230,18 @@ describe("the POST's answer", () => {
       { kind: 'accepted', upstreamId: 'x' },
       { ...ACCEPTED, status: 'CREATED' },
       ACCEPTED,
+    ],
+    [
+      'model: it goes back into the queue, and other models are not concerned',
+      { kind: 'model' },
+      { submission: 'none', dueAt: NOW, submitCircuit: null },
+      { submission: 'none', cost: 0, submitCircuit: null },
+    ],
+    [
+      'held: nothing was sent, and it waits',
+      { kind: 'held', until: NOW + HOUR },
+      { submission: 'none', dueAt: NOW + HOUR, submitStartedAt: null },
+      { submission: 'none', cost: 0, submitStartedAt: null },
     ],
     [
       'rejected: it ends, and costs nothing',
@@ -290,7 +304,9 @@ describe("the POST's answer", () => {
   })
 
   test('leaves a job that goes back into the queue QUEUED, with its price', () => {
-    for (const outcome of OUTCOMES.filter(({ kind }) => ['unsent', 'account', 'throttled'].includes(kind)))
+    for (const outcome of OUTCOMES.filter(({ kind }) =>
+      ['unsent', 'account', 'model', 'held', 'throttled'].includes(kind),
+    ))
       expect(apply(submitStarted, submitAnswered(outcome, NOW, NEXT_POLL_AT)(submitStarted)!)).toMatchObject({
         ...{ status: 'QUEUED', submission: 'none', tracking: null },
         ...{ submittedAt: null, finishedAt: null, error: null, cost: PRICE },

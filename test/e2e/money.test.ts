@@ -133,11 +133,9 @@ const ANSWERS: Record<keyof typeof EFFECTS, Record<string, Answer>> = {
   },
   'rejected input': {
     400: refusal(400),
-    404: refusal(404),
     422: refusal(422),
     '422 with HTML': reply(422, HTML),
     'code 400 on HTTP 200': refusal(200, 400),
-    'code 404 on HTTP 200': refusal(200, 404),
   },
   'not sent': { 'a refused connection': 'connection refused' },
   'account trouble': {
@@ -530,6 +528,72 @@ test('account trouble keeps every row queued, is probed once a minute, and ends 
   expect(statuses.filter(status => status === 'QUEUED')).toHaveLength(jobs.length)
   expect(statuses.filter(status => ['FAILED', 'CANCELED'].includes(status))).toEqual([])
   await feed.return?.()
+})
+
+test('a model that upstream does not offer holds its own jobs only, and they go on by themselves', async () => {
+  const MODEL_480P = 'alibaba/wan-2.2/i2v-plus-480p'
+  let isOffered = false
+  await using world = await open({
+    fault: call =>
+      isSubmit(call) && call.path === `/${MODEL_480P}` && !isOffered
+        ? refusal(404, 404, `model ${MODEL_480P} not found`)
+        : null,
+  })
+  const held = await world.withoutSubmitter(async () => {
+    const jobs = []
+    for (let n = 0; n < 12; n++)
+      jobs.push(await world.submit(undefined, undefined, { model: 'WAN_2_2_I2V_PLUS_480P' }))
+    await until(async () => (await world.claimableCount()) === 12)
+    return jobs
+  })
+  const submitsOfModel = () => world.submits().filter(({ path }) => path === `/${MODEL_480P}`)
+  await until(() => submitsOfModel().length > 0)
+  const others = []
+  for (let n = 0; n < 3; n++) others.push(await world.submit())
+  for (const { id } of others) await world.untilStatus(id, 'COMPLETED')
+  for (const { id } of held)
+    expect(outcomeOf(await world.read(id))).toMatchObject({ status: 'QUEUED', cost: 0.2 })
+  expect((await world.circuitReport()).submits).toEqual({ state: 'closed' })
+  // The jobs of the first claim are under way at once. After it one job at a time is the probe.
+  const sent = submitsOfModel().length
+  world.advanceClock(10 * SECOND)
+  await until(() => submitsOfModel().length > sent)
+  await world.untilSubmitterClaimed(3)
+  expect(submitsOfModel()).toHaveLength(sent + 1)
+  const warnings = world.log.filter(({ message }) => /does not offer this model/.test(message))
+  expect(warnings[0]).toMatchObject({ level: 'warn', fields: { model: 'WAN_2_2_I2V_PLUS_480P' } })
+
+  isOffered = true
+  for (const { id } of held) await world.fastForwardToStatus(id, 'COMPLETED')
+  expect(submitsOfModel()).toHaveLength(sent + 1 + held.length)
+})
+
+test.each([
+  ['rich', 100, 'FAILED'],
+  ['broke', 0.5, 'QUEUED'],
+])('a prompt about money that upstream repeats accuses no account that is %s', async (_, balance, status) => {
+  const prompts: string[] = []
+  await using world = await open({
+    fault(call) {
+      if (call.path === '/balance') return dataReply({ balance })
+      if (!isSubmit(call) || !promptOf(call).includes('funds')) return null
+      prompts.push(promptOf(call))
+      return refusal(400, 400, `PROMPT NOT ALLOWED: ${promptOf(call).toUpperCase().slice(0, 60)}…`)
+    },
+  })
+  const poor = await world.submit('beggar with insufficient funds')
+  if (status === 'FAILED') {
+    expect(outcomeOf(await world.untilStatus(poor.id, ...FINAL_STATUSES))).toMatchObject({
+      error: 'INVALID_INPUT',
+      cost: 0,
+    })
+    expect(await world.store.submitCircuit()).toBeNull()
+  } else {
+    await world.untilCircuitOpen()
+    expect((await world.circuitReport()).reason).toBe('account')
+    expect(outcomeOf(await world.read(poor.id))).toMatchObject({ status: 'QUEUED' })
+  }
+  expect(prompts).toHaveLength(1)
 })
 
 test('of two answers at once the longer wait counts', async () => {

@@ -35,6 +35,7 @@ test('every field of the contract’s prediction is parsed', () => {
     createdAt: Date.parse('2025-09-25T09:12:48.239Z'),
     inferenceMs: null,
     outputs: [],
+    unreadableOutputs: 0,
   })
 })
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type SubmitResponse, toSubmitOutcome } from '../../src/upstream/submit-outcome.ts'
 
+const SENT = { modelId: 'a/model', userSuppliedText: [] }
 const NOW = Date.parse('2026-03-01T12:00:00Z')
 
 const envelope = (code: number) => JSON.stringify({ code, message: '', data: null })
@@ -33,8 +34,8 @@ test.each<[header: string | null, ms: number | null]>([
   ['1.5', null],
 ])('429 with Retry-After %j waits %j ms, null being the default', (header, ms) => {
   for (const each of [answer(429, envelope(429), header), answer(429, HTML, header)])
-    expect(toSubmitOutcome(each, NOW)).toEqual({ kind: 'throttled', retryAfterMs: ms })
-  expect(toSubmitOutcome(answer(200, envelope(429), header), NOW)).toEqual({
+    expect(toSubmitOutcome(each, NOW, SENT)).toEqual({ kind: 'throttled', retryAfterMs: ms })
+  expect(toSubmitOutcome(answer(200, envelope(429), header), NOW, SENT)).toEqual({
     kind: 'throttled',
     retryAfterMs: ms,
   })

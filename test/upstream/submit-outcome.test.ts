@@ -4,6 +4,8 @@ import type { SubmitOutcome } from '../../src/domain/prediction.ts'
 import { type SubmitResponse, toSubmitOutcome } from '../../src/upstream/submit-outcome.ts'
 
 const NOW = Date.parse('2026-03-01T12:00:00Z')
+/** What the POST had that an answer may repeat. */
+const SENT = { modelId: 'alibaba/wan-2.2/i2v-plus-1080p', userSuppliedText: [] as string[] }
 const ID = '45b392b22c3b449fa935bd4dc2219dfe'
 
 const envelope = (code: unknown, data: unknown = null, message = '') =>
@@ -26,12 +28,39 @@ const ACCEPTED: Row[] = [
   ['data of an unknown form beside the id', answer(200, envelope(200, { id: ID, outputs: 7, error: [] }))],
 ]
 
-const REJECTED: Row[] = [400, 404, 422].flatMap((code): Row[] => [
+const MODEL: Row[] = [
+  ['HTTP 404', answer(404, envelope(404, null, 'prediction model not found'))],
+  ['HTTP 404 with HTML', answer(404, HTML)],
+  ['HTTP 404 and an empty body', answer(404, '')],
+  ['code 404 on HTTP 200', answer(200, envelope(404, null, 'no'))],
+  ...[
+    'model not found',
+    'Model alibaba/wan-2.2/i2v-plus-1080p is not available.',
+    'alibaba/wan-2.2/i2v-plus-1080p is deprecated',
+    'This model has been retired',
+    'unknown model: "alibaba/wan-2.2/i2v-plus-1080p"',
+    'The model is no longer supported',
+    "The model doesn't exist",
+    'invalid model',
+  ].map((message): Row => [`"${message}" on HTTP 400`, answer(400, envelope(400, null, message))]),
+]
+
+const REJECTED: Row[] = [400, 422].flatMap((code): Row[] => [
   [`HTTP ${code}`, answer(code, envelope(code, null, 'image is required'))],
   [`HTTP ${code} with HTML`, answer(code, HTML)],
   [`HTTP ${code} and an empty body`, answer(code, '')],
   [`code ${code} on HTTP 200`, answer(200, envelope(code, null, 'image is required'))],
 ])
+
+REJECTED.push(
+  ...[
+    'alibaba/wan-2.2/i2v-plus-1080p: duration must be 5',
+    'this model needs an image; no image was found, unknown',
+    'seed is not supported by model alibaba/wan-2.2/i2v-plus-1080p',
+    'The model refused the content',
+    'not found',
+  ].map((message): Row => [`"${message}" on HTTP 400`, answer(400, envelope(400, null, message))]),
+)
 
 const ACCOUNT: Row[] = [
   ...[401, 402, 403].flatMap((code): Row[] => [
@@ -111,11 +140,11 @@ const UNKNOWN: Row[] = [
   ['an id beside no credit', answer(400, envelope(400, { id: ID }, 'insufficient credits'))],
 ]
 
-const kindOf = (reply: SubmitResponse) => toSubmitOutcome(reply, NOW).kind
+const kindOf = (reply: SubmitResponse) => toSubmitOutcome(reply, NOW, SENT).kind
 
 describe('the outcome of a POST', () => {
   test.each(ACCEPTED)('%s is accepted under that id', (_, reply) => {
-    expect(toSubmitOutcome(reply, NOW)).toEqual({ kind: 'accepted', upstreamId: ID })
+    expect(toSubmitOutcome(reply, NOW, SENT)).toEqual({ kind: 'accepted', upstreamId: ID })
   })
 
   test('no connection means that nothing was sent', () => {
@@ -126,12 +155,16 @@ describe('the outcome of a POST', () => {
     expect(kindOf(reply)).toBe('rejected')
   })
 
+  test.each(MODEL)('%s is a model that upstream does not offer', (_, reply) => {
+    expect(toSubmitOutcome(reply, NOW, SENT)).toEqual({ kind: 'model' })
+  })
+
   test.each(ACCOUNT)('%s is an account error', (_, reply) => {
     expect(kindOf(reply)).toBe('account')
   })
 
   test.each(UNKNOWN)('%s leaves the outcome unknown', (_, reply) => {
-    expect(toSubmitOutcome(reply, NOW)).toEqual({ kind: 'unknown' })
+    expect(toSubmitOutcome(reply, NOW, SENT)).toEqual({ kind: 'unknown' })
   })
 })
 
@@ -154,7 +187,8 @@ function permitted(reply: Extract<SubmitResponse, { status: number }>): SubmitOu
       : ['unknown']
   if (code === 1407 || /insufficient/i.test(String(message))) return ['account']
   if ([401, 402, 403].includes(effectiveCode)) return ['account']
-  if ([400, 404, 422].includes(effectiveCode)) return ['rejected']
+  if (effectiveCode === 404) return ['model']
+  if ([400, 422].includes(effectiveCode)) return ['rejected']
   return effectiveCode === 429 ? ['throttled'] : ['unknown']
 }
 
@@ -206,38 +240,81 @@ test('no random answer is accepted without a 2xx, code 200 and an id, nor reject
   const met = new Set<string>()
   fc.assert(
     fc.property(status, text, fc.option(fc.string()), (status, body, retryAfter) => {
-      const { kind } = toSubmitOutcome({ status, body, retryAfter }, NOW)
+      const { kind } = toSubmitOutcome({ status, body, retryAfter }, NOW, SENT)
       met.add(kind)
       expect(permitted({ status, body, retryAfter })).toContain(kind)
     }),
     { numRuns: 5000, seed: 1 },
   )
-  expect([...met].sort()).toEqual(['accepted', 'account', 'rejected', 'throttled', 'unknown'])
+  expect([...met].sort()).toEqual(['accepted', 'account', 'model', 'rejected', 'throttled', 'unknown'])
 })
 
-describe('missing credit is read from upstream’s own words', () => {
-  const userText = [
+describe('the account is accused', () => {
+  const userSuppliedText = [
     'https://images.example/insufficient-credits.png',
-    'a beggar with insufficient funds',
+    'A beggar with insufficient funds\nasks a model: café ACCOUNT empty — naïve "no balance left"',
     'no balance left',
   ]
+  const verdictOn = (message: string, status = 400) =>
+    toSubmitOutcome(answer(status, envelope(status, null, message)), NOW, { ...SENT, userSuppliedText })
+  const rejected = { kind: 'rejected' }
+
   test.each([
     'invalid prompt: "a beggar with insufficient funds"',
-    'invalid prompt: a beggar with insufficient funds',
     'cannot fetch https://images.example/insufficient-credits.png',
     'cannot fetch https://other.example/out-of-credits.png',
     'negative prompt `no balance left` is not allowed',
     'The prompt is too long. Credits are counted in words',
-  ])('and not what it quotes: %s', message => {
-    expect(toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, userText)).toEqual({
-      kind: 'rejected',
-    })
+  ])('not by a quotation: %s', message => {
+    expect(verdictOn(message)).toEqual(rejected)
   })
 
-  test('even if they also quote', () => {
-    const message = 'Insufficient credits for "a beggar with insufficient funds"'
-    expect(toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, userText)).toEqual({
-      kind: 'account',
-    })
+  test.each([
+    ['whole', 'invalid prompt: A beggar with insufficient funds asks'],
+    ['in upper case', 'BAD PROMPT: A BEGGAR WITH INSUFFICIENT FUNDS'],
+    ['cut before and after', 'bad prompt …with insufficient fund…'],
+    ['between single quotes', "bad prompt 'with insufficient funds'"],
+    ['escaped', 'bad prompt a+beggar+with+insufficient+funds'],
+    ['with other white space', 'bad prompt: beggar  with\tinsufficient   funds'],
+    ['without its accents', 'bad prompt: cafe account empty, naive no balance left'],
+    ['with one word of upstream beside it', 'with insufficient light: no credits were charged'],
+    ['as all that upstream says', 'Insufficient funds'],
+  ])('only perhaps, if the words may be a quotation: %s', (_, message) => {
+    expect(verdictOn(message)).toEqual({ kind: 'perhaps account', otherwise: rejected })
+  })
+
+  test.each([
+    'Quota exceeded for prompt "a beggar with insufficient funds"',
+    'Please top up your quota',
+  ])('by words that the app has not used: %s', message => {
+    expect(verdictOn(message)).toEqual({ kind: 'account' })
+  })
+
+  test('by a status or a code, whatever the words', () => {
+    expect(verdictOn('insufficient funds', 402)).toEqual({ kind: 'account' })
+    expect(
+      toSubmitOutcome(answer(400, envelope(1407, null, 'insufficient funds')), NOW, {
+        ...SENT,
+        userSuppliedText,
+      }),
+    ).toEqual({ kind: 'account' })
+  })
+})
+
+describe('the model is accused', () => {
+  const verdictOn = (message: string, ...userSuppliedText: string[]) =>
+    toSubmitOutcome(answer(400, envelope(400, null, message)), NOW, { ...SENT, userSuppliedText })
+
+  test.each([
+    ['model not found', 'A MODEL walks'],
+    ['rejected: model is unavailable', 'a model is unavailable'],
+    [`${SENT.modelId} is retired`, `about ${SENT.modelId}`],
+    [`${SENT.modelId}: a retired man is not allowed`, 'a retired man'],
+  ])('not by words that the app may have used: %s', (message, prompt) => {
+    expect(verdictOn(message, prompt)).toEqual({ kind: 'rejected' })
+  })
+
+  test('by its id, though the app writes about models', () => {
+    expect(verdictOn(`model ${SENT.modelId} not found`, 'a model walks')).toEqual({ kind: 'model' })
   })
 })

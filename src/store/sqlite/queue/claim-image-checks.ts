@@ -14,7 +14,9 @@ import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
 import type { SubmitThrottle } from './submit-throttle.ts'
 
 const IS_OF_INCLUDED_APP = sql`app_id not in ${jsonValues('@busyApps')}`
-const IS_DUE = sql`${WAITING} and due_at <= @now
+/** The rows of a held model neither need a check nor count as ready: they would take the places of the others. */
+const IS_NOT_HELD = sql`model not in ${jsonValues('@heldModels')}`
+const IS_DUE = sql`${IS_NOT_HELD} and ${WAITING} and due_at <= @now
   and (image_verified_at is null or image_verified_at <= @imageVerifiedAfter)`
 
 /** No app needs more than `readyTarget` rows of either half of the index (first checks, retries), which is in order. */
@@ -33,7 +35,7 @@ const NEXT_IMAGE_CHECKS = sql`
   candidates as (
     select 0 as needs_check, id, app_id, created_at, image_check_failures
     from predictions indexed by predictions_image_verified
-    where ${WAITING} and image_verified_at > @imageVerifiedAfter and submit_attempts = 0
+    where ${WAITING} and ${IS_NOT_HELD} and image_verified_at > @imageVerifiedAfter and submit_attempts = 0
     union all ${dueImageChecks(sql`0`)}
     union all ${dueImageChecks(sql`1`)}
   ),
@@ -69,16 +71,17 @@ export function createImageCheckClaims(
   return {
     async claimImageChecks({ now, leaseUntil, limit, imageVerifiedAfter, readyTarget, thisProcess }) {
       const busyApps = JSON.stringify([...(thisProcess?.busyApps ?? [])])
+      const heldModels = JSON.stringify([...(thisProcess?.heldModels ?? [])])
       const circuit = submitThrottle.submitCircuit()
       // While the circuit is open, verified images are not checked again: a host that fails meanwhile would end the job.
       const verifiedSince = allowsSubmits(circuit) ? imageVerifiedAfter : 0
-      const due = { now, imageVerifiedAfter: verifiedSince, busyApps }
+      const due = { now, imageVerifiedAfter: verifiedSince, busyApps, heldModels }
       if (hasDue.get(due) === 0) return []
       // Most wake-ups find enough verified images: they take no write lock.
       const ids = selectNextIds.all({ ...due, readyTarget, limit })
       if (ids.length === 0) return []
       return claim
-        .all({ now, imageVerifiedAfter: verifiedSince, leaseUntil, ids: JSON.stringify(ids) })
+        .all({ now, imageVerifiedAfter: verifiedSince, heldModels, leaseUntil, ids: JSON.stringify(ids) })
         .map(row => toJob(decodeJsonColumns(row)))
     },
   }

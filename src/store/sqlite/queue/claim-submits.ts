@@ -14,7 +14,7 @@ import type { QueueStore, SubmitClaim } from '../../store.ts'
 import type { Db } from '../connection.ts'
 import { inArray, lte, type SQL, sql } from '../drizzle.ts'
 import { SUBMIT_STARTED, WAITING } from '../predicates.ts'
-import { prepare } from '../prepare.ts'
+import { jsonValues, prepare } from '../prepare.ts'
 import { toJob } from '../row-mapping.ts'
 import { NEXT_VERSION } from '../row-version.ts'
 import { predictions, submitAttempts, submitCircuit } from '../schema.ts'
@@ -26,6 +26,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
     db,
     sql`select exists (
       select 1 from predictions where ${WAITING} and image_verified_at > @imageVerifiedAfter and due_at <= @now
+        and model not in ${jsonValues('@heldModels')}
     )`,
   ).pluck()
   const countStarted = prepare<Pick<AllowanceFacts, 'startedSubmits' | 'abandonedSubmits'>>(
@@ -56,7 +57,12 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
    * Reads few rows, however long the queue: claim-image-checks.ts checks only so many images that about `readyTarget`
    * jobs are ready. Jobs that upstream refused lately come on top.
    */
-  const selectNextIds = ({ now, imageVerifiedAfter }: SubmitClaim, retryRank: SQL, claimable: number) => sql`(
+  const selectNextIds = (
+    { now, imageVerifiedAfter }: SubmitClaim,
+    heldModels: string,
+    retryRank: SQL,
+    claimable: number,
+  ) => sql`(
     with ${APP_STATES},
     ready as (
       select predictions.id, ${retryRank} as retry_rank, app_states.*,
@@ -66,6 +72,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
       from predictions indexed by predictions_image_verified
         cross join app_states on app_states.app_id = predictions.app_id
       where ${WAITING} and image_verified_at > ${imageVerifiedAfter} and due_at <= ${now}
+        and model not in (select value from json_each(${heldModels}))
     )
     select id from ready where not ${IS_OVER_APP_LIMIT} order by retry_rank, ${FAIR_ORDER} limit ${claimable}
   )`
@@ -73,8 +80,12 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
   return {
     async claimSubmits(request) {
       const { now, leaseUntil, imageVerifiedAfter } = request
+      const heldModels = JSON.stringify([...(request.thisProcess?.heldModels ?? [])])
       // Most wake-ups have no row to send: they take no write lock and count nothing.
-      if (hasReady.get({ imageVerifiedAfter, now }) === 0 || !allowsSubmits(submitThrottle.submitCircuit()))
+      if (
+        hasReady.get({ imageVerifiedAfter, now, heldModels }) === 0 ||
+        !allowsSubmits(submitThrottle.submitCircuit())
+      )
         return []
       const claimed = db.transaction(
         tx => {
@@ -96,7 +107,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
               submitStartedAt: now,
               submitAttempts: sql`${predictions.submitAttempts} + 1`,
             })
-            .where(inArray(predictions.id, selectNextIds(request, retryRank, claimable)))
+            .where(inArray(predictions.id, selectNextIds(request, heldModels, retryRank, claimable)))
             .returning()
             .all()
           if (rows.length === 0) return []
