@@ -22,6 +22,9 @@ interface Cursors {
 const EPOCH_BYTES = 6
 const SEQ_BYTES = 6
 const NONCE_BYTES = 4
+const CURSOR_BYTES = EPOCH_BYTES + SEQ_BYTES + NONCE_BYTES
+/** In base64url, without padding. */
+const CURSOR_CHARACTERS = Math.ceil((CURSOR_BYTES * 4) / 3)
 const EVENT_NONCE = Buffer.alloc(NONCE_BYTES)
 
 /**
@@ -45,7 +48,7 @@ export function createCursors(key: Buffer, epoch: Buffer): CursorsOf {
 
 function createAppCursors(key: Buffer, appEpoch: Buffer): Cursors {
   function encrypt(seq: number, nonce: Buffer): string {
-    const block = Buffer.alloc(EPOCH_BYTES + SEQ_BYTES + NONCE_BYTES)
+    const block = Buffer.alloc(CURSOR_BYTES)
     appEpoch.copy(block)
     block.writeUIntBE(seq, EPOCH_BYTES, SEQ_BYTES)
     nonce.copy(block, EPOCH_BYTES + SEQ_BYTES)
@@ -58,12 +61,9 @@ function createAppCursors(key: Buffer, appEpoch: Buffer): Cursors {
     encodeHead: seq => encrypt(seq, randomBytes(NONCE_BYTES)),
 
     decode(cursor) {
+      if (cursor.length !== CURSOR_CHARACTERS) return null
       const encrypted = Buffer.from(cursor, 'base64url')
-      if (
-        encrypted.length !== EPOCH_BYTES + SEQ_BYTES + NONCE_BYTES ||
-        encrypted.toString('base64url') !== cursor
-      )
-        return null
+      if (encrypted.length !== CURSOR_BYTES || encrypted.toString('base64url') !== cursor) return null
       const decipher = createDecipheriv('aes-128-ecb', key, null).setAutoPadding(false)
       const block = Buffer.concat([decipher.update(encrypted), decipher.final()])
       return block.subarray(0, EPOCH_BYTES).equals(appEpoch) ? block.readUIntBE(EPOCH_BYTES, SEQ_BYTES) : null

@@ -73,14 +73,25 @@ builder.mutationField('createAccessToken', t =>
   }),
 )
 
+/** Repeated permissions are accepted, and granted once. */
+const MAX_PERMISSIONS = 100
+
 const inputSchema = z.object({
-  permissions: z.array(z.enum(PERMISSIONS)).min(1, 'expected at least one permission'),
+  permissions: z
+    .array(z.string())
+    .min(1, 'expected at least one permission')
+    .max(MAX_PERMISSIONS, `expected at most ${MAX_PERMISSIONS} permissions`)
+    .pipe(z.array(z.enum(PERMISSIONS))),
   // An empty list could mean "none of them" or "all of them".
-  tags: tagListSchema.min(1, 'expected at least one tag, or none of this field').nullish(),
+  tags: tagListSchema
+    .refine(tags => tags.length > 0, 'expected at least one tag, or none of this field')
+    .nullish(),
+  // The ids are decoded once their number is known to be valid.
   predictionIds: z
-    .array(z.string().transform(id => decodeIdOf('Prediction', id)))
+    .array(z.string())
     .min(1, 'expected at least one id, or none of this field')
     .max(100, 'expected at most 100 ids')
+    .transform(ids => ids.map(id => decodeIdOf('Prediction', id)))
     .nullish(),
   maxSubmits: z.number().refine(count => count >= 0 && count <= 10_000, 'expected 0 to 10000'),
   expiresInSeconds: z.number().refine(s => s >= 1 && s <= 86_400, 'expected 1 to 86400 seconds'),

@@ -8,7 +8,7 @@ import { stringify } from 'safe-stable-stringify'
 import { MODELS } from '../domain/models.ts'
 import type { Draft, Prediction } from '../domain/prediction.ts'
 import type { Context } from './context.ts'
-import { countCharacters, MAX_TAGS, textSchema } from './input-rules.ts'
+import { MAX_TAGS, nameUpTo } from './input-rules.ts'
 import type { MutationError, MutationErrorOf } from './mutation-errors.ts'
 
 export type PredictionRequest = Pick<Draft, 'model' | 'input' | 'tags' | 'metadata' | 'retryOf' | 'uploadId'>
@@ -63,8 +63,7 @@ export const checkSubmitPermission = ({ access }: Context): MutationErrorOf<'FOR
   access.permissions.includes('SUBMIT') ? null : { code: 'FORBIDDEN' }
 
 /** The format of idempotency keys. All mutations that create a prediction share one key space. */
-export const idempotencyKeySchema = textSchema
-  .refine(key => key !== '' && countCharacters(key) <= 255, 'expected 1 to 255 characters')
+export const idempotencyKeySchema = nameUpTo(255)
   .nullish()
   .transform(key => key ?? null)
 

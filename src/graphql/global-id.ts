@@ -17,11 +17,17 @@ export const resolveIdOf =
   ({ id }: { id: string }): string =>
     encodeId(typename, id)
 
+/** The global id of a prediction has 63 characters. No other is longer. */
+const MAX_ID_CHARACTERS = 100
+
 export function decodeId(globalId: string): GlobalId {
+  if (globalId.length > MAX_ID_CHARACTERS) return INVALID_ID
   const text = Buffer.from(globalId, 'base64url').toString()
   const [, typename = '', id = ''] = /^(\w+):(.+)$/.exec(text) ?? []
-  return encodeId(typename, id) === globalId ? { typename, id } : { typename: '', id: '' }
+  return encodeId(typename, id) === globalId ? { typename, id } : INVALID_ID
 }
+
+const INVALID_ID: GlobalId = { typename: '', id: '' }
 
 /** The id within a type; empty, which no row has, if the global id is invalid or of another type. */
 export function decodeIdOf(typename: string, globalId: string): string {

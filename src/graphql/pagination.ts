@@ -60,10 +60,13 @@ export const toConnection = <Node>(
 export const encodeListCursor = ({ createdAt, id }: ListPosition): string =>
   Buffer.from(`${createdAt.toString(36)}:${id}`).toString('base64url')
 
+/** A timestamp and an id have at most 47 bytes. */
+const MAX_CURSOR_CHARACTERS = 64
+
 function decodeListCursor(argument: string, cursor: string | null | undefined): ListPosition | null {
   if (cursor === null || cursor === undefined) return null
-  const [, timestamp, id] =
-    /^([\da-z]{1,10}):([\da-f-]{36})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
+  const text = cursor.length > MAX_CURSOR_CHARACTERS ? '' : Buffer.from(cursor, 'base64url').toString()
+  const [, timestamp, id] = /^([\da-z]{1,10}):([\da-f-]{36})$/.exec(text) ?? []
   if (timestamp === undefined || id === undefined) throw badArgument(argument, 'a cursor from this list')
   return { createdAt: Number.parseInt(timestamp, 36), id }
 }

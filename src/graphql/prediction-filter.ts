@@ -6,6 +6,7 @@ import type { STATUSES } from '../domain/prediction.ts'
 import type { Filter } from '../domain/prediction-filter.ts'
 import { builder } from './builder.ts'
 import { decodeIdOf } from './global-id.ts'
+import { MAX_TAG_UNITS } from './input-rules.ts'
 import { VideoModelEnum } from './model.ts'
 import { badArgument } from './request-errors.ts'
 
@@ -47,7 +48,8 @@ export function parseFilter(input: typeof PredictionFilter.$inferInput | null | 
     ids: input?.ids?.map(id => decodeIdOf('Prediction', id)),
     statuses: input?.statuses ?? undefined,
     models: input?.models ?? undefined,
-    tags: input?.tags ?? undefined,
+    // A longer tag matches nothing, and would be compared with each row.
+    tags: input?.tags?.filter(({ length }) => length <= MAX_TAG_UNITS),
     createdAfter: input?.createdAfter ?? undefined,
     createdBefore: input?.createdBefore ?? undefined,
   }
