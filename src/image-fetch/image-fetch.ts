@@ -7,12 +7,14 @@
 import { lookup as resolve } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import { pipeline, type Transform } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
 import type { Dispatcher } from 'undici'
 import { type ImageHeader, MAX_IMAGE_BYTES, parseImageHeader } from '../domain/image-format.ts'
 import { Client, request } from '../runtime/undici.ts'
 import { createLookup } from './dns-lookup.ts'
 import { isPublicAddress } from './public-address.ts'
+import { createResponseLimits } from './response-limits.ts'
 import { createGuardedConnector } from './ssrf-guard.ts'
 
 export interface ImageFetch {
@@ -46,6 +48,11 @@ const MAX_REDIRECTS = 5
  * Max bytes of the image kept for its header. The rest is only counted, and only if its length is unknown.
  */
 const MAX_HEAD_BYTES = 64 * 1024
+/**
+ * Bytes of an image that are read in one turn of the event loop. Without a limit Node reads 2 MB of each connection: eight
+ * fast hosts held other requests up by 100 ms (measured).
+ */
+const BYTES_PER_TURN = 64 * 1024
 /** Max bytes of the body as sent: a compressed body can be endless and decode to nothing. */
 const MAX_BODY_BYTES = MAX_IMAGE_BYTES + 1024 * 1024
 
@@ -78,15 +85,20 @@ export function createImageFetch({
     let target = URL.parse(url)
     for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
       if (target === null || !/^https?:$/.test(target.protocol)) return unreachable('NOT_HTTP')
+      const { limitReads, limitPieces } = createResponseLimits()
       // A client per hop: undici's Agent keeps a pool for every host it has ever contacted (8.12).
       const client = new Client(target.origin, {
-        connect: createGuardedConnector(isAllowed, lookup, signal),
+        connect: createGuardedConnector(isAllowed, lookup, signal, limitReads),
         allowH2: false,
         pipelining: 0,
         maxResponseSize: MAX_BODY_BYTES,
       })
       try {
-        const response = await request(client, target, { method: 'GET', headers: HEADERS, signal })
+        const response = await request(client.compose(limitPieces), target, {
+          method: 'GET',
+          headers: HEADERS,
+          signal,
+        })
         if (!REDIRECT_STATUSES.has(response.statusCode)) return await checkResponse(response)
         const { location } = response.headers
         // Browsers read bytes beyond ASCII as UTF-8.
@@ -134,23 +146,27 @@ async function checkResponse({ statusCode, headers, body }: Dispatcher.ResponseD
   return { kind: 'image', ...image, bytes: knownBytes }
 }
 
-/** Reads the image's head. If its length is unknown, also counts the rest. */
+/** Reads the image's head, and judges it once. If the length is unknown, also counts the rest. */
 async function readHead(
   body: AsyncIterable<Buffer>,
   isLengthKnown: boolean,
 ): Promise<{ head: Buffer; size: number }> {
-  const chunks: Buffer[] = []
+  const head = Buffer.alloc(MAX_HEAD_BYTES)
   let size = 0
+  let bytesInTurn = 0
   for await (const chunk of body) {
-    if (size < MAX_HEAD_BYTES) chunks.push(chunk)
+    const isInHead = size < MAX_HEAD_BYTES
+    if (isInHead) chunk.copy(head, size)
     size += chunk.length
-    if (
-      size > MAX_IMAGE_BYTES ||
-      (size >= MAX_HEAD_BYTES && (isLengthKnown || !parseImageHeader(Buffer.concat(chunks))))
-    )
+    const isHeadComplete = isInHead && size >= MAX_HEAD_BYTES
+    if (size > MAX_IMAGE_BYTES || (isHeadComplete && (isLengthKnown || parseImageHeader(head) === null)))
       break
+    bytesInTurn += chunk.length
+    if (bytesInTurn < BYTES_PER_TURN) continue
+    bytesInTurn = 0
+    await nextTurn()
   }
-  return { head: Buffer.concat(chunks).subarray(0, MAX_HEAD_BYTES), size }
+  return { head: head.subarray(0, Math.min(size, MAX_HEAD_BYTES)), size }
 }
 
 const unreachable = (reason: string): ImageCheck => ({ kind: 'unreachable', reason })

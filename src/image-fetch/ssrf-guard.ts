@@ -6,15 +6,19 @@
  * Danger: `blockList`, which `net.connect` has for this, is silently ignored by `tls.connect` (Node 24.21).
  */
 import type { LookupAddress } from 'node:dns'
-import { isIP, type LookupFunction } from 'node:net'
+import { isIP, type LookupFunction, type Socket } from 'node:net'
 import type { buildConnector as BuildConnector } from 'undici'
 import { buildConnector } from '../runtime/undici.ts'
 
-/** @param signal closes its connections, also those not yet established */
+/**
+ * @param signal closes its connections, also those not yet established
+ * @param onConnection receives each connection before it is used
+ */
 export function createGuardedConnector(
   isAllowed: (address: string) => boolean,
   lookup: LookupFunction,
   signal: AbortSignal,
+  onConnection: (socket: Socket) => void,
 ): BuildConnector.connector {
   const connect = buildConnector({
     signal,
@@ -33,7 +37,13 @@ export function createGuardedConnector(
   return (options, callback) => {
     // An IP address in the URL is connected to without a lookup.
     if (isIP(options.hostname) !== 0 && !isAllowed(options.hostname)) callback(notPublicError(), null)
-    else connect(options, callback)
+    else
+      connect(options, (...result) => {
+        const [, socket] = result
+        // A connection that failed is undefined here, against the type (undici 8.12).
+        if (socket) onConnection(socket)
+        callback(...result)
+      })
   }
 }
 

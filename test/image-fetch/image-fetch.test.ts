@@ -8,11 +8,11 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
-import type { LookupFunction } from 'node:net'
+import type { LookupFunction, Socket } from 'node:net'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { brotliCompressSync, constants, createGzip, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
-import { MAX_IMAGE_BYTES } from '../../src/domain/image-format.ts'
+import { MAX_IMAGE_BYTES, parseImageHeader } from '../../src/domain/image-format.ts'
 import {
   createImageFetch,
   IMAGE_FETCH_TIMEOUT_MS,
@@ -26,6 +26,8 @@ import { until } from '../support/until.ts'
 // The real module, except that a test can make it allow one address: every address that a test can listen on
 // is private.
 vi.mock('../../src/image-fetch/public-address.ts', { spy: true })
+// The real module; a test counts its calls.
+vi.mock('../../src/domain/image-format.ts', { spy: true })
 
 type ReplyWith = (response: ServerResponse, request: IncomingMessage) => void
 
@@ -40,6 +42,23 @@ const status =
   (code: number, headers: Record<string, string> = {}, body: string | Buffer = ''): ReplyWith =>
   response =>
     void response.writeHead(code, headers).end(body)
+/** Sends the bytes as one chunk, and then the same text again and again. */
+const repeatAfter =
+  (start: Buffer, repeated: Buffer | string): ReplyWith =>
+  (_, { socket }) => {
+    socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n')
+    socket.write(chunk(start))
+    writeWithoutEnd(socket, repeated)
+  }
+function writeWithoutEnd(socket: Socket, repeated: Buffer | string) {
+  const more = () => {
+    while (!socket.destroyed && socket.write(repeated));
+  }
+  socket.on('drain', more)
+  more()
+}
+const chunk = (data: Buffer) => Buffer.concat([Buffer.from(`${data.length.toString(16)}\r\n`), data, CRLF])
+const CRLF = Buffer.from('\r\n')
 const redirect = (location: string, code = 302) => status(code, { location }, 'moved')
 
 async function listenAndRecord(server: Server) {
@@ -173,6 +192,30 @@ describe('an image', () => {
     await untilReleased(server)
   })
 
+  test('in chunks of 512 bytes, of which the first are smaller, is read to its end', async () => {
+    const small = Array.from({ length: 400 }, () => chunk(Buffer.alloc(1)))
+    const rest = Array.from({ length: 4000 }, () => chunk(Buffer.alloc(512)))
+    const body = Buffer.concat([chunk(PNG), ...small, ...rest, Buffer.from('0\r\n\r\n')])
+    await using server = await serve((_, { socket }) => {
+      socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n')
+      socket.write(body)
+    })
+    await using imageFetch = openImageFetch()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: null })
+  })
+
+  test('is judged once, however many pieces follow its head', async () => {
+    const body = Buffer.concat([PNG, Buffer.alloc(4 * 1024 * 1024)])
+    await using server = await serve(response => {
+      for (let at = 0; at < body.length; at += 4096) response.write(body.subarray(at, at + 4096))
+      response.end()
+    })
+    await using imageFetch = openImageFetch()
+    vi.mocked(parseImageHeader).mockClear()
+    expect(await imageFetch.checkImage(server.origin)).toEqual({ ...FOUND_IMAGE, bytes: null })
+    expect(vi.mocked(parseImageHeader).mock.calls.length).toBeLessThanOrEqual(2)
+  })
+
   test('without end is abandoned once it is too large', async () => {
     await using server = await serve(response => {
       response.write(PNG)
@@ -284,6 +327,44 @@ describe('unreachable', () => {
       status(200, { 'x-much': 'x'.repeat(20_000) }, PNG),
     ],
     ['says gzip and sends none', 'Z_DATA_ERROR', status(200, { 'content-encoding': 'gzip' }, PNG)],
+    [
+      'sends its image in chunks of one byte',
+      'TOO_MANY_PIECES',
+      repeatAfter(PNG, '1\r\nx\r\n'.repeat(10_000)),
+    ],
+    [
+      'sends chunks of one byte after a whole head',
+      'TOO_MANY_PIECES',
+      repeatAfter(Buffer.concat([PNG, Buffer.alloc(64 * 1024)]), '1\r\nx\r\n'.repeat(10_000)),
+    ],
+    [
+      'sends chunk extensions without end',
+      'TOO_MUCH_OVERHEAD',
+      repeatAfter(PNG, `1;${'x'.repeat(60_000)}\r\nx\r\n`),
+    ],
+    [
+      'sends one chunk extension without end',
+      'TOO_MUCH_OVERHEAD',
+      (_, { socket }) => {
+        socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;')
+        writeWithoutEnd(socket, 'x'.repeat(64 * 1024))
+      },
+    ],
+    [
+      'sends informational responses without end',
+      'TOO_MANY_INFORMATIONAL_RESPONSES',
+      (_, { socket }) => writeWithoutEnd(socket, 'HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(100)),
+    ],
+    [
+      'sends its headers byte by byte',
+      'TOO_MANY_PIECES',
+      (_, { socket }) => {
+        socket.setNoDelay(true)
+        socket.write('HTTP/1.1 200 OK\r\nx-slow: ')
+        const more = () => void (socket.destroyed || socket.write('x', () => setImmediate(more)))
+        more()
+      },
+    ],
     [
       'packs nothing without end',
       'UND_ERR_RES_EXCEEDED_MAX_SIZE',
