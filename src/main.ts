@@ -49,7 +49,8 @@ function stopOnSignal(gateway: Gateway): void {
       },
     )
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
+  // SIGHUP comes when a terminal is closed.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, stop)
 }
 
 async function greeting(gateway: Gateway, databaseUrl: string, baseUrl: string | null): Promise<string> {

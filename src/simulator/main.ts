@@ -77,5 +77,5 @@ async function start(values: ReturnType<typeof parseArgs<{ options: typeof OPTIO
   curl -s ${simulator.origin}/api/v3/alibaba/wan-2.2/i2v-plus-480p \\
     -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\
     -d '{"image": "${simulator.sampleImage}", "prompt": "a slow pan"}'`)
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => simulator.close())
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => simulator.close())
 }

@@ -132,6 +132,36 @@ describe('npm start', () => {
     }
   })
 
+  test('on SIGHUP, which a closed terminal sends, waits for the answer of a POST and ends with 0', async () => {
+    await using folder = await emptyFolder()
+    const simulator = await createSimulator({
+      file: ':memory:',
+      key: 'k',
+      fault: call => (call.path.startsWith('/alibaba') ? { late: 'after', ms: 500 } : null),
+    })
+    try {
+      const env = {
+        PORT,
+        WAVESPEED_API_KEY: 'k',
+        WAVESPEED_BASE_URL: simulator.origin,
+        ALLOW_PRIVATE_IMAGE_HOSTS: '1',
+      }
+      await using gateway = run('start.js', folder.path, env)
+      const [, url] = await gateway.untilPrinted(/GraphQL +(\S+)/)
+      await using app = run('cli/app/main.ts', folder.path, env, ['create', 'web', '--json'])
+      await app.untilEnded()
+      await askAs(url!, JSON.parse(app.out).key, SUBMIT(simulator.sampleImage, 'x'))
+      await until(() => simulator.calls.length === 1)
+      gateway.child.kill('SIGHUP')
+      expect((await gateway.untilEnded()).code).toBe(0)
+      const select = 'select submission from predictions'
+      const rows = queryDatabaseFile(join(folder.path, 'data/rushes.db'), db => db.prepare(select).all())
+      expect(rows).toEqual([{ submission: 'accepted' }])
+    } finally {
+      await simulator.close()
+    }
+  })
+
   test('stopped by a SIGTERM to npm ends with 0 and leaves nothing behind', async () => {
     await using folder = await emptyFolder()
     const env = { ...process.env, PORT, DATABASE_URL: `file:${folder.path}/x.db` }

@@ -50,7 +50,7 @@ interface Update {
 }
 
 const interrupted = new AbortController()
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => interrupted.abort(new Error('interrupted')))
 process.stdout.on('error', () => interrupted.abort(new Error('the output was closed')))
 
