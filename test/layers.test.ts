@@ -174,6 +174,7 @@ const SQLITE_TESTS = {
   'test/campaigns/isolation/scenario.ts': 'compares every row of an app before and after',
   'test/campaigns/money/gateway-database.ts': 'judges the file of a gateway that is killed, without its code',
   'test/cli/app/app-command.test.ts': 'the file is locked, of another program, or not changed',
+  'test/e2e/database-outage.test.ts': 'the file is moved away, or locked by another process',
   'test/e2e/idempotency.test.ts': 'kills a gateway as soon as its file has the row',
   'test/e2e/process.test.ts': 'the file of a gateway in its own process',
   'test/e2e/workers.test.ts': "the simulator's file",

@@ -159,6 +159,12 @@ export const REQUEST_ERRORS = {
     retryable: true,
     remedy: 'Come back in a moment: another one starts.',
   },
+  DATABASE_UNAVAILABLE: {
+    message: 'The gateway can not store anything at present.',
+    retryable: true,
+    remedy:
+      'Send it again later, with the same `idempotencyKey`. `/health/ready` and the log have the cause.',
+  },
   INTERNAL_SERVER_ERROR: {
     message: 'Unexpected error.',
     retryable: true,
@@ -166,6 +172,18 @@ export const REQUEST_ERRORS = {
   },
 } as const satisfies Record<string, Failure>
 export type RequestErrorCode = keyof typeof REQUEST_ERRORS
+
+/** The database can't be written at present, for a reason outside of this program. */
+export class DatabaseUnavailable extends Error {
+  override name = 'DatabaseUnavailable'
+  /** Why, in a word. */
+  readonly fault: string
+
+  constructor(fault: string, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.fault = fault
+  }
+}
 
 /** Startup failed for a reason outside the code. The operator sees the message without a stack; the exit code is 1. */
 export class StartupError extends Error {

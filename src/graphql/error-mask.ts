@@ -4,7 +4,7 @@
  * is logged once.
  */
 import { GraphQLError } from 'graphql'
-import { REQUEST_ERRORS } from '../domain/errors.ts'
+import { DatabaseUnavailable, REQUEST_ERRORS } from '../domain/errors.ts'
 
 export interface ErrorLog {
   error(fields: object, message: string): void
@@ -21,10 +21,13 @@ export function maskError(error: unknown, log: ErrorLog): GraphQLError {
       Object.assign(graphqlError.extensions.http ?? {}, { spec: false })
     return graphqlError
   }
-  log.error({ err: cause, path: graphqlError?.path }, 'unexpected error in a GraphQL operation')
-  return new GraphQLError(REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message, {
+  // The workers log an outage once.
+  const code = cause instanceof DatabaseUnavailable ? 'DATABASE_UNAVAILABLE' : 'INTERNAL_SERVER_ERROR'
+  if (code === 'INTERNAL_SERVER_ERROR')
+    log.error({ err: cause, path: graphqlError?.path }, 'unexpected error in a GraphQL operation')
+  return new GraphQLError(REQUEST_ERRORS[code].message, {
     nodes: graphqlError?.nodes ?? null,
     path: graphqlError?.path ?? null,
-    extensions: { code: 'INTERNAL_SERVER_ERROR' },
+    extensions: { code },
   })
 }

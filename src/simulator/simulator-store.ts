@@ -1,6 +1,7 @@
 /**
  * The simulator's database: jobs, pending webhooks, files, and the port in its output URLs.
  */
+import { chmodSync, closeSync, openSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import Database from 'better-sqlite3'
 import type { SimulatedJob } from './job.ts'
@@ -86,10 +87,34 @@ export interface SimulatorStore {
 const ROWS_PER_READ = 200
 const END_TIME = sql<number>`created_at + (job ->> '$.plan.totalMs')`
 
+/** Creates an empty file that only its owner can read: SQLite gives the files beside it the same mode. */
+function createPrivateFile(file: string): void {
+  try {
+    closeSync(openSync(file, 'wx', 0o600))
+  } catch {
+    // It exists, or SQLite reports what fails.
+  }
+}
+
+/** Takes files of an earlier version away from the group and from others: jobs have prompts, and files are images. */
+function makePrivate(file: string): void {
+  for (const path of [file, `${file}-wal`, `${file}-shm`]) {
+    const mode = statSync(path, { throwIfNoEntry: false })?.mode
+    if (mode === undefined || (mode & 0o077) === 0) continue
+    try {
+      chmodSync(path, 0o600)
+    } catch {
+      // Of another owner, or on a file system without modes.
+    }
+  }
+}
+
 /** @param file a path, or `:memory:` */
 export function openSimulatorStore(file: string): SimulatorStore {
+  if (file !== ':memory:') createPrivateFile(file)
   const client = new Database(file)
   client.pragma('journal_mode = WAL')
+  if (file !== ':memory:') makePrivate(file)
   const db = drizzle(client, { casing: 'snake_case' })
   db.run(
     sql`create table if not exists jobs (id text primary key, created_at integer not null, job text not null)`,

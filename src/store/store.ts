@@ -43,12 +43,18 @@ export interface Store
     EventStore,
     AppStore,
     UploadStore {
-  /** Throws if the engine does not answer. */
-  ping(): Promise<void>
+  /** What a write would meet now: 'ok', or why it would fail. It writes a little, at most once a second. */
+  ping(): Promise<'ok' | DatabaseFault>
   /** The StartupError for an error of this store that says the database can't be used; any other error as it is. */
   toStartupError(error: unknown): unknown
   close(): Promise<void>
 }
+
+/**
+ * Why the database can't be written. `locked`: another process holds the lock for writing. `replaced`: the database is
+ * not, or not completely, where its path leads to, so that the next start would not find what is written.
+ */
+export type DatabaseFault = 'locked' | 'full' | 'replaced' | 'unavailable'
 
 export interface DatabaseIdentity {
   /** Created with the database. A cursor with another epoch is not a cursor of this log. */
@@ -341,7 +347,7 @@ export interface AppStore {
   usage(scope: Scope, now: number): Promise<AppUsage>
 }
 
-interface NewUpload {
+export interface NewUpload {
   image: UploadedImage
   restrictionKey: string
   data: Buffer

@@ -57,6 +57,8 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
   const waiter = wakeSignal.createWaiter()
   /** The last claim left slots free: an ended job is no reason to claim. */
   let lastClaimWasShort = false
+  /** Claims fail: logged once until one succeeds. */
+  let isFailing = false
 
   /** The number of claimed jobs; null if no slot was free. */
   async function claimOnce(): Promise<number | null> {
@@ -86,8 +88,11 @@ export function createWorkerLoop<Job>(options: WorkerLoopOptions<Job>): WorkerLo
       try {
         const claimed = await claimOnce()
         if (claimed !== null) waitMs = minClaimIntervalMs(claimed)
+        if (isFailing) log.info({ worker: name }, 'claims succeed again')
+        isFailing = false
       } catch (error) {
-        log.error({ err: error, worker: name }, 'a claim failed')
+        if (!isFailing) log.error({ err: error, worker: name }, 'a claim failed')
+        isFailing = true
       }
       // A notification during the wait is not lost: the waiter keeps it.
       if (waitMs > 0) await delay(waitMs, undefined, { signal: stopping.signal }).catch(() => {})

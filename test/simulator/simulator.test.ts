@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { readdirSync, statSync } from 'node:fs'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -948,4 +949,17 @@ describe('the official client', () => {
     await expect(run('sim:seconds=0 sim:end=cancelled')).rejects.toThrow('Prediction failed')
     await expect(run('x', new Client('another', { baseUrl: simulator.origin }))).rejects.toThrow('HTTP 401')
   })
+})
+
+test('its files can be read by their owner alone, also those of an earlier version', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'simulator-'))
+  const file = join(folder, 'simulator.db')
+  const modes = () => new Set(readdirSync(folder).map(name => statSync(join(folder, name)).mode & 0o777))
+  for (let start = 0; start < 2; start++) {
+    const simulator = await createSimulator({ file, key: KEY })
+    expect(modes()).toEqual(new Set([0o600]))
+    await simulator.close()
+    await chmod(file, 0o644)
+  }
+  await rm(folder, { recursive: true })
 })

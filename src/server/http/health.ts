@@ -1,6 +1,6 @@
 /**
- * Liveness and readiness of the process. Readiness also reports the state of upstream, which never makes it
- * fail.
+ * Liveness and readiness of the process. Readiness fails while a submit could not be stored. It also reports the state
+ * of upstream, which never makes it fail.
  * Invariant: the responses contain nothing about any app.
  */
 import type { ServerResponse } from 'node:http'
@@ -27,10 +27,7 @@ export function createHealth(store: Store, isPollCircuitClosed: () => boolean): 
     live: response => sendJson(response, 200, { status: 'live' }),
 
     async ready(response) {
-      const database = await store.ping().then(
-        () => 'ok',
-        () => 'unavailable',
-      )
+      const database = await store.ping().catch(() => 'unavailable')
       if (draining) return sendJson(response, 503, { status: 'stopping' })
       if (database !== 'ok') return sendJson(response, 503, { status: 'unavailable', database })
       const [submitCircuit, concurrencyLimit] = [await store.submitCircuit(), await store.concurrencyLimit()]

@@ -10,6 +10,7 @@ import Database from 'better-sqlite3'
 import { IN_MEMORY } from '../../domain/database-url.ts'
 import { StartupError } from '../../domain/errors.ts'
 import { type BetterSQLite3Database, drizzle, migrate, readMigrationFiles, sql } from './drizzle.ts'
+import { assertSingleName, createPrivateFile, makePrivate, watchFiles } from './file-identity.ts'
 import { lockExclusively, lockForMigration } from './file-lock.ts'
 import { toStartupError, withStartupErrors } from './sqlite-errors.ts'
 
@@ -30,11 +31,20 @@ interface DatabaseOptions {
 
 const LOCK_TIMEOUT_MS = 100
 
+export interface OpenedDatabase {
+  db: Db
+  /** Null while the files on disk are the open ones; otherwise a sentence that says which is not. */
+  findFileFault(): string | null
+  /** Copies what only the journal has to the database, if it is still in its place. */
+  saveJournal(): void
+  close(): void
+}
+
 /**
  * @param file a path, or `:memory:`. A folder named `data` (the default) is created; any other must exist.
  * @throws StartupError: folder missing, not readable, not a database, of another program, of a newer version, or locked
  */
-export function openDatabase(file: string, options: DatabaseOptions): { db: Db; close: () => void } {
+export function openDatabase(file: string, options: DatabaseOptions): OpenedDatabase {
   const { exclusive, lockTimeoutMs = LOCK_TIMEOUT_MS } = options
   const client = openFile(file, lockTimeoutMs)
   let release = () => {}
@@ -54,11 +64,35 @@ export function openDatabase(file: string, options: DatabaseOptions): { db: Db; 
       db.run(sql`pragma journal_mode = WAL`)
       migrate(db, MIGRATIONS)
       if (!exclusive) release()
-      return { db, close }
+      if (file !== IN_MEMORY) makePrivate(file)
+      return { db, ...watchDatabase(client, file, exclusive), close }
     })
   } catch (error) {
     close()
     throw error
+  }
+}
+
+/** Only a gateway watches its files: a command ends before anybody could notice. */
+function watchDatabase(
+  client: Database.Database,
+  file: string,
+  exclusive: boolean,
+): Pick<OpenedDatabase, 'findFileFault' | 'saveJournal'> {
+  if (file === IN_MEMORY || !exclusive) return { findFileFault: () => null, saveJournal: () => {} }
+  const findFault = watchFiles(file)
+  return {
+    findFileFault() {
+      const fault = findFault()
+      if (fault === null) return null
+      return `${fault.path} was ${fault.isMissing ? 'deleted' : 'replaced'} while the gateway runs: nothing more is accepted or sent. Put the file back, or restart the gateway on the database that you want.`
+    },
+    saveJournal() {
+      const fault = findFault()
+      // A journal of another process belongs to another copy of the database.
+      if (fault === null || !fault.isMissing || !/-(wal|shm)$/.test(fault.path)) return
+      client.pragma('wal_checkpoint(PASSIVE)')
+    },
   }
 }
 
@@ -74,9 +108,11 @@ function openFile(file: string, lockTimeoutMs: number): Database.Database {
     } catch {
       throw new StartupError(`DATABASE_URL: no permission to read and write ${accessedPath}.`)
     }
+    assertSingleName(file)
   }
   let client: Database.Database | undefined
   try {
+    if (file !== IN_MEMORY) createPrivateFile(file)
     client = new Database(file)
     // Waiting for a lock blocks the event loop.
     client.pragma(`busy_timeout = ${lockTimeoutMs}`)

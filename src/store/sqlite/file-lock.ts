@@ -1,10 +1,10 @@
 /**
  * The lock of a database file: held by a gateway as long as it runs, and by any process while it migrates.
  */
-import { realpathSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { IN_MEMORY } from '../../domain/database-url.ts'
 import { StartupError } from '../../domain/errors.ts'
+import { createPrivateFile, lockFileOf } from './file-identity.ts'
 import { toStartupError, withStartupErrors } from './sqlite-errors.ts'
 
 /** Enough for a command that creates the tables. Another gateway holds the lock longer. */
@@ -52,8 +52,11 @@ export function lockForMigration(
  */
 function tryLock(file: string, timeoutMs: number): (() => void) | null {
   if (file === IN_MEMORY) return () => {}
-  const path = `${realpathSync(file)}.lock`
-  const lock = withStartupErrors(path, () => new Database(path, { timeout: timeoutMs }))
+  const path = lockFileOf(file)
+  const lock = withStartupErrors(path, () => {
+    createPrivateFile(path)
+    return new Database(path, { timeout: timeoutMs })
+  })
   try {
     lock.exec('begin exclusive')
     // If the file can't be written, SQLite takes a lock that excludes no other process. This write fails then.

@@ -6,7 +6,7 @@ import type { DatabaseIdentity, Store, StoreOptions } from '../store.ts'
 import { createAppUsage } from './app-usage.ts'
 import { createAppStore } from './apps.ts'
 import { type Db, openDatabase } from './connection.ts'
-import { and, eq, gt, sql } from './drizzle.ts'
+import { and, eq, gt } from './drizzle.ts'
 import { createEventStore } from './events.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from './predicates.ts'
@@ -17,6 +17,8 @@ import { meta, predictions } from './schema.ts'
 import { createSharedParts } from './shared-parts.ts'
 import { toStartupError, withStartupErrors } from './sqlite-errors.ts'
 import { createUploadStore } from './uploads.ts'
+import { createWriteGate, type WriteGate } from './write-gate.ts'
+import { createWriteProbe } from './write-probe.ts'
 
 /**
  * No other gateway may open the file until this one closes it or dies.
@@ -25,31 +27,78 @@ import { createUploadStore } from './uploads.ts'
  */
 export function openSqliteStore(file: string, notify: () => void, options: StoreOptions = {}): Store {
   const { thisProcess, ...timeouts } = options
-  const { db, close } = openDatabase(file, { ...timeouts, exclusive: thisProcess !== undefined })
+  const { db, close, findFileFault, saveJournal } = openDatabase(file, {
+    ...timeouts,
+    exclusive: thisProcess !== undefined,
+  })
+  const gate = createWriteGate({
+    findFileFault,
+    onFileFault: saveJournal,
+    maxLockWaitMs: thisProcess === undefined ? 0 : MAX_LOCK_WAIT_MS,
+  })
   try {
     if (thisProcess !== undefined)
       withStartupErrors(file, () => expireAllLeases(db, thisProcess.gatewayStartedAt))
-    const groupCommit = createGroupCommit(db, notify)
+    const groupCommit = createGroupCommit(db, notify, gate)
     const shared = createSharedParts(db)
+    const identity = createDatabaseIdentity(db, file)
+    if (thisProcess !== undefined) db.$client.pragma(`busy_timeout = ${RUNNING_LOCK_TIMEOUT_MS}`)
     return {
-      ...createDatabaseIdentity(db, file),
+      ...identity,
       ...createPredictionStore(db, groupCommit, shared),
-      ...createQueueStore(db, notify, shared),
-      ...createEventStore(db, shared),
-      ...createAppStore(db),
-      ...createUploadStore(db),
+      ...throughGate(gate, createQueueStore(db, notify, shared), QUEUE_WRITES),
+      ...throughGate(gate, createEventStore(db, shared), ['pruneEvents']),
+      ...throughGate(gate, createAppStore(db), ['pruneKeys']),
+      ...throughGate(gate, createUploadStore(db, gate), ['pruneUploads', 'setUpstreamUrl']),
       usage: createAppUsage(db, shared.monthlySpend),
-      ping: async () => void db.get(sql`select 1`),
+      ping: createWriteProbe(db, gate),
       toStartupError: error => toStartupError(error, file),
       async close() {
         groupCommit.flush()
+        gate.close()
         close()
       },
     }
   } catch (error) {
+    gate.close()
     close()
     throw error
   }
+}
+
+/**
+ * Of a running gateway: SQLite waits so long in a try, and the event loop with it. A longer lock is waited for by the
+ * write gate.
+ */
+const RUNNING_LOCK_TIMEOUT_MS = 5
+/** A command beside the gateway writes for milliseconds; the client of an upload waits for longer. */
+const MAX_LOCK_WAIT_MS = 2000
+
+/** What workers write, apart from the changes of predictions. */
+const QUEUE_WRITES = [
+  'claimImageChecks',
+  'claimSubmits',
+  'claimPolls',
+  'claimUnresolvedSubmits',
+  'claimAbandonedSubmits',
+  'claimCircuitProbe',
+  'reschedule',
+  'halfOpenCircuit',
+  'followProcessClock',
+] as const
+
+/** The same part of the store, but these methods fail at once while the database can't be written. */
+function throughGate<Part extends object, Name extends keyof Part>(
+  gate: WriteGate,
+  part: Part,
+  names: readonly Name[],
+): Part {
+  const gated = { ...part }
+  for (const name of names) {
+    const write = part[name] as (...args: unknown[]) => Promise<unknown>
+    gated[name] = ((...args: unknown[]) => gate.run(() => write(...args))) as Part[Name]
+  }
+  return gated
 }
 
 /** Uses one update for each index: a single statement would read every row and keep 16 MB of them in memory. */

@@ -20,17 +20,18 @@ import {
   quotaImagesNeeded,
   quotaRetryAfterMs,
 } from '../../domain/upload-quota.ts'
-import type { UploadResult, UploadStore } from '../store.ts'
+import type { NewUpload, UploadResult, UploadStore } from '../store.ts'
 import type { Db, Tx } from './connection.ts'
 import { and, eq, ne, type SQL, sql } from './drizzle.ts'
 import { jsonValues, prepare } from './prepare.ts'
 import { imageChunks, images, uploads } from './schema.ts'
 import { pruneStep } from './upload-pruning.ts'
+import { createWriteGate, type WriteGate } from './write-gate.ts'
 
 /** Small, because each read blocks; large enough that an image is not hundreds of rows. */
 const CHUNK_BYTES = 256 * 1024
 
-export function createUploadStore(db: Db): UploadStore {
+export function createUploadStore(db: Db, gate: WriteGate = createWriteGate()): UploadStore {
   const selectChunk = db
     .select({ data: imageChunks.data })
     .from(imageChunks)
@@ -113,30 +114,47 @@ export function createUploadStore(db: Db): UploadStore {
     return { kind: 'kept', upload: toUpload(row, image) }
   }
 
+  async function saveUpload(
+    { image, restrictionKey, data }: NewUpload,
+    maxUploadBytesPerApp: number,
+    now: number,
+  ): Promise<UploadResult> {
+    const { appId, hash } = image
+    const result = db.transaction(
+      tx => {
+        if (hasCompleteImage.get({ appId, hash }) === undefined)
+          return reserve(tx, image, maxUploadBytesPerApp, now)
+        return upsertUpload(tx, image, restrictionKey, now)
+      },
+      { behavior: 'immediate' },
+    )
+    if (result !== null) return result
+    for (let chunkIndex = 0; chunkIndex * CHUNK_BYTES < data.length; chunkIndex++) {
+      const chunk = data.subarray(chunkIndex * CHUNK_BYTES, (chunkIndex + 1) * CHUNK_BYTES)
+      db.insert(imageChunks).values({ appId, hash, chunkIndex, data: chunk }).onConflictDoNothing().run()
+      await setImmediate()
+    }
+    return db.transaction(
+      tx => {
+        completeImage.run({ appId, hash })
+        return upsertUpload(tx, image, restrictionKey, now)
+      },
+      { behavior: 'immediate' },
+    )
+  }
+
   return {
-    async saveUpload({ image, restrictionKey, data }, maxUploadBytesPerApp, now) {
-      const { appId, hash } = image
-      const result = db.transaction(
-        tx => {
-          if (hasCompleteImage.get({ appId, hash }) === undefined)
-            return reserve(tx, image, maxUploadBytesPerApp, now)
-          return upsertUpload(tx, image, restrictionKey, now)
-        },
-        { behavior: 'immediate' },
-      )
-      if (result !== null) return result
-      for (let chunkIndex = 0; chunkIndex * CHUNK_BYTES < data.length; chunkIndex++) {
-        const chunk = data.subarray(chunkIndex * CHUNK_BYTES, (chunkIndex + 1) * CHUNK_BYTES)
-        db.insert(imageChunks).values({ appId, hash, chunkIndex, data: chunk }).onConflictDoNothing().run()
-        await setImmediate()
+    async saveUpload(upload, maxUploadBytesPerApp, now) {
+      // Repeating it is safe: it writes the same rows.
+      const save = () => saveUpload(upload, maxUploadBytesPerApp, now)
+      if (gate.state.outage !== null) return gate.runPatiently(save)
+      try {
+        return await save()
+      } catch (error) {
+        if (!gate.recordFailure(error)) throw error
+        // Waits, or throws what the app may see.
+        return gate.runPatiently(save)
       }
-      return db.transaction(
-        tx => {
-          completeImage.run({ appId, hash })
-          return upsertUpload(tx, image, restrictionKey, now)
-        },
-        { behavior: 'immediate' },
-      )
     },
 
     async getUploads(scope, ids, now) {

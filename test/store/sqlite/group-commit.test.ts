@@ -109,12 +109,12 @@ test('a write that throws is rolled back alone and rejected alone', async () => 
   expect((await f.store.usage(fullScope(f.app), T)).spent).toBe(3 * draft(f.app).cost)
 })
 
-test('if another process holds the file, every write of the group is rejected, and nothing is written', async () => {
+test('if another process holds the file for seconds, every write of the group is rejected, and nothing is written', async () => {
   await using f = await openOnDisk()
   f.otherConnection.exec('begin immediate')
   const answers = await Promise.allSettled(times(3, () => addPrediction(f.store, f.app)))
-  expect(answers.map(answer => answer.status === 'rejected' && answer.reason.code)).toEqual(
-    times(3, () => 'SQLITE_BUSY'),
+  expect(answers.map(answer => answer.status === 'rejected' && answer.reason.fault)).toEqual(
+    times(3, () => 'locked'),
   )
   f.otherConnection.exec('rollback')
   expect([f.ids(), f.notifications]).toEqual([[], 0])

@@ -38,6 +38,9 @@ import type { SharedParts } from '../shared-parts.ts'
 import { createExecuteWrites } from './execute.ts'
 import { createPredictionReads } from './read.ts'
 
+/** A client waits for its answer: the lock of a command beside the gateway is released by then. */
+const MAX_LOCK_WAIT_MS = 2000
+
 export function createPredictionStore(
   db: Db,
   groupCommit: GroupCommit,
@@ -70,6 +73,7 @@ export function createPredictionStore(
       return groupCommit.write(
         () => create(request),
         ({ kind }) => kind === 'created',
+        MAX_LOCK_WAIT_MS,
       )
     },
 
@@ -77,6 +81,7 @@ export function createPredictionStore(
       groupCommit.write(
         () => change(id, transition, now, fence ?? null),
         job => job !== null,
+        MAX_LOCK_WAIT_MS,
       ),
 
     async findByIdempotencyKey(appId, idempotency, now) {
