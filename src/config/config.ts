@@ -28,6 +28,7 @@ export interface Config {
   readonly submitUnknownAfterMs: number
   readonly deadlineMs: number
   readonly allowPrivateImageHosts: boolean
+  readonly holdSubmits: boolean
   readonly pollMinIntervalMs: number
   readonly pollMaxIntervalMs: number
   readonly eventRetentionHours: number
@@ -90,6 +91,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     submitUnknownAfterMs: read('UPSTREAM_UNKNOWN_MS'),
     deadlineMs: read('UPSTREAM_DEADLINE_MS'),
     allowPrivateImageHosts: (read('ALLOW_PRIVATE_IMAGE_HOSTS') ?? (onSimulator ? '1' : '0')) === '1',
+    holdSubmits: read('HOLD_SUBMITS') === '1',
     pollMinIntervalMs: read('POLL_MIN_INTERVAL_MS'),
     pollMaxIntervalMs: read('POLL_MAX_INTERVAL_MS'),
     eventRetentionHours: read('EVENT_RETENTION_HOURS'),

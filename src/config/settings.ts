@@ -102,6 +102,12 @@ export const SETTINGS = {
       'Max time for upstream to end a job. After it the prediction is FAILED with `TIMED_OUT` and releases its slot. It is polled for seven days.',
     schema: integer(100, 7 * DAY_MS),
   },
+  HOLD_SUBMITS: {
+    default: '0',
+    description:
+      '`1` holds all submits from the start: jobs stay `QUEUED`, everything else goes on. `npm run app -- release` ends the hold; a start without the setting does not.',
+    schema: z.enum(['0', '1'], 'expected 1 or 0'),
+  },
   POLL_MIN_INTERVAL_MS: {
     default: '1000',
     description: 'Min time between polls of a job.',

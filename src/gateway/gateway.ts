@@ -3,6 +3,7 @@
  */
 import { issueKey } from '../auth/issue-key.ts'
 import type { Config } from '../config/config.ts'
+import { ALL_JOBS } from '../domain/hold.ts'
 import { createEvents } from '../events/events.ts'
 import type { Log } from '../observability/log.ts'
 import { createObservability } from '../observability/observability.ts'
@@ -45,6 +46,7 @@ export const createGateway = (
     const thisProcess = { gatewayStartedAt: now() }
     const store = await openStore(config.databaseUrl, wakeSignal.notify, { thisProcess })
     cleanups.push(store.close)
+    if (config.holdSubmits) await store.addHold({ ...ALL_JOBS, reason: 'start', why: null, since: now() })
     const observability = await createObservability({ config, store, baseLog, now })
     cleanups.push(observability.close)
     const upstream = await openUpstream(config, store, overrides)

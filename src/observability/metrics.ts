@@ -5,6 +5,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { coversAllJobs } from '../domain/hold.ts'
 import { CIRCUIT_REASONS } from '../domain/submit-circuit.ts'
 import { type AppMetrics, type AppMetricsOptions, createAppMetrics } from './app-metrics.ts'
 import { withRenamedMetrics } from './renamed-metrics.ts'
@@ -47,13 +48,21 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   new Gauge({
     name: 'rushes_predictions',
-    help: 'Predictions that are still tracked: queued, submitting (POST begun), in_flight, expired (past the deadline), unresolved (POST without an answer).',
+    help: 'Predictions that are still tracked: queued, held (queued ones that an operator holds), submitting (POST begun), in_flight, expired (past the deadline), unresolved (POST without an answer).',
     labelNames: ['state'],
     registers,
     async collect() {
-      const { queued, submitting, inFlight, expired, unresolved } = await store.countByState()
-      const states = { queued, submitting, in_flight: inFlight, expired, unresolved }
+      const { queued, held, submitting, inFlight, expired, unresolved } = await store.countByState()
+      const states = { queued, held, submitting, in_flight: inFlight, expired, unresolved }
       for (const [state, count] of Object.entries(states)) this.set({ state }, count)
+    },
+  })
+  new Gauge({
+    name: 'rushes_submits_held',
+    help: '1 while an operator holds all submits.',
+    registers,
+    async collect() {
+      this.set((await store.listHolds()).some(coversAllJobs) ? 1 : 0)
     },
   })
   new Gauge({

@@ -16,6 +16,7 @@
 import type { Scope } from '../domain/access-scope.ts'
 import type { AppLimits } from '../domain/app-limits.ts'
 import type { ConcurrencyLimit } from '../domain/concurrency-limit.ts'
+import type { Hold, HoldTarget } from '../domain/hold.ts'
 import type { Idempotency, IdempotentMatch } from '../domain/idempotency.ts'
 import type { VideoModel } from '../domain/models.ts'
 import type { CreateResult, TokenLimits } from '../domain/plan-create.ts'
@@ -40,6 +41,7 @@ export interface Store
   extends DatabaseIdentity,
     PredictionStore,
     QueueStore,
+    HoldStore,
     EventStore,
     AppStore,
     UploadStore {
@@ -171,6 +173,8 @@ export interface RescheduledPoll {
 /** Number of tracked rows by state. */
 interface StateCounts {
   queued: number
+  /** Queued rows that a hold covers. They are in `queued` too. */
+  held: number
   /** `submission` is `begun`. */
   submitting: number
   /** `tracking` is `active`, whatever the status: accepted and unresolved rows. */
@@ -236,6 +240,19 @@ export interface QueueStore {
    */
   followProcessClock(leapMs: number): Promise<void>
   countByState(): Promise<StateCounts>
+}
+
+/**
+ * Holds (domain/hold.ts). `claimSubmits` and `claimImageChecks` skip the rows that a hold covers; the claim of submits
+ * reads the holds in its own transaction. So no submit starts after `addHold` has returned, also in another process.
+ */
+export interface HoldStore {
+  /** False if these jobs have a hold already, which stays as it is. */
+  addHold(hold: Hold): Promise<boolean>
+  /** False if there is no hold of exactly these jobs. */
+  removeHold(target: HoldTarget): Promise<boolean>
+  /** Holds that do not name a prediction, oldest first. */
+  listHolds(): Promise<Hold[]>
 }
 
 interface EventsRequest {

@@ -12,6 +12,7 @@ import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
 import type { WebhookUrls } from '../upstream/webhook-url.ts'
 import { createClockWatch } from './clock-watch.ts'
+import { createHoldWatch } from './hold-watch.ts'
 import { createImageChecker } from './image-checker.ts'
 import { createJanitor } from './janitor.ts'
 import { createModelHolds } from './model-holds.ts'
@@ -118,6 +119,7 @@ export function createWorkers(options: WorkersOptions): Workers {
       submitUnknownAfterMs,
     }),
     createSubmitCircuitProbe(common),
+    createHoldWatch({ store, log, now }),
     createClockWatch({ store, log, now, monotonic }),
     createJanitor({
       store,

@@ -283,12 +283,12 @@ describe('the account is accused', () => {
     expect(verdictOn(message)).toEqual({ kind: 'perhaps account', otherwise: rejected })
   })
 
-  test.each([
-    'Quota exceeded for prompt "a beggar with insufficient funds"',
-    'Please top up your quota',
-  ])('by words that the app has not used: %s', message => {
-    expect(verdictOn(message)).toEqual({ kind: 'account' })
-  })
+  test.each(['Quota exceeded for prompt "a beggar with insufficient funds"', 'Please top up your quota'])(
+    'by words that the app has not used: %s',
+    message => {
+      expect(verdictOn(message)).toEqual({ kind: 'account' })
+    },
+  )
 
   test('by a status or a code, whatever the words', () => {
     expect(verdictOn('insufficient funds', 402)).toEqual({ kind: 'account' })

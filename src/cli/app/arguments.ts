@@ -6,7 +6,16 @@ import { parseArgs } from 'node:util'
 import { didYouMean } from '../../config/did-you-mean.ts'
 import type { AppLimits } from '../../domain/app-limits.ts'
 import { StartupError } from '../../domain/errors.ts'
-import { FLAGS, type Flag, type FlagName, HELP, LIMIT_FLAGS, VERBS, type Verb } from './flags.ts'
+import {
+  ARGUMENT_COUNTS,
+  FLAGS,
+  type Flag,
+  type FlagName,
+  HELP,
+  LIMIT_FLAGS,
+  VERBS,
+  type Verb,
+} from './flags.ts'
 
 export interface ParsedCommand {
   verb: Verb
@@ -16,6 +25,7 @@ export interface ParsedCommand {
   limits: Partial<AppLimits>
   expiresAt: number | null
   graceMs: number | null
+  why: string | null
   all: boolean
   json: boolean
 }
@@ -43,7 +53,8 @@ export function parseArguments(args: string[], now: number): ParsedCommand | nul
     throw new StartupError(asSentence(noSuchFlag(dashed)))
   const typed = tokens.filter(token => token.kind === 'option')
   if (typed.some(({ name }) => name === 'help' || name === 'h')) return null
-  const [name, subject, ...rest] = positionals
+  const [name, ...subjects] = positionals
+  const [subject] = subjects
   const verb = parseVerb(name)
 
   const flagTexts: FlagTexts = new Map()
@@ -62,10 +73,12 @@ export function parseArguments(args: string[], now: number): ParsedCommand | nul
   }
   if (faults.length > 0) throw new StartupError(faults.map(asSentence).join('\n'))
 
-  if (rest.length > 0)
-    throw new StartupError(`too many arguments: "${subject}" and "${rest[0]}".\n${usageLine(verb)}`)
-  if (subject === undefined && verb !== 'list')
-    throw new StartupError(`"${verb}" lacks its argument.\n${usageLine(verb)}`)
+  const { min, max } = ARGUMENT_COUNTS[verb] ?? { min: 1, max: 1 }
+  if (subjects.length > max) {
+    const extra = subjects.slice(0, max + 1).map(argument => `"${argument}"`)
+    throw new StartupError(`too many arguments: ${extra.join(' and ')}.\n${usageLine(verb)}`)
+  }
+  if (subjects.length < min) throw new StartupError(`"${verb}" lacks its argument.\n${usageLine(verb)}`)
   const limits = Object.fromEntries(
     Object.entries(LIMIT_FLAGS).flatMap(([flag, limit]) =>
       values.has(flag as FlagName) ? [[limit, values.get(flag as FlagName)]] : [],
@@ -77,6 +90,7 @@ export function parseArguments(args: string[], now: number): ParsedCommand | nul
     limits,
     expiresAt: values.get('expires') ?? null,
     graceMs: values.get('grace') ?? null,
+    why: flagTexts.get('why') ?? null,
     all: flagTexts.has('all'),
     json: flagTexts.has('json'),
   }

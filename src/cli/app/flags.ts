@@ -25,14 +25,27 @@ export const VERBS = {
     usage: 'revoke KEY | revoke NAME --all',
     description: 'Revokes one key, or every key of an app. Their connections are closed.',
   },
+  hold: {
+    usage: 'hold [--why TEXT]',
+    description: 'Holds all submits: jobs stay QUEUED, everything else goes on.',
+  },
+  release: { usage: 'release', description: 'Ends the hold.' },
 } as const
 export type Verb = keyof typeof VERBS
+
+/** How many arguments a verb takes; for the others it is exactly one. */
+export const ARGUMENT_COUNTS: { readonly [Name in Verb]?: { min: number; max: number } } = {
+  list: { min: 0, max: 1 },
+  hold: { min: 0, max: 0 },
+  release: { min: 0, max: 0 },
+}
 
 export interface Flag {
   verbs: readonly Verb[]
   /** Name of its value; undefined if it takes none. */
   value?: string
   description: string
+  /** Undefined: the value is the text itself. */
   parse?: ValueParser<number | null>
 }
 
@@ -75,6 +88,7 @@ export const FLAGS = {
     description: 'how long earlier keys stay valid (default: 24h)',
     parse: parseDuration,
   },
+  why: { verbs: ['hold'], value: 'TEXT', description: 'the reason, for the log' },
   all: { verbs: ['revoke'], description: 'every key of the app NAME' },
   json: { verbs: Object.keys(VERBS) as Verb[], description: 'prints JSON' },
 } as const satisfies Record<string, Flag>
@@ -104,5 +118,6 @@ ${helpRows(name => !(name in LIMIT_FLAGS))}
   DURATION  30m, 24h, 7d, or 0
 
 The database is the one of DATABASE_URL. A running gateway applies changes
-within five seconds. Errors go to stderr, with exit code 1, also with --json.
+within five seconds, a hold before its next submit. Errors go to stderr, with
+exit code 1, also with --json.
 In a script: npm run -s app -- list --json`

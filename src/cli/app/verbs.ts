@@ -6,6 +6,7 @@ import { createKey, hashesEqual, PREFIX_LENGTH, parseKey } from '../../auth/api-
 import { didYouMean } from '../../config/did-you-mean.ts'
 import { fullScope } from '../../domain/access-scope.ts'
 import { StartupError } from '../../domain/errors.ts'
+import { ALL_JOBS, coversAllJobs } from '../../domain/hold.ts'
 import { MICROS_PER_USD } from '../../domain/models.ts'
 import { DAY_MS } from '../../domain/time.ts'
 import type { App, Store } from '../../store/store.ts'
@@ -114,6 +115,27 @@ export const VERB_ACTIONS: Record<
     return {
       text: revokedText + remainingText,
       json: { id: app.id, name: app.name, revoked, keys: remaining.map(keyToJson) },
+    }
+  },
+
+  async hold({ why }, store, now) {
+    const isNew = await store.addHold({ ...ALL_JOBS, reason: 'operator', why, since: now })
+    const hold = (await store.listHolds()).find(coversAllJobs)
+    const since = hold?.since ?? now
+    const whyText = hold?.why ? ` ("${hold.why}")` : ''
+    return {
+      text: isNew
+        ? 'All submits are held: jobs stay QUEUED. "release" ends the hold.'
+        : `All submits are held already, since ${formatUtc(since)}${whyText}.`,
+      json: { held: true, isNew, since: toIso(since), why: hold?.why ?? null },
+    }
+  },
+
+  async release(_command, store) {
+    const isReleased = await store.removeHold(ALL_JOBS)
+    return {
+      text: isReleased ? 'Submits are released.' : 'Submits were not held.',
+      json: { held: false, isReleased },
     }
   },
 }

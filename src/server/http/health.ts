@@ -4,6 +4,7 @@
  * Invariant: the responses contain nothing about any app.
  */
 import type { ServerResponse } from 'node:http'
+import { coversAllJobs, type Hold } from '../../domain/hold.ts'
 import type { SubmitCircuit } from '../../domain/submit-circuit.ts'
 import type { Store } from '../../store/store.ts'
 
@@ -30,11 +31,12 @@ export function createHealth(store: Store, isPollCircuitClosed: () => boolean): 
       const database = await store.ping().catch(() => 'unavailable')
       if (draining) return sendJson(response, 503, { status: 'stopping' })
       if (database !== 'ok') return sendJson(response, 503, { status: 'unavailable', database })
+      const holds = await store.listHolds()
       const [submitCircuit, concurrencyLimit] = [await store.submitCircuit(), await store.concurrencyLimit()]
       sendJson(response, 200, {
         status: 'ready',
         database,
-        submits: describeSubmitCircuit(submitCircuit),
+        submits: describeSubmits(submitCircuit, holds),
         // Present only while upstream throttles, and the limit is below the configured one.
         ...(concurrencyLimit !== null && { concurrency: concurrencyLimit.concurrency }),
         reads: isPollCircuitClosed() ? 'on' : 'failing',
@@ -45,6 +47,20 @@ export function createHealth(store: Store, isPollCircuitClosed: () => boolean): 
       draining = true
     },
   }
+}
+
+/**
+ * `held`: an operator has stopped all submits; the circuit is then beside it, if it is not closed. A hold of some jobs is
+ * only said to be there: the rest would name an app.
+ */
+function describeSubmits(circuit: SubmitCircuit | null, holds: readonly Hold[]): object {
+  const hold = holds.find(coversAllJobs)
+  if (hold !== undefined) {
+    const since = new Date(hold.since).toISOString()
+    const circuitField = circuit !== null && { circuit: describeSubmitCircuit(circuit) }
+    return { state: 'held', reason: hold.reason, since, ...circuitField }
+  }
+  return { ...describeSubmitCircuit(circuit), ...(holds.length > 0 && { someHeld: true }) }
 }
 
 /** `closed` is the normal state. `reason` says why the circuit opened. */

@@ -3,6 +3,7 @@
  * Times are milliseconds since 1970, money is micro-USD.
  */
 import { PREDICTION_ERROR_CODES } from '../../domain/errors.ts'
+import { HOLD_REASONS } from '../../domain/hold.ts'
 import { IMAGE_TYPES } from '../../domain/image-format.ts'
 import { VIDEO_MODELS } from '../../domain/models.ts'
 import {
@@ -217,6 +218,23 @@ export const submitCircuit = sqliteTable('submit_circuit', {
   probePredictionId: text(),
   failures: integer().notNull(),
 })
+
+/**
+ * Holds: the waiting jobs that are not submitted. An empty `app_id`, `model` or `prediction_id` means all of them: a null
+ * would not be unique.
+ */
+export const holds = sqliteTable(
+  'holds',
+  {
+    predictionId: text().notNull().default(''),
+    appId: text().notNull().default(''),
+    model: text().notNull().default(''),
+    reason: text({ enum: HOLD_REASONS }).notNull(),
+    why: text(),
+    since: integer().notNull(),
+  },
+  table => [primaryKey({ columns: [table.predictionId, table.appId, table.model] })],
+)
 
 /** The reduced concurrency limit: at most one row. */
 export const concurrencyLimit = sqliteTable('concurrency_limit', {

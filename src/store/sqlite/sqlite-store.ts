@@ -11,6 +11,7 @@ import { createEventStore } from './events.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from './predicates.ts'
 import { createPredictionStore } from './predictions/write.ts'
+import { createHoldStore } from './queue/holds.ts'
 import { createQueueStore } from './queue/queue.ts'
 import { NEXT_VERSION } from './row-version.ts'
 import { meta, predictions } from './schema.ts'
@@ -47,6 +48,7 @@ export function openSqliteStore(file: string, notify: () => void, options: Store
       ...identity,
       ...createPredictionStore(db, groupCommit, shared),
       ...throughGate(gate, createQueueStore(db, notify, shared), QUEUE_WRITES),
+      ...createHoldStore(db, notify),
       ...throughGate(gate, createEventStore(db, shared), ['pruneEvents']),
       ...throughGate(gate, createAppStore(db), ['pruneKeys']),
       ...throughGate(gate, createUploadStore(db, gate), ['pruneUploads', 'setUpstreamUrl']),

@@ -235,11 +235,35 @@ describe('npm run app', () => {
       expect(await d.failure(...args)).not.toContain(key.slice(12))
   })
 
+  test('hold holds once, says since when and why, and release ends it', async () => {
+    await using d = await commandFixture()
+    await d.execute('create', 'web')
+    expect(await d.execute('release')).toBe('Submits were not held.')
+    expect(await d.executeJson('hold', '--why', 'a bill to check')).toEqual({
+      held: true,
+      isNew: true,
+      since: new Date(NOW).toISOString(),
+      why: 'a bill to check',
+    })
+    d.advanceClock(HOUR)
+    expect(await d.execute('hold', '--why', 'another')).toBe(
+      'All submits are held already, since 2026-05-17 10:30:00 UTC ("a bill to check").',
+    )
+    expect(await d.execute('release')).toBe('Submits are released.')
+    expect(await d.execute('hold')).toContain('jobs stay QUEUED')
+  })
+
   test.each<[string[], string]>([
     [[], 'no verb is given.'],
+    [['hold', 'web'], 'too many arguments: "web".'],
+    [['release', '--why', 'x'], '--why belongs to hold, not to release.'],
+    [['hold', '--why'], '--why lacks its TEXT.'],
     [['crate', 'x'], 'there is no verb "crate"; did you mean create?'],
-    [['x'], 'there is no verb "x"; there are create, list, set, rotate, revoke.'],
-    [['toString'], 'there is no verb "toString"; there are create, list, set, rotate, revoke.'],
+    [['x'], 'there is no verb "x"; there are create, list, set, rotate, revoke, hold, release.'],
+    [
+      ['toString'],
+      'there is no verb "toString"; there are create, list, set, rotate, revoke, hold, release.',
+    ],
     [['create'], '"create" lacks its argument.\n  npm run app -- create NAME [LIMITS] [--expires DATE]'],
     [['revoke'], '"revoke" lacks its argument.\n  npm run app -- revoke KEY | revoke NAME --all'],
     [['create', 'a', 'b'], 'too many arguments: "a" and "b".'],

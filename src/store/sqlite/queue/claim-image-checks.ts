@@ -1,7 +1,7 @@
 /**
  * Chooses the next image checks: those of the jobs that will be submitted first.
  * Invariant: only the first `readyTarget` jobs of the fair order count, so the waiting or ready jobs of one app never
- * block another app's.
+ * block another app's. Held jobs count as neither: a host that fails meanwhile would end them.
  */
 import { allowsSubmits } from '../../../domain/submit-circuit.ts'
 import type { QueueStore } from '../../store.ts'
@@ -11,11 +11,12 @@ import { IS_IMAGE_RETRY, WAITING } from '../predicates.ts'
 import { jsonValues, prepare } from '../prepare.ts'
 import { ALL_COLUMNS, decodeJsonColumns, type PredictionRow, type SqliteRow, toJob } from '../row-mapping.ts'
 import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
+import { createSelectHeldApps, IS_HELD } from './holds.ts'
 import type { SubmitThrottle } from './submit-throttle.ts'
 
-const IS_OF_INCLUDED_APP = sql`app_id not in ${jsonValues('@busyApps')}`
+const IS_OF_INCLUDED_APP = sql`app_id not in ${jsonValues('@excludedApps')}`
 /** The rows of a held model neither need a check nor count as ready: they would take the places of the others. */
-const IS_NOT_HELD = sql`model not in ${jsonValues('@heldModels')}`
+const IS_NOT_HELD = sql`model not in ${jsonValues('@heldModels')} and not ${IS_HELD}`
 const IS_DUE = sql`${IS_NOT_HELD} and ${WAITING} and due_at <= @now
   and (image_verified_at is null or image_verified_at <= @imageVerifiedAfter)`
 
@@ -25,7 +26,7 @@ const dueImageChecks = (isRetry: SQL) => sql`
   from (select app_id as candidate_app_id from app_states where ${IS_OF_INCLUDED_APP}) cross join predictions
   where predictions.rowid in (
     select rowid from predictions indexed by predictions_waiting
-    where app_id = candidate_app_id and ${IS_DUE} and (${IS_IMAGE_RETRY}) = ${isRetry}
+    where app_id = candidate_app_id and ${IS_DUE} and (${IS_IMAGE_RETRY}) = ${isRetry} and not ${IS_HELD}
     order by created_at, id limit @readyTarget
   )`
 
@@ -56,9 +57,12 @@ export function createImageCheckClaims(
   db: Db,
   submitThrottle: Pick<SubmitThrottle, 'submitCircuit'>,
 ): Pick<QueueStore, 'claimImageChecks'> {
+  const selectHeldApps = createSelectHeldApps(db)
   const hasDue = prepare<number>(
     db,
-    sql`select exists (select 1 from predictions where ${IS_DUE} and ${IS_OF_INCLUDED_APP})`,
+    sql`select exists (
+      select 1 from predictions where ${IS_DUE} and ${IS_OF_INCLUDED_APP} and not ${IS_HELD}
+    )`,
   ).pluck()
   const selectNextIds = prepare<string>(db, NEXT_IMAGE_CHECKS).pluck()
   const claim = prepare<SqliteRow<PredictionRow>>(
@@ -70,12 +74,14 @@ export function createImageCheckClaims(
 
   return {
     async claimImageChecks({ now, leaseUntil, limit, imageVerifiedAfter, readyTarget, thisProcess }) {
-      const busyApps = JSON.stringify([...(thisProcess?.busyApps ?? [])])
+      const heldApps = selectHeldApps()
+      if (heldApps === 'all') return []
+      const excludedApps = JSON.stringify([...heldApps, ...(thisProcess?.busyApps ?? [])])
       const heldModels = JSON.stringify([...(thisProcess?.heldModels ?? [])])
       const circuit = submitThrottle.submitCircuit()
       // While the circuit is open, verified images are not checked again: a host that fails meanwhile would end the job.
       const verifiedSince = allowsSubmits(circuit) ? imageVerifiedAfter : 0
-      const due = { now, imageVerifiedAfter: verifiedSince, busyApps, heldModels }
+      const due = { now, imageVerifiedAfter: verifiedSince, excludedApps, heldModels }
       if (hasDue.get(due) === 0) return []
       // Most wake-ups find enough verified images: they take no write lock.
       const ids = selectNextIds.all({ ...due, readyTarget, limit })

@@ -1,7 +1,7 @@
 /**
  * Chooses the next submits: one UPDATE … RETURNING takes the first rows in fair order and raises their fence.
  * Invariant: a row is `begun` on disk before its POST. The limits of the account and of the app are counted from the
- * rows themselves.
+ * rows themselves. The holds are read in the transaction of the claim.
  */
 import {
   type AllowanceFacts,
@@ -19,13 +19,15 @@ import { toJob } from '../row-mapping.ts'
 import { NEXT_VERSION } from '../row-version.ts'
 import { predictions, submitAttempts, submitCircuit } from '../schema.ts'
 import { APP_STATES, FAIR_ORDER, IS_OVER_APP_LIMIT } from './fair-order.ts'
+import { IS_HELD } from './holds.ts'
 import type { SubmitThrottle } from './submit-throttle.ts'
 
 export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick<QueueStore, 'claimSubmits'> {
   const hasReady = prepare<number>(
     db,
     sql`select exists (
-      select 1 from predictions where ${WAITING} and image_verified_at > @imageVerifiedAfter and due_at <= @now
+      select 1 from predictions
+      where ${WAITING} and image_verified_at > @imageVerifiedAfter and due_at <= @now and not ${IS_HELD}
         and model not in ${jsonValues('@heldModels')}
     )`,
   ).pluck()
@@ -71,7 +73,7 @@ export function createSubmitClaims(db: Db, submitThrottle: SubmitThrottle): Pick
         ) as queue_index
       from predictions indexed by predictions_image_verified
         cross join app_states on app_states.app_id = predictions.app_id
-      where ${WAITING} and image_verified_at > ${imageVerifiedAfter} and due_at <= ${now}
+      where ${WAITING} and image_verified_at > ${imageVerifiedAfter} and due_at <= ${now} and not ${IS_HELD}
         and model not in (select value from json_each(${heldModels}))
     )
     select id from ready where not ${IS_OVER_APP_LIMIT} order by retry_rank, ${FAIR_ORDER} limit ${claimable}

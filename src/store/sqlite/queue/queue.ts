@@ -22,6 +22,7 @@ import { concurrencyLimit, predictions, submitAttempts, submitCircuit } from '..
 import type { SharedParts } from '../shared-parts.ts'
 import { createImageCheckClaims } from './claim-image-checks.ts'
 import { createSubmitClaims } from './claim-submits.ts'
+import { HAS_HOLDS, IS_HELD } from './holds.ts'
 import { createQueuePositions } from './positions.ts'
 
 export function createQueueStore(
@@ -180,6 +181,7 @@ export function createQueueStore(
       const unresolvedInFlight = countRows(and(UNRESOLVED, eq(predictions.tracking, 'active'))!)
       return {
         queued: countRows(WAITING),
+        held: countRows(and(WAITING, HAS_HOLDS, IS_HELD)!),
         submitting: countRows(SUBMIT_STARTED),
         inFlight,
         // The index of tracked rows does not store `tracking`: counting by rows took 12 ms with 10,000 in flight.

@@ -1,0 +1,39 @@
+/**
+ * Holds: which waiting jobs are not submitted until an operator releases them. Pure.
+ * Invariant: a held job is neither submitted nor has its image checked, so it stays `QUEUED` for no other reason. What
+ * was submitted before goes on.
+ */
+import type { VideoModel } from './models.ts'
+import type { AppId, Job } from './prediction.ts'
+
+/** The jobs that a hold covers. Null: all of them. */
+export interface HoldTarget {
+  appId: AppId | null
+  model: VideoModel | null
+  predictionId: string | null
+}
+
+/** `operator`: set by the command. `start`: set by HOLD_SUBMITS. */
+export const HOLD_REASONS = ['operator', 'start'] as const
+export type HoldReason = (typeof HOLD_REASONS)[number]
+
+export interface Hold extends HoldTarget {
+  reason: HoldReason
+  /** The operator's own words. */
+  why: string | null
+  since: number
+}
+
+export const ALL_JOBS: HoldTarget = Object.freeze({ appId: null, model: null, predictionId: null })
+
+export const isHeldBy = (
+  { appId, model, predictionId }: HoldTarget,
+  job: Pick<Job, 'appId' | 'model' | 'id'>,
+): boolean =>
+  (appId === null || appId === job.appId) &&
+  (model === null || model === job.model) &&
+  (predictionId === null || predictionId === job.id)
+
+/** Whether nothing at all is submitted. */
+export const coversAllJobs = ({ appId, model, predictionId }: HoldTarget): boolean =>
+  appId === null && model === null && predictionId === null
