@@ -1,8 +1,9 @@
 /**
- * Opens the store of a database URL. It alone imports the engines, and loads only the one that the URL names.
+ * Opens the store of a database URL, or copies its database. It alone imports the engines, and loads only the one that
+ * the URL names.
  */
 import { findDatabaseUrlFault, locateDatabase } from '../domain/database-url.ts'
-import type { Store, StoreOptions } from './store.ts'
+import type { BackupResult, Store, StoreOptions } from './store.ts'
 
 /**
  * @param url `file:PATH`, or `file::memory:`
@@ -22,4 +23,24 @@ export async function preloadEngine(url: string): Promise<void> {
 
 const ENGINE_MODULES = {
   SQLite: () => import('./sqlite/sqlite-store.ts'),
+}
+
+/**
+ * Copies the database to the file `target` while gateways use it, and verifies the copy. An existing file is never
+ * replaced.
+ * @param lockTimeoutMs max wait for a lock of another process
+ * @throws StartupError if the database can't be read or the copy can't be written
+ */
+export async function backUpDatabase(
+  url: string,
+  target: string,
+  lockTimeoutMs: number,
+): Promise<BackupResult> {
+  const { engine, file } = locateDatabase(url)
+  switch (engine) {
+    case 'SQLite': {
+      const { backUpSqliteFile } = await import('./sqlite/backup.ts')
+      return backUpSqliteFile(file, target, lockTimeoutMs)
+    }
+  }
 }

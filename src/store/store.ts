@@ -37,6 +37,13 @@ export interface StoreOptions {
   lockTimeoutMs?: number
 }
 
+/** A verified copy of a database. */
+export interface BackupResult {
+  bytes: number
+  /** Number of rows by table, in the moment of the copy. */
+  rows: Record<string, number>
+}
+
 export interface Store
   extends DatabaseIdentity,
     PredictionStore,

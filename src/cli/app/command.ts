@@ -4,9 +4,10 @@
  */
 import { StartupError } from '../../domain/errors.ts'
 import type { Store } from '../../store/store.ts'
-import { parseArguments } from './arguments.ts'
+import { type ParsedCommand, parseArguments } from './arguments.ts'
+import { backUp } from './backup.ts'
 import { FLAGS, HELP } from './flags.ts'
-import { VERB_ACTIONS } from './verbs.ts'
+import { type CommandResult, VERB_ACTIONS } from './verbs.ts'
 import { type Env, withStore } from './with-store.ts'
 
 /**
@@ -23,13 +24,25 @@ export async function runCommand(
     rejectFlagsKeptByNpm(env)
     const parsed = parseArguments(args, now)
     if (parsed === null) return HELP
-    const runVerb = (store: Store) => VERB_ACTIONS[parsed.verb](parsed, store, now)
-    const { text, json } = await withStore(env, parsed.verb === 'create', runVerb, lockTimeoutMs)
+    const { text, json } = await runVerb(parsed, env, now, lockTimeoutMs)
     return parsed.json ? JSON.stringify(json) : text
   } catch (error) {
     if (!(error instanceof StartupError)) throw error
     throw new StartupError(error.message.replace(/(rsh_[\w-]{8})[\w-]+/g, '$1…'))
   }
+}
+
+/** A backup opens no store: that would migrate the database first. */
+function runVerb(
+  parsed: ParsedCommand,
+  env: Env,
+  now: number,
+  lockTimeoutMs?: number,
+): Promise<CommandResult> {
+  const { verb } = parsed
+  if (verb === 'backup') return backUp(env, parsed.subject!, lockTimeoutMs)
+  const act = (store: Store) => VERB_ACTIONS[verb](parsed, store, now)
+  return withStore(env, verb === 'create', act, lockTimeoutMs)
 }
 
 /** Flags that npm itself has, so they may be set for another reason. */

@@ -30,6 +30,10 @@ export const VERBS = {
     description: 'Holds all submits: jobs stay QUEUED, everything else goes on.',
   },
   release: { usage: 'release', description: 'Ends the hold.' },
+  backup: {
+    usage: 'backup FILE',
+    description: 'Copies the database to a new file, also beside a gateway, and checks it.',
+  },
 } as const
 export type Verb = keyof typeof VERBS
 

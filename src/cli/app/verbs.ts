@@ -26,8 +26,9 @@ const KEY_PATTERN = /^(rsh_[\w-]{8})(?:…|\.\.\.|([\w-]{32}))?$/
 const MAX_LISTED_NAMES = 5
 const KEEP_KEY_NOTE = "Keep it on the app's server; it is not shown again."
 
+/** The verbs that need an open store. */
 export const VERB_ACTIONS: Record<
-  Verb,
+  Exclude<Verb, 'backup'>,
   (command: ParsedCommand, store: Store, now: number) => Promise<CommandResult>
 > = {
   async create({ subject, limits, expiresAt }, store, now) {

@@ -10,25 +10,31 @@ import { openStore } from '../../store/open-store.ts'
 import type { Store } from '../../store/store.ts'
 
 /** A running gateway holds the lock for milliseconds. */
-const LOCK_TIMEOUT_MS = 5000
+export const COMMAND_LOCK_TIMEOUT_MS = 5000
 
 export type Env = Readonly<Record<string, string | undefined>>
+
+/** The URL of the database. Throws a StartupError if it can't be shared with a gateway, or is missing. */
+export function findDatabase(env: Env, mayBeMissing: boolean): string {
+  const { databaseUrl } = loadConfig(env)
+  const { file } = locateDatabase(databaseUrl)
+  if (file === IN_MEMORY)
+    throw new StartupError('DATABASE_URL: a database in memory cannot be shared with a gateway; name a file.')
+  if (!mayBeMissing && !existsSync(file))
+    throw new StartupError(
+      `DATABASE_URL: there is no database ${file}. Name the gateway's, or create one with "create".`,
+    )
+  return databaseUrl
+}
 
 /** @param createIfMissing whether to create a missing database */
 export async function withStore<Result>(
   env: Env,
   createIfMissing: boolean,
   use: (store: Store) => Promise<Result>,
-  lockTimeoutMs = LOCK_TIMEOUT_MS,
+  lockTimeoutMs = COMMAND_LOCK_TIMEOUT_MS,
 ): Promise<Result> {
-  const { databaseUrl } = loadConfig(env)
-  const { file } = locateDatabase(databaseUrl)
-  if (file === IN_MEMORY)
-    throw new StartupError('DATABASE_URL: a database in memory cannot be shared with a gateway; name a file.')
-  if (!createIfMissing && !existsSync(file))
-    throw new StartupError(
-      `DATABASE_URL: there is no database ${file}. Name the gateway's, or create one with "create".`,
-    )
+  const databaseUrl = findDatabase(env, createIfMissing)
   const store = await openStore(databaseUrl, () => {}, { lockTimeoutMs })
   try {
     return await use(store)
