@@ -42,6 +42,8 @@ interface StartPosition {
 }
 
 export interface SubscriptionSource {
+  /** Approximate bytes that it holds of its request. */
+  heldBytes: number
   selector: EventSelector
   /** No event after it may be pruned until `resolveStart` returns. */
   pinSeq: number
@@ -72,14 +74,16 @@ export function createSubscriptionSources(store: Store, cursorsOf: CursorsOf): S
         const cursor = cursors.encodeHead(seq)
         return { value: { kind: 'gap', reason, cursor }, cursor, isLast: false }
       }
+      // The functions below do not use `afterCursor`: they would keep it, however long it is.
+      const isFromNowOn = afterCursor === null
       const startSeq = afterCursor === null ? null : cursors.decode(afterCursor)
       return {
         selector: { scope, ...(filter && { filter }) },
+        heldBytes: filter === undefined ? 0 : 2 * JSON.stringify(filter).length,
         pinSeq: startSeq ?? Number.MAX_SAFE_INTEGER,
         async resolveStart() {
           const { head, prunedUpTo } = await store.eventRange()
-          if (afterCursor === null)
-            return { seq: head, initialMessage: caughtUpMessage(head), isReplay: false }
+          if (isFromNowOn) return { seq: head, initialMessage: caughtUpMessage(head), isReplay: false }
           const reason =
             startSeq === null || startSeq > head
               ? 'CURSOR_UNKNOWN'
@@ -110,6 +114,7 @@ export function createSubscriptionSources(store: Store, cursorsOf: CursorsOf): S
       })
       return {
         selector: { scope, predictionId: id },
+        heldBytes: 2 * JSON.stringify(prediction).length,
         pinSeq: head,
         resolveStart: async () => ({
           seq: head,

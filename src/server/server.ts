@@ -78,6 +78,10 @@ export function createServer(options: ServerOptions): ServerParts {
     eventLog: options.events.eventLog,
     scheduler,
     log: observability.log,
+    limits: {
+      maxConnectionsPerApp: config.maxConnectionsPerApp,
+      maxConnections: config.maxConnections,
+    },
     ...(cursorRefreshMs && { cursorRefreshMs }),
   })
   observability.metrics.trackSubscriptions(fanOut.subscriptionsByApp)

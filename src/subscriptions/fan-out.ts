@@ -24,16 +24,24 @@ import type { PredictionEvent } from '../domain/prediction.ts'
 import { MINUTE_MS } from '../domain/time.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { SubscriptionSource } from '../events/subscription-source.ts'
+import type { Context } from '../graphql/context.ts'
 import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
-import { badArgument } from '../graphql/request-errors.ts'
+import { badArgument, requestError } from '../graphql/request-errors.ts'
 import type { FairScheduler } from '../runtime/fair-scheduler.ts'
 import { createCatchUp, WRITE_BYTES } from './catch-up.ts'
 import {
+  createDocumentCache,
   createPayloadCache,
   createSharedOperation,
   type Payload,
   type SharedOperation,
 } from './shared-operation.ts'
+import {
+  createSubscriptionBudget,
+  type ExceededBudget,
+  type SubscriptionBudgetOptions,
+  type SubscriptionCharge,
+} from './subscription-budget.ts'
 import {
   type OperationSink,
   Subscriber,
@@ -55,7 +63,6 @@ export interface FanOut {
 
 /** The part of an operation request that a subscription needs beside its execution arguments. */
 interface SubscribeRequest {
-  readonly params: { readonly query?: string | undefined }
   openSink(): OperationSink
 }
 
@@ -64,6 +71,7 @@ export interface FanOutOptions {
   /** The only one of the process: requests and messages of one iteration of the event loop share its slice. */
   scheduler: FairScheduler
   log: ErrorLog
+  limits: SubscriptionBudgetOptions
   /**
    * Time without an event after which a feed gets FeedCaughtUp (default 3 minutes). It refreshes the cursor,
    * which pruning would otherwise overtake.
@@ -74,6 +82,8 @@ export interface FanOutOptions {
 const CURSOR_REFRESH_MS = 3 * MINUTE_MS
 /** Subscribers served per slice. */
 const SUBSCRIBERS_PER_SLICE = 16
+/** Memory of a subscription beside what it holds of its request (measured, with its part of graphql-ws). */
+const SUBSCRIPTION_BYTES = 7 * 1024
 
 interface Delivery {
   seq: number
@@ -84,9 +94,12 @@ export function createFanOut({
   eventLog,
   scheduler,
   log,
+  limits,
   cursorRefreshMs = CURSOR_REFRESH_MS,
 }: FanOutOptions): FanOut {
   const groups = new Map<SharedOperation['key'], SubscriptionGroup>()
+  const budget = createSubscriptionBudget(limits)
+  const documentCache = createDocumentCache()
   const payloadCache = createPayloadCache()
   const { nextSlice } = scheduler
   const catchUp = createCatchUp({ eventLog, payloadCache, nextSlice, log })
@@ -102,11 +115,13 @@ export function createFanOut({
     join(subscriber, request) {
       const group = groups.get(request.operation.key) ?? createGroup(request)
       group.size++
+      budget.add(subscriber.charge)
       catchUp(group, subscriber, request.source)
       return group
     },
 
     leave(subscriber, group) {
+      budget.remove(subscriber.charge)
       group.live.delete(subscriber)
       if (--group.size > 0) return
       group.stopListening()
@@ -217,9 +232,18 @@ export function createFanOut({
     async subscribe(args, request) {
       const source = (await openSource(args)) as SubscriptionSource | ExecutionResult
       if (!('resolveStart' in source)) return source
-      const operation = createSharedOperation(args, request.params.query, log)
+      const operation = createSharedOperation(args, documentCache, log)
       if (operation instanceof GraphQLError) return { errors: [operation] }
-      return new Subscriber(request.openSink(), { operation, source }, host)
+      const sink = request.openSink()
+      const { access, countRejection } = args.contextValue as Context
+      const { appId } = operation
+      const tokenId = access.grant?.tokenId ?? null
+      const bytes = SUBSCRIPTION_BYTES + operation.heldBytes + source.heldBytes + sink.heldBytes
+      const charge: SubscriptionCharge = { appId, tokenId, bytes }
+      const exceeded = budget.findExceeded(charge)
+      if (exceeded === null) return new Subscriber(sink, { operation, source }, charge, host)
+      countRejection(access.scope.appId, 'TOO_MANY_SUBSCRIPTIONS')
+      return { errors: [tooManyBytesError(exceeded)] }
     },
     subscriptionsByApp() {
       const counts = new Map<string, number>()
@@ -229,6 +253,15 @@ export function createFanOut({
     },
     close: () => clearInterval(cursorRefreshTimer),
   }
+}
+
+function tooManyBytesError({ owner, maxBytes }: ExceededBudget): GraphQLError {
+  const error = requestError(
+    'TOO_MANY_SUBSCRIPTIONS',
+    `The subscriptions of this ${owner} hold as much as they may: ${maxBytes} bytes.`,
+  )
+  error.extensions.http = { status: 429, headers: { 'retry-after': '1' } }
+  return error
 }
 
 async function openSource(args: ExecutionArgs): Promise<unknown> {

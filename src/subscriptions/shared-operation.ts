@@ -12,7 +12,9 @@ import {
   execute,
   type GraphQLError,
   type GraphQLSchema,
+  getOperationAST,
   Kind,
+  parse,
   TypeInfo,
   visit,
   visitWithTypeInfo,
@@ -23,6 +25,7 @@ import type { PredictionEvent } from '../domain/prediction.ts'
 import type { FeedMessage, SubscriptionSource } from '../events/subscription-source.ts'
 import { PER_SUBSCRIBER } from '../graphql/builder.ts'
 import type { Context } from '../graphql/context.ts'
+import { estimateDocumentBytes } from '../graphql/document-size.ts'
 import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
 import { badArgument } from '../graphql/request-errors.ts'
 
@@ -46,29 +49,44 @@ export interface SharedOperation {
   sliceOwner: string
   /** Failed fields are masked and logged. Synchronous unless a field is asynchronous. */
   execute(item: FeedMessage): Payload | Promise<Payload>
+  /** Approximate bytes that it holds of its request. */
+  heldBytes: number
 }
 
-/** The variables are kept as long as the operation has subscribers. */
+/**
+ * Documents of live subscriptions, by text. A parsed document may take 240 times the memory of its text, so an operation
+ * keeps the text, and a document that is not in the cache is parsed again.
+ */
+export type DocumentCache = LRUCache<string, DocumentNode>
+
+const MAX_CACHED_DOCUMENT_BYTES = 8 * 1024 * 1024
+
+export const createDocumentCache = (): DocumentCache =>
+  new LRUCache({
+    maxSize: MAX_CACHED_DOCUMENT_BYTES,
+    sizeCalculation: document => estimateDocumentBytes(document),
+  })
+
+/** The variables are kept as long as the operation has subscribers, as JSON: parsed values take up to 25 times as much. */
 const MAX_VARIABLES_CHARACTERS = 64 * 1024
 
 /**
  * Returns a request error BAD_ARGUMENT if the variables are too deep or too long to be kept.
  * @param args `contextValue` is a `Context`
- * @param query the text of the document
  */
 export function createSharedOperation(
   args: ExecutionArgs,
-  query: string | undefined,
+  documentCache: DocumentCache,
   log: ErrorLog,
 ): SharedOperation | GraphQLError {
-  const { schema, document } = args
+  const { schema } = args
   const { scope, fresh } = args.contextValue as Context
   const operationName = args.operationName ?? null
-  const variableValues = args.variableValues ?? null
-  const { isPerSubscriber, cursorVariable } = getTraits(schema, document)
+  const { isPerSubscriber, cursorVariable } = getTraits(schema, args.document)
+  const query = args.document.loc!.source.body
+  if (!documentCache.has(query)) documentCache.set(query, args.document)
 
-  const { [cursorVariable ?? '']: _, ...others } = variableValues ?? {}
-  const variables = stringifyVariables(others)
+  const variables = stringifyVariables(declaredVariables(args, cursorVariable))
   if (variables === null) return badArgument('variables', 'fewer levels')
   if (variables.length > MAX_VARIABLES_CHARACTERS)
     return badArgument('variables', `at most ${MAX_VARIABLES_CHARACTERS} characters for a subscription`)
@@ -77,6 +95,20 @@ export function createSharedOperation(
     createHash('sha256')
       .update(JSON.stringify([scope.appId, scope.restrictionKey, query, operationName, variables]))
       .digest('base64')
+
+  function parseDocument(): DocumentNode {
+    const cached = documentCache.get(query)
+    if (cached !== undefined) return cached
+    const document = parse(query)
+    documentCache.set(query, document)
+    return document
+  }
+
+  /** The value of `after` has no effect on an event, but the operation may require one. */
+  const parseVariables = () => ({
+    ...(JSON.parse(variables) as Record<string, unknown>),
+    ...(cursorVariable !== null && { [cursorVariable]: '' }),
+  })
 
   /** Shared fields use no loaders, so one context serves every event. Most subscribers join a group and execute none. */
   let sharedContext: Context | null = null
@@ -96,13 +128,15 @@ export function createSharedOperation(
     key: isPerSubscriber ? Symbol('own') : computeKey(),
     appId: scope.appId,
     sliceOwner: `messages of ${scope.appId}`,
+    // Two bytes a character, as V8 keeps all but Latin-1.
+    heldBytes: 2 * (query.length + variables.length),
 
     execute(item) {
       const result = execute({
         schema,
-        document,
+        document: parseDocument(),
         operationName,
-        variableValues,
+        variableValues: parseVariables(),
         // graphql-js resolves the root field of each event from the root value: it is the event.
         rootValue: item.value,
         contextValue: contextOfMessage(),
@@ -114,10 +148,26 @@ export function createSharedOperation(
   }
 }
 
+/** The variables that the operation declares, without the cursor. A client may send others, of any size. */
+function declaredVariables(
+  { document, operationName, variableValues }: ExecutionArgs,
+  cursorVariable: string | null,
+): Record<string, unknown> {
+  const names = (getOperationAST(document, operationName)?.variableDefinitions ?? []).map(
+    ({ variable }) => variable.name.value,
+  )
+  const values = variableValues ?? {}
+  return Object.fromEntries(
+    names
+      .filter(name => name !== cursorVariable && Object.hasOwn(values, name))
+      .map(name => [name, values[name]]),
+  )
+}
+
 /** Null: nested too deeply to be serialised. */
 function stringifyVariables(variables: object): string | null {
   try {
-    return stringify(variables) ?? ''
+    return stringify(variables) ?? '{}'
   } catch {
     return null
   }

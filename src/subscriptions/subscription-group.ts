@@ -5,6 +5,7 @@
  */
 import type { SubscriptionSource } from '../events/subscription-source.ts'
 import type { Payload, SharedOperation } from './shared-operation.ts'
+import type { SubscriptionCharge } from './subscription-budget.ts'
 
 /** State of a connection that a client may read slowly. */
 export interface Backpressure {
@@ -17,6 +18,8 @@ export interface Backpressure {
 /** Destination of a subscription's payloads: a WebSocket, or the response of an HTTP request. */
 export interface OperationSink {
   readonly writer: Backpressure
+  /** Approximate bytes that it holds of its request. */
+  readonly heldBytes: number
   /** Sends all in one write. Returns false if the client has gone. */
   send(payloads: readonly Payload[]): boolean
 }
@@ -54,6 +57,7 @@ const ALREADY_DONE = Promise.resolve(DONE)
 /** Payloads go to the sink. Its single `next` starts the subscriber, and resolves at its end. */
 export class Subscriber implements AsyncIterableIterator<never, undefined> {
   readonly sink: OperationSink
+  readonly charge: SubscriptionCharge
   /**
    * Its position while it catches up. While it is live, this is its position when it joined the live set, and its true
    * position is `max(group.lastSeq, lastSeq)`.
@@ -67,8 +71,14 @@ export class Subscriber implements AsyncIterableIterator<never, undefined> {
   #resolve: ((done: typeof DONE) => void) | null = null
   #reject: ((error: unknown) => void) | null = null
 
-  constructor(sink: OperationSink, request: SubscriptionRequest, host: SubscriptionHost) {
+  constructor(
+    sink: OperationSink,
+    request: SubscriptionRequest,
+    charge: SubscriptionCharge,
+    host: SubscriptionHost,
+  ) {
     this.sink = sink
+    this.charge = charge
     this.#request = request
     this.#host = host
   }

@@ -9,7 +9,7 @@ import type { Trip } from '../support/trips/recorder.ts'
 const LIMITS = [
   ['submit', 24, 21],
   ['upload', 24, 22],
-  ['resumed feed', 32, 79],
+  ['resumed feed', 33, 80],
   ['event over WebSocket', 15, 9],
   ['event over SSE', 15, 9],
 ] as const

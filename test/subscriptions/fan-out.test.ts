@@ -14,7 +14,7 @@ import { createFairScheduler } from '../../src/runtime/fair-scheduler.ts'
 import { createWakeSignal } from '../../src/runtime/wake-signal.ts'
 import { createFanOut } from '../../src/subscriptions/fan-out.ts'
 import type { Payload } from '../../src/subscriptions/shared-operation.ts'
-import type { OperationSink, Subscriber } from '../../src/subscriptions/subscription-group.ts'
+import type { OperationSink } from '../../src/subscriptions/subscription-group.ts'
 import { ENGINES } from '../support/engines.ts'
 import type { LogLine } from '../support/gateway.ts'
 import {
@@ -81,6 +81,7 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
       log: { error },
       ...(maxBufferBytes && { maxBufferBytes }),
     })
+    const rejections: string[] = []
     let listenerCount = 0
     const { listen } = eventLog
     eventLog.listen = (...args) => {
@@ -97,6 +98,7 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
       eventLog,
       scheduler: { nextSlice: owner => scheduler.nextSlice(owner).then(() => void sliceCount++) },
       log: { error },
+      limits: { maxConnectionsPerApp: 1, maxConnections: 1 },
       ...(cursorRefreshMs && { cursorRefreshMs }),
     })
     const services = {
@@ -106,7 +108,7 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
       tokens: createTokens(store.tokenKey, Date.now),
       now: Date.now,
       logNotice() {},
-      countRejection() {},
+      countRejection: (_app: AppId, code: string) => void rejections.push(code),
       maxUploadBytesPerApp: 0,
       toPublicUrl: (path: string) => path,
       nextSlice: async () => {},
@@ -116,7 +118,7 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
       caller: AppId | Access,
       query = FEED,
       variableValues: Record<string, unknown> = {},
-      { onSend = () => {}, operationName = null as string | null } = {},
+      { onSend = () => {}, operationName = null as string | null, heldBytes = 0 } = {},
     ): Promise<TestSubscriber> {
       const drainWaiters: (() => void)[] = []
       const subscriber: TestSubscriber = {
@@ -133,7 +135,7 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
         },
         writes: 0,
         finished: Promise.resolve(),
-        unsubscribe: () => void subscription.return?.(),
+        unsubscribe: () => void subscription.return(),
       }
       const sink: OperationSink = {
         writer: {
@@ -144,6 +146,7 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
               else resolve()
             }),
         },
+        heldBytes,
         send(payloads) {
           onSend()
           if (subscriber.isGone) return false
@@ -159,10 +162,9 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
         operationName,
         contextValue: createContext(services, typeof caller === 'string' ? fullAccess(caller) : caller),
       }
-      const subscription = (await fanOut.subscribe(args, {
-        params: { query },
-        openSink: () => sink,
-      })) as Subscriber
+      const result = await fanOut.subscribe(args, { openSink: () => sink })
+      if (!('next' in result)) throw result.errors![0]
+      const subscription = result
       subscriber.finished = subscription.next()
       subscriber.finished.catch(() => {})
       return subscriber
@@ -185,6 +187,7 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
       log,
       subscribe,
       listenerCount: () => listenerCount,
+      rejections: () => rejections,
       scheduler,
       sliceCount: () => sliceCount,
       app,
@@ -213,6 +216,49 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
     const bytes = everyone.map(watcher => watcher.payloads[1]!.json)
     expect(bytes.map(each => each === bytes[0])).toEqual([true, true, true, false, false])
     for (const watcher of everyone) expect(watcher.summary()).toEqual(['caught up', 'QUEUED 1'])
+  })
+
+  test('keeps the declared variables only: others, and the cursor, separate nobody', async () => {
+    await using f = await fixture()
+    const query = FEED.replace('String', 'String!')
+    const watchers = [
+      await f.subscribe(f.app, query, { after: f.cursors.encode(0) }),
+      await f.subscribe(f.app, query, { after: 'unknown', other: Array(1000).fill({}) }),
+    ]
+    await until(() => watchers.every(watcher => watcher.payloads.length === 1))
+    await addPrediction(f.store, f.app)
+    await until(() => watchers.every(watcher => watcher.payloads.length === 2))
+    expect(watchers[0]!.summary()).toEqual(['caught up', 'QUEUED 1'])
+    expect(watchers[1]!.payloads[1]).toBe(watchers[0]!.payloads[1])
+  })
+
+  test('parses a document again that has left the cache, and delivers its events', async () => {
+    await using f = await fixture()
+    const watchers = [await f.subscribe(f.app)]
+    // Each takes half a megabyte, and the cache has eight.
+    const names = 'id '.repeat(1000)
+    for (let i = 0; i < 20; i++)
+      watchers.push(await f.subscribe(f.app, `${FEED.replace('id status', `id status ${names}`)} # ${i}`))
+    await addPrediction(f.store, f.app)
+    await until(() => watchers.every(watcher => watcher.payloads.length === 2))
+    for (const watcher of watchers) expect(watcher.summary()).toEqual(['caught up', 'QUEUED 1'])
+  })
+
+  test('rejects a subscription above the bytes of its token or its app, until another one ends', async () => {
+    await using f = await fixture()
+    const token = tokenAccess(f.app)
+    const MB = 1024 * 1024
+    const large = await f.subscribe(token, FEED, {}, { heldBytes: 3.9 * MB })
+    const rejected = {
+      message: expect.stringContaining('this token'),
+      extensions: { code: 'TOO_MANY_SUBSCRIPTIONS' },
+    }
+    await expect(f.subscribe(token, FEED, {}, { heldBytes: MB })).rejects.toMatchObject(rejected)
+    await f.subscribe(tokenAccess(f.app), FEED, {}, { heldBytes: MB })
+    await expect(f.subscribe(f.app, FEED, {}, { heldBytes: 28 * MB })).rejects.toThrow('this app')
+    large.unsubscribe()
+    await f.subscribe(token, FEED, {}, { heldBytes: MB })
+    expect(f.rejections()).toEqual(['TOO_MANY_SUBSCRIPTIONS', 'TOO_MANY_SUBSCRIPTIONS'])
   })
 
   test('separates operations of one document, not the order of variables', async () => {

@@ -18,6 +18,7 @@ import { LRUCache } from 'lru-cache'
 import type { Authenticate } from '../../auth/authenticate.ts'
 import type { RequestErrorCode } from '../../domain/errors.ts'
 import { createContext, type Services } from '../../graphql/context.ts'
+import { estimateDocumentBytes } from '../../graphql/document-size.ts'
 import { type ErrorLog, maskError } from '../../graphql/error-mask.ts'
 import { requestError } from '../../graphql/request-errors.ts'
 import type { FanOut } from '../../subscriptions/fan-out.ts'
@@ -49,9 +50,10 @@ export interface ExecutorOptions {
   log: ErrorLog
 }
 
-const DOCUMENT_CACHE_CHARACTERS = 1024 * 1024
-/** Counted for each document beside its text. Without it tens of thousands of small documents would fit. */
-const DOCUMENT_OVERHEAD_CHARACTERS = 1024
+/** Room for some 800 documents of common size. */
+const DOCUMENT_CACHE_BYTES = 24 * 1024 * 1024
+/** Counted for each document beside its nodes. Without it tens of thousands of small documents would fit. */
+const DOCUMENT_OVERHEAD_BYTES = 4096
 
 interface ValidDocument {
   /** The operation reads the head of the event log before any of its fields. */
@@ -63,12 +65,12 @@ export function createExecutor(options: ExecutorOptions): Executor {
   const { store, countRejection } = services
 
   /**
-   * Key: the text. Bounded by total length: yoga's own cache counts entries, and large ones would fill the
+   * Key: the text. Bounded by memory: yoga's own cache counts entries, and large ones would fill the
    * heap.
    */
   const documentCache = new LRUCache<string, DocumentNode>({
-    maxSize: DOCUMENT_CACHE_CHARACTERS,
-    sizeCalculation: (_, text) => text.length + DOCUMENT_OVERHEAD_CHARACTERS,
+    maxSize: DOCUMENT_CACHE_BYTES,
+    sizeCalculation: document => DOCUMENT_OVERHEAD_BYTES + estimateDocumentBytes(document),
   })
   const validDocuments = new WeakMap<DocumentNode, ValidDocument>()
   const checkCost = createCostCheck({ ...limits, allowIntrospection })

@@ -25,6 +25,12 @@ export class EventStreamSink implements OperationSink {
     this.writer = new BackpressuredWriter(response)
   }
 
+  /** Node keeps the headers three times. */
+  get heldBytes(): number {
+    const { rawHeaders, url = '' } = this.#response.req
+    return 3 * rawHeaders.reduce((bytes, text) => bytes + text.length, url.length)
+  }
+
   send(payloads: readonly Payload[]): boolean {
     if (this.#response.writableEnded || this.#response.destroyed) return false
     this.writer.write(payloads.flatMap(encodeEvent))
@@ -65,7 +71,10 @@ export function createEventStreams(connectionRegistry: ConnectionRegistry): Even
         },
       }
       const rejection = connectionRegistry.admit(connection)
-      if (rejection !== null) return sendErrorResponse(response, ADMISSION_ERRORS[rejection])
+      if (rejection !== null) {
+        subscription.end()
+        return sendErrorResponse(response, ADMISSION_ERRORS[rejection])
+      }
 
       // The kernel finds out a dead client that sent no FIN.
       socket.setKeepAlive(true, 12_000)

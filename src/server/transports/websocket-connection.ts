@@ -108,8 +108,9 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
   }
 
   onMessage(handle: (text: string) => Promise<void>): void {
-    this.client.on('message', data => {
-      handle(String(data)).catch(error => this.#onMessageError(error))
+    this.client.on('message', (data: Buffer) => {
+      // graphql-ws keeps its message, and its text if it gets one, as long as the operation lives.
+      handle(parseMessage(data) as never).catch(error => this.#onMessageError(error))
       this.consumeMessage()
     })
   }
@@ -161,5 +162,21 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
     Promise.all([this.writer.whenDrained(), this.#messageTokens.whenRefilled()]).then(() =>
       this.client.resume(),
     )
+  }
+}
+
+/**
+ * The parts of a message that graphql-ws reads: a client may send others, of any size. Null: not a JSON object; graphql-ws
+ * rejects it.
+ */
+function parseMessage(data: Buffer): object | null {
+  try {
+    const { id, type, payload } = JSON.parse(String(data))
+    if (type !== 'subscribe' || payload === null || typeof payload !== 'object' || Array.isArray(payload))
+      return { id, type, payload }
+    const { query, operationName, variables, extensions } = payload
+    return { id, type, payload: { query, operationName, variables, extensions } }
+  } catch {
+    return null
   }
 }

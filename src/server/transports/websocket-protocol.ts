@@ -4,7 +4,7 @@
  * Invariant: what graphql-ws keeps while a subscription lives holds nothing of its request. Thousands of
  * subscriptions live long.
  */
-import type { FormattedExecutionResult, GraphQLError, GraphQLFormattedError } from 'graphql'
+import { type FormattedExecutionResult, type GraphQLError, type GraphQLFormattedError, parse } from 'graphql'
 import { makeServer, type Server } from 'graphql-ws'
 import type { RequestErrorCode } from '../../domain/errors.ts'
 import type { AppId } from '../../domain/prediction.ts'
@@ -57,7 +57,6 @@ export function createWebSocketProtocol(options: WebSocketProtocolOptions): WebS
         return [reject(appId, 'TOO_MANY_SUBSCRIPTIONS')]
       const retryAfterMs = await admissions.admitOperation(connection.caller)
       if (retryAfterMs !== null) return [rateLimitedError(retryAfterMs)]
-      const { operationName } = params
       const operation = await prepare({
         caller: connection.caller,
         params: { ...params },
@@ -67,12 +66,12 @@ export function createWebSocketProtocol(options: WebSocketProtocolOptions): WebS
         httpRequest: null,
       })
       // graphql-ws keeps the message as long as the subscription.
-      Object.assign(params, { query: '', variables: undefined })
+      Object.assign(params, RELEASED_PARAMS)
       if ('errors' in operation) return operation.errors
       // graphql-ws passes only execution arguments on to `execute` and `subscribe`. The context value is the one that
-      // graphql-ws itself does not read.
+      // graphql-ws itself does not read. Of the document it reads the kind, and keeps it as long as the subscription.
       const contextValue: RunningOperation = { operation, connection }
-      return { schema, document: operation.document, operationName, contextValue }
+      return { schema, document: DOCUMENT_OF_KIND[operation.kind], contextValue }
     },
 
     async execute({ contextValue }) {
@@ -136,3 +135,10 @@ function withoutStatus(error: GraphQLError): GraphQLFormattedError {
 }
 
 const EMPTY_RESULT = { data: null }
+const RELEASED_PARAMS = { query: '', operationName: undefined, variables: undefined, extensions: undefined }
+/** Documents that say no more than the kind of an operation. */
+const DOCUMENT_OF_KIND = {
+  query: parse('{ __typename }'),
+  mutation: parse('mutation { __typename }'),
+  subscription: parse('subscription { __typename }'),
+}

@@ -20,6 +20,11 @@ export class WebSocketSink implements OperationSink {
     this.#envelope = `{"id":${asciiJson(id)},"type":"next","payload":`
   }
 
+  /** The id is here, and in graphql-ws. */
+  get heldBytes(): number {
+    return 2 * this.#envelope.length
+  }
+
   send(payloads: readonly Payload[]): boolean {
     if (this.#client.readyState !== WebSocket.OPEN) return false
     this.writer.write(encodeFrames(this.#envelope, payloads))

@@ -45,7 +45,11 @@ beforeEach(async () => {
       caller: Object.freeze(caller),
       params: Object.freeze(params),
       isClientGone: () => isClientGone,
-      openSink: () => ({ writer: { isFull: () => false, whenDrained: async () => {} }, send: () => true }),
+      openSink: () => ({
+        writer: { isFull: () => false, whenDrained: async () => {} },
+        heldBytes: 0,
+        send: () => true,
+      }),
       lastEventId: null,
       httpRequest: null,
     })

@@ -21,10 +21,14 @@ const stream = (harness: Harness, query = FEED, headers = {}, variables = {}) =>
   openEventStream(harness, { query, headers, variables })
 
 /** Bytes of all live buffers, after a garbage collection. */
-function bufferBytes(): number {
+const bufferBytes = () => memoryAfterCollection().arrayBuffers
+
+const usedHeap = () => memoryAfterCollection().heapUsed
+
+function memoryAfterCollection(): NodeJS.MemoryUsage {
   setFlagsFromString('--expose-gc')
   runInNewContext('gc')()
-  return process.memoryUsage().arrayBuffers
+  return process.memoryUsage()
 }
 
 describe('limits', () => {
@@ -202,6 +206,43 @@ describe('the protocol', () => {
     expect(received.map(({ type }) => type)).toEqual(['connection_ack', 'error', 'next', 'complete'])
     for (const { payload } of received.slice(1, 3)) expect(JSON.stringify(payload)).toContain('BAD_ARGUMENT')
     expect(harness.log.filter(line => line.level === 'error')).toEqual([])
+    socket.close()
+    await closed
+  })
+
+  test.each([
+    ['variables that it does not declare', '{"variables":{"x":[VALUES]}}', ''],
+    ['extensions', '{"extensions":{"x":[VALUES]}}', ''],
+    ['names that nothing reads', '{"x":[VALUES]}', ',"x":[VALUES]'],
+    ['a cursor that is not one', '{"variables":{"a":"TEXT"}}', ''],
+    ['blanks around it', '{}', 'BLANKS'],
+    ['a document of 500 fields', 'DOCUMENT', ''],
+  ])('a live subscription does not keep %s', async (_, payload, tail) => {
+    await using harness = await startGateway()
+    const { socket, received, closed } = await openRawWebSocket(harness)
+    const fill = (text: string, i: number) =>
+      text
+        .replace('VALUES', [i, ...Array(9000).fill('{}')].join())
+        .replace('TEXT', 'x'.repeat(100_000) + i)
+        .replace('BLANKS', ' '.repeat(200_000))
+        .replace(
+          'DOCUMENT',
+          JSON.stringify({ query: `subscription { ${'predictionFeed { __typename } '.repeat(250)}} # ${i}` }),
+        )
+    const query = 'subscription ($a: String) { predictionFeed(after: $a) { __typename } }'
+    const subscribeTimes = async (from: number, to: number) => {
+      for (let i = from; i < to; i++) {
+        const params = JSON.stringify({ query, ...JSON.parse(fill(payload, i)) })
+        socket.send(`{"id":"${i}","type":"subscribe","payload":${params}${fill(tail, i)}}`)
+      }
+      await until(() => received.filter(({ type }) => type === 'next').length === to)
+      return usedHeap()
+    }
+    // The caches of documents are full after 60.
+    const before = await subscribeTimes(0, 60)
+    const bytes = ((await subscribeTimes(60, 90)) - before) / 30
+    // Small subscriptions take 7 KB, and these took 200 KB to 600 KB.
+    expect(bytes).toBeLessThan(30_000)
     socket.close()
     await closed
   })
