@@ -56,21 +56,47 @@ export const fullScope = (appId: AppId): Scope => createScope(appId, null)
 export const mayUpload = ({ permissions, grant }: Pick<Access, 'permissions' | 'grant'>): boolean =>
   permissions.includes('SUBMIT') && grant?.maxSubmits !== 0
 
+/**
+ * Whether a caller that got hold of a prediction may learn how it goes on. A token without READ learns it only of what
+ * it submitted itself and of the ids that it was minted for: an idempotency key can be guessed.
+ */
+export const mayFollow = (
+  { permissions, grant, scope }: Pick<Access, 'permissions' | 'grant' | 'scope'>,
+  { id, tokenId }: Pick<Prediction, 'id' | 'tokenId'>,
+): boolean =>
+  permissions.includes('READ') ||
+  (grant !== null && grant.tokenId === tokenId) ||
+  scope.restriction?.ids.includes(id) === true
+
+/** The first tag in the key of a token without READ. Stored keys have it: do not change it. */
+const WRITE_ONLY = 'without READ'
+
 /** Returns the same restriction for the same tags and ids, in any order. */
 export function createRestriction(tags: readonly string[], ids: readonly string[]): Restriction {
-  const sorted = { tags: [...new Set(tags)].sort(), ids: [...new Set(ids)].sort() }
-  const text = JSON.stringify([sorted.tags, sorted.ids])
-  return { ...sorted, key: createHash('sha256').update(text).digest('base64url').slice(0, 22) }
+  const sorted = sortedSets(tags, ids)
+  // An app may have this tag, and its tokens must not share the key of tokens without READ.
+  const key = sorted.tags.includes(WRITE_ONLY)
+    ? restrictionKey(['with READ', sorted.tags, sorted.ids])
+    : restrictionKey([sorted.tags, sorted.ids])
+  return { ...sorted, key }
 }
 
 /**
  * Restriction of a token without READ: it sees the given ids, and predictions that such tokens have submitted.
- * The same holds for the results of its mutations.
+ * The same holds for the results of its mutations, as far as `mayFollow` lets them.
  */
 export function writeOnlyRestriction(tags: readonly string[], ids: readonly string[]): Restriction {
-  const { key } = createRestriction(['without READ', ...tags.map(tag => `tag ${tag}`)], ids)
-  return { ...createRestriction([], ids), key }
+  const named = sortedSets([WRITE_ONLY, ...tags.map(tag => `tag ${tag}`)], ids)
+  return { tags: [], ids: named.ids, key: restrictionKey([named.tags, named.ids]) }
 }
+
+const sortedSets = (tags: readonly string[], ids: readonly string[]) => ({
+  tags: [...new Set(tags)].sort(),
+  ids: [...new Set(ids)].sort(),
+})
+
+const restrictionKey = (parts: readonly unknown[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 22)
 
 /** Definition of a scope's visibility. A property test compares the store's SQL with it. */
 export const canSee = (

@@ -3,7 +3,7 @@
  * Invariant: a final state changes only if the gateway had assumed it and the real one became known.
  */
 import type { PredictionErrorCode } from './errors.ts'
-import type { VideoModel } from './models.ts'
+import { MODELS, type VideoModel } from './models.ts'
 import type { CircuitTrip } from './submit-circuit.ts'
 
 declare const brand: unique symbol
@@ -85,6 +85,22 @@ export interface Prediction extends Draft, PredictionState {
   id: string
   createdAt: number
 }
+
+/** The prediction as it was when it was created: it has what the request had, and nothing of what happened since. */
+export const asSubmitted = (prediction: Prediction): Prediction => ({
+  ...prediction,
+  version: 1,
+  status: 'QUEUED',
+  outputs: [],
+  error: null,
+  cost: MODELS[prediction.model].price,
+  upstreamId: null,
+  submittedAt: null,
+  startedAt: null,
+  finishedAt: null,
+  updatedAt: prediction.createdAt,
+  inferenceMs: null,
+})
 
 /** A prediction with the internal state that the workers use. */
 export interface Job extends Prediction {

@@ -3,6 +3,7 @@
  * payload says so.
  */
 
+import { mayFollow } from '../domain/access-scope.ts'
 import type { Prediction } from '../domain/prediction.ts'
 import { canceled } from '../domain/transitions.ts'
 import { builder, WRITE_COST } from './builder.ts'
@@ -64,5 +65,8 @@ async function cancelPrediction(
   const changed = await store.change(id, canceled(at), at)
   if (changed !== null) return { prediction: changed, mayStillBeCharged: changed.submission !== 'none' }
   const prediction = await store.get(scope, id)
-  return prediction === null ? { code: 'NOT_FOUND' } : { code: 'ALREADY_FINISHED', prediction }
+  if (prediction === null) return { code: 'NOT_FOUND' }
+  // That it has finished is the answer; what came of it is not.
+  const visible = mayFollow(context.access, prediction) ? {} : { outputs: [], upstreamId: null }
+  return { code: 'ALREADY_FINISHED', prediction: { ...prediction, ...visible } }
 }

@@ -5,8 +5,10 @@
  */
 import { createHash } from 'node:crypto'
 import { stringify } from 'safe-stable-stringify'
+import { mayFollow } from '../domain/access-scope.ts'
+import type { IdempotentMatch } from '../domain/idempotency.ts'
 import { MODELS } from '../domain/models.ts'
-import type { Draft, Prediction } from '../domain/prediction.ts'
+import { asSubmitted, type Draft, type Prediction } from '../domain/prediction.ts'
 import type { Context } from './context.ts'
 import { MAX_TAGS, nameUpTo } from './input-rules.ts'
 import type { MutationError, MutationErrorOf } from './mutation-errors.ts'
@@ -28,8 +30,9 @@ export const toIdempotency = ({ scope }: Context, key: string | null, fingerprin
 export async function createPrediction(
   request: PredictionRequest,
   idempotency: ReturnType<typeof toIdempotency>,
-  { scope, access, store, now }: Context,
+  context: Context,
 ): Promise<{ prediction: Prediction; isNew: boolean } | MutationError> {
+  const { scope, access, store, now } = context
   if (request.tags.length > MAX_TAGS) return tooManyTags(request)
   const { grant } = access
   const draft = {
@@ -41,10 +44,25 @@ export async function createPrediction(
   }
   const creation = await store.create(draft, idempotency, now(), grant ?? undefined)
   if (creation.kind === 'refused') return creation.violation
-  const { kind, prediction } = creation
-  return kind === 'conflict'
-    ? { code: 'IDEMPOTENCY_CONFLICT', prediction }
-    : { prediction, isNew: kind === 'created' }
+  return creation.kind === 'created'
+    ? { prediction: creation.prediction, isNew: true }
+    : answerMatch(creation, context)
+}
+
+/**
+ * The answer to a request whose idempotency key is in use. Tokens without READ of one restriction share their keys,
+ * because a browser may repeat a request with a fresh token. Such a token proves by the whole input that the request is
+ * the same; it gets the prediction as it was submitted. Otherwise it gets nothing of the other token's prediction.
+ */
+export function answerMatch(
+  { kind, prediction }: IdempotentMatch,
+  { access }: Context,
+): { prediction: Prediction; isNew: false } | MutationErrorOf<'IDEMPOTENCY_CONFLICT' | 'INVALID_INPUT'> {
+  if (kind === 'repeated')
+    return { prediction: mayFollow(access, prediction) ? prediction : asSubmitted(prediction), isNew: false }
+  if (mayFollow(access, prediction)) return { code: 'IDEMPOTENCY_CONFLICT', prediction }
+  const message = 'in use for another request; use a new key for a new request'
+  return { code: 'INVALID_INPUT', issues: [{ path: ['input', 'idempotencyKey'], message }] }
 }
 
 /** A retry sends no tags of its own, so the issue names its `id`. */

@@ -2,6 +2,7 @@
  * Events: a prediction's history, the feed, and one watched prediction.
  */
 
+import { mayFollow } from '../domain/access-scope.ts'
 import { EVENT_TYPES, type Prediction } from '../domain/prediction.ts'
 import {
   type FeedEvent,
@@ -46,12 +47,15 @@ builder.objectField(PredictionType, 'history', t =>
     args: { first: t.arg.int(), after: t.arg.string() },
     complexity: pageCost,
     extensions: { [PER_SUBSCRIBER]: true },
-    resolve: async ({ id }, { first, after }, { scope, loaders, cursorsOf }) => {
+    resolve: async (prediction, { first, after }, { access, scope, loaders, cursorsOf }) => {
       const cursors = cursorsOf(scope.appId)
       const limit = parseLimit('first', first)
       const afterSeq = typeof after === 'string' ? cursors.decode(after) : 0
       if (afterSeq === null) throw badArgument('after', 'a cursor of this history')
-      const events = await loaders.history(afterSeq, limit + 1).load(id)
+      const allEvents = await loaders.history(afterSeq, limit + 1).load(prediction.id)
+      const events = mayFollow(access, prediction)
+        ? allEvents
+        : allEvents.filter(({ type }) => type === 'QUEUED')
       const edges = events.slice(0, limit).map(event => {
         const cursor = cursors.encode(event.seq)
         return { cursor, node: { ...event, cursor } }

@@ -9,6 +9,7 @@ import { builder, WRITE_COST } from './builder.ts'
 import type { Context } from './context.ts'
 import {
   addGrantTags,
+  answerMatch,
   checkSubmitPermission,
   createPrediction,
   fingerprint,
@@ -71,7 +72,7 @@ async function retryPrediction(
   // Comes first: an earlier request with this key gets the same prediction again, even if the original has
   // been corrected since.
   const earlier = idempotency && (await store.findByIdempotencyKey(scope.appId, idempotency, now()))
-  if (earlier) return earlier.kind === 'conflict' ? { code: 'IDEMPOTENCY_CONFLICT', ...earlier } : earlier
+  if (earlier) return answerMatch(earlier, context)
   if (original.status !== 'FAILED' && original.status !== 'CANCELED')
     return invalid('id', `expected a FAILED or CANCELED prediction; this one is ${original.status}`)
 

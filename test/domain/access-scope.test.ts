@@ -4,8 +4,10 @@ import {
   createRestriction,
   createScope,
   fullScope,
+  mayFollow,
   mayUpload,
   PERMISSIONS,
+  writeOnlyRestriction,
 } from '../../src/domain/access-scope.ts'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { newPrediction } from '../support/store.ts'
@@ -50,6 +52,46 @@ describe('a restriction', () => {
     expect(canSee(fullScope(appId), newPrediction({ appId: 'other' as AppId }))).toBe(false)
     expect([scope.restrictionKey, fullScope(appId).restrictionKey]).toEqual([restriction.key, ''])
   })
+})
+
+test('no tags give a token that may read the key of tokens that may not, whose stored keys stay as they are', () => {
+  for (const [tags, ids] of [
+    [[], []],
+    [['a'], []],
+    [['a', 'b'], ['p']],
+  ] as const) {
+    const writeOnly = writeOnlyRestriction(tags, ids)
+    const named = ['without READ', ...tags.map(tag => `tag ${tag}`)]
+    expect(createRestriction(named, ids).key).not.toBe(writeOnly.key)
+    expect([writeOnly.tags, writeOnly.ids]).toEqual([[], ids])
+  }
+  // As in rows of earlier versions.
+  expect([
+    writeOnlyRestriction([], []).key,
+    writeOnlyRestriction(['b', 'a'], ['p']).key,
+    createRestriction(['a'], ['p']).key,
+  ]).toEqual(['7A_hN7UQrviKOcam7ipsmX', 'XKleUN8Ap8x_dL39Zh0yB0', '3rybaAcFdqDFily9XrqJX4'])
+})
+
+test('a token without READ may follow what it submitted itself and the ids that it names; any other caller what it sees', () => {
+  const appId = 'app' as AppId
+  const grant = { tokenId: 't', tags: [], maxSubmits: 1 }
+  const scope = createScope(appId, writeOnlyRestriction([], ['named']))
+  const may = (
+    id: string,
+    tokenId: string | null,
+    permissions: readonly ('READ' | 'SUBMIT')[] = ['SUBMIT'],
+  ) => mayFollow({ permissions, grant, scope }, newPrediction({ id, tokenId }))
+  expect([may('p', 't'), may('named', 'other'), may('p', 'other'), may('p', null)]).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ])
+  expect(may('p', 'other', ['READ', 'SUBMIT'])).toBe(true)
+  expect(
+    mayFollow({ permissions: PERMISSIONS, grant: null, scope: fullScope(appId) }, newPrediction({})),
+  ).toBe(true)
 })
 
 test('only a caller that may submit may upload', () => {

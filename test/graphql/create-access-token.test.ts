@@ -431,6 +431,89 @@ test('a mutation by a token without READ returns nothing of a prediction that th
   expect(answer.data.cancelPrediction.__typename).not.toBe('NotFoundError')
 })
 
+describe('an idempotency key that another token without READ has used', () => {
+  const CARD = `prediction { id status upstreamId input { prompt } outputs { url } metadata
+    history { edges { node { type } } } }`
+  const ANSWER = `__typename ... on IdempotencyConflictError { ${CARD} } ... on InvalidInputError { issues { path } }
+    ... on Error { code }`
+  const ASK = `mutation ($input: SubmitVideoInput!) { answer: submitVideo(input: $input) {
+    ... on SubmitVideoPayload { ${CARD} } ${ANSWER} } }`
+  const ASK_RETRY = `mutation ($input: RetryPredictionInput!) { answer: retryPrediction(input: $input) {
+    ... on RetryPredictionPayload { ${CARD} } ${ANSWER} } }`
+  const SECRET = { ...INPUT, prompt: 'heron sim:seconds=0', idempotencyKey: 'order-1' }
+
+  async function openWithTwoTokens() {
+    const harness = await startGateway()
+    const [own, other] = [
+      await mintToken(harness, { permissions: ['SUBMIT'] }),
+      await mintToken(harness, { permissions: ['SUBMIT'] }),
+    ]
+    const first = await mutate(harness, ASK, SECRET, own)
+    await until(async () => (await mutate(harness, ASK, SECRET, own)).prediction.status === 'COMPLETED')
+    return { harness, own, other, id: first.prediction.id }
+  }
+
+  test('answers another request with nothing of the prediction, in submitVideo and in retryPrediction', async () => {
+    const { harness, own, other, id } = await openWithTwoTokens()
+    await using _ = harness
+    const refused = {
+      __typename: 'InvalidInputError',
+      code: 'INVALID_INPUT',
+      issues: [{ path: ['input', 'idempotencyKey'] }],
+    }
+    const guess = { ...SECRET, prompt: 'another' }
+    expect(await mutate(harness, ASK, guess, other)).toEqual(refused)
+    const failing = await mutate(harness, ASK, { ...INPUT, prompt: 'x sim:seconds=0 sim:fail=1403' }, other)
+    const retried = { id: failing.prediction.id, idempotencyKey: 'order-1' }
+    expect(await mutate(harness, ASK_RETRY, retried, other)).toEqual(refused)
+    // Its own token gets the conflict with its prediction.
+    expect(await mutate(harness, ASK, guess, own)).toMatchObject({
+      code: 'IDEMPOTENCY_CONFLICT',
+      prediction: { id },
+    })
+  })
+
+  test('answers the same request with the same prediction, as it was submitted: a browser may have a fresh token', async () => {
+    const { harness, own, other, id } = await openWithTwoTokens()
+    await using _ = harness
+    expect(await mutate(harness, ASK, SECRET, other)).toEqual({
+      prediction: {
+        id,
+        status: 'QUEUED',
+        upstreamId: null,
+        input: { prompt: SECRET.prompt },
+        outputs: [],
+        metadata: null,
+        history: { edges: [{ node: { type: 'QUEUED' } }] },
+      },
+      __typename: 'SubmitVideoPayload',
+    })
+    const { prediction } = await mutate(harness, ASK, SECRET, own)
+    expect(prediction).toMatchObject({ id, status: 'COMPLETED', outputs: [{}] })
+    expect(prediction.history.edges.length).toBeGreaterThan(1)
+    // Nor do its outputs come with an attempt to cancel it.
+    const CANCEL_CARD = `mutation ($input: CancelPredictionInput!) { answer: cancelPrediction(input: $input) {
+      ... on AlreadyFinishedError { code ${CARD} } } }`
+    const finished = await mutate(harness, CANCEL_CARD, { id }, other)
+    expect(finished).toMatchObject({
+      code: 'ALREADY_FINISHED',
+      prediction: { outputs: [], upstreamId: null },
+    })
+    expect((await mutate(harness, CANCEL_CARD, { id }, own)).prediction.outputs).toHaveLength(1)
+  })
+
+  test('is free for a token with READ and the tag that names tokens without READ', async () => {
+    const { harness, own, id } = await openWithTwoTokens()
+    await using _ = harness
+    const reader = await mintToken(harness, { tags: ['without READ'] })
+    const { data } = await harness.query('{ predictions { edges { node { id } } } }', {}, reader)
+    expect(data.predictions.edges).toEqual([])
+    const answer = await mutate(harness, ASK, SECRET, reader)
+    expect([answer.__typename, answer.prediction.id === id]).toEqual(['SubmitVideoPayload', false])
+    expect((await mutate(harness, ASK, SECRET, own)).prediction.id).toBe(id)
+  })
+})
+
 test('a key that is revoked while a body arrives is rejected', async () => {
   await using harness = await startGateway()
   const key = await harness.gateway.issueKey('late', 60 * 60 * 1000)

@@ -47,11 +47,11 @@ export function openSqliteStore(file: string, notify: () => void, options: Store
     return {
       ...identity,
       ...createPredictionStore(db, groupCommit, shared),
-      ...throughGate(gate, createQueueStore(db, notify, shared), QUEUE_WRITES),
-      ...createHoldStore(db, notify),
-      ...throughGate(gate, createEventStore(db, shared), ['pruneEvents']),
-      ...throughGate(gate, createAppStore(db), ['pruneKeys']),
-      ...throughGate(gate, createUploadStore(db, gate), ['pruneUploads', 'setUpstreamUrl']),
+      ...throughGate(gate.run, createQueueStore(db, notify, shared), QUEUE_WRITES),
+      ...throughGate(gate.runPatiently, createHoldStore(db, notify), ['hold', 'release']),
+      ...throughGate(gate.run, createEventStore(db, shared), ['pruneEvents']),
+      ...throughGate(gate.runPatiently, createAppStore(db), ['createApp', 'addKey', 'pruneKeys']),
+      ...throughGate(gate.run, createUploadStore(db, gate), ['pruneUploads', 'setUpstreamUrl']),
       usage: createAppUsage(db, shared.monthlySpend),
       ping: createWriteProbe(db, gate),
       toStartupError: error => toStartupError(error, file),
@@ -89,16 +89,16 @@ const QUEUE_WRITES = [
   'followProcessClock',
 ] as const
 
-/** The same part of the store, but these methods fail at once while the database can't be written. */
+/** The same part of the store, but these methods do not write while the database can't be written. */
 function throughGate<Part extends object, Name extends keyof Part>(
-  gate: WriteGate,
+  run: WriteGate['run'],
   part: Part,
   names: readonly Name[],
 ): Part {
   const gated = { ...part }
   for (const name of names) {
     const write = part[name] as (...args: unknown[]) => Promise<unknown>
-    gated[name] = ((...args: unknown[]) => gate.run(() => write(...args))) as Part[Name]
+    gated[name] = ((...args: unknown[]) => run(() => write(...args))) as Part[Name]
   }
   return gated
 }
