@@ -173,6 +173,27 @@ describe.skipIf(findBrowser() === null)('the dashboard in a browser', { timeout:
     await untilVideoPlays(page, 'seen again')
   })
 
+  test('a link with another key replaces the key in use only if the user agrees', async () => {
+    await using visited = await openPage('/#key=KEY')
+    const { harness, page, faults } = visited
+    await page.getByText('Live', { exact: true }).waitFor()
+    const other = await harness.gateway.issueKey('other', 60_000)
+    const questions: string[] = []
+    for (const agrees of [false, true]) {
+      page.once('dialog', async dialog => {
+        questions.push(dialog.message())
+        await (agrees ? dialog.accept() : dialog.dismiss())
+      })
+      await page.evaluate(key => {
+        location.hash = `key=${key}`
+      }, other)
+      await until(() => questions.length === (agrees ? 2 : 1), TIMEOUT_MS)
+      await page.locator('.app', { hasText: agrees ? 'other' : 'test' }).waitFor()
+      expect(page.url()).not.toContain('key')
+    }
+    expect(faults).toEqual([])
+  })
+
   test('removes the key from the URL, shows it nowhere, and still has it after a reload', async () => {
     await using visited = await openPage('/?status=FAILED#key=KEY')
     const { page, faults, harness } = visited
