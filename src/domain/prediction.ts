@@ -154,8 +154,18 @@ export const toPredictionState = (state: PredictionState): PredictionState => ({
   inferenceMs: state.inferenceMs,
 })
 
-export interface PredictionEvent {
+/** A position in the event log: behind an event. */
+export interface LogPosition {
+  /** `seq` of the event; 0: before the first. */
   seq: number
+  /**
+   * The event's random mark, 1 to 2^32 - 1. If the log is rewound to a copy and grows again, another event has the `seq`,
+   * and another mark. Null: the event was written before there were marks, or there is no event.
+   */
+  mark: number | null
+}
+
+export interface PredictionEvent extends LogPosition {
   type: EventType
   /** Null for the first event. It may equal the new status: then only the error or the cost has changed. */
   previousStatus: Status | null

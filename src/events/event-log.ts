@@ -8,7 +8,7 @@
 import { performance } from 'node:perf_hooks'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { canSee, type Scope } from '../domain/access-scope.ts'
-import type { PredictionEvent } from '../domain/prediction.ts'
+import type { LogPosition, PredictionEvent } from '../domain/prediction.ts'
 import { type Filter, matchesFilter } from '../domain/prediction-filter.ts'
 import { HOUR_MS } from '../domain/time.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
@@ -33,6 +33,8 @@ export interface EventBatch {
 export interface EventLog {
   /** `seq` of the newest event that the tail has read. */
   readonly head: number
+  /** The position behind the event `seq`. Synchronous at the head. */
+  positionOf(seq: number): LogPosition | Promise<LogPosition>
   /** Events after this `seq` are in the buffer; earlier ones are only in the store. */
   readonly bufferedAfter: number
   /** Returns at most one batch. Synchronous if the events are in the buffer. */
@@ -57,7 +59,7 @@ export interface Pin {
 }
 
 interface EventLogOptions {
-  store: Pick<EventStore, 'eventRange' | 'eventsAfter' | 'allEventsAfter'>
+  store: Pick<EventStore, 'eventRange' | 'positionOf' | 'eventsAfter' | 'allEventsAfter'>
   wakeSignal: WakeSignal
   log: { error(fields: object, message: string): void }
   maxBufferBytes?: number
@@ -88,6 +90,8 @@ export async function createEventLog({
 }: EventLogOptions): Promise<EventLog> {
   const range = await store.eventRange()
   let head = Math.max(range.prunedUpTo, range.head - WARM_UP_EVENTS)
+  /** Null until the tail has read an event, or after it has skipped pruned ones. */
+  let headPosition: LogPosition | null = null
   const buffer = createEventBuffer(head, maxBufferBytes)
   const listeners = new Map<string, Set<Listener>>()
   const pins = new Set<{ seq: number; movedAt: number }>()
@@ -106,6 +110,7 @@ export async function createEventLog({
         for (const event of events) {
           buffer.push(event)
           head = event.seq
+          headPosition = { seq: event.seq, mark: event.mark }
           wakeListeners(event)
           if (performance.now() < sliceEnd) continue
           await setImmediate()
@@ -132,6 +137,7 @@ export async function createEventLog({
   function skipTo(prunedUpTo: number): void {
     const firstSkippedSeq = head + 1
     head = prunedUpTo
+    headPosition = null
     buffer.reset(head)
     for (const topicListeners of listeners.values())
       for (const { wake } of topicListeners) wake(firstSkippedSeq)
@@ -143,6 +149,7 @@ export async function createEventLog({
     get head() {
       return head
     },
+    positionOf: seq => (headPosition?.seq === seq ? headPosition : store.positionOf(seq)),
     get bufferedAfter() {
       return buffer.bufferedAfter
     },

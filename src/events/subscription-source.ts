@@ -5,7 +5,7 @@
  */
 
 import type { Scope } from '../domain/access-scope.ts'
-import { isFinal, type Prediction, type PredictionEvent } from '../domain/prediction.ts'
+import { isFinal, type LogPosition, type Prediction, type PredictionEvent } from '../domain/prediction.ts'
 import type { Filter } from '../domain/prediction-filter.ts'
 import type { Store } from '../store/store.ts'
 import type { CursorsOf } from './cursor.ts'
@@ -51,8 +51,8 @@ export interface SubscriptionSource {
   toMessage(event: PredictionEvent): FeedMessage
   /** The message that replaces events that were pruned before they were delivered. */
   gapMessage(missedUpTo: number): Promise<FeedMessage>
-  /** The message that says that everything up to `seq` was delivered; null if the subscription has none. */
-  caughtUpMessage: ((seq: number) => FeedMessage) | null
+  /** The message that says that everything up to the position was delivered; null if the subscription has none. */
+  caughtUpMessage: ((position: LogPosition) => FeedMessage) | null
 }
 
 export interface SubscriptionSources {
@@ -66,39 +66,44 @@ export function createSubscriptionSources(store: Store, cursorsOf: CursorsOf): S
   return {
     followFeed(scope, afterCursor, filter) {
       const cursors = cursorsOf(scope.appId)
-      const caughtUpMessage = (seq: number): FeedMessage => {
-        const cursor = cursors.encodeHead(seq)
+      const caughtUpMessage = (position: LogPosition): FeedMessage => {
+        const cursor = cursors.encodeHead(position)
         return { value: { kind: 'caught-up', cursor }, cursor, isLast: false }
       }
-      const toGap = (reason: GapReason, seq: number): FeedMessage => {
-        const cursor = cursors.encodeHead(seq)
+      const toGap = (reason: GapReason, position: LogPosition): FeedMessage => {
+        const cursor = cursors.encodeHead(position)
         return { value: { kind: 'gap', reason, cursor }, cursor, isLast: false }
       }
       // The functions below do not use `afterCursor`: they would keep it, however long it is.
       const isFromNowOn = afterCursor === null
-      const startSeq = afterCursor === null ? null : cursors.decode(afterCursor)
+      const start = afterCursor === null ? null : cursors.decode(afterCursor)
       return {
         selector: { scope, ...(filter && { filter }) },
         heldBytes: filter === undefined ? 0 : 2 * JSON.stringify(filter).length,
-        pinSeq: startSeq ?? Number.MAX_SAFE_INTEGER,
+        pinSeq: start?.seq ?? Number.MAX_SAFE_INTEGER,
         async resolveStart() {
-          const { head, prunedUpTo } = await store.eventRange()
-          if (isFromNowOn) return { seq: head, initialMessage: caughtUpMessage(head), isReplay: false }
+          const { head, headPosition, prunedUpTo, isSameHistory } = await store.eventRange(start ?? undefined)
+          if (isFromNowOn) return { seq: head, initialMessage: caughtUpMessage(headPosition), isReplay: false }
+          // A cursor of another history is as unknown as garbage.
           const reason =
-            startSeq === null || startSeq > head
+            start === null || start.seq > head || !isSameHistory
               ? 'CURSOR_UNKNOWN'
-              : startSeq < prunedUpTo
+              : start.seq < prunedUpTo
                 ? 'CURSOR_TOO_OLD'
                 : null
-          if (startSeq === null || reason !== null)
-            return { seq: head, initialMessage: toGap(reason ?? 'CURSOR_UNKNOWN', head), isReplay: false }
-          return { seq: startSeq, initialMessage: null, isReplay: true }
+          if (start === null || reason !== null)
+            return {
+              seq: head,
+              initialMessage: toGap(reason ?? 'CURSOR_UNKNOWN', headPosition),
+              isReplay: false,
+            }
+          return { seq: start.seq, initialMessage: null, isReplay: true }
         },
         toMessage: event => {
-          const cursor = cursors.encode(event.seq)
+          const cursor = cursors.encode(event)
           return { value: { kind: 'event', ...event, cursor }, cursor, isLast: false }
         },
-        gapMessage: async missedUpTo => toGap('CURSOR_TOO_OLD', missedUpTo),
+        gapMessage: async missedUpTo => toGap('CURSOR_TOO_OLD', await store.positionOf(missedUpTo)),
         caughtUpMessage,
       }
     },

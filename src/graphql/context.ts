@@ -6,7 +6,7 @@ import DataLoader from 'dataloader'
 import type { Tokens } from '../auth/access-token.ts'
 import type { Access, Scope } from '../domain/access-scope.ts'
 import type { MutationErrorCode, RequestErrorCode } from '../domain/errors.ts'
-import type { AppId, Prediction, PredictionEvent } from '../domain/prediction.ts'
+import type { AppId, LogPosition, Prediction, PredictionEvent } from '../domain/prediction.ts'
 import type { CursorsOf } from '../events/cursor.ts'
 import type { SubscriptionSources } from '../events/subscription-source.ts'
 import type { AppUsage, Store } from '../store/store.ts'
@@ -51,8 +51,8 @@ interface OperationValues {
    * `after`.
    */
   readonly lastEventId?: string | null
-  /** The log's newest seq before any field was read; set if the operation selects `feedCursor`. */
-  readonly headSeq?: number | undefined
+  /** The log's head before any field was read; set if the operation selects `feedCursor`. */
+  readonly headPosition?: LogPosition | undefined
 }
 
 export interface Context extends Services, OperationValues {

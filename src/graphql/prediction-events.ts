@@ -3,7 +3,7 @@
  */
 
 import { mayFollow } from '../domain/access-scope.ts'
-import { EVENT_TYPES, type Prediction } from '../domain/prediction.ts'
+import { EVENT_TYPES, type LogPosition, type Prediction } from '../domain/prediction.ts'
 import {
   type FeedEvent,
   type FeedItem,
@@ -39,6 +39,8 @@ const PredictionEventConnection = builder.connectionObject(
   PredictionEventEdge,
 )
 
+const LOG_START: LogPosition = { seq: 0, mark: null }
+
 builder.objectField(PredictionType, 'history', t =>
   t.field({
     type: PredictionEventConnection,
@@ -47,17 +49,19 @@ builder.objectField(PredictionType, 'history', t =>
     args: { first: t.arg.int(), after: t.arg.string() },
     complexity: pageCost,
     extensions: { [PER_SUBSCRIBER]: true },
-    resolve: async (prediction, { first, after }, { access, scope, loaders, cursorsOf }) => {
+    resolve: async (prediction, { first, after }, { access, scope, loaders, store, cursorsOf }) => {
       const cursors = cursorsOf(scope.appId)
       const limit = parseLimit('first', first)
-      const afterSeq = typeof after === 'string' ? cursors.decode(after) : 0
-      if (afterSeq === null) throw badArgument('after', 'a cursor of this history')
+      const start = typeof after === 'string' ? cursors.decode(after) : LOG_START
+      if (start === null || (after && !(await store.eventRange(start)).isSameHistory))
+        throw badArgument('after', 'a cursor of this history')
+      const afterSeq = start.seq
       const allEvents = await loaders.history(afterSeq, limit + 1).load(prediction.id)
       const events = mayFollow(access, prediction)
         ? allEvents
         : allEvents.filter(({ type }) => type === 'QUEUED')
       const edges = events.slice(0, limit).map(event => {
-        const cursor = cursors.encode(event.seq)
+        const cursor = cursors.encode(event)
         return { cursor, node: { ...event, cursor } }
       })
       return toConnection(edges, { hasNextPage: events.length > limit, hasPreviousPage: afterSeq > 0 })
@@ -94,8 +98,8 @@ builder.queryField('feedCursor', t =>
   t.string({
     description:
       "The feed's head, read before any other field of its operation: a list read beside it, then predictionFeed(after: it), together miss nothing.",
-    resolve: async (_root, _args, { headSeq, scope, store, cursorsOf }) =>
-      cursorsOf(scope.appId).encodeHead(headSeq ?? (await store.eventRange()).head),
+    resolve: async (_root, _args, { headPosition, scope, store, cursorsOf }) =>
+      cursorsOf(scope.appId).encodeHead(headPosition ?? (await store.eventRange()).headPosition),
   }),
 )
 

@@ -20,7 +20,15 @@ import type { Hold, HoldTarget } from '../domain/hold.ts'
 import type { Idempotency, IdempotentMatch } from '../domain/idempotency.ts'
 import type { VideoModel } from '../domain/models.ts'
 import type { CreateResult, TokenLimits } from '../domain/plan-create.ts'
-import type { AppId, Draft, Job, Prediction, PredictionEvent, Transition } from '../domain/prediction.ts'
+import type {
+  AppId,
+  Draft,
+  Job,
+  LogPosition,
+  Prediction,
+  PredictionEvent,
+  Transition,
+} from '../domain/prediction.ts'
 import type { Filter } from '../domain/prediction-filter.ts'
 import type { AllowanceRequest } from '../domain/submit-allowance.ts'
 import type { SubmitCircuit } from '../domain/submit-circuit.ts'
@@ -286,9 +294,23 @@ interface PruneRequest {
   thisProcess?: { lowestPinnedSeq: number | null }
 }
 
+export interface EventRange {
+  head: number
+  /** The position behind the newest event. */
+  headPosition: LogPosition
+  prunedUpTo: number
+  isSameHistory: boolean
+}
+
 export interface EventStore {
-  /** `seq` of the newest event and of the last pruned one; 0 without any. */
-  eventRange(): Promise<{ head: number; prunedUpTo: number }>
+  /**
+   * `seq` of the newest event and of the last pruned one; 0 without any. Also whether the event at `position` is still the
+   * one that it was: false if the log was rewound to an earlier copy since, and grew again. A pruned event, other than the
+   * last, is taken to be it.
+   */
+  eventRange(position?: LogPosition): Promise<EventRange>
+  /** The position behind the event `seq`. The mark of a pruned event, other than the last, is null. */
+  positionOf(seq: number): Promise<LogPosition>
   eventsAfter(request: EventsRequest): Promise<EventsResult>
   /** The first `limit` events after `afterSeq` of each prediction, oldest first; in the order of `ids`. */
   histories(

@@ -65,7 +65,7 @@ export function createCatchUp(options: {
       isReplaying = false
       if (source.caughtUpMessage)
         await deliverWhenDrained(subscriber, [
-          await operation.execute(source.caughtUpMessage(subscriber.lastSeq)),
+          await operation.execute(source.caughtUpMessage(await eventLog.positionOf(subscriber.lastSeq))),
         ])
     }
   }

@@ -174,7 +174,12 @@ export function createFanOut({
         if (events.length > 0) await deliverEvents(group, events)
         else if (needsCursorRefresh(group))
           await deliver(group, [
-            { seq: scannedUpTo, payload: await operation.execute(source.caughtUpMessage!(scannedUpTo)) },
+            {
+              seq: scannedUpTo,
+              payload: await operation.execute(
+                source.caughtUpMessage!(await eventLog.positionOf(scannedUpTo)),
+              ),
+            },
           ])
         group.lastSeq = scannedUpTo
         group.hasMore ||= scannedUpTo < eventLog.head

@@ -6,6 +6,7 @@ import { INPUT, newPrediction } from '../support/store.ts'
 
 const event = (seq: number, text = ''): PredictionEvent => ({
   seq,
+  mark: null,
   type: 'QUEUED',
   previousStatus: null,
   occurredAt: 1,

@@ -20,6 +20,7 @@ test('the cursor of an event is encrypted once, for the item and for its message
   const source = createSubscriptionSources({} as Store, cursorsOf).followFeed(fullScope(APP), null)
   const event = {
     seq: 7,
+    mark: 9,
     type: 'QUEUED',
     previousStatus: null,
     occurredAt: 1,
@@ -27,7 +28,7 @@ test('the cursor of an event is encrypted once, for the item and for its message
   } as const
   const { value, cursor } = source.toMessage(event)
   expect(encryptions).toHaveBeenCalledTimes(1)
-  expect(cursorsOf(APP).decode(cursor!)).toBe(7)
+  expect(cursorsOf(APP).decode(cursor!)).toEqual({ seq: 7, mark: 9 })
   expect((value as FeedItem).cursor).toBe(cursor)
   expect(value).toMatchObject(event)
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { fullScope } from '../../src/domain/access-scope.ts'
-import type { AppId } from '../../src/domain/prediction.ts'
+import type { AppId, LogPosition } from '../../src/domain/prediction.ts'
 import { ENGINES } from '../support/engines.ts'
 import {
   addPrediction,
@@ -49,7 +49,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
         .toSorted((a, b) => a.seq - b.seq)
         .map(({ seq, prediction: p }) => [seq, p.appId, p.id, p.status])
       expect(allEvents).toEqual(expected.map((event, i) => [i + 1, ...event]))
-      expect(await f.store.eventRange()).toEqual({ head: expected.length, prunedUpTo: 0 })
+      expect(await f.store.eventRange()).toMatchObject({ head: expected.length, prunedUpTo: 0 })
     })
 
     test('each has the prediction as it was right after the event', async () => {
@@ -165,7 +165,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
 
     test('an empty log begins and ends at 0', async () => {
       await using f = await fixture(open)
-      expect(await f.store.eventRange()).toEqual({ head: 0, prunedUpTo: 0 })
+      expect(await f.store.eventRange()).toMatchObject({ head: 0, prunedUpTo: 0 })
       expect(await f.store.eventsAfter({ scope: fullScope(f.app), afterSeq: 0, limit: 1 })).toEqual({
         events: [],
         scannedUpTo: 0,
@@ -192,7 +192,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
           thisProcess: { lowestPinnedSeq: 2 },
         }),
       ).toBe(2)
-      expect(await f.store.eventRange()).toEqual({ head: 5, prunedUpTo: 2 })
+      expect(await f.store.eventRange()).toMatchObject({ head: 5, prunedUpTo: 2 })
       expect(
         await f.store.pruneEvents({
           occurredBefore: T + HOUR,
@@ -206,9 +206,9 @@ describe.each(ENGINES)('%s', (_, { open }) => {
       await using f = await fixture(open)
       await addPredictions(f.store, f.app, 6)
       expect(await f.store.pruneEvents({ occurredBefore: T, limit: 100 })).toBe(0)
-      expect(await f.store.eventRange()).toEqual({ head: 6, prunedUpTo: 0 })
+      expect(await f.store.eventRange()).toMatchObject({ head: 6, prunedUpTo: 0 })
       expect(await f.store.pruneEvents({ occurredBefore: T + 4, limit: 3 })).toBe(3)
-      expect(await f.store.eventRange()).toEqual({ head: 6, prunedUpTo: 3 })
+      expect(await f.store.eventRange()).toMatchObject({ head: 6, prunedUpTo: 3 })
       expect(await f.store.pruneEvents({ occurredBefore: T + 4, limit: 3 })).toBe(1)
       expect(await f.store.pruneEvents({ occurredBefore: T + 4, limit: 3 })).toBe(0)
       expect(await f.store.eventsAfter({ scope: fullScope(f.app), afterSeq: 0, limit: 100 })).toMatchObject({
@@ -217,6 +217,35 @@ describe.each(ENGINES)('%s', (_, { open }) => {
         prunedUpTo: 4,
       })
       expect(await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 0 })).toBe(0)
+    })
+
+    test('every event has a mark, by which another event with its seq is told from it', async () => {
+      await using f = await fixture(open)
+      await addPredictions(f.store, f.app, 3)
+      const marks = (await eventsOf(f.store, f.app)).map(event => event.mark)
+      expect(marks.every(mark => mark! > 0 && mark! < 2 ** 32)).toBe(true)
+      expect(new Set(marks).size).toBe(3)
+      const isSame = async (position: LogPosition) => (await f.store.eventRange(position)).isSameHistory
+      const second = await f.store.positionOf(2)
+      expect(second).toEqual({ seq: 2, mark: marks[1] })
+      expect(await isSame(second)).toBe(true)
+      for (const mark of [null, second.mark! ^ 1]) expect(await isSame({ seq: 2, mark })).toBe(false)
+      expect((await f.store.eventRange()).headPosition).toEqual({ seq: 3, mark: marks[2] })
+      expect(await isSame({ seq: 0, mark: null })).toBe(true)
+    })
+
+    test('the last pruned event keeps its mark', async () => {
+      await using f = await fixture(open)
+      await addPredictions(f.store, f.app, 3)
+      const positions = await Promise.all([1, 2, 3].map(f.store.positionOf))
+      const isSame = async (position: LogPosition) => (await f.store.eventRange(position)).isSameHistory
+      for (const position of positions.slice(1)) {
+        await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: position === positions[1] ? 2 : 1 })
+        expect(await f.store.positionOf(position.seq)).toEqual(position)
+        expect(await isSame(position)).toBe(true)
+        expect(await isSame({ ...position, mark: 1 })).toBe(false)
+      }
+      expect((await f.store.eventRange()).headPosition).toEqual(positions[2])
     })
 
     test('an event that is too new to delete keeps the older ones after it', async () => {
@@ -230,7 +259,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
       await using f = await fixture(open)
       const ids = await addPredictions(f.store, f.app, 4)
       expect(await f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 100 })).toBe(4)
-      expect(await f.store.eventRange()).toEqual({ head: 4, prunedUpTo: 4 })
+      expect(await f.store.eventRange()).toMatchObject({ head: 4, prunedUpTo: 4 })
       expect(await f.store.eventsAfter({ scope: fullScope(f.app), afterSeq: 4, limit: 1 })).toEqual({
         events: [],
         scannedUpTo: 4,
@@ -239,7 +268,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
       expect(await f.store.getMany(fullScope(f.app), ids)).not.toContain(null)
       await addPrediction(f.store, f.app)
       expect((await eventsOf(f.store, f.app)).map(event => event.seq)).toEqual([5])
-      expect(await f.store.eventRange()).toEqual({ head: 5, prunedUpTo: 4 })
+      expect(await f.store.eventRange()).toMatchObject({ head: 5, prunedUpTo: 4 })
     })
   })
 })

@@ -75,7 +75,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
       })
       expect(await f.store.get(fullScope(f.app), prediction.id)).toEqual(prediction)
       expect(await eventsOf(f.store, f.app)).toEqual([
-        { seq: 1, type: 'QUEUED', previousStatus: null, occurredAt: T, prediction },
+        { seq: 1, mark: expect.any(Number), type: 'QUEUED', previousStatus: null, occurredAt: T, prediction },
       ])
       expect(f.notifications).toBe(1)
       expect(await jobOf(f.store, prediction.id)).toMatchObject({
@@ -101,7 +101,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
       await using f = await fixture(open)
       await expect(addPrediction(f.store, UNKNOWN_ID as AppId)).rejects.toThrow()
       expect(f.notifications).toBe(0)
-      expect(await f.store.eventRange()).toEqual({ head: 0, prunedUpTo: 0 })
+      expect(await f.store.eventRange()).toMatchObject({ head: 0, prunedUpTo: 0 })
     })
   })
 
@@ -427,6 +427,7 @@ describe.each(ENGINES)('%s', (_, { open }) => {
       expect(row).toMatchObject({ status: 'PROCESSING', startedAt: T + 5, updatedAt: T + 5, createdAt: T })
       expect((await eventsOf(f.store, f.app)).at(-1)).toEqual({
         seq: 2,
+        mark: expect.any(Number),
         type: 'STATUS_CHANGED',
         previousStatus: 'QUEUED',
         occurredAt: T + 5,

@@ -127,8 +127,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
         return isTooComplex ? reject('QUERY_TOO_COMPLEX', costErrors) : toOutcome({ errors: costErrors })
       }
       const isHeadNeeded = validDocuments.get(args.document)?.selectsFeedCursor === true
-      const headSeq = isHeadNeeded ? (await store.eventRange()).head : undefined
-      const contextValue = createContext(services, caller, { lastEventId, headSeq })
+      const headPosition = isHeadNeeded ? (await store.eventRange()).headPosition : undefined
+      const contextValue = createContext(services, caller, { lastEventId, headPosition })
       const executionArgs = { ...args, contextValue }
       if (kind !== OperationTypeNode.SUBSCRIPTION)
         return { kind: 'result', result: await execute(executionArgs) }

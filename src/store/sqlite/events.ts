@@ -4,7 +4,7 @@
  */
 
 import { canSee, type Scope } from '../../domain/access-scope.ts'
-import type { PredictionEvent } from '../../domain/prediction.ts'
+import type { LogPosition, PredictionEvent } from '../../domain/prediction.ts'
 import type { EventStore, EventsResult } from '../store.ts'
 import type { Db } from './connection.ts'
 import { asc, lte, type SQL, sql } from './drizzle.ts'
@@ -19,13 +19,17 @@ import {
 import { events } from './schema.ts'
 import type { SharedParts } from './shared-parts.ts'
 
-const EVENT_COLUMNS = sql`${events.seq} as seq, ${events.type} as type, ${events.previousStatus} as previousStatus,
+/** Row of `meta`: the position of the last pruned event, whose cursors are still valid. */
+const LAST_PRUNED = 'last_pruned'
+
+const EVENT_COLUMNS = sql`${events.seq} as seq, ${events.mark} as mark, ${events.type} as type, ${events.previousStatus} as previousStatus,
   ${events.occurredAt} as occurredAt, ${events.state} as state, ${PUBLIC_COLUMNS}`
 
 type EventRow = Omit<PredictionEvent, 'prediction'> & { state: string } & SqliteRow
 
 const toEvent = (row: EventRow): PredictionEvent => ({
   seq: row.seq,
+  mark: row.mark,
   type: row.type,
   previousStatus: row.previousStatus,
   occurredAt: row.occurredAt,
@@ -38,6 +42,25 @@ export function createEventStore(
 ): EventStore {
   const newest = prepare<number>(db, sql`select seq from sqlite_sequence where name = 'events'`).pluck()
   const oldest = prepare<number>(db, sql`select seq from events order by seq limit 1`).pluck()
+
+  const selectMark = prepare<number | null>(db, sql`select mark from events where seq = @seq`).pluck()
+  const selectPruned = prepare<string>(db, sql`select value from meta where name = ${LAST_PRUNED}`).pluck()
+  const storePruned = prepare(
+    db,
+    sql`insert into meta (name, value) values (${LAST_PRUNED}, @value)
+      on conflict (name) do update set value = excluded.value`,
+  )
+
+  /** Undefined if the event was pruned and is not known any more. */
+  function markOf(seq: number): number | null | undefined {
+    if (seq === 0) return null
+    const mark = selectMark.get({ seq })
+    if (mark !== undefined) return mark
+    const lastPruned = JSON.parse(selectPruned.get() ?? 'null') as LogPosition | null
+    return lastPruned?.seq === seq ? lastPruned.mark : undefined
+  }
+
+  const toPosition = (seq: number): LogPosition => ({ seq, mark: markOf(seq) ?? null })
 
   const range = () => {
     const head = newest.get() ?? 0
@@ -86,7 +109,15 @@ export function createEventStore(
   }
 
   return {
-    eventRange: async () => inTransaction(range),
+    eventRange: async position =>
+      inTransaction(() => {
+        const { head, prunedUpTo } = range()
+        const mark = position && markOf(position.seq)
+        const isSameHistory = mark === undefined || mark === position?.mark
+        return { head, headPosition: toPosition(head), prunedUpTo, isSameHistory }
+      }),
+
+    positionOf: async seq => toPosition(seq),
 
     eventsAfter: async ({ scope, afterSeq, limit, predictionId }) =>
       inTransaction(() => {
@@ -127,7 +158,7 @@ export function createEventStore(
       return db.transaction(
         tx => {
           const oldestFirst = tx
-            .select({ seq: events.seq, occurredAt: events.occurredAt })
+            .select({ seq: events.seq, mark: events.mark, occurredAt: events.occurredAt })
             .from(events)
             .orderBy(asc(events.seq))
             .limit(limit)
@@ -137,6 +168,7 @@ export function createEventStore(
           )
           const lastPruned = oldestFirst.at(firstKeptIndex === -1 ? -1 : firstKeptIndex - 1)
           if (firstKeptIndex === 0 || lastPruned === undefined) return 0
+          storePruned.run({ value: JSON.stringify({ seq: lastPruned.seq, mark: lastPruned.mark }) })
           return tx.delete(events).where(lte(events.seq, lastPruned.seq)).run().changes
         },
         { behavior: 'immediate' },

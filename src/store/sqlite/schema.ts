@@ -201,6 +201,8 @@ export const events = sqliteTable(
     occurredAt: integer().notNull(),
     /** The mutable state of the prediction right after the event; the rest is read from its row. */
     state: text({ mode: 'json' }).$type<PredictionState>().notNull(),
+    /** Random, to tell the event from another that has its `seq` in another history. Null before migration 0010. */
+    mark: integer(),
   },
   table => [
     index('events_by_app').on(table.appId, table.seq),

@@ -104,7 +104,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
   const database = join(harness.folder, 'rushes.db')
   const cursorsOf = createCursors(store.cursorKey, store.epoch)
   const targetCursors = cursorsOf(target.appId)
-  const seqs = (await eventsOf(store, target.appId)).map(({ seq }) => seq)
+  const events = await eventsOf(store, target.appId)
   const head = (await harness.query('{ feedCursor }', {}, target.key)).data.feedCursor as string
   const token = await harness.query(
     'mutation { createAccessToken(input: { permissions: [READ] }) { ... on CreateAccessTokenPayload { token } } }',
@@ -176,7 +176,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
         ],
         ['the path of an upload', previewPath(target.upload.previewToken), previewPath(randomPreviewToken())],
         ["upstream's id", predictions.COMPLETED.upstreamId!, differentId(predictions.COMPLETED.upstreamId!)],
-        ['the cursor of an event', targetCursors.encode(seqs[2]!), randomCursor()],
+        ['the cursor of an event', targetCursors.encode(events[2]!), randomCursor()],
         ["the cursor of the log's head", head, randomCursor()],
         [
           'the cursor of a list',
@@ -208,7 +208,7 @@ export async function openIsolationScenario(): Promise<IsolationScenario> {
     secrets: () => [
       SECRET,
       head,
-      ...seqs.map(seq => targetCursors.encode(seq)),
+      ...events.map(event => targetCursors.encode(event)),
       ...replacementsFor(target).map(([own]) => own),
     ],
 
@@ -249,7 +249,7 @@ async function createOwnValues(
       ),
       'its own upload': encodeId('Upload', upload.id),
       'its own app': encodeId('App', appId),
-      'its own event': cursorsOf(appId).encode(first!.seq),
+      'its own event': cursorsOf(appId).encode(first!),
       'its own list': encodeListCursor(predictions.COMPLETED),
       'its own name': name,
       'a key of both': 'shared key',

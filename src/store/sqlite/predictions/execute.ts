@@ -27,7 +27,10 @@ export function createExecuteWrites(
     db,
     db
       .insert(events)
-      .values(namedParameters('appId', 'predictionId', 'type', 'previousStatus', 'occurredAt', 'state'))
+      .values({
+        ...namedParameters('appId', 'predictionId', 'type', 'previousStatus', 'occurredAt', 'state'),
+        mark: RANDOM_MARK,
+      })
       .getSQL(),
   )
   const deleteSubmitAttempt = prepare(
@@ -57,6 +60,9 @@ export function createExecuteWrites(
     for (const write of writes) executeOne(write)
   }
 }
+
+/** 32 random bits; 0 would be no mark. */
+const RANDOM_MARK = sql.raw('max(1, random() & 4294967295)')
 
 const namedParameters = <Name extends string>(...names: Name[]) =>
   Object.fromEntries(names.map(name => [name, sql.raw(`@${name}`)])) as Record<Name, SQL>

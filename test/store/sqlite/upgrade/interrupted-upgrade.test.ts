@@ -76,7 +76,7 @@ async function expectUpgrade(file: string): Promise<void> {
     (select count(*) from prediction_tags) as tags, (select count(*) from events where state ->> 'version' >= 1) as events`
   queryDatabaseFile(file, db => {
     expect(db.prepare(counts).get()).toEqual({
-      migrations: MIGRATIONS_BEFORE_NAMES + 3,
+      migrations: MIGRATIONS_BEFORE_NAMES + 4,
       tags: PREDICTIONS,
       events: PREDICTIONS * EVENTS_PER_PREDICTION,
     })
