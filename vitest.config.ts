@@ -6,7 +6,7 @@ export default defineConfig({
   // graphql 16 has two builds. Every module gets the same one, as under Node itself.
   resolve: { alias: { graphql: 'graphql/index.js' } },
   test: {
-    setupFiles: ['test/support/leaks.ts'],
+    setupFiles: ['test/support/leaks.ts', 'test/support/disposable-stack.ts'],
     globalSetup: ['test/support/browser.ts'],
     pool: 'forks',
     testTimeout: 20_000,

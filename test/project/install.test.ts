@@ -19,3 +19,11 @@ test('npm ci needs no compiler, with npm 10 too', () => {
 test('the lock file names no registry', () => {
   expect(Object.entries(packages).filter(([, { resolved }]) => resolved !== undefined)).toEqual([])
 })
+
+test('CI also runs the oldest Node that package.json allows, and a newer one than its own', () => {
+  const { engines, dependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+  const versions = /^versions=\((.*)\)$/m.exec(readFileSync('.ci/other-nodes', 'utf8'))![1]!.split(' ')
+  expect(versions[0]).toBe(engines.node.replace('>=', ''))
+  expect(Number.parseInt(versions.at(-1)!, 10)).toBeGreaterThan(Number.parseInt(dependencies.node, 10))
+  expect(readFileSync('.ci/run', 'utf8')).toContain('.ci/other-nodes')
+})

@@ -16,7 +16,11 @@ const LIMITS = [
 
 let trips: Record<string, Trip>
 
+/** The trips are those of the code, whatever runs it. Node 22 does not parse the `await using` of their measurement. */
+const isMeasurable = Number.parseInt(process.versions.node, 10) >= 24
+
 beforeAll(async () => {
+  if (!isMeasurable) return
   const run = promisify(execFile)
   const { stdout } = await run(process.execPath, [
     '--import',
@@ -27,7 +31,7 @@ beforeAll(async () => {
   trips = JSON.parse(stdout)
 }, 60_000)
 
-test.each(LIMITS)(
+test.runIf(isMeasurable).each(LIMITS)(
   'the trip "%s" enters at most %i files and returns at most %i times',
   (name, files, returns) => {
     const trip = trips[name]!
@@ -36,7 +40,7 @@ test.each(LIMITS)(
   },
 )
 
-test('every trip is measured from its entry', () => {
+test.runIf(isMeasurable)('every trip is measured from its entry', () => {
   const starts = Object.entries(trips).map(([name, { path }]) => [name, path[0]])
   expect(Object.fromEntries(starts)).toEqual({
     submit: 'server/http/http-server.ts',

@@ -1,5 +1,3 @@
-import { mkdtempDisposable } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { expect, test } from 'vitest'
@@ -13,6 +11,7 @@ import {
   webhookReceived,
 } from '../../../src/domain/transitions.ts'
 import { openSqliteStore } from '../../../src/store/sqlite/sqlite-store.ts'
+import { emptyFolder } from '../../support/process.ts'
 import {
   COMPLETED,
   claimReadySubmits,
@@ -36,7 +35,7 @@ function requireRisingVersions(file: string): void {
 }
 
 test('every UPDATE in the whole life of a job raises its version', async () => {
-  await using folder = await mkdtempDisposable(join(tmpdir(), 'rushes-version-'))
+  await using folder = await emptyFolder()
   const file = join(folder.path, 'rushes.db')
   let store = openSqliteStore(file, () => {})
   requireRisingVersions(file)
@@ -79,7 +78,7 @@ test('every UPDATE in the whole life of a job raises its version', async () => {
 })
 
 test('the lease of a waiting job that an earlier process held ends with the next version', async () => {
-  await using folder = await mkdtempDisposable(join(tmpdir(), 'rushes-version-'))
+  await using folder = await emptyFolder()
   const file = join(folder.path, 'rushes.db')
   const before = openSqliteStore(file, () => {})
   const { prediction } = await createPrediction(before, draft(await newApp(before)), null, T + HOUR)
