@@ -1,16 +1,17 @@
 /**
  * Serves the dashboard at `/`: its own files, and its libraries from their packages.
- * Invariant: only files that are named here are served, each read when it is requested. Nothing comes from
- * another host.
+ * Invariant: only files that are named here are served. Each is read and packed at its first request, and again only if it
+ * has changed: requests need no key. Nothing comes from another host.
  */
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { findPackageJSON } from 'node:module'
 import { dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
+import { LRUCache } from 'lru-cache'
 import { acceptsGzip, computeEtag, isNotModified } from '../responses/content-negotiation.ts'
 import { stripTypes } from './strip-types.ts'
 
@@ -30,6 +31,9 @@ const LIBRARIES: Record<string, [name: string, file: string]> = {
   'graphql-ws': ['graphql-ws', 'dist/client.js'],
   uplot: ['uplot', 'dist/uPlot.esm.js'],
 }
+const PACKAGE_FOLDERS: ReadonlyMap<string, string> = new Map(
+  Object.values(LIBRARIES).map(([name]) => [name, dirname(findPackageJSON(name, import.meta.url)!)]),
+)
 const SOURCE_ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const INDEX_HTML = join(SOURCE_ROOT, 'dashboard', 'index.html')
 
@@ -63,27 +67,64 @@ const CONTENT_SECURITY_POLICY = [
 
 const gzipAsync = promisify(gzip)
 
+/** A file as it is sent. */
+interface Asset {
+  /** Of the file that was read. */
+  modifiedAt: number
+  etag: string
+  plain: Buffer
+  packed: Buffer
+}
+
+/** All files together have 1.3 MB, packed and not packed. */
+const MAX_CACHED_BYTES = 4 * 1024 * 1024
+
 export function createDashboardAssets(): DashboardAssets {
+  const assets = new LRUCache<string, Asset>({
+    maxSize: MAX_CACHED_BYTES,
+    sizeCalculation: ({ plain, packed }) => plain.length + packed.length,
+  })
+  /** Files that are being read: requests at the same time share one reading. */
+  const pending = new Map<string, Promise<Asset>>()
+
+  async function readAsset(file: string, modifiedAt: number): Promise<Asset> {
+    const plain = Buffer.from(await readContent(file))
+    const asset = { modifiedAt, etag: computeEtag(plain), plain, packed: await gzipAsync(plain) }
+    assets.set(file, asset)
+    return asset
+  }
+
+  async function loadAsset(file: string): Promise<Asset> {
+    const { mtimeMs: modifiedAt } = await stat(file)
+    const cached = assets.get(file)
+    if (cached?.modifiedAt === modifiedAt) return cached
+    let reading = pending.get(file)
+    if (reading === undefined) {
+      reading = readAsset(file, modifiedAt).finally(() => pending.delete(file))
+      pending.set(file, reading)
+    }
+    return reading
+  }
+
   return async (request, response, path) => {
     const file = resolveFile(path)
     if (file === null) return false
-    const body = await readAsset(file).catch(nullIfMissing)
-    if (body === null) return false
-    const etag = computeEtag(body)
+    const asset = await loadAsset(file).catch(nullIfMissing)
+    if (asset === null) return false
     // Cached but revalidated each time, so that a page never mixes two versions.
     response.setHeader('cache-control', 'no-cache')
-    response.setHeader('etag', etag)
+    response.setHeader('etag', asset.etag)
     response.setHeader('vary', 'Accept-Encoding')
     if (file === INDEX_HTML) response.setHeader('content-security-policy', CONTENT_SECURITY_POLICY)
-    if (isNotModified(request, etag)) {
+    if (isNotModified(request, asset.etag)) {
       response.writeHead(304).end()
       return true
     }
     response.setHeader('content-type', CONTENT_TYPES[extname(file)]!)
-    const isCompressed = acceptsGzip(request)
-    const encoded = isCompressed ? await gzipAsync(body) : Buffer.from(body)
-    if (isCompressed) response.setHeader('content-encoding', 'gzip')
-    response.writeHead(200, { 'content-length': encoded.length }).end(encoded)
+    const isPacked = acceptsGzip(request)
+    const body = isPacked ? asset.packed : asset.plain
+    if (isPacked) response.setHeader('content-encoding', 'gzip')
+    response.writeHead(200, { 'content-length': body.length }).end(body)
     return true
   }
 }
@@ -94,8 +135,8 @@ function resolveFile(path: string): string | null {
   if (ownFile !== undefined) return join(SOURCE_ROOT, ownFile)
   const [, name = '', file = ''] =
     /^\/assets\/lib\/([\w-]+)\/((?:[\w-]+\/)*[\w.-]+\.(?:js|mjs|css))$/.exec(path) ?? []
-  const packageJson = PACKAGES.has(name) ? findPackageJSON(name, import.meta.url) : undefined
-  return packageJson === undefined ? null : join(dirname(packageJson), file)
+  const folder = PACKAGE_FOLDERS.get(name)
+  return folder === undefined ? null : join(folder, file)
 }
 
 function nullIfMissing(error: NodeJS.ErrnoException): null {
@@ -103,9 +144,7 @@ function nullIfMissing(error: NodeJS.ErrnoException): null {
   throw error
 }
 
-const PACKAGES = new Set(Object.values(LIBRARIES).map(([name]) => name))
-
-async function readAsset(file: string): Promise<string> {
+async function readContent(file: string): Promise<string> {
   const text = await readFile(file, 'utf8')
   if (file.endsWith('.ts')) return stripTypes(text)
   return file === INDEX_HTML

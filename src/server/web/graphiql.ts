@@ -4,9 +4,6 @@
  * are requested.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
 import graphiql from '@graphql-yoga/render-graphiql/package.json' with { type: 'json' }
 import { GRAPHQL_PATH } from '../operation/operation.ts'
 import { acceptsGzip, computeEtag, isNotModified, negotiate } from '../responses/content-negotiation.ts'
@@ -99,17 +96,18 @@ export function createGraphiql({ allowIntrospection, sampleImage, assetTtlMs }: 
       const headers = { 'cache-control': CACHE_FOREVER, etag: ASSET_ETAG, vary: 'Accept-Encoding' }
       if (extension !== undefined && isNotModified(request, ASSET_ETAG))
         return void response.writeHead(304, headers).end()
-      const compressed = extension === undefined ? undefined : (await assets.load())[name]
-      if (compressed === undefined) return void response.writeHead(404).end()
+      if (extension === undefined) return void response.writeHead(404).end()
       const isCompressed = acceptsGzip(request)
-      response.writeHead(200, {
-        ...headers,
-        'content-type': CONTENT_TYPES[extension as keyof typeof CONTENT_TYPES],
-        ...(isCompressed && { 'content-encoding': 'gzip', 'content-length': compressed.length }),
-      })
-      if (isCompressed || request.method === 'HEAD') return void response.end(compressed)
-      // Streamed: five uncompressed megabytes for each slow client would fill the memory.
-      await pipeline(Readable.from([compressed]), createGunzip(), response).catch(() => response.destroy())
+      const body = isCompressed ? (await assets.load())[name] : await assets.loadPlain(name)
+      if (body === undefined) return void response.writeHead(404).end()
+      response
+        .writeHead(200, {
+          ...headers,
+          'content-type': CONTENT_TYPES[extension as keyof typeof CONTENT_TYPES],
+          ...(isCompressed && { 'content-encoding': 'gzip' }),
+          'content-length': body.length,
+        })
+        .end(body)
     },
 
     close: assets.close,

@@ -1,9 +1,14 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
-import { gunzipSync } from 'node:zlib'
+import { gunzipSync, gzip } from 'node:zlib'
 import { request } from 'undici'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
+import { stripTypes } from '../../../src/server/web/strip-types.ts'
 import { type Harness, startGateway } from '../../support/gateway.ts'
+
+// The real modules; a test counts their calls.
+vi.mock('node:zlib', { spy: true })
+vi.mock('../../../src/server/web/strip-types.ts', { spy: true })
 
 const SOURCES = 'src/dashboard'
 const files = readdirSync(SOURCES)
@@ -101,6 +106,44 @@ test.each([
   expect(packed.headers).toMatchObject({ 'content-encoding': 'gzip', vary: 'Accept-Encoding' })
   expect(gunzipSync(await packed.body.bytes()).toString()).toBe(text)
   expect(await head.text()).toBe('')
+})
+
+test('a file is read and packed once, whatever requests ask for it', async () => {
+  await using harness = await startGateway()
+  const path = '/assets/dashboard/prediction-list.ts'
+  vi.mocked(gzip).mockClear()
+  vi.mocked(stripTypes).mockClear()
+  const headers: Record<string, string>[] = [
+    { 'accept-encoding': 'gzip' },
+    { 'accept-encoding': 'gzip;q=0.1, identity;q=0' },
+    { 'accept-encoding': 'identity' },
+    { 'accept-encoding': '*' },
+    { 'accept-encoding': ','.repeat(10_000) },
+    { 'accept-encoding': '' },
+    { range: 'bytes=0-0' },
+    { 'if-none-match': '"another"' },
+    { 'if-modified-since': new Date(0).toUTCString() },
+    { 'cache-control': 'no-cache', pragma: 'no-cache' },
+  ]
+  const statuses = await Promise.all(
+    headers.flatMap((each, i) =>
+      ['GET', 'HEAD'].map(async method => {
+        const response = await harness.fetch(`${path}?n=${i}`, { method, headers: each })
+        await response.text()
+        return response.status
+      }),
+    ),
+  )
+  expect(new Set(statuses)).toEqual(new Set([200]))
+  expect([vi.mocked(gzip).mock.calls.length, vi.mocked(stripTypes).mock.calls.length]).toEqual([1, 1])
+})
+
+test('a path that names no file keeps nothing and packs nothing', async () => {
+  await using harness = await startGateway()
+  vi.mocked(gzip).mockClear()
+  for (let i = 0; i < 50; i++)
+    expect((await harness.fetch(`/assets/dashboard/nothing-${i}.ts`)).status).toBe(404)
+  expect(vi.mocked(gzip)).not.toHaveBeenCalled()
 })
 
 test('scripts are sent without their types, and without a warning of Node', async () => {
