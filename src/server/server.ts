@@ -217,6 +217,8 @@ function createApi(
   const uploadEndpoint = createUploadEndpoint(uploadOptions)
   return createGraphqlEndpoint({
     connectionLimit,
+    maxConnectionsPerApp: config.maxConnectionsPerApp,
+    countRejection,
     admissions,
     nextSlice,
     executor,

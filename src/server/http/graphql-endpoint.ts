@@ -29,6 +29,8 @@ export interface GraphqlEndpoint {
 
 export interface GraphqlEndpointOptions {
   connectionLimit: ConnectionLimit
+  maxConnectionsPerApp: number
+  countRejection: Services['countRejection']
   admissions: Pick<Admissions, 'admitCaller'>
   nextSlice: Services['nextSlice']
   executor: Pick<Executor, 'execute'>
@@ -37,8 +39,34 @@ export interface GraphqlEndpointOptions {
   uploadEndpoint: UploadEndpoint
 }
 
+/**
+ * Max requests of a token that are under way. Above it: 429. A browser opens six connections, and behind a proxy with HTTP/2
+ * a hundred requests.
+ */
+const MAX_REQUESTS_PER_TOKEN = 100
+/** An app may have as many requests under way as connections, and at least these. */
+const MIN_REQUESTS_PER_APP = 100
+
 export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlEndpoint {
   const { connectionLimit, admissions, nextSlice, executor, jsonFastPath, yogaHttp, uploadEndpoint } = options
+  const { maxConnectionsPerApp, countRejection } = options
+
+  /** Requests without a response, by app and by token. */
+  const counts = new Map<string, number>()
+  const countedCallers = new WeakMap<ServerResponse, Caller>()
+  const maxRequestsPerApp = Math.max(MIN_REQUESTS_PER_APP, maxConnectionsPerApp)
+
+  /** A second call has no effect. */
+  function stopCounting(response: ServerResponse): void {
+    const caller = countedCallers.get(response)
+    if (!countedCallers.delete(response)) return
+    const { scope, grant, credentialHash } = caller!
+    for (const owner of grant === null ? [scope.appId] : [scope.appId, credentialHash]) {
+      const count = counts.get(owner)! - 1
+      if (count > 0) counts.set(owner, count)
+      else counts.delete(owner)
+    }
+  }
 
   /** Null: the request is rejected, and answered. */
   async function admit(
@@ -52,8 +80,22 @@ export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlE
     }
     const admission = await admissions.admitCaller(request.headers.authorization, network)
     if (admission.kind === 'admitted') {
-      await nextSlice(admission.caller.scope.appId)
-      return admission.caller
+      const { caller } = admission
+      const { appId } = caller.scope
+      const appCount = counts.get(appId) ?? 0
+      const tokenCount = caller.grant === null ? 0 : (counts.get(caller.credentialHash) ?? 0)
+      if (appCount < maxRequestsPerApp && tokenCount < MAX_REQUESTS_PER_TOKEN) {
+        counts.set(appId, appCount + 1)
+        if (caller.grant !== null) counts.set(caller.credentialHash, tokenCount + 1)
+        countedCallers.set(response, caller)
+        if (response.destroyed) stopCounting(response)
+        else response.once('close', () => stopCounting(response))
+        await nextSlice(appId)
+        return caller
+      }
+      countRejection(appId, 'RATE_LIMITED')
+      sendErrorResponse(response, rateLimitedResponse(CONNECTION_RETRY_AFTER_MS))
+      return null
     }
     sendErrorResponse(
       response,
@@ -71,13 +113,18 @@ export function createGraphqlEndpoint(options: GraphqlEndpointOptions): GraphqlE
       const operation: Omit<OperationRequest, 'params' | 'httpRequest'> = {
         caller,
         isClientGone: () => response.destroyed,
-        openSink: () => new EventStreamSink(response),
+        openSink() {
+          // The connection registry counts it from now on.
+          stopCounting(response)
+          return new EventStreamSink(response)
+        },
         lastEventId: request.headers['last-event-id']?.toString() || null,
       }
       const answer = await jsonFastPath.answer(request, response, operation)
       if (answer.kind === 'answered') return
       const { body, outcome } = answer
-      await yogaHttp.respond(
+      // Not awaited here: this function would keep the body as long as an event stream.
+      return yogaHttp.respond(
         request,
         response,
         caller,

@@ -3,6 +3,7 @@
  * Invariant: an unexpected error in a request is logged once, and answered with 500.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { REQUEST_ERRORS } from '../../domain/errors.ts'
 import { MINUTE_MS } from '../../domain/time.ts'
@@ -112,17 +113,22 @@ export function createHttpServer(options: HttpServerOptions): Server {
     response.once('close', () => clearTimeout(bodyTimer))
   }
 
-  const server = createServer({ ...nodeTimeouts, requestTimeout: uploadTimeout }, (request, response) => {
-    handleRequest(request, response).catch(error => {
-      log.error({ err: error }, 'unexpected error in an HTTP request')
-      if (response.headersSent) response.destroy()
-      else sendText(response, 500, REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message)
-    })
-  })
+  const pipelines = createPipelines()
+  const server = createServer({ ...nodeTimeouts, requestTimeout: uploadTimeout }, (request, response) =>
+    pipelines.start(request.socket, response, () => {
+      handleRequest(request, response).catch(error => {
+        log.error({ err: error }, 'unexpected error in an HTTP request')
+        if (response.headersSent) response.destroy()
+        else sendText(response, 500, REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message)
+      })
+    }),
+  )
 
   server.on('upgrade', (request, socket, head) => {
     // Node removes its own error listener from the socket: without this one a reset would end the process.
     socket.on('error', () => socket.destroy())
+    // Its handshake would overtake the responses before it.
+    if (pipelines.isBusy(socket)) return void socket.destroy()
     handleUpgrade(request, socket, head).catch(error => {
       log.error({ err: error }, 'unexpected error in a WebSocket upgrade')
       socket.destroy()
@@ -164,3 +170,89 @@ function closeUnlessShort({ headers }: IncomingMessage, response: ServerResponse
 
 const hasBody = ({ headers }: Pick<IncomingMessage, 'headers'>): boolean =>
   'transfer-encoding' in headers || Number(headers['content-length'] ?? 0) > 0
+
+/**
+ * Max requests of a connection that wait for the response before theirs. The next one is not read, and the connection closes
+ * after the responses of these.
+ */
+const MAX_PIPELINED_PER_CONNECTION = 32
+/** Max of all connections; each takes 5 to 50 KB, for its headers. Above it: the connection of the next one closes at once. */
+const MAX_PIPELINED_IN_TOTAL = 1000
+
+/**
+ * Starts the requests of a connection one after the other. Node would start all that a client pipelines: 100,000 on one
+ * connection took 1 GB.
+ */
+function createPipelines() {
+  const pipelines = new WeakMap<Duplex, Pipeline>()
+  let total = 0
+
+  function add(socket: Socket, pipeline: Pipeline): void {
+    if (!pipeline.hasWaited) socket.once('close', () => drop(pipeline))
+    pipeline.hasWaited = true
+    pipeline.size++
+    if (++total > MAX_PIPELINED_IN_TOTAL) socket.destroy()
+  }
+
+  function drop(pipeline: Pipeline): void {
+    total -= pipeline.size
+    pipeline.size = 0
+    pipeline.waiting = []
+  }
+
+  function run(socket: Socket, pipeline: Pipeline, response: ServerResponse, start: () => void): void {
+    response.once('close', () => {
+      if (socket.destroyed) drop(pipeline)
+      const startNext = pipeline.waiting.shift()
+      pipeline.isBusy = startNext !== undefined
+      if (startNext === undefined) return
+      pipeline.size--
+      total--
+      startNext()
+    })
+    start()
+  }
+
+  return {
+    isBusy: (socket: Duplex) => pipelines.get(socket)?.isBusy === true,
+
+    start(socket: Socket, response: ServerResponse, start: () => void): void {
+      const pipeline = pipelines.get(socket) ?? createPipeline()
+      pipelines.set(socket, pipeline)
+      if (!pipeline.isBusy) {
+        pipeline.isBusy = true
+        run(socket, pipeline, response, start)
+        return
+      }
+      add(socket, pipeline)
+      pipeline.isFull ||= pipeline.waiting.length >= MAX_PIPELINED_PER_CONNECTION
+      // Requests that were read already still arrive.
+      if (pipeline.isFull) socket.pause()
+      else
+        pipeline.waiting.push(() => {
+          if (pipeline.isFull && pipeline.waiting.length === 0) response.setHeader('connection', 'close')
+          run(socket, pipeline, response, start)
+        })
+    },
+  }
+}
+
+const createPipeline = (): Pipeline => ({
+  isBusy: false,
+  isFull: false,
+  hasWaited: false,
+  waiting: [],
+  size: 0,
+})
+
+/** The requests of a connection that have no response yet. */
+interface Pipeline {
+  /** A request has been started. */
+  isBusy: boolean
+  isFull: boolean
+  hasWaited: boolean
+  /** Starts the others. */
+  waiting: (() => void)[]
+  /** Requests that were added and count towards the total. */
+  size: number
+}

@@ -5,6 +5,7 @@ import { WebSocket } from 'ws'
 import { createClientNetworks } from '../../../src/server/http/client-network.ts'
 import { createRateLimits } from '../../../src/server/limits/rate-limits.ts'
 import { type Harness, startGateway, TRANSPORTS, take } from '../../support/gateway.ts'
+import { mintToken } from '../../support/token.ts'
 import { until } from '../../support/until.ts'
 
 const TYPENAME = JSON.stringify({ query: '{ __typename }' })
@@ -276,6 +277,90 @@ describe('connections per client address', () => {
     expect((await post(harness, { 'x-forwarded-for': '198.51.100.2' })).status).toBe(200)
     first.close()
     await once(first, 'close')
+  })
+})
+
+describe('pipelined requests', () => {
+  const head = (harness: Harness) =>
+    `POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${harness.key}\r\nContent-Type: application/json\r\n`
+  const toRequest = (harness: Harness, query: string, headers = '') => {
+    const body = JSON.stringify({ query })
+    return `${head(harness)}${headers}Content-Length: ${body.length}\r\n\r\n${body}`
+  }
+  const open = (harness: Harness) => {
+    const socket = connect(Number(new URL(harness.gateway.url).port), '127.0.0.1')
+    const connection = { socket, text: '', closed: once(socket, 'close') }
+    socket.on('data', data => (connection.text += data)).on('error', () => {})
+    return connection
+  }
+  const answers = (text: string) => [...text.matchAll(/\{"data":\{"(a\d+)"/g)].map(([, name]) => name)
+
+  test('are answered in their order, however often a connection is used', async () => {
+    await using harness = await startGateway()
+    const connection = open(harness)
+    const { socket, closed } = connection
+    const names: string[] = []
+    for (let round = 0; round < 15; round++) {
+      const requests = Array.from({ length: 20 }, (_, i) => `a${round * 20 + i}`)
+      names.push(...requests)
+      socket.write(requests.map(name => toRequest(harness, `{ ${name}: __typename }`)).join(''))
+      await until(() => answers(connection.text).length === names.length)
+    }
+    expect(answers(connection.text)).toEqual(names)
+    socket.destroy()
+    await closed
+  })
+
+  test('above 32 are not started: the connection closes after the responses before them', async () => {
+    await using harness = await startGateway()
+    const connection = open(harness)
+    const requests = Array.from({ length: 100 }, (_, i) => toRequest(harness, `{ a${i}: __typename }`))
+    connection.socket.write(requests.join(''))
+    await connection.closed
+    expect(answers(connection.text)).toEqual(Array.from({ length: 33 }, (_, i) => `a${i}`))
+    expect(connection.text.match(/connection: close/gi)).toHaveLength(1)
+  })
+
+  test('above a thousand of all connections close the connection that sends one more', async () => {
+    await using harness = await startGateway()
+    const feed = toRequest(
+      harness,
+      'subscription { predictionFeed { __typename } }',
+      'Accept: text/event-stream\r\n',
+    )
+    const waiting = toRequest(harness, '{ __typename }').repeat(32)
+    const connections = Array.from({ length: 32 }, () => open(harness))
+    for (const { socket } of connections) socket.write(feed + waiting)
+    const isClosed = await Promise.race([...connections.map(({ closed }) => closed)]).then(() => true)
+    expect(isClosed).toBe(true)
+    await until(async () => connections.filter(({ socket }) => !socket.destroyed).length === 31)
+    expect(await harness.query('{ __typename }')).toEqual({ data: { __typename: 'Query' } })
+    for (const { socket } of connections) socket.destroy()
+    await Promise.all(connections.map(({ closed }) => closed))
+  })
+
+  test('a token may have a hundred requests under way; event streams do not count', async () => {
+    await using harness = await startGateway()
+    const token = await mintToken(harness)
+    const withToken = (text: string) => text.replace(harness.key, token)
+    const stream = withToken(
+      toRequest(harness, 'subscription { predictionFeed { __typename } }', 'Accept: text/event-stream\r\n'),
+    )
+    const streams = Array.from({ length: 3 }, () => open(harness))
+    for (const { socket } of streams) socket.write(stream)
+    await until(() => streams.every(({ text }) => text.includes('FeedCaughtUp')))
+    // The body of each is missing.
+    const unfinished = Array.from({ length: 100 }, () => open(harness))
+    for (const { socket } of unfinished) socket.write(withToken(`${head(harness)}Content-Length: 9\r\n\r\n`))
+    await until(async () => (await harness.query('{ __typename }', {}, token)).errors !== undefined)
+    expect(await harness.query('{ __typename }', {}, token)).toMatchObject({
+      errors: [{ extensions: { code: 'RATE_LIMITED' } }],
+    })
+    expect(await harness.query('{ __typename }')).toEqual({ data: { __typename: 'Query' } })
+    for (const { socket } of unfinished) socket.destroy()
+    await until(async () => (await harness.query('{ __typename }', {}, token)).data !== undefined)
+    for (const { socket } of streams) socket.destroy()
+    await Promise.all([...streams, ...unfinished].map(({ closed }) => closed))
   })
 })
 
