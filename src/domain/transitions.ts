@@ -213,6 +213,15 @@ export const notListedUpstream =
     }
   }
 
+/**
+ * The list could not be read, and this process has not looked long enough to give up: after a pause, a time in the past
+ * proves nothing.
+ */
+export const searchPostponed =
+  (nextSearchAt: number): Transition =>
+  job =>
+    job.submission === 'unknown' && job.tracking !== null ? { dueAt: nextSearchAt } : null
+
 // ── Polls and webhooks ──
 
 export interface PollOptions {
@@ -243,7 +252,10 @@ export const pollSucceeded =
     return { ...(isReported && finalChange), tracking: null }
   }
 
-/** The poll failed, which says nothing about the job. If upstream gives no answer at all, the deadline is doubled. */
+/**
+ * The poll failed, which says nothing about the job. If upstream gives no answer at all, the deadline is doubled, and the
+ * caller has looked without a pause for at least the deadline.
+ */
 export const pollFailed =
   (options: PollOptions, isAnswered: boolean): Transition =>
   job =>

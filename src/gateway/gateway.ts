@@ -7,6 +7,7 @@ import { ALL_JOBS } from '../domain/hold.ts'
 import { createEvents } from '../events/events.ts'
 import type { Log } from '../observability/log.ts'
 import { createObservability } from '../observability/observability.ts'
+import { createClocks } from '../runtime/clocks.ts'
 import { createWakeSignal } from '../runtime/wake-signal.ts'
 import { listen } from '../server/http/listen.ts'
 import { GRAPHQL_PATH } from '../server/operation/operation.ts'
@@ -40,7 +41,8 @@ export const createGateway = (
   overrides: GatewayOverrides = {},
 ): Promise<Gateway> =>
   withCleanups(async cleanups => {
-    const now = overrides.now ?? Date.now
+    const clocks = overrides.clocks ?? createClocks()
+    const now = clocks.wall
     const wakeSignal = createWakeSignal()
 
     const thisProcess = { gatewayStartedAt: now() }
@@ -60,8 +62,7 @@ export const createGateway = (
       upstream,
       events,
       observability,
-      now,
-      monotonic: overrides.now ?? (() => performance.now()),
+      clocks,
     })
     const { simulator } = upstream
     const server = createServer({

@@ -60,7 +60,7 @@ export interface ServerOptions {
   store: Store
   events: Events
   observability: Observability
-  workers: Pick<Workers, 'webhookIntake' | 'isPollCircuitClosed'>
+  workers: Pick<Workers, 'webhookIntake' | 'areReadsOn'>
   /** URL of the simulator's sample image; null with a real account. */
   sampleImage: string | null
   /** The absolute URL of a path of this gateway. Called only for clients, so after the server listens. */
@@ -231,12 +231,12 @@ function createApi(
 /** The handlers of the other paths. */
 function createPages({ config, store, observability, workers, sampleImage, now }: ServerOptions) {
   const { webhookSecrets, allowIntrospection } = config
-  const { webhookIntake, isPollCircuitClosed } = workers
+  const { webhookIntake, areReadsOn } = workers
   return {
     graphiql: createGraphiql({ allowIntrospection, sampleImage }),
     webhookEndpoint: createWebhookEndpoint({ webhookIntake, webhookSecrets, now, log: observability.log }),
     uploadPreviews: createUploadPreviews(store, now),
-    health: createHealth(store, isPollCircuitClosed),
+    health: createHealth(store, areReadsOn),
     metrics: observability.metrics,
     dashboardAssets: createDashboardAssets(),
   }

@@ -61,6 +61,12 @@ const throttled = (retryAfter?: number): Fault => ({
   headers: { ...JSON_TYPE, ...(retryAfter && { 'retry-after': `${retryAfter}` }) },
 })
 const truncated = (): Fault => ({ rewrite: body => body.slice(0, body.length / 2) })
+const withByteOrderMark = (): Fault => ({ rewrite: body => `\uFEFF${body}` })
+const blanksInOutputs = (): Fault =>
+  rewrite(({ outputs, ...data }) => ({
+    ...data,
+    outputs: Array.isArray(outputs) ? outputs.map(url => ` ${url}\r\n`) : outputs,
+  }))
 const slow = (random: SeededRandom, late: 'before' | 'after'): Fault => ({
   late,
   ms: random.between(...SLOW_MS),
@@ -105,6 +111,8 @@ export const SUBMIT_FAULTS: Readonly<Record<string, SubmitFaultKind>> = {
   'truncated JSON': { weight: 2, certainOutcome: 'unknown', make: truncated },
   'null data': { weight: 1, certainOutcome: 'unknown', make: () => rewrite(() => null) },
   'empty id': { weight: 1, certainOutcome: 'unknown', make: () => rewrite(data => ({ ...data, id: '' })) },
+  gzip: { weight: 1, certainOutcome: 'accepted', make: () => ({ encoding: 'gzip' }) },
+  'byte order mark': { weight: 1, certainOutcome: 'accepted', make: withByteOrderMark },
   'strange status': { weight: 1, certainOutcome: 'accepted', make: otherStatus },
   nulls: {
     weight: 1,
@@ -129,6 +137,9 @@ export const READ_FAULTS: Readonly<Record<string, FaultKind>> = {
   HTML: { weight: 1, path: NOT_FILE_PUT_PATH, make: () => ({ status: 200, ...HTML }) },
   'truncated JSON': { weight: 1, make: truncated },
   'null data': { weight: 1, make: () => rewrite(() => null) },
+  gzip: { weight: 2, make: () => ({ encoding: 'gzip' }) },
+  'byte order mark': { weight: 1, make: withByteOrderMark },
+  'blanks in outputs': { weight: 2, path: RESULT_PATH, make: blanksInOutputs },
   'not found yet': {
     weight: 4,
     path: RESULT_PATH,

@@ -4,6 +4,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import type { Reply } from './call.ts'
 
 type FaultPoint = 'before' | 'amid' | 'after'
@@ -18,6 +19,8 @@ export type Fault =
   | { late: 'before' | 'after'; ms: number }
   /** Sends the right response after the job's webhook was sent. */
   | { heldUntil: 'announced' }
+  /** Compresses the right response, though nobody has asked for it. */
+  | { encoding: 'gzip' }
   /** Rewrites the text of the right response. */
   | { rewrite: (body: string) => string }
 
@@ -37,6 +40,15 @@ export async function applyFault(
   if ('status' in fault) {
     if (fault.after) takeEffect()
     return void response.writeHead(fault.status, fault.headers).end(fault.body)
+  }
+  if ('encoding' in fault) {
+    const { status, headers, body } = takeEffect()
+    const encodingHeaders = {
+      ...headers,
+      'content-type': 'application/json',
+      'content-encoding': fault.encoding,
+    }
+    return void response.writeHead(status, encodingHeaders).end(gzipSync(JSON.stringify(body)))
   }
   if ('rewrite' in fault) return send(response, takeEffect(), fault.rewrite)
   if ('late' in fault) {

@@ -8,6 +8,7 @@ import { setImmediate } from 'node:timers/promises'
 import { pollFailed } from '../domain/transitions.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Log } from '../observability/log.ts'
+import type { ContinuousRun } from '../runtime/continuous-run.ts'
 import type { Store } from '../store/store.ts'
 import { nextExpiredPollAt } from './reconcile-schedule.ts'
 import { createWorkerLoop, type WorkerLoop } from './worker-loop.ts'
@@ -22,11 +23,16 @@ export function createJanitor(options: {
   now: () => number
   eventRetentionMs: number
   deadlineMs: number
+  continuousRun: Pick<ContinuousRun, 'hasLasted'>
 }): WorkerLoop {
-  const { store, eventLog, log, now, eventRetentionMs, deadlineMs } = options
+  const { continuousRun, store, eventLog, log, now, eventRetentionMs, deadlineMs } = options
 
-  /** While upstream cannot be read, jobs get twice the deadline. After that a job ends without a poll. */
+  /**
+   * While upstream cannot be read, jobs get twice the deadline. After that a job ends without a poll, but only if this
+   * process has polled without a pause for as long as the deadline: jobs that ended meanwhile are found first.
+   */
   async function expireOverdue(): Promise<void> {
+    if (!continuousRun.hasLasted(deadlineMs)) return
     const at = now()
     for (const id of await store.findOverdueIds(at - 2 * deadlineMs, BATCH)) {
       const transition = pollFailed(

@@ -1,6 +1,7 @@
 /**
  * Polls accepted jobs until their end is known.
- * Invariant: a failed poll says nothing about the job; only upstream's own status ends it, or its deadline.
+ * Invariant: a failed poll says nothing about the job; only upstream's own status ends it, or its deadline. No deadline
+ * ends a job before this process has looked for it.
  * Routine polls are written together, one commit for many, so that 10,000 jobs in flight do not cost 10,000
  * commits.
  */
@@ -10,6 +11,7 @@ import { isFinal, type Job, type Observation } from '../domain/prediction.ts'
 import { MINUTE_MS } from '../domain/time.ts'
 import { type PollOptions, pollFailed, pollSucceeded, routinePollUpdate } from '../domain/transitions.ts'
 import type { Log } from '../observability/log.ts'
+import type { ContinuousRun } from '../runtime/continuous-run.ts'
 import type { WakeSignal } from '../runtime/wake-signal.ts'
 import type { RescheduledPoll, Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
@@ -24,6 +26,7 @@ export interface PollerOptions {
   pollCircuit: PollCircuit
   /** Notified when a job should be polled now. */
   pollSignal: WakeSignal
+  continuousRun: Pick<ContinuousRun, 'hasLasted'>
   log: Log
   now: () => number
   deadlineMs: number
@@ -53,6 +56,7 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     pollTiming,
     pollCircuit,
     pollSignal,
+    continuousRun,
     log,
     now,
     deadlineMs,
@@ -89,7 +93,13 @@ export function createPoller(options: PollerOptions): WorkerLoop {
     log.warn({ prediction: job.id, app: job.appId, status }, 'a poll failed; will retry')
     const retryAt = at + Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS)
     const nextPollAt = Math.max(pollOptions.nextPollAt, retryAt)
-    return writePoll(job, null, { ...pollOptions, nextPollAt }, status === 404)
+    const isAnswered = status === 404
+    // Without an answer a job expires only if it was looked for all the time: after a start or a pause, look first.
+    if (!isAnswered && !continuousRun.hasLasted(deadlineMs)) {
+      const { id, fence, lastSeenRunningAt } = job
+      return void (await rescheduleLoader.load({ id, fence, dueAt: nextPollAt, lastSeenRunningAt }))
+    }
+    return writePoll(job, null, { ...pollOptions, nextPollAt }, isAnswered)
   }
 
   /** Records whether upstream is down, or only this job cannot be read. */

@@ -8,8 +8,9 @@
 
 import { MODELS } from '../domain/models.ts'
 import { type Job, upstreamInput } from '../domain/prediction.ts'
-import { notListedUpstream, submitAbandoned, submitAccepted } from '../domain/transitions.ts'
+import { notListedUpstream, searchPostponed, submitAbandoned, submitAccepted } from '../domain/transitions.ts'
 import type { Log } from '../observability/log.ts'
+import type { ContinuousRun } from '../runtime/continuous-run.ts'
 import type { Store } from '../store/store.ts'
 import type { ListedJob, Upstream } from '../upstream/client.ts'
 import { matchesInput } from '../upstream/request-body.ts'
@@ -26,6 +27,7 @@ export interface ReconcilerOptions {
   now: () => number
   /** Jobs in flight in this process are not abandoned, even if it slept past their leases. */
   submittingIds: ReadonlySet<string>
+  continuousRun: Pick<ContinuousRun, 'hasLasted'>
   submitTimeoutMs: number
   readTimeoutMs: number
   /** After this the app gets SUBMISSION_UNKNOWN. */
@@ -47,6 +49,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     log,
     now,
     submittingIds,
+    continuousRun,
     submitTimeoutMs,
     readTimeoutMs,
     submitUnknownAfterMs,
@@ -77,10 +80,11 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     }
     const earliestAt = at + (result.kind === 'unreadable' ? submitTimeoutMs / 2 : 0)
     const nextAt = Math.max(earliestAt, nextSearchAt(job.submitStartedAt ?? at, at, submitTimeoutMs))
-    const transition = notListedUpstream(
-      { now: at, nextSearchAt: nextAt, submitUnknownAfterMs },
-      result.kind === 'absent',
-    )
+    // After a start or a pause the list is read before anything is given up.
+    const canGiveUp = result.kind !== 'unreadable' || continuousRun.hasLasted(submitUnknownAfterMs)
+    const transition = canGiveUp
+      ? notListedUpstream({ now: at, nextSearchAt: nextAt, submitUnknownAfterMs }, result.kind === 'absent')
+      : searchPostponed(earliestAt)
     const changed = await store.change(job.id, transition, at, job.fence)
     if (changed !== null && changed.status !== job.status)
       log.warn(logFields, 'the outcome of a POST stays unknown; searching as long as upstream keeps jobs')
@@ -91,7 +95,7 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     const submitStartedAt = job.submitStartedAt ?? now()
     const { from, to, conflictWindowMs } = searchWindow(submitStartedAt, submitTimeoutMs)
     // Until the window closes, a matching job may still appear.
-    if (now() < to) return { kind: 'unsure' }
+    if (now() < to) return { kind: 'unreadable' }
     if (pollCircuit.isOpen) return { kind: 'unreadable' }
     const searchSignal = AbortSignal.any([signal, AbortSignal.timeout(maxSearchMs)])
     const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, searchSignal)

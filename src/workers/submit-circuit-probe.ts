@@ -14,8 +14,10 @@ export function createSubmitCircuitProbe(options: {
   upstream: Upstream
   log: Log
   now: () => number
+  /** Called with each probe's result. */
+  onProbe: (isReadable: boolean) => void
 }): WorkerLoop {
-  const { store, upstream, log, now } = options
+  const { store, upstream, log, now, onProbe } = options
   return createWorkerLoop({
     name: 'submit circuit probe',
     async claim() {
@@ -25,8 +27,10 @@ export function createSubmitCircuitProbe(options: {
     },
     async perform(circuit, signal) {
       const logFields = { reason: circuit.reason, ms: now() - circuit.since }
-      if (!(await upstream.probe(signal)))
-        log.debug(logFields, 'submit circuit stays open: upstream could not be read')
+      const isReadable = await upstream.probe(signal)
+      if (signal.aborted) return
+      onProbe(isReadable)
+      if (!isReadable) log.warn(logFields, 'submit circuit stays open: upstream could not be read')
       else if (await store.halfOpenCircuit(circuit.version))
         log.info(logFields, 'upstream can be read again; submit circuit is half-open: one submit at a time')
     },

@@ -170,7 +170,7 @@ export function createSubmitter(options: SubmitterOptions): WorkerLoop {
 
 const OUTCOME_MESSAGES = {
   unsent:
-    'upstream refused the connection; the job stays queued, submit circuit open until upstream can be read',
+    'no connection to upstream could be established; the job stays queued, submit circuit open until upstream can be read',
   rejected: 'upstream refused the input',
   account:
     'the upstream account needs its operator (key, credit or permission); jobs stay queued, submit circuit open',

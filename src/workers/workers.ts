@@ -7,6 +7,8 @@ import { HOUR_MS } from '../domain/time.ts'
 import type { Events } from '../events/events.ts'
 import type { ImageFetch } from '../image-fetch/image-fetch.ts'
 import type { Observability } from '../observability/observability.ts'
+import type { Clocks } from '../runtime/clocks.ts'
+import { createContinuousRun } from '../runtime/continuous-run.ts'
 import { createWakeSignal, type WakeSignal } from '../runtime/wake-signal.ts'
 import type { Store } from '../store/store.ts'
 import type { Upstream } from '../upstream/client.ts'
@@ -27,7 +29,8 @@ import type { WorkerLoop } from './worker-loop.ts'
 
 export interface Workers extends Pick<WorkerLoop, 'start' | 'stop'> {
   webhookIntake: WebhookIntake
-  isPollCircuitClosed(): boolean
+  /** Whether upstream can be read, as far as polls and the probes of the submit circuit tell. */
+  areReadsOn(): boolean
 }
 
 /** How the workers reach upstream and image hosts, and how upstream reaches them. */
@@ -49,16 +52,18 @@ export interface WorkersOptions {
   upstream: UpstreamAccess
   events: Pick<Events, 'eventLog'>
   observability: Pick<Observability, 'log' | 'metrics'>
-  now: () => number
-  /** A monotonic clock, ms. */
-  monotonic: () => number
+  clocks: Clocks
 }
 
 /** A completed job has this many minimum poll intervals for its outputs to appear. */
 const OUTPUT_GRACE_POLLS = 5
 
+/** From this many failed probes in a row upstream counts as unreadable, though no job is polled. */
+const MAX_FAILED_PROBES = 3
+
 export function createWorkers(options: WorkersOptions): Workers {
-  const { config, store, wakeSignal, now, monotonic } = options
+  const { config, store, wakeSignal, clocks } = options
+  const now = clocks.wall
   const { eventLog } = options.events
   const { log, metrics } = options.observability
   const { client: upstream, imageFetch, webhookUrls, webhooksEnabled, expectedMs } = options.upstream
@@ -82,6 +87,10 @@ export function createWorkers(options: WorkersOptions): Workers {
   /** Shared by submitter and reconciler: a submit in flight here was not abandoned. */
   const submittingIds = new Set<string>()
 
+  /** Failed probes of the submit circuit in a row. */
+  let failedProbes = 0
+  /** Shared by all workers that give up after a time. */
+  const continuousRun = createContinuousRun(clocks)
   /** Shared by image checker and submitter. */
   const modelHolds = createModelHolds({ log, now })
 
@@ -106,6 +115,7 @@ export function createWorkers(options: WorkersOptions): Workers {
       pollTiming,
       pollCircuit,
       pollSignal,
+      continuousRun,
       deadlineMs,
       outputGraceMs: OUTPUT_GRACE_POLLS * pollMinIntervalMs,
       readTimeoutMs,
@@ -114,13 +124,19 @@ export function createWorkers(options: WorkersOptions): Workers {
       ...common,
       pollCircuit,
       submittingIds,
+      continuousRun,
       submitTimeoutMs,
       readTimeoutMs,
       submitUnknownAfterMs,
     }),
-    createSubmitCircuitProbe(common),
+    createSubmitCircuitProbe({
+      ...common,
+      onProbe(isReadable) {
+        failedProbes = isReadable ? 0 : failedProbes + 1
+      },
+    }),
     createHoldWatch({ store, log, now }),
-    createClockWatch({ store, log, now, monotonic }),
+    createClockWatch({ store, log, clocks, continuousRun }),
     createJanitor({
       store,
       eventLog,
@@ -128,12 +144,13 @@ export function createWorkers(options: WorkersOptions): Workers {
       now,
       eventRetentionMs: config.eventRetentionHours * HOUR_MS,
       deadlineMs,
+      continuousRun,
     }),
   ]
 
   return {
     webhookIntake,
-    isPollCircuitClosed,
+    areReadsOn: () => isPollCircuitClosed() && failedProbes < MAX_FAILED_PROBES,
     start() {
       for (const worker of workers) worker.start()
     },

@@ -568,6 +568,27 @@ test('a model that upstream does not offer holds its own jobs only, and they go 
   expect(submitsOfModel()).toHaveLength(sent + 1 + held.length)
 })
 
+test('while probes cannot read upstream, health says so though no job is polled', async () => {
+  let isFailing = true
+  await using world = await open({ fault: () => (isFailing ? reply(200, HTML) : null) })
+  const job = await world.submit()
+  await world.untilCircuitOpen()
+  await until(async () => {
+    world.advanceClock(MINUTE)
+    return (await world.ready()).reads === 'failing'
+  })
+  expect(world.polls()).toEqual([])
+  expect(world.log.some(({ level, message }) => level === 'warn' && /could not be read/.test(message))).toBe(
+    true,
+  )
+  isFailing = false
+  await until(async () => {
+    world.advanceClock(MINUTE)
+    return (await world.ready()).reads === 'on'
+  })
+  expect((await world.read(job.id)).status).toMatch(/QUEUED|FAILED/)
+})
+
 test.each([
   ['rich', 100, 'FAILED'],
   ['broke', 0.5, 'QUEUED'],

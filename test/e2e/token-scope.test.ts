@@ -8,6 +8,7 @@ import type { Prediction } from '../../src/domain/prediction.ts'
 import { encodeId } from '../../src/graphql/global-id.ts'
 import { encodeListCursor } from '../../src/graphql/pagination.ts'
 import { schema } from '../../src/graphql/schema.ts'
+import { clocksFrom } from '../support/clocks.ts'
 import { drain, type Harness, type Stream, startGateway, TRANSPORTS, take } from '../support/gateway.ts'
 import { selectionOf } from '../support/selection.ts'
 import { addPrediction, MINUTE, newApp, PRICE, T } from '../support/store.ts'
@@ -54,7 +55,7 @@ async function open(): Promise<AsyncDisposable> {
   tokens = []
   harness = await startGateway({
     env: { MAX_QUERY_COST: '1000000' },
-    overrides: { ...REJECT_SUBMITS, now: () => T + MINUTE },
+    overrides: { ...REJECT_SUBMITS, clocks: clocksFrom(() => T + MINUTE) },
   })
   const { store } = harness.gateway
   const app = (await store.findAppByName('test'))!.id

@@ -3,6 +3,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { encodeId } from '../../src/graphql/global-id.ts'
+import { clocksFrom } from '../support/clocks.ts'
 import { type Harness, type HarnessOptions, startGateway } from '../support/gateway.ts'
 import { mintToken, REJECT_SUBMITS } from '../support/token.ts'
 import { until } from '../support/until.ts'
@@ -25,7 +26,7 @@ const UNKNOWN = encodeId('Upload', '018f0000-0000-7000-8000-000000000000')
 async function open(options: HarnessOptions = {}) {
   let clockOffsetMs = 0
   const harness = await startGateway({
-    overrides: { ...REJECT_SUBMITS, now: () => Date.now() + clockOffsetMs },
+    overrides: { ...REJECT_SUBMITS, clocks: clocksFrom(() => Date.now() + clockOffsetMs) },
     ...options,
   })
   return Object.assign(harness, {

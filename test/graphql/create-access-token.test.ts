@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import { decodeJwt } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { clocksFrom } from '../support/clocks.ts'
 import { openEventStream } from '../support/event-stream.ts'
 import { drain, type Harness, startGateway, submit, TRANSPORTS, take } from '../support/gateway.ts'
 import { openRawWebSocket } from '../support/raw-websocket.ts'
@@ -27,7 +28,7 @@ const mutate = async (harness: Harness, document: string, input: object, key?: s
 async function start() {
   let clockOffsetMs = 0
   const harness = await startGateway({
-    overrides: { ...REJECT_SUBMITS, now: () => Date.now() + clockOffsetMs },
+    overrides: { ...REJECT_SUBMITS, clocks: clocksFrom(() => Date.now() + clockOffsetMs) },
   })
   return {
     harness,

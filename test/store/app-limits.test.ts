@@ -4,6 +4,7 @@ import type { AppLimits } from '../../src/domain/app-limits.ts'
 import type { Idempotency } from '../../src/domain/idempotency.ts'
 import type { TokenLimits } from '../../src/domain/plan-create.ts'
 import type { Draft } from '../../src/domain/prediction.ts'
+import { clocksFrom } from '../support/clocks.ts'
 import type { Engine } from '../support/engine.ts'
 import { ENGINES } from '../support/engines.ts'
 import { startGateway } from '../support/gateway.ts'
@@ -241,7 +242,7 @@ const INPUT = { image: { url: 'https://images.example/cat.png' }, prompt: 'x' }
 
 describe('over HTTP', () => {
   async function start(limits: Partial<AppLimits>, now = Date.now) {
-    const harness = await startGateway({ overrides: { ...REJECT_SUBMITS, now } })
+    const harness = await startGateway({ overrides: { ...REJECT_SUBMITS, clocks: clocksFrom(now) } })
     const app = await harness.gateway.store.findAppByName('test')
     await harness.gateway.store.setLimits(app!.id, limits)
     const submit = async (input: object = {}, key?: string) => {

@@ -30,3 +30,6 @@ export function createTestClocks(hasBootClock = true): TestClocks {
     },
   }
 }
+
+/** Clocks that all follow `now`: time passes, and the process runs. */
+export const clocksFrom = (now: () => number): Clocks => ({ wall: now, monotonic: now, boot: now })

@@ -45,7 +45,9 @@ export async function openWorld(options: WorldOptions = {}) {
   const startedAt = Date.now()
   let clockOffsetMs = 0
   let submitCount = 0
+  let sleptMs = 0
   const now = () => (isClockFrozen ? startedAt : Date.now()) + clockOffsetMs
+  const clocks = { wall: now, monotonic: () => now() - sleptMs, boot: now }
   const advanceClock = (ms: number) => {
     clockOffsetMs += ms
   }
@@ -55,7 +57,7 @@ export async function openWorld(options: WorldOptions = {}) {
     calls.push(timed)
     return fault(timed)
   }
-  const harness = await startGateway({ ...rest, overrides: { now, simulator: { fault: recordCall } } })
+  const harness = await startGateway({ ...rest, overrides: { clocks, simulator: { fault: recordCall } } })
   const { query, log } = harness
   const key = await harness.gateway.issueKey('test', YEAR)
   const app = await harness.gateway.store.findAppByName('test')
@@ -82,6 +84,11 @@ export async function openWorld(options: WorldOptions = {}) {
     recordCall,
     now,
     advanceClock,
+    /** The machine sleeps: time passes, and the monotonic clock stands still. */
+    sleep(ms: number) {
+      clockOffsetMs += ms
+      sleptMs += ms
+    },
     get gateway() {
       return harness.gateway
     },

@@ -126,6 +126,54 @@ describe('a job past its deadline', () => {
   })
 })
 
+test.each<[title: string, interrupt: (world: World, hours: number) => Promise<void>]>([
+  [
+    'the gateway was down',
+    async (world, hours) => {
+      const { close } = world.gateway
+      Object.assign(world.gateway, {
+        async close() {
+          await close()
+          world.advanceClock(hours * 60 * MINUTE)
+        },
+      })
+      await world.harness.restart()
+    },
+  ],
+  ['the machine slept', async (world, hours) => world.sleep(hours * 60 * MINUTE)],
+])(
+  'after %s for longer than twice the deadline no job is declared before a look',
+  async (_, interrupt) => {
+    let down = false
+    await using world = await openWorld({
+      env: { UPSTREAM_CONCURRENCY: '30' },
+      fault: call => (down && !isSubmit(call) ? reply(503, '') : null),
+    })
+    const feed = world.harness.subscribe('SSE', FEED)
+    await take(feed, 1)
+    const jobs: { id: string; prompt: string }[] = []
+    for (let n = 0; n < 8; n++) jobs.push(await world.submit('sim:seconds=600'))
+    for (const { id } of jobs) await world.untilStatus(id, 'CREATED', 'PROCESSING')
+    // Upstream ends the jobs meanwhile. For a while it can't be read.
+    down = true
+    await interrupt(world, 3)
+    world.gateway.simulator?.advance(10 * MINUTE)
+    const before = world.polls().length
+    await until(() => world.polls().length >= before + 6)
+    const { findOverdueIds } = world.store
+    for (const { prompt } of jobs)
+      expect(await world.job(prompt)).toMatchObject({ error: null, tracking: 'active' })
+    expect(await findOverdueIds(world.now() - 2 * 60 * MINUTE, 100)).toHaveLength(jobs.length)
+    down = false
+    for (const { id } of jobs)
+      expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({
+        status: 'COMPLETED',
+        error: null,
+      })
+  },
+  30_000,
+)
+
 test('while upstream cannot be read at all, jobs past twice their deadline end without a poll, and free their slots', async () => {
   let down = false
   await using world = await openWorld({

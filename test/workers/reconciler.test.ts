@@ -95,6 +95,25 @@ test('a POST that a dead process left unanswered is found by the next process', 
   expect(world.submits()).toHaveLength(1)
 })
 
+test('a POST that a sleep cuts is found in the list: its window stays where it was', async () => {
+  let isUnreadable = true
+  await using world = await openWorld({
+    env: { UPSTREAM_SUBMIT_TIMEOUT_MS: '1000' },
+    fault: call => (isSubmit(call) ? { stall: 'after' } : isUnreadable ? reply(503, '') : null),
+  })
+  const { id, prompt } = await world.submit()
+  await until(() => world.submits().length === 1)
+  world.sleep(2 * 60 * MINUTE)
+  await untilUnknown(world, prompt)
+  await until(() => world.log.some(({ message }) => /slept/.test(message)))
+  // Long past UPSTREAM_UNKNOWN_MS, but the list was not read yet.
+  await untilSearched(world)
+  expect(await world.read(id)).toMatchObject({ status: 'QUEUED', error: null })
+  isUnreadable = false
+  expect(await world.untilStatus(id, ...FINAL_STATUSES)).toMatchObject({ status: 'COMPLETED' })
+  expect(world.submits()).toHaveLength(1)
+})
+
 test("two apps' unanswered submits and one match: neither gets the other's video", async () => {
   await using world = await openWithLostSubmits([{ cut: 'after' }, { cut: 'before' }])
   const other = await world.otherAppKey()

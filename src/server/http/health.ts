@@ -15,8 +15,8 @@ export interface Health {
   drain(): void
 }
 
-/** @param isPollCircuitClosed whether the poll circuit is closed */
-export function createHealth(store: Store, isPollCircuitClosed: () => boolean): Health {
+/** @param areReadsOn whether upstream can be read, as far as polls and probes tell */
+export function createHealth(store: Store, areReadsOn: () => boolean): Health {
   let draining = false
 
   const sendJson = (response: ServerResponse, status: number, body: object) =>
@@ -39,7 +39,7 @@ export function createHealth(store: Store, isPollCircuitClosed: () => boolean): 
         submits: describeSubmits(submitCircuit, holds),
         // Present only while upstream throttles, and the limit is below the configured one.
         ...(concurrencyLimit !== null && { concurrency: concurrencyLimit.concurrency }),
-        reads: isPollCircuitClosed() ? 'on' : 'failing',
+        reads: areReadsOn() ? 'on' : 'failing',
       })
     },
 

@@ -13,6 +13,7 @@ import { type CursorsOf, createCursors } from '../../../src/events/cursor.ts'
 import { encodeId } from '../../../src/graphql/global-id.ts'
 import { encodeListCursor } from '../../../src/graphql/pagination.ts'
 import type { Store } from '../../../src/store/store.ts'
+import { clocksFrom } from '../../support/clocks.ts'
 import { queryDatabaseFile } from '../../support/database-file.ts'
 import { type Harness, startGateway } from '../../support/gateway.ts'
 import { COMPLETED, createPrediction, draft, eventsOf, pollSucceededAt } from '../../support/store.ts'
@@ -72,7 +73,10 @@ export interface IsolationScenario extends AsyncDisposable {
 
 export async function openIsolationScenario(): Promise<IsolationScenario> {
   const now = Date.now()
-  const harness = await startGateway({ env: UNLIMITED_ENV, overrides: { now: () => now, keepAliveMs: HOUR } })
+  const harness = await startGateway({
+    env: UNLIMITED_ENV,
+    overrides: { clocks: clocksFrom(() => now), keepAliveMs: HOUR },
+  })
   const { store } = harness.gateway
   const originalStore = { ...store }
   // No worker claims anything, so no job changes by itself.

@@ -8,6 +8,7 @@ import { runCommand } from '../../../src/cli/app/command.ts'
 import { parseDate, parseDollars, parseDuration } from '../../../src/cli/app/flag-values.ts'
 import { formatDollars } from '../../../src/cli/app/format.ts'
 import { StartupError } from '../../../src/domain/errors.ts'
+import { clocksFrom } from '../../support/clocks.ts'
 import { type Harness, startGateway, submit, take } from '../../support/gateway.ts'
 import { emptyFolder, run } from '../../support/process.ts'
 import { until } from '../../support/until.ts'
@@ -497,7 +498,7 @@ describe('beside a running gateway', () => {
 
   test('an earlier key works beside the new one until its grace period ends', async () => {
     let ahead = 0
-    await using harness = await startGateway({ overrides: { now: () => Date.now() + ahead } })
+    await using harness = await startGateway({ overrides: { clocks: clocksFrom(() => Date.now() + ahead) } })
     const execute = commandFor(harness)
     const { key: old } = await execute('create', 'web')
     const { key } = await execute('rotate', 'web', '--grace', '1h')

@@ -3,6 +3,7 @@ import { request } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
+import { clocksFrom } from '../../support/clocks.ts'
 import { type Harness, startGateway, submit, take } from '../../support/gateway.ts'
 import { until } from '../../support/until.ts'
 
@@ -49,7 +50,7 @@ describe('authentication', () => {
 
   test('a known prefix with a wrong secret, and an expired key, get a 401', async () => {
     let ahead = 0
-    await using harness = await startGateway({ overrides: { now: () => Date.now() + ahead } })
+    await using harness = await startGateway({ overrides: { clocks: clocksFrom(() => Date.now() + ahead) } })
     const wrong = harness.key.slice(0, -1) + (harness.key.endsWith('A') ? 'B' : 'A')
     expect((await post(harness, { authorization: `Bearer ${wrong}` })).status).toBe(401)
     expect((await post(harness, { authorization: `Bearer ${harness.key}` })).status).toBe(200)

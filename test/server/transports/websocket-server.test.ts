@@ -7,6 +7,7 @@ import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import { openStore } from '../../../src/store/open-store.ts'
+import { clocksFrom } from '../../support/clocks.ts'
 import { openEventStream } from '../../support/event-stream.ts'
 import { type Harness, startGateway, submit, TRANSPORTS, take } from '../../support/gateway.ts'
 import { openRawWebSocket, type RawWebSocket } from '../../support/raw-websocket.ts'
@@ -351,7 +352,9 @@ describe('credentials', () => {
     'a key that %s ends its sockets with 4403 and its streams without `complete`, within five seconds',
     async (_, invalidate) => {
       let clockOffsetMs = 0
-      await using harness = await startGateway({ overrides: { now: () => Date.now() + clockOffsetMs } })
+      await using harness = await startGateway({
+        overrides: { clocks: clocksFrom(() => Date.now() + clockOffsetMs) },
+      })
       const other = await harness.gateway.issueKey('test', 24 * 60 * 60 * 1000)
       const [mine, theirs, streaming] = [
         await openRawWebSocket(harness),

@@ -12,6 +12,7 @@ import { gunzipSync } from 'node:zlib'
 import Database from 'better-sqlite3'
 import { describe, expect, test } from 'vitest'
 import { openSqliteStore } from '../../../../src/store/sqlite/sqlite-store.ts'
+import { clocksFrom } from '../../../support/clocks.ts'
 import { type Harness, startGateway } from '../../../support/gateway.ts'
 import { uploadImage } from '../../../support/upload.ts'
 import { FEED, LIST, UPLOAD_NODE, VIEWER } from './documents.ts'
@@ -106,7 +107,11 @@ async function open(file: string, { publicUrl, now }: Expected, at = now) {
       // A version without a deadline may have left a job of any age in flight.
       UPSTREAM_DEADLINE_MS: `${7 * 24 * 60 * 60 * 1000}`,
     },
-    overrides: { now: () => at, imageFetch, simulator: { fault: () => ({ status: 503, body: '' }) } },
+    overrides: {
+      clocks: clocksFrom(() => at),
+      imageFetch,
+      simulator: { fault: () => ({ status: 503, body: '' }) },
+    },
   })
   return {
     harness,
