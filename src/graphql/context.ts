@@ -10,6 +10,7 @@ import type { AppId, LogPosition, Prediction, PredictionEvent } from '../domain/
 import type { CursorsOf } from '../events/cursor.ts'
 import type { SubscriptionSources } from '../events/subscription-source.ts'
 import type { AppUsage, Store } from '../store/store.ts'
+import { AnswerBudget } from './answer-budget.ts'
 
 export interface Services {
   store: Store
@@ -59,6 +60,7 @@ export interface Context extends Services, OperationValues {
   access: Access
   scope: Scope
   loaders: Loaders
+  answerBudget: AnswerBudget
   /** Passes a mutation's result on, and counts it if it is an error. */
   countRejections<Result extends object>(result: Promise<Result>): Promise<Result>
   /** A context for the same caller with empty loaders. */
@@ -75,6 +77,7 @@ export const createContext = (
   access,
   scope: access.scope,
   loaders: createLoaders(services, access.scope),
+  answerBudget: new AnswerBudget(),
   async countRejections(promise) {
     const result = await promise
     if ('code' in result) services.countRejection(access.scope.appId, result.code as MutationErrorCode)

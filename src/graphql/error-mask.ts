@@ -10,6 +10,32 @@ export interface ErrorLog {
   error(fields: object, message: string): void
 }
 
+/** Max errors of an answer. */
+const MAX_ERRORS = 50
+/** A message may quote a value or a name of the request, however long. */
+const MAX_MESSAGE_CHARACTERS = 1000
+const MAX_LOCATIONS = 10
+
+/** The first errors, with the start of each message. */
+export const limitErrors = (errors: readonly GraphQLError[]): readonly GraphQLError[] =>
+  errors.slice(0, MAX_ERRORS).map(limitError)
+
+function limitError(error: GraphQLError): GraphQLError {
+  const { message, nodes, source, positions, path, originalError, extensions } = error
+  if (message.length <= MAX_MESSAGE_CHARACTERS && (nodes?.length ?? 0) <= MAX_LOCATIONS) return error
+  return new GraphQLError(
+    message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS)}…` : message,
+    {
+      nodes: nodes?.slice(0, MAX_LOCATIONS) ?? null,
+      source: source ?? null,
+      positions: nodes ? null : (positions ?? null),
+      path: path ?? null,
+      originalError: originalError ?? null,
+      extensions,
+    },
+  )
+}
+
 export function maskError(error: unknown, log: ErrorLog): GraphQLError {
   const graphqlError = error instanceof GraphQLError ? error : null
   const cause = graphqlError === null ? error : (graphqlError.originalError ?? null)

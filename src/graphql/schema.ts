@@ -12,10 +12,11 @@ import './cancel-prediction.ts'
 import './retry-prediction.ts'
 import './create-access-token.ts'
 import type { GraphQLInterfaceType, GraphQLSchema } from 'graphql'
+import { withAnswerBudget } from './answer-budget.ts'
 import { builder } from './builder.ts'
 import { resolveIdOf } from './global-id.ts'
 
-export const schema = withSynchronousIds(builder.toSchema())
+export const schema = withAnswerBudget(withSynchronousIds(builder.toSchema()))
 
 /** The Relay plugin makes every id a promise, and so every page and every event. */
 function withSynchronousIds(schema: GraphQLSchema): GraphQLSchema {

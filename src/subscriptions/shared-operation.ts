@@ -23,10 +23,11 @@ import { LRUCache } from 'lru-cache'
 import { stringify } from 'safe-stable-stringify'
 import type { PredictionEvent } from '../domain/prediction.ts'
 import type { FeedMessage, SubscriptionSource } from '../events/subscription-source.ts'
+import { AnswerBudget, MAX_PAYLOAD_BYTES } from '../graphql/answer-budget.ts'
 import { PER_SUBSCRIBER } from '../graphql/builder.ts'
 import type { Context } from '../graphql/context.ts'
 import { estimateDocumentBytes } from '../graphql/document-size.ts'
-import { type ErrorLog, maskError } from '../graphql/error-mask.ts'
+import { type ErrorLog, limitErrors, maskError } from '../graphql/error-mask.ts'
 import { badArgument } from '../graphql/request-errors.ts'
 
 /** A message of the feed, executed and serialised. */
@@ -112,16 +113,21 @@ export function createSharedOperation(
 
   /** Shared fields use no loaders, so one context serves every event. Most subscribers join a group and execute none. */
   let sharedContext: Context | null = null
-  const contextOfMessage = () => {
-    if (isPerSubscriber) return fresh()
+  const contextOfMessage = (answerBudget: AnswerBudget): Context => {
+    if (isPerSubscriber) return { ...fresh(), answerBudget }
     sharedContext ??= fresh()
-    return sharedContext
+    return { ...sharedContext, answerBudget }
   }
 
-  function serialise(item: FeedMessage, { data, errors }: ExecutionResult): Payload {
-    const masked = errors?.map(error => maskError(error, log))
+  function serialise(
+    item: FeedMessage,
+    { data, errors }: ExecutionResult,
+    { error: budgetError }: AnswerBudget,
+  ): Payload {
+    const result = budgetError === null ? { data, errors } : { errors: [budgetError] }
+    const masked = result.errors && limitErrors(result.errors.map(error => maskError(error, log)))
     const { cursor, isLast } = item
-    return { json: Buffer.from(`${JSON.stringify({ data, errors: masked })}}`), cursor, isLast }
+    return { json: Buffer.from(`${JSON.stringify({ ...result, errors: masked })}}`), cursor, isLast }
   }
 
   return {
@@ -132,6 +138,7 @@ export function createSharedOperation(
     heldBytes: 2 * (query.length + variables.length),
 
     execute(item) {
+      const answerBudget = new AnswerBudget(MAX_PAYLOAD_BYTES)
       const result = execute({
         schema,
         document: parseDocument(),
@@ -139,11 +146,11 @@ export function createSharedOperation(
         variableValues: parseVariables(),
         // graphql-js resolves the root field of each event from the root value: it is the event.
         rootValue: item.value,
-        contextValue: contextOfMessage(),
+        contextValue: contextOfMessage(answerBudget),
       })
       return result instanceof Promise
-        ? result.then(resolved => serialise(item, resolved))
-        : serialise(item, result as ExecutionResult)
+        ? result.then(resolved => serialise(item, resolved, answerBudget))
+        : serialise(item, result as ExecutionResult, answerBudget)
     },
   }
 }

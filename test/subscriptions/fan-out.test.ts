@@ -7,6 +7,7 @@ import type { AppId } from '../../src/domain/prediction.ts'
 import { createCursors } from '../../src/events/cursor.ts'
 import { createEventLog } from '../../src/events/event-log.ts'
 import { createSubscriptionSources } from '../../src/events/subscription-source.ts'
+import { AnswerBudget } from '../../src/graphql/answer-budget.ts'
 import { createContext } from '../../src/graphql/context.ts'
 import { encodeId } from '../../src/graphql/global-id.ts'
 import { schema } from '../../src/graphql/schema.ts'
@@ -912,12 +913,14 @@ test('every shared field of a prediction resolves without the store', async () =
     store: unusableStore,
     loaders: unusableStore,
     sources: unusableStore,
+    answerBudget: new AnswerBudget(),
   }
   for (const field of sharedFields)
     expect(() =>
       field.resolve?.({ ...prediction, prediction, seq: 1 }, {}, context, {
         fieldName: field.name,
         parentType: type,
+        path: { key: field.name },
       } as never),
     ).not.toThrow()
 })

@@ -19,7 +19,7 @@ import type { Authenticate } from '../../auth/authenticate.ts'
 import type { RequestErrorCode } from '../../domain/errors.ts'
 import { createContext, type Services } from '../../graphql/context.ts'
 import { estimateDocumentBytes } from '../../graphql/document-size.ts'
-import { type ErrorLog, maskError } from '../../graphql/error-mask.ts'
+import { type ErrorLog, limitErrors, maskError } from '../../graphql/error-mask.ts'
 import { requestError } from '../../graphql/request-errors.ts'
 import type { FanOut } from '../../subscriptions/fan-out.ts'
 import type {
@@ -29,7 +29,7 @@ import type {
   PreparedOperation,
   PrepareOperation,
 } from './operation.ts'
-import { type CostOptions, createCostCheck } from './query-cost.ts'
+import { type CostOptions, createCostCheck, measureVariables } from './query-cost.ts'
 import { createYogaEngine, type Yoga } from './yoga-engine.ts'
 
 export interface Executor {
@@ -55,6 +55,14 @@ const DOCUMENT_CACHE_BYTES = 24 * 1024 * 1024
 /** Counted for each document beside its nodes. Without it tens of thousands of small documents would fit. */
 const DOCUMENT_OVERHEAD_BYTES = 4096
 
+/** Validation stops after so many errors. */
+const VALIDATION_OPTIONS = { maxErrors: 20 }
+/** What takes over about a millisecond waits for the app's turn (measured). */
+const SLICE_VALUES = 500
+const SLICE_CHARACTERS = 64 * 1024
+const SLICE_COST = 500
+const SLICE_BYTES = 256 * 1024
+
 interface ValidDocument {
   /** The operation reads the head of the event log before any of its fields. */
   selectsFeedCursor: boolean
@@ -62,7 +70,7 @@ interface ValidDocument {
 
 export function createExecutor(options: ExecutorOptions): Executor {
   const { services, fanOut, authenticate, maxMessageBytes, limits, allowIntrospection, log } = options
-  const { store, countRejection } = services
+  const { store, countRejection, nextSlice } = services
 
   /**
    * Key: the text. Bounded by memory: yoga's own cache counts entries, and large ones would fill the
@@ -86,14 +94,16 @@ export function createExecutor(options: ExecutorOptions): Executor {
       const cached = documentCache.get(params.query ?? '')
       // Yoga's own validation rules look at the HTTP request each time.
       const isValid = cached !== undefined && validDocuments.has(cached) && httpRequest === null
+      if (!isValid) await nextSlice(caller.scope.appId)
       const document: DocumentNode = isValid ? cached : parse(params.query)
       const kind = getOperationAST(document, params.operationName)?.operation
       if (kind === undefined) return { errors: [noOperationError()] }
       if (!isValid) {
-        const errors = validate(schema, document)
+        await nextSlice(caller.scope.appId)
+        const errors: readonly GraphQLError[] = validate(schema, document, undefined, VALIDATION_OPTIONS)
         if (errors.length > 0) {
           documentCache.delete(params.query ?? '')
-          return { errors }
+          return { errors: limitErrors(errors) }
         }
         validDocuments.set(document, { selectsFeedCursor: selectsField(document, 'feedCursor') })
       }
@@ -103,7 +113,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
       const args = { schema, document, variableValues, operationName }
       return { document, kind, run: () => run(request, kind, args, execute) }
     } catch (error) {
-      return { errors: [maskError(error, log)] }
+      return { errors: limitErrors([maskError(error, log)]) }
     }
   }
 
@@ -121,17 +131,30 @@ export function createExecutor(options: ExecutorOptions): Executor {
     if (kind !== OperationTypeNode.MUTATION && !caller.permissions.includes('READ'))
       return reject('FORBIDDEN', [requestError('FORBIDDEN')])
     try {
-      const costErrors = checkCost(args)
-      if (costErrors.length > 0) {
-        const isTooComplex = costErrors.some(({ extensions }) => extensions.code === 'QUERY_TOO_COMPLEX')
-        return isTooComplex ? reject('QUERY_TOO_COMPLEX', costErrors) : toOutcome({ errors: costErrors })
+      const variablesSize = measureVariables(args.variableValues ?? {})
+      if (variablesSize.values > SLICE_VALUES || variablesSize.characters > SLICE_CHARACTERS)
+        await nextSlice(appId)
+      const { errors, cost } = checkCost(args, variablesSize)
+      if (errors.length > 0) {
+        const isTooComplex = errors.some(({ extensions }) => extensions.code === 'QUERY_TOO_COMPLEX')
+        return isTooComplex ? reject('QUERY_TOO_COMPLEX', errors) : toOutcome({ errors: limitErrors(errors) })
       }
+      if (cost > SLICE_COST) await nextSlice(appId)
       const isHeadNeeded = validDocuments.get(args.document)?.selectsFeedCursor === true
       const headPosition = isHeadNeeded ? (await store.eventRange()).headPosition : undefined
       const contextValue = createContext(services, caller, { lastEventId, headPosition })
       const executionArgs = { ...args, contextValue }
-      if (kind !== OperationTypeNode.SUBSCRIPTION)
-        return { kind: 'result', result: await execute(executionArgs) }
+      if (kind !== OperationTypeNode.SUBSCRIPTION) {
+        const result = await execute(executionArgs)
+        const { error, bytes } = contextValue.answerBudget
+        if (error !== null) {
+          error.extensions.http = { status: 400, spec: true }
+          return reject('QUERY_TOO_COMPLEX', [error])
+        }
+        // The transport serialises the result in this turn.
+        if (bytes > SLICE_BYTES) await nextSlice(appId)
+        return toOutcome(result.errors ? { ...result, errors: limitErrors(result.errors) } : result)
+      }
       // Not through yoga, which would wrap the subscriber: it is an async iterable.
       const started = await fanOut.subscribe(executionArgs, request)
       return 'next' in started ? { kind: 'subscription', subscription: started } : toOutcome(masked(started))

@@ -17,6 +17,7 @@ const SUBMIT = `mutation { submitVideo(input: { image: { url: "https://images.ex
 } }`
 
 let store: Store
+const nextSlice = vi.fn(async () => {})
 let executor: Executor
 let operationRequest: (params: GraphQLParams, isClientGone?: boolean) => OperationRequest
 
@@ -30,7 +31,7 @@ beforeEach(async () => {
       now: Date.now,
       countRejection() {},
       logNotice() {},
-      nextSlice: async () => {},
+      nextSlice,
     } as unknown as Services,
     fanOut: {} as FanOut,
     authenticate: { isStillValid: async () => true },
@@ -67,6 +68,30 @@ test('a query whose client has disconnected reads nothing; a mutation is execute
   expect(app).not.toHaveBeenCalled()
   await run({ query: SUBMIT }, true)
   expect(await store.countByState()).toMatchObject({ queued: 1 })
+})
+
+test('what may take over a millisecond waits for its turn', async () => {
+  const slicesOf = async (params: GraphQLParams) => {
+    nextSlice.mockClear()
+    await run(params)
+    return nextSlice.mock.calls.length
+  }
+  const viewer = '{ viewer { name } }'
+  // Before it is parsed, and before it is validated.
+  expect(await slicesOf({ query: viewer })).toBe(2)
+  expect(await slicesOf({ query: viewer })).toBe(0)
+  expect(await slicesOf({ query: '{ viewer' })).toBe(1)
+  expect(await slicesOf({ query: viewer, variables: { ids: Array(600).fill('a') } })).toBe(1)
+  expect(await slicesOf({ query: viewer, variables: { text: 'a'.repeat(100_000) } })).toBe(1)
+  const page = 'query ($n: Int!) { predictions(first: $n) { edges { cursor } } }'
+  await run({ query: page, variables: { n: 1 } })
+  // The list itself is read in a turn.
+  expect(await slicesOf({ query: page, variables: { n: 1 } })).toBe(1)
+  expect(await slicesOf({ query: page, variables: { n: 100 } })).toBe(1)
+  const ids = 'query ($n: Int!) { predictions(first: $n) { edges { node { id status } cursor } } }'
+  await run({ query: ids, variables: { n: 1 } })
+  // Before it is executed, and before the list is read.
+  expect(await slicesOf({ query: ids, variables: { n: 100 } })).toBe(2)
 })
 
 test('a document is parsed once, and its operations are selected by name', async () => {

@@ -93,12 +93,34 @@ describe('an operation', () => {
       `{ prediction(id: "a") { ...f0 } } ${Array.from({ length: 30 }, (_, i) => `fragment f${i} on Prediction { retryOf { ...f${i + 1} } a: retryOf { ...f${i + 1} } }`).join(' ')} fragment f30 on Prediction { id }`,
     ],
     ['nodes', `{ ${'nodes(ids: ["a"]) { id } '.repeat(300)} }`],
+    ['characters of an alias', `{ ${'a'.repeat(129)}: viewer { id } }`],
+    ['characters of a fragment’s name', `{ ...${'a'.repeat(129)} }`],
+    ['lines', `{ viewer ${'\n'.repeat(2001)} { id } }`],
+    ['fields of one name', `{ viewer { ${'id '.repeat(201)} } }`],
+    ['spreads', `{ ${'...f '.repeat(202)} } fragment f on Query { viewer { id } }`],
   ])('with too many %s is rejected with one error', async (_, query) => {
     await using harness = await startGateway()
     const { data, errors } = await harness.query(query)
     expect(data).toBeUndefined()
     expect(errors).toHaveLength(1)
     expect(harness.log.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
+  test('with an invalid variable of a megabyte is rejected with a short error', async () => {
+    await using harness = await startGateway()
+    const unknownFields = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`field${i}`, 1]))
+    const result = await harness.query(
+      'mutation ($input: SubmitVideoInput!) { submitVideo(input: $input) { __typename } }',
+      { input: { prompt: 'x'.repeat(1_000_000), ...unknownFields } },
+    )
+    expect(result.errors).toHaveLength(2)
+    expect(JSON.stringify(result).length).toBeLessThan(3000)
+  })
+
+  test('with many errors gets the first twenty, each with few locations', async () => {
+    await using harness = await startGateway()
+    const result = await harness.query(`{ ${Array.from({ length: 300 }, (_, i) => `x${i}`).join(' ')} }`)
+    expect(result.errors).toHaveLength(21)
   })
 
   test('with too many values in its variables is rejected before they are coerced', async () => {
