@@ -13,25 +13,34 @@ const isWithin = (value: string, maxCharacters: number): boolean =>
   value.length <= maxCharacters ||
   (value.length <= 2 * maxCharacters && countCharacters(value) <= maxCharacters)
 
-const lengthIssue = (message: string) => ({ message, abort: true })
+type Rule = readonly [isValid: (text: string) => boolean, message: string]
 
 /** Half of a surrogate pair could be stored, and read back as something else. */
-const wellFormed = (schema: z.ZodString) =>
-  schema.refine(value => value.isWellFormed(), 'expected well-formed Unicode')
+const WELL_FORMED: Rule = [text => text.isWellFormed(), 'expected well-formed Unicode']
 
-export const textUpTo = (maxCharacters: number) =>
-  wellFormed(
-    z
-      .string()
-      .refine(
-        value => isWithin(value, maxCharacters),
-        lengthIssue(`expected at most ${maxCharacters} characters`),
-      ),
+/** The messages of the rules that the text breaks. The other rules do not read a text that breaks the first. */
+const brokenRules = (text: string, [lengthRule, ...others]: readonly [Rule, ...Rule[]]): string[] =>
+  (lengthRule[0](text) ? others.filter(([isValid]) => !isValid(text)) : [lengthRule]).map(
+    ([, message]) => message,
+  )
+
+/** The issues do not abort: an app gets all the faults of its input at once. */
+const textSchema = (...rules: [Rule, ...Rule[]]) =>
+  z.string().superRefine((text, context) => {
+    for (const message of brokenRules(text, rules)) context.addIssue({ code: 'custom', message })
+  })
+
+/** @param rules read a text of a valid length only */
+export const textUpTo = (maxCharacters: number, ...rules: Rule[]) =>
+  textSchema(
+    [text => isWithin(text, maxCharacters), `expected at most ${maxCharacters} characters`],
+    WELL_FORMED,
+    ...rules,
   )
 
 /** A text that is not blank. */
 export const someTextUpTo = (maxCharacters: number) =>
-  textUpTo(maxCharacters).refine(value => value.trim() !== '', 'expected some text')
+  textUpTo(maxCharacters, [text => text.trim() !== '', 'expected some text'])
 
 /** A text, or null if it is missing or blank. */
 export const optionalTextUpTo = (maxCharacters: number) =>
@@ -39,16 +48,13 @@ export const optionalTextUpTo = (maxCharacters: number) =>
     .nullish()
     .transform(value => (value?.trim() ? value : null))
 
+const nameRule = (maxCharacters: number): Rule => [
+  text => text !== '' && isWithin(text, maxCharacters),
+  `expected 1 to ${maxCharacters} characters`,
+]
+
 /** A short text of at least one character, blank or not. */
-export const nameUpTo = (maxCharacters: number) =>
-  wellFormed(
-    z
-      .string()
-      .refine(
-        value => value !== '' && isWithin(value, maxCharacters),
-        lengthIssue(`expected 1 to ${maxCharacters} characters`),
-      ),
-  )
+export const nameUpTo = (maxCharacters: number) => textSchema(nameRule(maxCharacters), WELL_FORMED)
 
 const MAX_METADATA_BYTES = 4096
 
@@ -94,13 +100,18 @@ const MAX_TAG_CHARACTERS = 64
 /** No tag of a prediction is longer, in UTF-16 units. */
 export const MAX_TAG_UNITS = 2 * MAX_TAG_CHARACTERS
 
-const tagSchema = nameUpTo(MAX_TAG_CHARACTERS).refine(
-  tag => tag.trim() !== '',
-  `expected 1 to ${MAX_TAG_CHARACTERS} characters`,
-)
+const TAG_RULES: [Rule, ...Rule[]] = [
+  nameRule(MAX_TAG_CHARACTERS),
+  WELL_FORMED,
+  [tag => tag.trim() !== '', nameRule(MAX_TAG_CHARACTERS)[1]],
+]
 
-/** The number is checked before any tag is. */
-export const tagListSchema = z
-  .array(z.string())
-  .max(MAX_TAGS, `expected at most ${MAX_TAGS} tags`)
-  .pipe(z.array(tagSchema))
+/** No tag is read if there are too many. */
+export const tagListSchema = z.array(z.string()).superRefine((tags, context) => {
+  if (tags.length > MAX_TAGS)
+    context.addIssue({ code: 'custom', message: `expected at most ${MAX_TAGS} tags` })
+  else
+    for (const [i, tag] of tags.entries())
+      for (const message of brokenRules(tag, TAG_RULES))
+        context.addIssue({ code: 'custom', path: [i], message })
+})

@@ -148,7 +148,7 @@ const inputSchema = z
   .object({
     model: z.custom<SubmitVideoInput['model']>(),
     image: z.object({
-      url: textUpTo(MAX_URL_CHARACTERS).refine(isWebUrl, 'expected an http:// or https:// URL').optional(),
+      url: textUpTo(MAX_URL_CHARACTERS, [isWebUrl, 'expected an http:// or https:// URL']).optional(),
       uploadId: z.string().optional(),
     }),
     prompt: someTextUpTo(MAX_PROMPT_CHARACTERS),

@@ -8,6 +8,7 @@ import {
   optionalTextUpTo,
   someTextUpTo,
   tagListSchema,
+  textUpTo,
 } from '../../src/graphql/input-rules.ts'
 import { parsePageArguments } from '../../src/graphql/pagination.ts'
 import { parseFilter } from '../../src/graphql/prediction-filter.ts'
@@ -34,6 +35,7 @@ describe('a value that is too long', () => {
     ['an id', () => decodeId(MEGABYTE).id === ''],
     ['a cursor of the feed', () => createCursors(KEY, EPOCH)('' as AppId).decode(MEGABYTE) === null],
     ['a cursor of a list', () => isRejected(() => parsePageArguments({ after: MEGABYTE }))],
+    ['a URL', () => !textUpTo(4096, [text => text.trim() === '', 'x']).safeParse(MEGABYTE).success],
     ['a prompt', () => !someTextUpTo(5000).safeParse(MEGABYTE).success],
     ['a negative prompt', () => !optionalTextUpTo(5000).safeParse(MEGABYTE).success],
     ['an idempotency key', () => !nameUpTo(255).safeParse(MEGABYTE).success],
