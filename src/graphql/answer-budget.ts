@@ -12,7 +12,6 @@ import {
   isLeafType,
   isObjectType,
 } from 'graphql'
-import type { Context } from './context.ts'
 import { requestError } from './request-errors.ts'
 
 /**
@@ -91,7 +90,7 @@ export function withAnswerBudget(schema: GraphQLSchema): GraphQLSchema {
 function countingResolver({
   resolve = defaultFieldResolver,
   type,
-}: GraphQLField<unknown, Context>): typeof resolve {
+}: GraphQLField<unknown, { answerBudget: AnswerBudget }>): typeof resolve {
   const namedType = getNamedType(type)
   const fixedBytes = isLeafType(namedType) ? (BYTES_BY_TYPE[namedType.name] ?? null) : 0
   const isText = isLeafType(namedType) && fixedBytes === null && !('getValues' in namedType)

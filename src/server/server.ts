@@ -25,6 +25,7 @@ import { createWebhookEndpoint } from './http/webhook-endpoint.ts'
 import { createYogaHttp } from './http/yoga-http.ts'
 import { type ConnectionLimit, createConnectionLimit } from './limits/connections-per-network.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
+import { createUnsentAnswers } from './limits/unsent-answers.ts'
 import { createAdmissions } from './operation/admission.ts'
 import { createExecutor } from './operation/executor.ts'
 import { createSecurityHeaders } from './responses/security-headers.ts'
@@ -105,12 +106,16 @@ export function createServer(options: ServerOptions): ServerParts {
     log: observability.log,
   })
 
+  const unsentAnswers = createUnsentAnswers(observability.log)
+  httpServer.on('connection', unsentAnswers.add)
+
   return {
     httpServer,
     webSockets: transports.webSockets,
     connectionRegistry: transports.connectionRegistry,
     health: pages.health,
     async close() {
+      unsentAnswers.close()
       await pages.graphiql.close()
       transports.keepAlive.close()
       transports.connectionRegistry.close()
