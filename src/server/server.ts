@@ -215,7 +215,7 @@ function createApi(
   connectionLimit: ConnectionLimit,
 ): GraphqlEndpoint {
   const { prepare, yoga } = executor
-  const jsonFastPath = createJsonFastPath(prepare, config.maxMessageBytes)
+  const jsonFastPath = createJsonFastPath(prepare, config.maxMessageBytes, nextSlice)
   const yogaHttp = createYogaHttp(yoga, eventStreams)
   const { Request } = yoga.fetchAPI
   const uploadOptions = { prepare, rateLimits, countRejection, Request, jsonFastPath, yogaHttp }

@@ -235,13 +235,21 @@ describe('the JSON fast path', () => {
     const run = vi.fn(async (): Promise<OperationOutcome> => ({ kind: 'result', result }))
     return { run, prepare: vi.fn(async () => ({ kind, run }) as unknown as PreparedOperation) }
   }
-  const OPERATION = {} as Omit<OperationRequest, 'params' | 'httpRequest'>
+  const OPERATION = { caller: { scope: { appId: 'app' } } } as Omit<
+    OperationRequest,
+    'params' | 'httpRequest'
+  >
+  const nextSlice = async () => {}
 
   test('answers a plain request itself', async () => {
     const { prepare, run } = executorOf('query', { data: { a: 1 } })
     const answer = response()
     expect(
-      await createJsonFastPath(prepare, 1000).answer(incomingRequest(json('{ a }')), answer, OPERATION),
+      await createJsonFastPath(prepare, 1000, nextSlice).answer(
+        incomingRequest(json('{ a }')),
+        answer,
+        OPERATION,
+      ),
     ).toEqual({
       kind: 'answered',
     })
@@ -257,11 +265,13 @@ describe('the JSON fast path', () => {
     ['another type of response', incomingRequest(json('{ a }'), { accept: 'text/event-stream' }), null],
   ])('hands %s over, and executes nothing', async (_, request, body) => {
     const { prepare } = executorOf('query', { data: null })
-    expect(await createJsonFastPath(prepare, 1000).answer(request, response(), OPERATION)).toEqual({
-      kind: 'hand-over',
-      body: body === null ? null : Buffer.from(body),
-      outcome: null,
-    })
+    expect(await createJsonFastPath(prepare, 1000, nextSlice).answer(request, response(), OPERATION)).toEqual(
+      {
+        kind: 'hand-over',
+        body: body === null ? null : Buffer.from(body),
+        outcome: null,
+      },
+    )
     expect(prepare).not.toHaveBeenCalled()
   })
 
@@ -270,7 +280,11 @@ describe('the JSON fast path', () => {
     const body = Buffer.from(json('{ a }'))
     const handOver = { kind: 'hand-over', body, outcome: null }
     expect(
-      await createJsonFastPath(prepare, 1000).answer(incomingRequest(json('{ a }')), response(), OPERATION),
+      await createJsonFastPath(prepare, 1000, nextSlice).answer(
+        incomingRequest(json('{ a }')),
+        response(),
+        OPERATION,
+      ),
     ).toEqual(handOver)
     expect(run).not.toHaveBeenCalled()
   })
@@ -278,7 +292,7 @@ describe('the JSON fast path', () => {
   test('hands an invalid document over with its errors, parsed once', async () => {
     const invalid = { errors: [] }
     const prepare = vi.fn(async () => invalid)
-    const handOver = await createJsonFastPath(prepare, 1000).answer(
+    const handOver = await createJsonFastPath(prepare, 1000, nextSlice).answer(
       incomingRequest(json('{ b }')),
       response(),
       OPERATION,
@@ -291,7 +305,7 @@ describe('the JSON fast path', () => {
     const result = { data: null, errors: [] }
     const { prepare, run } = executorOf('mutation', result)
     const answer = response()
-    const handOver = await createJsonFastPath(prepare, 1000).answer(
+    const handOver = await createJsonFastPath(prepare, 1000, nextSlice).answer(
       incomingRequest(json('mutation { a }')),
       answer,
       OPERATION,
@@ -301,10 +315,30 @@ describe('the JSON fast path', () => {
     expect(answer.written.status).toBe(0)
   })
 
+  test.each([
+    ['waits for its turn', 100_000, 1],
+    ['does not wait', 1000, 0],
+  ])('%s with a body of %i bytes, before it is parsed', async (_, bytes, turns) => {
+    const { prepare } = executorOf('query', { data: null })
+    const takenTurns: string[] = []
+    const takeTurn = async (app: string) => {
+      expect(prepare).not.toHaveBeenCalled()
+      takenTurns.push(app)
+    }
+    const body = json('{ a }').padEnd(bytes)
+    await createJsonFastPath(prepare, 1_000_000, takeTurn).answer(
+      incomingRequest(body),
+      response(),
+      OPERATION,
+    )
+    expect(takenTurns).toEqual(Array(turns).fill('app'))
+    expect(prepare).toHaveBeenCalledTimes(1)
+  })
+
   test('executes nothing of a body that was cut short', async () => {
     const { prepare } = executorOf('mutation', { data: null })
     const request = incomingRequest('')
-    const answered = createJsonFastPath(prepare, 1000).answer(request, response(), OPERATION)
+    const answered = createJsonFastPath(prepare, 1000, nextSlice).answer(request, response(), OPERATION)
     request.destroy()
     expect(await answered).toEqual({ kind: 'answered' })
     expect(prepare).not.toHaveBeenCalled()
