@@ -18,11 +18,11 @@ import { createCorsPolicy } from './http/cors.ts'
 import { createGraphqlEndpoint, type GraphqlEndpoint } from './http/graphql-endpoint.ts'
 import { createHealth, type Health } from './http/health.ts'
 import { createHttpServer, type HttpTimeouts } from './http/http-server.ts'
-import { createJsonFastPath } from './http/json-fast-path.ts'
 import { createRoutes } from './http/routes.ts'
 import { createUploadEndpoint } from './http/upload-endpoint.ts'
 import { createWebhookEndpoint } from './http/webhook-endpoint.ts'
 import { createYogaHttp } from './http/yoga-http.ts'
+import { createBodyShares } from './limits/body-shares.ts'
 import { type ConnectionLimit, createConnectionLimit } from './limits/connections-per-network.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
 import { createUnsentAnswers } from './limits/unsent-answers.ts'
@@ -215,11 +215,10 @@ function createApi(
   connectionLimit: ConnectionLimit,
 ): GraphqlEndpoint {
   const { prepare, yoga } = executor
-  const jsonFastPath = createJsonFastPath(prepare, config.maxMessageBytes, nextSlice)
+  const { maxMessageBytes } = config
+  const bodyShares = createBodyShares({ ...BODY_SHARES, maxBodyBytes: maxMessageBytes })
   const yogaHttp = createYogaHttp(yoga, eventStreams)
-  const { Request } = yoga.fetchAPI
-  const uploadOptions = { prepare, rateLimits, countRejection, Request, jsonFastPath, yogaHttp }
-  const uploadEndpoint = createUploadEndpoint(uploadOptions)
+  const uploadEndpoint = createUploadEndpoint({ prepare, rateLimits, countRejection, bodyShares, yogaHttp })
   return createGraphqlEndpoint({
     connectionLimit,
     maxConnectionsPerApp: config.maxConnectionsPerApp,
@@ -227,11 +226,15 @@ function createApi(
     admissions,
     nextSlice,
     executor,
-    jsonFastPath,
+    bodyShares,
+    maxMessageBytes,
     yogaHttp,
     uploadEndpoint,
   })
 }
+
+/** Max bodies of the max length in memory: 48 MB in all, 12 MB of an app and 4 MB of a token, by default. */
+const BODY_SHARES = { total: 48, reserved: 24, perOwner: 12, perMember: 4 }
 
 /** The handlers of the other paths. */
 function createPages({ config, store, observability, workers, sampleImage, now }: ServerOptions) {

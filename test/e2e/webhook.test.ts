@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { describe, expect, test } from 'vitest'
 import { createWebhookUrls } from '../../src/upstream/webhook-url.ts'
 import { until } from '../support/until.ts'
@@ -49,6 +50,10 @@ async function deliver(world: World, query: string, body: string, over: Sent = {
   await response.body?.cancel()
   return response.status
 }
+
+/** Headers of a signature that is recent, and of nothing. */
+const signatureLines = (world: World) =>
+  `webhook-id: a\r\nwebhook-timestamp: ${Math.floor(world.now() / 1000)}\r\nwebhook-signature: v3,${'a'.repeat(64)}\r\n`
 
 const tokenOf = (world: World, id: string): string =>
   new URL(createWebhookUrls(world.store.webhookKey, PUBLIC).urlFor(id)!).search
@@ -277,8 +282,12 @@ describe('the webhook endpoint', () => {
     const socket = connect(Number(new URL(world.gateway.url).port), '127.0.0.1')
     const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
     socket.on('error', () => {})
-    socket.write('POST /webhooks/wavespeed HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{')
+    socket.write(
+      `POST /webhooks/wavespeed HTTP/1.1\r\nHost: x\r\n${signatureLines(world)}Content-Length: 100\r\n\r\n{`,
+    )
+    const answer = text(socket)
     await closed
+    expect(await answer).toMatch(/^HTTP\/1.1 408 .*\r\nconnection: close\r\n.*within 5 seconds\n/is)
     expect(await deliver(world, '', bodyOf('x'))).toBe(204)
   }, 15_000)
 

@@ -5,17 +5,26 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { GraphQLError } from 'graphql'
 import { REQUEST_ERRORS } from '../../domain/errors.ts'
 import { MINUTE_MS } from '../../domain/time.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
+import { badArgument } from '../../graphql/request-errors.ts'
 import { CONNECTION_RETRY_AFTER_MS, type ConnectionLimit } from '../limits/connections-per-network.ts'
 import type { RateLimits } from '../limits/rate-limits.ts'
 import { GRAPHQL_PATH } from '../operation/operation.ts'
-import { rateLimitedResponse, retryAfterHeader, sendErrorResponse } from '../responses/error-response.ts'
+import {
+  closeWithError,
+  rateLimitedResponse,
+  retryAfterHeader,
+  sendErrorResponse,
+} from '../responses/error-response.ts'
 import { rejectUpgrade } from '../responses/security-headers.ts'
 import type { WebSockets } from '../transports/websocket-server.ts'
 import type { ClientNetworks } from './client-network.ts'
 import type { CorsPolicy } from './cors.ts'
+import { HttpRequest } from './http-request.ts'
+import { parseContentType } from './request-content.ts'
 import { type Route, sendText } from './routes.ts'
 
 export interface HttpServerOptions {
@@ -63,11 +72,12 @@ export function createHttpServer(options: HttpServerOptions): Server {
   const { securityHeaders, log } = options
   const { uploadTimeout, requestTimeout, ...nodeTimeouts } = { ...DEFAULT_TIMEOUTS, ...options.timeouts }
 
-  async function handleRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function handleRequest(request: HttpRequest, response: ServerResponse): Promise<void> {
+    request.receiveBody(response)
     response.setHeaders(securityHeaders)
+    useOriginForm(request)
     const path = getPath(request)
     const route = routes.find(each => matchesRoute(each, request, path))!
-    if (route.isForm) closeUnlessShort(request, response)
     if (!URL.canParse(`http://${request.headers.host ?? 'localhost'}`))
       return sendText(response, 400, 'Host: no host name')
     if (route.hasCors && corsPolicy.isEnabled && corsPolicy.applyCors(request, response)) return
@@ -78,14 +88,13 @@ export function createHttpServer(options: HttpServerOptions): Server {
     // Runs after the await: by then a short body has arrived with its headers, and needs no timer.
     enforceBodyTimeout(request, response, route)
     if (retryAfterMs !== null) return sendErrorResponse(response, rateLimitedResponse(retryAfterMs))
-    if (route.allowedMethods?.includes(request.method!) === false) {
-      closeUnlessShort(request, response)
+    if (route.allowedMethods?.includes(request.method!) === false)
       return sendText(response, 405, `GET only; operations go to ${GRAPHQL_PATH}`)
-    }
     await route.answer(request, response, client, path)
   }
 
   async function handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    useOriginForm(request)
     if (getPath(request) !== GRAPHQL_PATH) return rejectUpgrade(socket, '404 Not Found')
     // Clients that are not browsers send no Origin.
     if (request.headers.origin !== undefined && !corsPolicy.isUpgradeAllowed(request))
@@ -102,27 +111,52 @@ export function createHttpServer(options: HttpServerOptions): Server {
   }
 
   /** Node has one timeout for all bodies, which is that of uploads. Other bodies are timed here. */
-  function enforceBodyTimeout(request: IncomingMessage, response: ServerResponse, { isForm }: Route): void {
-    if (request.complete || isForm || !hasBody(request)) return
+  function enforceBodyTimeout(request: HttpRequest, response: ServerResponse, { isForm }: Route): void {
+    if (request.complete || isForm || !request.hasBody) return
     const bodyTimer = setTimeout(() => {
       if (request.complete) return
       // Written past the response, which waits for the body. Node does the same.
-      if (!response.headersSent) request.socket.write(REQUEST_TIMEOUT_RESPONSE)
-      request.socket.destroy()
+      if (response.headersSent) request.socket.destroy()
+      else closeWithError(request.socket, 408, requestTimeoutError(requestTimeout))
     }, requestTimeout)
     response.once('close', () => clearTimeout(bodyTimer))
   }
 
   const pipelines = createPipelines()
-  const server = createServer({ ...nodeTimeouts, requestTimeout: uploadTimeout }, (request, response) =>
+  const serverOptions = {
+    ...nodeTimeouts,
+    requestTimeout: uploadTimeout,
+    IncomingMessage: HttpRequest,
+    // A client may ask for another protocol, such as h2c, and goes on in HTTP/1.1 if the server ignores that.
+    shouldUpgradeCallback: isWebSocketUpgrade,
+  }
+  const server = createServer<typeof HttpRequest, typeof ServerResponse>(serverOptions)
+
+  function answer(request: HttpRequest, response: ServerResponse<HttpRequest>): void {
     pipelines.start(request.socket, response, () => {
+      // A request behind one whose connection closes after its response.
+      if (request.socket.writableEnded) return
       handleRequest(request, response).catch(error => {
         log.error({ err: error }, 'unexpected error in an HTTP request')
         if (response.headersSent) response.destroy()
         else sendText(response, 500, REQUEST_ERRORS.INTERNAL_SERVER_ERROR.message)
       })
-    }),
-  )
+    })
+  }
+  server.on('request', answer)
+  // `readBody` sends `100 Continue`, so a rejected body is not sent at all.
+  server.on('checkContinue', answer)
+
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // A response that has begun would be mixed with this one. Node looks at the same property.
+    const { _httpMessage: current } = socket as Duplex & { _httpMessage?: ServerResponse | null }
+    if (!socket.writable || current?.headersSent === true || error.code === 'ECONNRESET') {
+      socket.destroy(error)
+      return
+    }
+    const [status, graphqlError] = toProtocolError(error.code, nodeTimeouts.headersTimeout)
+    closeWithError(socket, status, graphqlError)
+  })
 
   server.on('upgrade', (request, socket, head) => {
     // Node removes its own error listener from the socket: without this one a reset would end the process.
@@ -145,31 +179,41 @@ export function createHttpServer(options: HttpServerOptions): Server {
   return server
 }
 
-const REQUEST_TIMEOUT_RESPONSE = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'
+/** Max bytes of all headers, which is Node's default. */
+const MAX_HEADER_BYTES = 16 * 1024
+
+/** Status and error of a request that Node's parser rejects. */
+const toProtocolError = (code: string | undefined, timeoutMs: number): [number, GraphQLError] =>
+  code === 'HPE_HEADER_OVERFLOW'
+    ? [431, badArgument('headers', `at most ${MAX_HEADER_BYTES} bytes`)]
+    : code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? [408, requestTimeoutError(timeoutMs)]
+      : code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW'
+        ? [413, badArgument('body', `chunk extensions of at most ${MAX_HEADER_BYTES} bytes`)]
+        : [400, badArgument('request', 'HTTP/1.1')]
+
+const requestTimeoutError = (timeoutMs: number): GraphQLError =>
+  badArgument('request', `to end within ${timeoutMs / 1000} seconds`)
+
+const isWebSocketUpgrade = ({ headers, method }: IncomingMessage): boolean =>
+  method === 'GET' && /(?:^|,)\s*websocket\s*(?:,|$)/i.test(headers.upgrade ?? '')
+
+/** Clients of a proxy send the whole URL as the target (RFC 9112, 3.2.2). Its host takes precedence. */
+function useOriginForm(request: IncomingMessage): void {
+  const [, host, rest] = /^https?:\/\/(?:[^/?#@]*@)?([^/?#]+)([^#]*)/i.exec(request.url ?? '') ?? []
+  if (host === undefined || rest === undefined) return
+  request.headers.host = host
+  request.url = rest.startsWith('/') ? rest : `/${rest}`
+}
 
 /** Whether the request is one of those that the route is for. */
 export const matchesRoute = (route: Route, request: IncomingMessage, path: string): boolean =>
   (route.path.endsWith('*') ? path.startsWith(route.path.slice(0, -1)) : path === route.path) &&
   (route.method === undefined || route.method === request.method) &&
-  (route.mediaType === undefined || route.mediaType === mediaTypeOf(request)) &&
+  (route.mediaType === undefined || route.mediaType === parseContentType(request.headers).mediaType) &&
   (route.isFor === undefined || route.isFor(request))
 
-const mediaTypeOf = ({ headers }: IncomingMessage): string =>
-  (headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase()
-
 const getPath = ({ url }: IncomingMessage): string => (url ?? '/').split('?')[0] ?? '/'
-
-/** Max size of a rejected body that is still read to its end, so that its client receives the response. */
-const MAX_DRAINED_BYTES = 1024 * 1024
-
-/** If a large body is rejected, its connection closes: Node would read it all to reach the next request. */
-function closeUnlessShort({ headers }: IncomingMessage, response: ServerResponse): void {
-  if (hasBody({ headers }) && !(Number(headers['content-length']) <= MAX_DRAINED_BYTES))
-    response.setHeader('connection', 'close')
-}
-
-const hasBody = ({ headers }: Pick<IncomingMessage, 'headers'>): boolean =>
-  'transfer-encoding' in headers || Number(headers['content-length'] ?? 0) > 0
 
 /**
  * Max requests of a connection that wait for the response before theirs. The next one is not read, and the connection closes

@@ -12,6 +12,7 @@ import { GRAPHIQL_ASSETS_PATH, type Graphiql } from '../web/graphiql.ts'
 import type { ClientOrigin } from './client-network.ts'
 import type { GraphqlEndpoint } from './graphql-endpoint.ts'
 import type { Health } from './health.ts'
+import type { HttpRequest } from './http-request.ts'
 import type { WebhookEndpoint } from './webhook-endpoint.ts'
 
 export interface Route {
@@ -23,14 +24,14 @@ export interface Route {
   mediaType?: string
   /** Only requests for which this holds. */
   isFor?(request: IncomingMessage): boolean
-  answer(request: IncomingMessage, response: ServerResponse, client: ClientOrigin, path: string): unknown
+  answer(request: HttpRequest, response: ServerResponse, client: ClientOrigin, path: string): unknown
   /** Methods that are answered; others get 405. Missing: `answer` decides. */
   allowedMethods?: readonly string[]
   /** Health checks and scrapes of metrics are not limited by their network: they matter most under load. */
   bypassesRateLimit?(request: IncomingMessage): boolean
   /** Pages of other origins may call it. */
   hasCors?: true
-  /** The body is a form with a file: it has more time, and the connection closes after a large one. */
+  /** The body is a form with a file, so it has more time. */
   isForm?: true
 }
 
@@ -65,7 +66,8 @@ export function createRoutes(handlers: RouteHandlers): readonly Route[] {
     { path: GRAPHQL_PATH, hasCors: true, answer: graphqlEndpoint.answerOperation },
     {
       path: WEBHOOK_PATH,
-      answer: (request, response) => webhookEndpoint(request, response, getWebhookToken(request)),
+      answer: (request, response, { network }) =>
+        webhookEndpoint(request, response, network, getWebhookToken(request)),
     },
     {
       path: `${GRAPHIQL_ASSETS_PATH}*`,

@@ -1,15 +1,16 @@
 /**
  * HTTP endpoint of GraphQL multipart requests: reads the form, puts its file into the variables, and runs the
  * operation.
- * Invariant: no byte of the file is read before the caller may upload and holds an upload slot. A form may only run
- * `uploadImage`.
+ * Invariant: the body is not read before the caller may upload and holds an upload slot. Of a form whose file is not
+ * wanted, only the fields are read. A form may only run `uploadImage`.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type DocumentNode, GraphQLError, getOperationAST, Kind } from 'graphql'
+import type { ServerResponse } from 'node:http'
+import { type DocumentNode, type GraphQLError, getOperationAST, Kind } from 'graphql'
 import type { Caller } from '../../auth/authenticate.ts'
 import { mayUpload } from '../../domain/access-scope.ts'
 import type { Services } from '../../graphql/context.ts'
 import { badArgument } from '../../graphql/request-errors.ts'
+import type { BodyShares } from '../limits/body-shares.ts'
 import type { RateLimits } from '../limits/rate-limits.ts'
 import type {
   GraphQLParams,
@@ -21,46 +22,66 @@ import { type ErrorResponse, rateLimitedResponse, sendErrorResponse } from '../r
 import { EventStreamSink } from '../transports/event-stream.ts'
 import {
   insertFile,
+  MAX_FIELDS_BYTES,
+  MAX_FORM_BYTES,
   type MultipartError,
   type MultipartRequest,
   parseMultipart,
 } from '../uploads/multipart-parser.ts'
 import { createUploadSlots } from '../uploads/upload-slots.ts'
-import type { JsonFastPath } from './json-fast-path.ts'
+import type { BodyLimits, HttpRequest } from './http-request.ts'
+import { answerJson } from './json-fast-path.ts'
+import {
+  BODY_TOO_LARGE,
+  JSON_MEDIA_TYPE,
+  judgeHeaders,
+  toBodyError,
+  withoutByteOrderMark,
+} from './request-content.ts'
 import type { YogaHttp } from './yoga-http.ts'
 
 /** Answers a form of an admitted caller. */
 export type UploadEndpoint = (
-  request: IncomingMessage,
+  request: HttpRequest,
   response: ServerResponse,
   caller: Caller,
+  network: string,
 ) => Promise<void>
 
 export interface UploadEndpointOptions {
   prepare: PrepareOperation
   rateLimits: Pick<RateLimits, 'consumeUpload'>
   countRejection: Services['countRejection']
-  /** The class of yoga's requests, which can limit the parts of a form. */
-  Request: typeof globalThis.Request
-  jsonFastPath: Pick<JsonFastPath, 'answerJson'>
+  /** Shares of the bodies that need no upload slot. */
+  bodyShares: BodyShares
   yogaHttp: YogaHttp
 }
 
 const UPLOAD_FIELD = 'uploadImage'
 /** Max wait for an upload slot. After it: 429. */
 const SLOT_TIMEOUT_MS = 30_000
+const FORM_MEDIA_TYPES = ['multipart/form-data']
+/** A pause of this length is allowed. A slower body would keep its upload slot from others. */
+const GRACE_MS = 10_000
+const MIN_BYTES_PER_SECOND = 16 * 1024
+const FORM_RATE = { graceMs: GRACE_MS, minBytesPerSecond: MIN_BYTES_PER_SECOND }
+const EXPECTED_RATE = `a form at ${MIN_BYTES_PER_SECOND} bytes a second or more`
 
 export function createUploadEndpoint(options: UploadEndpointOptions): UploadEndpoint {
-  const { prepare, rateLimits, countRejection, Request, jsonFastPath, yogaHttp } = options
+  const { prepare, rateLimits, countRejection, bodyShares, yogaHttp } = options
   const uploadSlots = createUploadSlots()
 
   async function respondToForm(
-    request: IncomingMessage,
+    request: HttpRequest,
     response: ServerResponse,
     caller: Caller,
-    isFileWanted: boolean,
+    limits: BodyLimits,
   ): Promise<void> {
-    const form = await parseMultipart(request, Request, isFileWanted)
+    const received = await request.readBody({ ...limits, ...FORM_RATE })
+    if (received.kind === 'aborted') return
+    if (!('bytes' in received)) return sendErrorResponse(response, toBodyError(received, EXPECTED_RATE))
+    const contentType = request.headers['content-type'] ?? ''
+    const form = parseMultipart(contentType, received.bytes, received.kind === 'complete')
     if ('expected' in form) return sendErrorResponse(response, toErrorResponse(form))
 
     async function prepareUpload(params: GraphQLParams): Promise<PreparedOperation | InvalidOperation> {
@@ -77,30 +98,38 @@ export function createUploadEndpoint(options: UploadEndpointOptions): UploadEndp
       return isRejected ? invalid(multipartNotAllowedError()) : operation
     }
 
-    const body = Buffer.from(form.operations)
-    const answer = await jsonFastPath.answerJson(request, response, body, prepareUpload)
+    const bytes = withoutByteOrderMark(form.operations)
+    const answer = await answerJson(request, response, bytes, prepareUpload)
     if (answer.kind === 'answered') return
-    await yogaHttp.respond(request, response, caller, body, async params => {
+    const content = { mediaType: JSON_MEDIA_TYPE, bytes }
+    await yogaHttp.respond(request, response, caller, content, async params => {
       if (answer.outcome !== null) return answer.outcome
       const operation = await prepareUpload(params)
       return 'kind' in operation ? operation.run() : { kind: 'result', result: operation }
     })
   }
 
-  return async (request, response, caller) => {
+  return async (request, response, caller, network) => {
     const { appId } = caller.scope
+    const headersError = judgeHeaders(request.headers, FORM_MEDIA_TYPES)
+    if (headersError !== null) return sendErrorResponse(response, headersError)
     const rejectFor = (retryAfterMs: number) => {
       countRejection(appId, 'RATE_LIMITED')
       sendErrorResponse(response, rateLimitedResponse(retryAfterMs))
     }
     const retryAfterMs = await rateLimits.consumeUpload(caller)
     if (retryAfterMs !== null) return rejectFor(retryAfterMs)
-    // If the caller may not upload, the file is not read: `uploadImage` itself returns the error.
-    if (!mayUpload(caller)) return respondToForm(request, response, caller, false)
-    const release = await uploadSlots.acquire(appId, slotSignal(response)).catch(() => null)
+    const token = caller.grant?.tokenId ?? null
+    // If the file is not wanted, it is not read: `uploadImage` itself returns the error.
+    if (!mayUpload(caller) || request.declaredBytes > MAX_FORM_BYTES) {
+      const openShare = () => bodyShares.open(appId, token)
+      return respondToForm(request, response, caller, { maxBytes: MAX_FIELDS_BYTES, openShare })
+    }
+    const holder = { app: appId, token, network }
+    const release = await uploadSlots.acquire(holder, slotSignal(response)).catch(() => null)
     if (release === null) return rejectFor(SLOT_TIMEOUT_MS)
     try {
-      await respondToForm(request, response, caller, true)
+      await respondToForm(request, response, caller, { maxBytes: MAX_FORM_BYTES, openShare: null })
     } finally {
       release()
     }
@@ -126,10 +155,8 @@ function isUploadAlone(document: DocumentNode, { operationName }: GraphQLParams)
   )
 }
 
-const toErrorResponse = ({ status, expected }: MultipartError): ErrorResponse => ({
-  status,
-  error: status === 413 ? bodyTooLargeError() : badArgument('body', expected),
-})
+const toErrorResponse = ({ status, expected }: MultipartError): ErrorResponse =>
+  status === 413 ? BODY_TOO_LARGE : { status, error: badArgument('body', expected) }
 
 const invalid = (error: GraphQLError): InvalidOperation => {
   error.extensions.http = { status: 400 }
@@ -137,5 +164,3 @@ const invalid = (error: GraphQLError): InvalidOperation => {
 }
 const invalidMapError = () => badArgument('map', 'the path of a null in variables')
 const multipartNotAllowedError = () => badArgument('body', `JSON; a form is for ${UPLOAD_FIELD} alone`)
-const bodyTooLargeError = () =>
-  new GraphQLError('Request body too large', { extensions: { code: 'REQUEST_ENTITY_TOO_LARGE' } })

@@ -1,15 +1,22 @@
 /**
- * Counting semaphore of the upload bodies in memory: a total, a maximum per app, and slots reserved for apps
- * that hold none. An upload without a slot waits before its body is read.
+ * Counting semaphore of the upload bodies in memory: a total, a maximum per app, per network and per token, and slots
+ * reserved for apps that hold none. An upload without a slot waits before its body is read.
  * Invariant: an app that holds no slot gets one while a reserved slot is free, however slow the uploads of
- * other apps are.
+ * other apps are. A token cannot take all slots of its app, and neither can the tokens of one network.
  */
 import { once } from 'node:events'
 import type { AppId } from '../../domain/prediction.ts'
 
 export interface UploadSlots {
   /** Resolves with an idempotent function that releases the slot. Rejects once `signal` aborts. */
-  acquire(app: AppId, signal: AbortSignal): Promise<() => void>
+  acquire(holder: SlotHolder, signal: AbortSignal): Promise<() => void>
+}
+
+export interface SlotHolder {
+  app: AppId
+  /** Null: the caller has a key, and only its app is limited. */
+  token: string | null
+  network: string
 }
 
 export interface UploadSlotsOptions {
@@ -17,55 +24,71 @@ export interface UploadSlotsOptions {
   total: number
   /** Max slots per app. */
   perApp: number
+  /** Max slots of an app's tokens per client network. */
+  perNetwork: number
+  perToken: number
   /** Slots that only an app without a slot may take. */
   reserved: number
 }
 
-/** A body has at most 25 MB. */
-const DEFAULT_SLOTS: UploadSlotsOptions = { total: 8, perApp: 2, reserved: 4 }
+/** A body has at most 26 MB, so an app holds at most 78 MB. */
+const DEFAULT_SLOTS: UploadSlotsOptions = { total: 8, perApp: 3, perNetwork: 2, perToken: 1, reserved: 4 }
 
 export function createUploadSlots({
   total,
   perApp,
+  perNetwork,
+  perToken,
   reserved,
 }: UploadSlotsOptions = DEFAULT_SLOTS): UploadSlots {
-  const heldByApp = new Map<AppId, number>()
-  const waiters = new Set<{ app: AppId; grant: () => void }>()
+  /** By app, network of an app, and token of an app. */
+  const heldSlots = new Map<string, number>()
+  const waiters = new Set<{ holder: SlotHolder; grant: () => void }>()
   let takenSlots = 0
 
-  const hasFreeSlot = (app: AppId): boolean => {
-    const held = heldByApp.get(app) ?? 0
-    return held === 0 ? takenSlots < total : held < perApp && takenSlots < total - reserved
+  const heldBy = (key: string): number => heldSlots.get(key) ?? 0
+
+  function hasFreeSlot(holder: SlotHolder): boolean {
+    const [appKey, networkKey, tokenKey] = keysOf(holder)
+    const held = heldBy(appKey)
+    if (held > 0 && (held >= perApp || takenSlots >= total - reserved)) return false
+    if (takenSlots >= total) return false
+    return holder.token === null || (heldBy(networkKey) < perNetwork && heldBy(tokenKey) < perToken)
   }
 
-  function takeSlot(app: AppId): () => void {
-    takenSlots++
-    heldByApp.set(app, (heldByApp.get(app) ?? 0) + 1)
+  function add(holder: SlotHolder, count: 1 | -1): void {
+    takenSlots += count
+    const keys = keysOf(holder)
+    for (const key of holder.token === null ? keys.slice(0, 1) : keys) {
+      const held = heldBy(key) + count
+      if (held > 0) heldSlots.set(key, held)
+      else heldSlots.delete(key)
+    }
+  }
+
+  function takeSlot(holder: SlotHolder): () => void {
+    add(holder, 1)
     let isHeld = true
     return () => {
       if (!isHeld) return
       isHeld = false
-      takenSlots--
-      const left = heldByApp.get(app)! - 1
-      if (left > 0) heldByApp.set(app, left)
-      else heldByApp.delete(app)
-      for (const waiter of waiters) if (hasFreeSlot(waiter.app)) waiter.grant()
+      add(holder, -1)
+      for (const waiter of waiters) if (hasFreeSlot(waiter.holder)) waiter.grant()
     }
   }
 
   return {
-    async acquire(app, signal) {
+    async acquire(holder, signal) {
       signal.throwIfAborted()
-      // Uploads of one app are served in the order of their arrival.
-      const isFirst = ![...waiters].some(other => other.app === app)
-      if (isFirst && hasFreeSlot(app)) return takeSlot(app)
+      // No waiter could take this slot: each free slot is given to the first waiter that may have it.
+      if (hasFreeSlot(holder)) return takeSlot(holder)
       const done = new AbortController()
       const { promise, resolve } = Promise.withResolvers<() => void>()
       const waiter = {
-        app,
+        holder,
         grant: () => {
           waiters.delete(waiter)
-          resolve(takeSlot(app))
+          resolve(takeSlot(holder))
         },
       }
       waiters.add(waiter)
@@ -80,3 +103,9 @@ export function createUploadSlots({
     },
   }
 }
+
+const keysOf = ({ app, network, token }: SlotHolder): [app: string, network: string, token: string] => [
+  app,
+  `${app} network ${network}`,
+  `${app} token ${token}`,
+]

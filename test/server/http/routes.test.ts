@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { expect, test } from 'vitest'
+import type { HttpRequest } from '../../../src/server/http/http-request.ts'
 import { matchesRoute } from '../../../src/server/http/http-server.ts'
 import { createRoutes, type RouteHandlers } from '../../../src/server/http/routes.ts'
 
@@ -45,7 +46,7 @@ test.each<[method: string, path: string, headers: object, answer: string]>([
   ['GET', '/graphql/', {}, 'page'],
   ['OPTIONS', '*', {}, 'page'],
 ])('%s %s with %j is answered by the %s', async (method, path, headers, answer) => {
-  const request = { method, headers } as IncomingMessage
+  const request = { method, headers } as HttpRequest
   const route = chooseRoute(request, path)
   expect(await route.answer(request, {} as never, CLIENT, path)).toBe(answer)
 })

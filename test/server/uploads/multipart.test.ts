@@ -297,7 +297,7 @@ describe('a slow upload', () => {
 
   test('delays only its own app, and releases its slot when it is aborted', async () => {
     await using harness = await startGateway()
-    const slow = [1, 2].map(() =>
+    const slow = [1, 2, 3].map(() =>
       openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 3000)),
     )
     let isAdmitted = false
@@ -316,13 +316,26 @@ describe('a slow upload', () => {
 
 test('a stalled form gets a 408, and releases its slot', async () => {
   await using harness = await startGateway()
-  const stalled = [1, 2].map(() =>
+  const stalled = [1, 2, 3].map(() =>
     openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 3000)),
   )
   await Promise.all(stalled.map(({ written }) => written))
   await uploadImage(harness)
-  expect(stalled.map(({ status }) => status)).toEqual([408, 408])
+  expect(stalled.map(({ status }) => status)).toEqual([408, 408, 408])
   expect(errorLines(harness)).toEqual([])
+})
+
+test('two slow forms of one token do not delay the uploads of its app, nor of another token', async () => {
+  await using harness = await startGateway()
+  const [slow, other] = [await mintToken(harness), await mintToken(harness)]
+  const forms = [1, 2].map(() =>
+    openUnfinishedForm(harness, multipartForm(uploadParts(JPEG)).subarray(0, 3000), slow),
+  )
+  await Promise.all(forms.map(({ written }) => written))
+  await uploadImage(harness)
+  await uploadImage(harness, png(), other)
+  expect(forms.map(({ status }) => status)).toEqual([null, null])
+  for (const { connection } of forms) connection.destroy()
 })
 
 test('a token that may not submit may not upload; one that may uploads four images for each submit', async () => {

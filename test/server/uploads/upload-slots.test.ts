@@ -1,22 +1,28 @@
 import { expect, test } from 'vitest'
 import type { AppId } from '../../../src/domain/prediction.ts'
-import { createUploadSlots } from '../../../src/server/uploads/upload-slots.ts'
+import {
+  createUploadSlots,
+  type SlotHolder,
+  type UploadSlotsOptions,
+} from '../../../src/server/uploads/upload-slots.ts'
 
 const [a, b, c, d] = ['a', 'b', 'c', 'd'] as AppId[] as [AppId, AppId, AppId, AppId]
 const never = new AbortController().signal
-const SLOTS = { total: 4, perApp: 2, reserved: 2 }
+const SLOTS = { total: 4, perApp: 2, perNetwork: 2, perToken: 1, reserved: 2 }
 
 /** Apps in the order in which they got a slot. */
-function fixture() {
-  const uploadSlots = createUploadSlots(SLOTS)
+function fixture(options: Partial<UploadSlotsOptions> = {}) {
+  const uploadSlots = createUploadSlots({ ...SLOTS, ...options })
   const admitted: string[] = []
+  const takeAs = (holder: SlotHolder, signal = never) =>
+    uploadSlots.acquire(holder, signal).then(release => {
+      admitted.push(holder.token === null ? holder.app : `${holder.app} ${holder.token}`)
+      return release
+    })
   return {
     admitted,
-    take: (app: AppId, signal = never) =>
-      uploadSlots.acquire(app, signal).then(release => {
-        admitted.push(app)
-        return release
-      }),
+    take: (app: AppId, signal = never) => takeAs({ app, token: null, network: '10.0.0.1' }, signal),
+    takeAs,
     /** Resolves once every upload that can get a slot has it. */
     settled: () => new Promise(setImmediate),
   }
@@ -84,4 +90,27 @@ test('a slot that is released twice is released once', async () => {
   void f.take(a)
   await f.settled()
   expect(f.admitted).toEqual(['a', 'a', 'a'])
+})
+
+test('a token has one slot of its app; its next upload waits, and uploads of other callers do not wait for it', async () => {
+  const f = fixture()
+  const first = await f.takeAs({ app: a, token: 's', network: '10.0.0.1' })
+  const second = f.takeAs({ app: a, token: 's', network: '10.0.0.2' })
+  await f.settled()
+  const other = await f.takeAs({ app: a, token: 't', network: '10.0.0.2' })
+  expect(f.admitted).toEqual(['a s', 'a t'])
+  other()
+  await f.take(a)
+  expect(f.admitted).toEqual(['a s', 'a t', 'a'])
+  first()
+  await second
+  expect(f.admitted).toEqual(['a s', 'a t', 'a', 'a s'])
+})
+
+test('the tokens of one network leave a slot of their app to others', async () => {
+  const f = fixture({ total: 6, perApp: 3 })
+  for (const token of ['s', 't']) await f.takeAs({ app: a, token, network: '10.0.0.1' })
+  void f.takeAs({ app: a, token: 'u', network: '10.0.0.1' })
+  await f.takeAs({ app: a, token: 'v', network: '10.0.0.2' })
+  expect(f.admitted).toEqual(['a s', 'a t', 'a v'])
 })
