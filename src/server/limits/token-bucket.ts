@@ -22,10 +22,10 @@ export class TokenBucket {
     return true
   }
 
-  /** Takes a token in any case. Returns whether the bucket is overdrawn afterwards. */
-  take(): boolean {
+  /** Takes tokens in any case. Returns whether the bucket is overdrawn afterwards. */
+  take(count = 1): boolean {
     this.#refill()
-    this.#tokens--
+    this.#tokens -= count
     return this.#tokens < 0
   }
 

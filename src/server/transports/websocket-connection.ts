@@ -3,6 +3,7 @@
  * Invariant: while more than MAX_BUFFERED_BYTES wait to be sent, the connection is not read, and its
  * subscriptions are not written.
  */
+import { isUtf8 } from 'node:buffer'
 import type { Socket } from 'node:net'
 import type { WebSocket as ProtocolSocket } from 'graphql-ws'
 import { WebSocket } from 'ws'
@@ -23,10 +24,12 @@ export const CLOSE_CODES = {
   stopping: [1012, 'Service restart'],
   'too many': [1013, 'Too many connections'],
   'try again': [1013, 'Try again later'],
+  'not text': [1007, 'Expected UTF-8'],
   'bad message': [4400, 'Invalid message received'],
   fault: [4500, 'Internal server error'],
 } as const satisfies Record<string, [code: number, reason: string]>
 
+const PONG = JSON.stringify({ type: 'pong' })
 const RESOLVED = Promise.resolve()
 const nextLoopPass = () => new Promise(setImmediate)
 
@@ -38,6 +41,10 @@ export interface WebSocketConnectionOptions {
 
 /** For pings. An operation has two messages besides: `subscribe` and `complete`. */
 const OTHER_MESSAGES_PER_SECOND = 100
+/** A longer message counts as several, so that a connection is read at 800 KB a second (at the default rate). */
+const BYTES_PER_MESSAGE = 4096
+/** Max payload of the protocol's own ping that is sent back: as long as that of a WebSocket ping (RFC 6455, 5.5). */
+const MAX_PONG_CHARACTERS = 125
 
 export class WebSocketConnection implements ProtocolSocket, ClientConnection {
   readonly client: WebSocket
@@ -100,7 +107,13 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
 
   pong(data: Buffer): void {
     if (this.isOpen) this.client.pong(data)
-    this.consumeMessage()
+    this.consumeMessage(data.length)
+  }
+
+  /** Answers a `ping` of graphql-transport-ws, which may have a payload. A pong needs none. */
+  onPing(payload?: Record<string, unknown>): void {
+    const text = JSON.stringify({ type: 'pong', payload })
+    this.send(text.length > MAX_PONG_CHARACTERS ? PONG : text)
   }
 
   ping(): void {
@@ -108,10 +121,12 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
   }
 
   onMessage(handle: (text: string) => Promise<void>): void {
-    this.client.on('message', (data: Buffer) => {
+    this.client.on('message', (data: Buffer, isBinary) => {
+      // ws checks text messages.
+      if (isBinary && !isUtf8(data)) return this.closeFor('not text')
       // graphql-ws keeps its message, and its text if it gets one, as long as the operation lives.
       handle(parseMessage(data) as never).catch(error => this.#onMessageError(error))
-      this.consumeMessage()
+      this.consumeMessage(data.length)
     })
   }
 
@@ -143,9 +158,10 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
     return result
   }
 
-  /** Counts a message of any kind. Above the rate, reading is paused. */
-  consumeMessage(): void {
-    if (this.#messageTokens.take() || this.writer.isFull()) this.#pauseUntilReady()
+  /** Counts a message of any kind, by its bytes. Above the rate, reading is paused. */
+  consumeMessage(bytes: number): void {
+    if (this.#messageTokens.take(Math.max(1, bytes / BYTES_PER_MESSAGE)) || this.writer.isFull())
+      this.#pauseUntilReady()
   }
 
   #onMessageError(error: Error): void {

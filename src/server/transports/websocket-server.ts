@@ -37,6 +37,9 @@ export interface WebSocketLimits {
 
 /** Time for the client to answer the close frame. */
 const CLOSE_TIMEOUT_MS = 2000
+/** Max frames of a message, and max reads of the socket for a frame. ws keeps an object for each. Above it: 1008. */
+const MAX_FRAGMENTS = 256
+const MAX_BUFFERED_CHUNKS = 4096
 /** Max bytes before authentication: enough for a token. */
 const MAX_UNAUTHENTICATED_BYTES = 16 * 1024
 
@@ -46,9 +49,11 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     noServer: true,
     handleProtocols,
     maxPayload: limits.maxMessageBytes,
+    maxFragments: MAX_FRAGMENTS,
+    maxBufferedChunks: MAX_BUFFERED_CHUNKS,
     perMessageDeflate: false,
     closeTimeout: CLOSE_TIMEOUT_MS,
-    // WebSocketConnection sends the pongs, and counts the pings as messages.
+    // WebSocketConnection sends the pongs, and counts the pings by their bytes.
     autoPong: false,
     // Each message gets an iteration of the event loop of its own. Otherwise graphql-ws sends `complete` twice for an
     // operation id that a client completes and uses again in one TCP chunk.
@@ -66,7 +71,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
     connection.limitUnauthenticatedBytes(MAX_UNAUTHENTICATED_BYTES)
     const onClosed = protocol.opened(connection, connection)
     client.on('ping', data => connection.pong(data))
-    client.on('pong', () => connection.consumeMessage())
+    client.on('pong', ({ length }) => connection.consumeMessage(length))
     client.on('error', logProtocolError)
     client.once('close', (code, reason) => {
       if (connection.isAdmitted) connectionRegistry.remove(connection)
