@@ -224,7 +224,7 @@ describe.each(ENGINES)('fan-out on %s', (_, { open }) => {
     await using f = await fixture()
     const query = FEED.replace('String', 'String!')
     const watchers = [
-      await f.subscribe(f.app, query, { after: f.cursors.encode(0) }),
+      await f.subscribe(f.app, query, { after: f.cursors.encode({ seq: 0, mark: null }) }),
       await f.subscribe(f.app, query, { after: 'unknown', other: Array(1000).fill({}) }),
     ]
     await until(() => watchers.every(watcher => watcher.payloads.length === 1))
