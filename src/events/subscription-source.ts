@@ -83,7 +83,8 @@ export function createSubscriptionSources(store: Store, cursorsOf: CursorsOf): S
         pinSeq: start?.seq ?? Number.MAX_SAFE_INTEGER,
         async resolveStart() {
           const { head, headPosition, prunedUpTo, isSameHistory } = await store.eventRange(start ?? undefined)
-          if (isFromNowOn) return { seq: head, initialMessage: caughtUpMessage(headPosition), isReplay: false }
+          if (isFromNowOn)
+            return { seq: head, initialMessage: caughtUpMessage(headPosition), isReplay: false }
           // A cursor of another history is as unknown as garbage.
           const reason =
             start === null || start.seq > head || !isSameHistory
