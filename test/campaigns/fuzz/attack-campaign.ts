@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { readResidentBytes } from '../../bench/start/resident-memory.ts'
 import { createApp } from '../../support/app.ts'
 import { emptyFolder, run } from '../../support/process.ts'
+import { until } from '../../support/until.ts'
 import type { AttackOrder } from './attacker.ts'
 import type { AttackName, AttackTarget } from './attacks.ts'
 
@@ -34,6 +35,8 @@ const ENV = {
   MAX_REQUESTS_PER_MINUTE_PER_ADDRESS: '10000000',
   MAX_REQUESTS_PER_MINUTE_PER_KEY: '10000000',
 }
+/** The other tests of the suite may take all processors meanwhile. */
+const START_TIMEOUT_MS = 30_000
 const PROBE_INTERVAL_MS = 20
 const PROBE_TIMEOUT_MS = 10_000
 const BASELINE_MS = 1500
@@ -52,7 +55,10 @@ export async function attackGateway(
     const exited = gateway.untilEnded().then(() => {
       throw new Error(`the gateway did not start: ${gateway.err}`)
     })
-    const [, port] = await Promise.race([gateway.untilPrinted(/GraphQL +http:\S+:(\d+)\//), exited])
+    const [, port] = await Promise.race([
+      until(() => /GraphQL +http:\S+:(\d+)\//.exec(gateway.out), START_TIMEOUT_MS),
+      exited,
+    ])
     exited.catch(() => {})
     const database = join(folder.path, 'data', 'rushes.db')
     const [attacking, other] = [await createApp(database, 'attacking'), await createApp(database, 'other')]

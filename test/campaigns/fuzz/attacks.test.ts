@@ -14,4 +14,5 @@ test.each(ATTACKS_OF_THE_SUITE)(
     const { breaches } = await attackGateway(name, seed, LOOSE)
     expect(breaches, `npm run fuzz -- --only "${name}" --seed ${seed}`).toEqual([])
   },
+  60_000,
 )
