@@ -1,11 +1,12 @@
 /**
- * How long this process has run without a pause: since its start, or since it was last stopped or its machine slept.
- * After a pause, time has passed in which the process could not look, so a deadline in the past proves nothing.
+ * How long this process has run without a pause: since its start, or since it was last stopped, its machine slept, or the
+ * wall clock leapt. After a pause, time has passed in which the process could not look, and after a leap no time has
+ * passed at all, so a deadline in the past proves nothing.
  */
 import type { Clocks } from './clocks.ts'
 
 export interface ContinuousRun {
-  /** Whether the process has run for `ms` without a pause. */
+  /** Whether the process has run for `ms` without a pause or a leap. */
   hasLasted(ms: number): boolean
   /** Call it often. Returns the pause since the last call, ms; 0 without one. */
   takePause(): number
@@ -31,10 +32,11 @@ export function createContinuousRun(
     const withSleepMs =
       current.boot === null || last.boot === null ? current.wall - last.wall : current.boot - last.boot
     const pauseMs = Math.max(withSleepMs - monotonicMs, current.loop - last.loop)
+    const leapMs = Math.abs(current.wall - last.wall - withSleepMs)
     last = current
-    if (pauseMs < MIN_PAUSE_MS) return
+    if (Math.max(pauseMs, leapMs) < MIN_PAUSE_MS) return
     startedAt = current.monotonic
-    untakenPauseMs += pauseMs
+    if (pauseMs >= MIN_PAUSE_MS) untakenPauseMs += pauseMs
   }
 
   return {

@@ -28,6 +28,16 @@ test('a run begins anew after the process was stopped', () => {
   expect(run.hasLasted(MINUTE)).toBe(false)
 })
 
+test('a run begins anew after the wall clock was set, which is no pause', () => {
+  const clocks = createTestClocks()
+  const run = createContinuousRun(clocks)
+  clocks.advance(MINUTE)
+  expect(run.hasLasted(MINUTE)).toBe(true)
+  clocks.set(MINUTE)
+  expect(run.hasLasted(MINUTE)).toBe(false)
+  expect(run.takePause()).toBe(0)
+})
+
 test('without a boot clock a wall clock that leaps ahead is a sleep', () => {
   const clocks = createTestClocks(false)
   const run = createContinuousRun(clocks)

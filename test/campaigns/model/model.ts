@@ -76,7 +76,7 @@ export interface ModelOptions {
 export const DISASTERS = ['SIGKILL', 'lease expired', 'a long sleep', 'past the deadline'] as const
 export type Disaster = (typeof DISASTERS)[number]
 
-export const REFUSED_ANSWERS = ['unsent', 'account', 'throttled'] as const
+export const REFUSED_ANSWERS = ['unsent', 'account', 'model', 'throttled'] as const
 export type RefusedAnswer = (typeof REFUSED_ANSWERS)[number]
 export type SubmitAnswer = 'accepted' | 'lost' | 'vanished' | 'rejected' | RefusedAnswer
 export const SUBMIT_ANSWERS: readonly SubmitAnswer[] = [
