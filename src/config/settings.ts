@@ -184,7 +184,8 @@ export const SETTINGS = {
   },
   MAX_CONNECTIONS: {
     default: '20000',
-    description: 'Max sockets in total. Above it: a new socket is closed at once.',
+    description:
+      'Max sockets in total, and at most as many as leave 256 of the files that the process may open (`ulimit -n`), plus `UPSTREAM_CONCURRENCY`, or half of them. Above it: a new socket is closed at once.',
     schema: integer(1, 10_000_000),
   },
   MAX_CONNECTIONS_PER_ADDRESS: {

@@ -78,7 +78,7 @@ export const createGateway = (
     })
     cleanups.push(server.close)
 
-    const url = await listen(server.httpServer, config.host, config.port)
+    const url = await listen(server.httpServer, config.host, config.port, observability.log)
     cleanups.push(() => shutDown(server, workers))
     workers.start()
 

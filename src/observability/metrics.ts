@@ -3,11 +3,14 @@
  * Invariant: a request that came through a proxy never counts as loopback.
  */
 import { timingSafeEqual } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import { promisify } from 'node:util'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { coversAllJobs } from '../domain/hold.ts'
 import { CIRCUIT_REASONS } from '../domain/submit-circuit.ts'
+import { MINUTE_MS } from '../domain/time.ts'
 import { type AppMetrics, type AppMetricsOptions, createAppMetrics } from './app-metrics.ts'
+import type { Log } from './log.ts'
 import { withRenamedMetrics } from './renamed-metrics.ts'
 
 export interface Metrics
@@ -17,6 +20,8 @@ export interface Metrics
   > {
   /** Adds the gauge of the poll circuit. Called once: the part that has the circuit is built later. */
   trackPollCircuit(isPollCircuitClosed: () => boolean): void
+  /** Adds the metrics of the server's sockets. Called once: the server is built later. */
+  trackConnections(maxConnections: number, server: Server): void
   mayRead(request: IncomingMessage): boolean
   respond(request: IncomingMessage, response: ServerResponse): Promise<void>
   close(): void
@@ -37,10 +42,11 @@ export interface MetricsOptions extends AppMetricsOptions {
   metricsToken: string | null
   /** Max jobs in flight; null: no limit. */
   upstreamConcurrency: number | null
+  log: Pick<Log, 'info' | 'warn'>
 }
 
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { metricsToken, store, upstreamConcurrency } = options
+  const { metricsToken, store, upstreamConcurrency, log } = options
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const registers = [registry]
@@ -120,6 +126,34 @@ export function createMetrics(options: MetricsOptions): Metrics {
         collect() {
           this.set(isPollCircuitClosed() ? 0 : 1)
         },
+      })
+    },
+    trackConnections(maxConnections, server) {
+      new Gauge({
+        name: 'rushes_max_connections',
+        help: 'Max open sockets: MAX_CONNECTIONS, or less if the process may not open so many files.',
+        registers,
+      }).set(maxConnections)
+      const countConnections = promisify(server.getConnections.bind(server))
+      new Gauge({
+        name: 'rushes_connections',
+        help: 'Open sockets.',
+        registers,
+        async collect() {
+          this.set(await countConnections())
+        },
+      })
+      const dropped = new Counter({
+        name: 'rushes_dropped_connections_total',
+        help: 'Sockets that were closed at once, because rushes_max_connections were open.',
+        registers,
+      })
+      let loggedAt = -MINUTE_MS
+      server.on('drop', () => {
+        dropped.inc()
+        if (performance.now() - loggedAt < MINUTE_MS) return
+        loggedAt = performance.now()
+        log.warn({ maxConnections }, 'new connections are closed at once: as many are open as may be')
       })
     },
     close() {

@@ -24,6 +24,7 @@ import { createWebhookEndpoint } from './http/webhook-endpoint.ts'
 import { createYogaHttp } from './http/yoga-http.ts'
 import { createBodyShares } from './limits/body-shares.ts'
 import { type ConnectionLimit, createConnectionLimit } from './limits/connections-per-network.ts'
+import { capConnections, readDescriptorLimit } from './limits/descriptor-limit.ts'
 import { createRateLimits } from './limits/rate-limits.ts'
 import { createUnsentAnswers } from './limits/unsent-answers.ts'
 import { createAdmissions } from './operation/admission.ts'
@@ -74,6 +75,7 @@ export function createServer(options: ServerOptions): ServerParts {
   const { config, overrides, observability } = options
   const scheduler = createFairScheduler()
   const services = createServices(options, scheduler)
+  const maxConnections = limitConnections(options)
   const { cursorRefreshMs } = overrides
   const fanOut = createFanOut({
     eventLog: options.events.eventLog,
@@ -81,14 +83,14 @@ export function createServer(options: ServerOptions): ServerParts {
     log: observability.log,
     limits: {
       maxConnectionsPerApp: config.maxConnectionsPerApp,
-      maxConnections: config.maxConnections,
+      maxConnections,
     },
     ...(cursorRefreshMs && { cursorRefreshMs }),
   })
   observability.metrics.trackSubscriptions(fanOut.subscriptionsByApp)
   const operations = createOperations(options, services, fanOut)
   const transports = createTransports(options, services, operations)
-  const pages = createPages(options)
+  const pages = createPages(options, maxConnections)
   const connectionLimit = createConnectionLimit(config.maxConnectionsPerAddress)
   const httpServer = createHttpServer({
     routes: createRoutes({
@@ -101,10 +103,11 @@ export function createServer(options: ServerOptions): ServerParts {
     corsPolicy: createCorsPolicy(config.allowedOrigins, config.publicUrl),
     rateLimits: operations.rateLimits,
     securityHeaders: createSecurityHeaders(config.publicUrl),
-    maxConnections: config.maxConnections,
+    maxConnections,
     timeouts: overrides.httpTimeouts,
     log: observability.log,
   })
+  observability.metrics.trackConnections(maxConnections, httpServer)
 
   const unsentAnswers = createUnsentAnswers(observability.log)
   httpServer.on('connection', unsentAnswers.add)
@@ -122,6 +125,19 @@ export function createServer(options: ServerOptions): ServerParts {
       fanOut.close()
     },
   }
+}
+
+/** `MAX_CONNECTIONS`, or less if the process may not open so many files. */
+function limitConnections({ config, observability }: ServerOptions): number {
+  const { maxConnections, upstreamConcurrency } = config
+  const descriptorLimit = readDescriptorLimit()
+  const capped = capConnections(maxConnections, descriptorLimit, upstreamConcurrency)
+  if (capped < maxConnections)
+    observability.log.warn(
+      { maxConnections: capped, configured: maxConnections, descriptorLimit },
+      'MAX_CONNECTIONS is lowered: the process may not open more files (ulimit -n)',
+    )
+  return capped
 }
 
 /** The services of resolvers, some of which admission and transports use, too. */
@@ -237,14 +253,17 @@ function createApi(
 const BODY_SHARES = { total: 48, reserved: 24, perOwner: 12, perMember: 4 }
 
 /** The handlers of the other paths. */
-function createPages({ config, store, observability, workers, sampleImage, now }: ServerOptions) {
+function createPages(
+  { config, store, observability, workers, sampleImage, now }: ServerOptions,
+  maxConnections: number,
+) {
   const { webhookSecrets, allowIntrospection } = config
   const { webhookIntake, areReadsOn } = workers
   return {
     graphiql: createGraphiql({ allowIntrospection, sampleImage }),
     webhookEndpoint: createWebhookEndpoint({ webhookIntake, webhookSecrets, now, log: observability.log }),
     uploadPreviews: createUploadPreviews(store, now),
-    health: createHealth(store, areReadsOn),
+    health: createHealth(store, areReadsOn, maxConnections),
     metrics: observability.metrics,
     dashboardAssets: createDashboardAssets(),
   }

@@ -15,8 +15,11 @@ export interface Health {
   drain(): void
 }
 
-/** @param areReadsOn whether upstream can be read, as far as polls and probes tell */
-export function createHealth(store: Store, areReadsOn: () => boolean): Health {
+/**
+ * @param areReadsOn whether upstream can be read, as far as polls and probes tell
+ * @param maxConnections as it is in force, which may be less than configured
+ */
+export function createHealth(store: Store, areReadsOn: () => boolean, maxConnections: number): Health {
   let draining = false
 
   const sendJson = (response: ServerResponse, status: number, body: object) =>
@@ -40,6 +43,7 @@ export function createHealth(store: Store, areReadsOn: () => boolean): Health {
         // Present only while upstream throttles, and the limit is below the configured one.
         ...(concurrencyLimit !== null && { concurrency: concurrencyLimit.concurrency }),
         reads: areReadsOn() ? 'on' : 'failing',
+        maxConnections,
       })
     },
 

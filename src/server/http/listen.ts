@@ -5,9 +5,10 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { StartupError } from '../../domain/errors.ts'
+import type { ErrorLog } from '../../graphql/error-mask.ts'
 
 /** @throws StartupError with a sentence for the operator */
-export async function listen(server: Server, host: string, port: number): Promise<string> {
+export async function listen(server: Server, host: string, port: number, log: ErrorLog): Promise<string> {
   try {
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, host, resolve))
   } catch (error) {
@@ -17,6 +18,8 @@ export async function listen(server: Server, host: string, port: number): Promis
     )
   }
   server.removeAllListeners('error')
+  // A socket that cannot be accepted, for example because no file may be opened (EMFILE), ends nothing.
+  server.on('error', error => log.error({ err: error }, 'a connection could not be accepted'))
   const boundPort = (server.address() as AddressInfo).port
   const shownHost = WILDCARDS.has(host) ? ownAddress() : host
   return `http://${shownHost.includes(':') ? `[${shownHost}]` : shownHost}:${boundPort}`
