@@ -75,7 +75,8 @@ export function createServer(options: ServerOptions): ServerParts {
   const { config, overrides, observability } = options
   const scheduler = createFairScheduler()
   const services = createServices(options, scheduler)
-  const maxConnections = limitConnections(options)
+  const descriptorLimit = readDescriptorLimit()
+  const maxConnections = capConnections(config.maxConnections, descriptorLimit, config.upstreamConcurrency)
   const { cursorRefreshMs } = overrides
   const fanOut = createFanOut({
     eventLog: options.events.eventLog,
@@ -108,6 +109,13 @@ export function createServer(options: ServerOptions): ServerParts {
     log: observability.log,
   })
   observability.metrics.trackConnections(maxConnections, httpServer)
+  if (maxConnections < config.maxConnections)
+    httpServer.once('listening', () =>
+      observability.log.warn(
+        { maxConnections, configured: config.maxConnections, descriptorLimit },
+        'MAX_CONNECTIONS is lowered: the process may not open more files (ulimit -n)',
+      ),
+    )
 
   const unsentAnswers = createUnsentAnswers(observability.log)
   httpServer.on('connection', unsentAnswers.add)
@@ -125,19 +133,6 @@ export function createServer(options: ServerOptions): ServerParts {
       fanOut.close()
     },
   }
-}
-
-/** `MAX_CONNECTIONS`, or less if the process may not open so many files. */
-function limitConnections({ config, observability }: ServerOptions): number {
-  const { maxConnections, upstreamConcurrency } = config
-  const descriptorLimit = readDescriptorLimit()
-  const capped = capConnections(maxConnections, descriptorLimit, upstreamConcurrency)
-  if (capped < maxConnections)
-    observability.log.warn(
-      { maxConnections: capped, configured: maxConnections, descriptorLimit },
-      'MAX_CONNECTIONS is lowered: the process may not open more files (ulimit -n)',
-    )
-  return capped
 }
 
 /** The services of resolvers, some of which admission and transports use, too. */

@@ -88,6 +88,8 @@ export function createEventStreams(connectionRegistry: ConnectionRegistry): Even
       socket.once('close', onClose)
       response.once('close', onClose)
       response.on('error', () => response.destroy())
+      // Listeners that have read the body: they would keep it, and what was parsed of it, as long as the stream.
+      if (request.complete) request.removeAllListeners()
       // Some clients wait for a first byte.
       response.writeHead(200, EVENT_STREAM_HEADERS).write(COMMENT)
       const finalEvents = await subscription.next().then(

@@ -206,7 +206,10 @@ describe('health', () => {
   test('is live and ready, and shows an open submit circuit', async () => {
     let status = 0
     const fault = () => (status === 0 ? null : { status, body: '{"code":401,"message":"no"}' })
-    await using harness = await startGateway({ overrides: { simulator: { fault } } })
+    await using harness = await startGateway({
+      env: { MAX_CONNECTIONS: '100' },
+      overrides: { simulator: { fault } },
+    })
     expect(await (await harness.fetch('/health/live')).json()).toEqual({ status: 'live' })
     const ready = async () => (await harness.fetch('/health/ready')).json()
     expect(await ready()).toEqual({
@@ -214,6 +217,7 @@ describe('health', () => {
       database: 'ok',
       submits: { state: 'closed' },
       reads: 'on',
+      maxConnections: 100,
     })
     status = 401
     await submit(harness)
