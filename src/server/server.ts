@@ -188,7 +188,7 @@ type Operations = ReturnType<typeof createOperations>
 /** The open connections, and what writes to them. */
 function createTransports(
   { config, observability, overrides }: ServerOptions,
-  { countRejection }: Services,
+  { countRejection, nextSlice }: Services,
   { authenticate, admissions, executor }: Operations,
 ) {
   const { log } = observability
@@ -211,6 +211,7 @@ function createTransports(
       initTimeoutMs: overrides.initTimeoutMs,
     },
     countRejection,
+    nextSlice,
     log,
   })
   const eventStreams = createEventStreams(connectionRegistry)

@@ -8,6 +8,8 @@ import type { Socket } from 'node:net'
 import type { WebSocket as ProtocolSocket } from 'graphql-ws'
 import { WebSocket } from 'ws'
 import type { Caller } from '../../auth/authenticate.ts'
+import type { AppId } from '../../domain/prediction.ts'
+import type { Services } from '../../graphql/context.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import { TokenBucket } from '../limits/token-bucket.ts'
 import { BackpressuredWriter } from './backpressure.ts'
@@ -31,13 +33,19 @@ export const CLOSE_CODES = {
 
 const PONG = JSON.stringify({ type: 'pong' })
 const RESOLVED = Promise.resolve()
+/** Connections that are not authenticated take turns as one app. */
+const UNKNOWN_APP = '' as AppId
 const nextLoopPass = () => new Promise(setImmediate)
 
 /** Shared by all connections. */
 export interface WebSocketConnectionOptions {
   maxOperationsPerSecond: number
+  nextSlice: Services['nextSlice']
   log: ErrorLog
 }
+
+/** Larger messages take over a millisecond to parse. They wait for their app's turn, and later messages for them. */
+const SLICE_MESSAGE_BYTES = 64 * 1024
 
 /** For pings. An operation has two messages besides: `subscribe` and `complete`. */
 const OTHER_MESSAGES_PER_SECOND = 100
@@ -56,7 +64,9 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
   /** Set once the credential is verified. */
   caller!: Caller
   isAdmitted = false
-  readonly #log: ErrorLog
+  readonly #options: WebSocketConnectionOptions
+  #lastMessage: Promise<void> = RESOLVED
+  #waitingMessages = 0
   /** For operations. Above its rate an operation is rejected. */
   readonly operationTokens: TokenBucket
   /** For messages of any kind. Above its rate reading is paused. */
@@ -70,7 +80,7 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
     this.socket = socket
     this.network = network
     this.writer = new BackpressuredWriter(socket)
-    this.#log = options.log
+    this.#options = options
     const { maxOperationsPerSecond } = options
     this.operationTokens = new TokenBucket(maxOperationsPerSecond)
     this.#messageTokens = new TokenBucket(OTHER_MESSAGES_PER_SECOND + 2 * maxOperationsPerSecond)
@@ -124,10 +134,26 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
     this.client.on('message', (data: Buffer, isBinary) => {
       // ws checks text messages.
       if (isBinary && !isUtf8(data)) return this.closeFor('not text')
-      // graphql-ws keeps its message, and its text if it gets one, as long as the operation lives.
-      handle(parseMessage(data) as never).catch(error => this.#onMessageError(error))
+      if (data.length > SLICE_MESSAGE_BYTES || this.#waitingMessages > 0) this.#handleLater(data, handle)
+      else this.#handle(data, handle)
       this.consumeMessage(data.length)
     })
+  }
+
+  #handle(message: Buffer, handle: (text: string) => Promise<void>): void {
+    // graphql-ws keeps its message, and its text if it gets one, as long as the operation lives.
+    handle(parseMessage(message) as never).catch(error => this.#onMessageError(error))
+  }
+
+  #handleLater(message: Buffer, handle: (text: string) => Promise<void>): void {
+    this.#waitingMessages++
+    this.#lastMessage = this.#lastMessage.then(async () => {
+      if (message.length > SLICE_MESSAGE_BYTES)
+        await this.#options.nextSlice(this.isAdmitted ? this.caller.scope.appId : UNKNOWN_APP)
+      this.#waitingMessages--
+      if (this.isOpen) this.#handle(message, handle)
+    })
+    this.#pauseUntilReady()
   }
 
   /** A close reason has at most 123 bytes. graphql-ws may put an id into it. */
@@ -166,7 +192,7 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
 
   #onMessageError(error: Error): void {
     const isClientError = /^Unexpected message/.test(error.message)
-    if (!isClientError) this.#log.error({ err: error }, 'unexpected error in a WebSocket message')
+    if (!isClientError) this.#options.log.error({ err: error }, 'unexpected error in a WebSocket message')
     this.closeFor(isClientError ? 'bad message' : 'fault')
   }
 
@@ -175,7 +201,7 @@ export class WebSocketConnection implements ProtocolSocket, ClientConnection {
     if (this.client.isPaused) return
     this.client.pause()
     // Messages that were already read are still handled, and counted.
-    Promise.all([this.writer.whenDrained(), this.#messageTokens.whenRefilled()]).then(() =>
+    Promise.all([this.writer.whenDrained(), this.#messageTokens.whenRefilled(), this.#lastMessage]).then(() =>
       this.client.resume(),
     )
   }

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { handleProtocols } from 'graphql-ws'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
+import type { Services } from '../../graphql/context.ts'
 import type { ErrorLog } from '../../graphql/error-mask.ts'
 import { rejectUpgrade } from '../responses/security-headers.ts'
 import { CLOSE_CODES, WebSocketConnection } from './websocket-connection.ts'
@@ -24,6 +25,7 @@ export interface WebSockets {
 
 export interface WebSocketOptions extends WebSocketProtocolOptions {
   limits: WebSocketLimits
+  nextSlice: Services['nextSlice']
   log: ErrorLog & { debug(fields: object, message: string): void }
 }
 
@@ -44,7 +46,7 @@ const MAX_BUFFERED_CHUNKS = 4096
 const MAX_UNAUTHENTICATED_BYTES = 16 * 1024
 
 export function createWebSockets(options: WebSocketOptions): WebSockets {
-  const { connectionRegistry, limits, log } = options
+  const { connectionRegistry, limits, nextSlice, log } = options
   const serverOptions: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     handleProtocols,
@@ -61,7 +63,7 @@ export function createWebSockets(options: WebSocketOptions): WebSockets {
   }
   patchWsReceiver()
   const server = new WebSocketServer(serverOptions)
-  const connectionOptions = { maxOperationsPerSecond: limits.maxOperationsPerSecond, log }
+  const connectionOptions = { maxOperationsPerSecond: limits.maxOperationsPerSecond, nextSlice, log }
   let isStopping = false
 
   const protocol = createWebSocketProtocol(options)

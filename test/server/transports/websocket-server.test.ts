@@ -196,6 +196,22 @@ describe('the protocol', () => {
     await closed
   })
 
+  test('a large message waits for a turn, and the messages after it wait for it', async () => {
+    await using harness = await startGateway()
+    const { socket, received, send } = await openRawWebSocket(harness)
+    const extensions = { padding: 'a'.repeat(100_000) }
+    const feed = 'subscription { predictionFeed { __typename } }'
+    // Out of order, the id would be in use, and the connection closed.
+    send({ id: '1', type: 'subscribe', payload: { query: feed, extensions } })
+    send({ id: '1', type: 'complete' })
+    send({ id: '1', type: 'subscribe', payload: { query: '{ __typename }', extensions } })
+    send({ type: 'ping' })
+    await until(() => ['complete', 'pong'].every(end => received.some(({ type }) => type === end)))
+    const types = received.map(({ type }) => type).filter(type => type !== 'pong')
+    expect(types.slice(-2)).toEqual(['next', 'complete'])
+    socket.close()
+  })
+
   test('ids and variables that are too long to be kept are rejected', async () => {
     await using harness = await startGateway()
     const { socket, received, send, closed } = await openRawWebSocket(harness)
