@@ -113,8 +113,20 @@ describe('an operation', () => {
       'mutation ($input: SubmitVideoInput!) { submitVideo(input: $input) { __typename } }',
       { input: { prompt: 'x'.repeat(1_000_000), ...unknownFields } },
     )
-    expect(result.errors).toHaveLength(2)
-    expect(JSON.stringify(result).length).toBeLessThan(3000)
+    expect(result.errors).toHaveLength(50)
+    expect(JSON.stringify(result).length).toBeLessThan(70_000)
+  })
+
+  test('with valid variables of a megabyte runs, whatever their names', async () => {
+    await using harness = await startGateway()
+    const metadata = { ['x'.repeat(400_000)]: 'y'.repeat(400_000), ['__proto__']: ['z'.repeat(100_000)] }
+    const { data } = await harness.query(
+      `mutation ($metadata: JSON, $url: URL!) { submitVideo(input: { image: { url: $url }, prompt: "x", metadata: $metadata }) {
+        ... on InvalidInputError { issues { path } }
+      } }`,
+      { metadata, url: 'https://images.example/cat.png' },
+    )
+    expect(data.submitVideo.issues).toEqual([{ path: ['input', 'metadata'] }])
   })
 
   test('with many errors gets the first twenty, each with few locations', async () => {
