@@ -146,11 +146,10 @@ export class HttpRequest extends IncomingMessage {
 
   #grow(minBytes: number): void {
     const { maxBytes, openShare } = this.#limits
-    const declared = this.declaredBytes
+    const maxCapacity = this.declaredBytes <= maxBytes ? this.declaredBytes : maxBytes
     // Memory that is not written to costs nothing yet. The bytes of a share are counted, so it grows by doubling.
-    const isReserved = openShare === null && this.#phase === 'reading' && declared <= maxBytes
-    const maxCapacity = declared <= maxBytes ? declared : maxBytes
-    const capacity = isReserved ? declared : Math.min(Math.max(this.#buffer.length * 2, 1024), maxCapacity)
+    const isReserved = openShare === null && this.#phase === 'reading'
+    const capacity = isReserved ? maxCapacity : Math.min(Math.max(this.#buffer.length * 2, 1024), maxCapacity)
     const buffer = Buffer.allocUnsafeSlow(Math.max(capacity, minBytes))
     this.#buffer.copy(buffer, 0, 0, this.#size)
     this.#buffer = buffer

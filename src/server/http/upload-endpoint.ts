@@ -125,7 +125,7 @@ export function createUploadEndpoint(options: UploadEndpointOptions): UploadEndp
       const openShare = () => bodyShares.open(appId, token)
       return respondToForm(request, response, caller, { maxBytes: MAX_FIELDS_BYTES, openShare })
     }
-    const holder = { app: appId, token, network }
+    const holder = { app: appId, token, network, bytes: request.declaredBytes || MAX_FORM_BYTES }
     const release = await uploadSlots.acquire(holder, slotSignal(response)).catch(() => null)
     if (release === null) return rejectFor(SLOT_TIMEOUT_MS)
     try {

@@ -6,6 +6,7 @@
  */
 import { once } from 'node:events'
 import type { AppId } from '../../domain/prediction.ts'
+import { MAX_FORM_BYTES } from './multipart-parser.ts'
 
 export interface UploadSlots {
   /** Resolves with an idempotent function that releases the slot. Rejects once `signal` aborts. */
@@ -17,6 +18,8 @@ export interface SlotHolder {
   /** Null: the caller has a key, and only its app is limited. */
   token: string | null
   network: string
+  /** Length of the form, or the max length if it is not declared. */
+  bytes: number
 }
 
 export interface UploadSlotsOptions {
@@ -29,40 +32,56 @@ export interface UploadSlotsOptions {
   perToken: number
   /** Slots that only an app without a slot may take. */
   reserved: number
+  /** Max bytes of the forms of an app. */
+  maxBytesPerApp: number
+  /** Max bytes of the forms of an app's tokens per client network. */
+  maxBytesPerNetwork: number
 }
 
-/** A body has at most 26 MB, so an app holds at most 78 MB. */
-const DEFAULT_SLOTS: UploadSlotsOptions = { total: 8, perApp: 3, perNetwork: 2, perToken: 1, reserved: 4 }
+/** The longest forms fill two of an app's three slots, 52 MB. The tokens of one network cannot have both. */
+const DEFAULT_SLOTS: UploadSlotsOptions = {
+  total: 8,
+  perApp: 3,
+  perNetwork: 2,
+  perToken: 1,
+  reserved: 4,
+  maxBytesPerApp: 2 * MAX_FORM_BYTES,
+  maxBytesPerNetwork: MAX_FORM_BYTES,
+}
 
-export function createUploadSlots({
-  total,
-  perApp,
-  perNetwork,
-  perToken,
-  reserved,
-}: UploadSlotsOptions = DEFAULT_SLOTS): UploadSlots {
+interface Held {
+  slots: number
+  bytes: number
+}
+
+const NOTHING_HELD: Held = { slots: 0, bytes: 0 }
+
+export function createUploadSlots(options: UploadSlotsOptions = DEFAULT_SLOTS): UploadSlots {
+  const { total, perApp, perNetwork, perToken, reserved } = options
   /** By app, network of an app, and token of an app. */
-  const heldSlots = new Map<string, number>()
+  const heldByKey = new Map<string, Held>()
   const waiters = new Set<{ holder: SlotHolder; grant: () => void }>()
   let takenSlots = 0
 
-  const heldBy = (key: string): number => heldSlots.get(key) ?? 0
+  const heldBy = (key: string): Held => heldByKey.get(key) ?? NOTHING_HELD
 
   function hasFreeSlot(holder: SlotHolder): boolean {
-    const [appKey, networkKey, tokenKey] = keysOf(holder)
-    const held = heldBy(appKey)
-    if (held > 0 && (held >= perApp || takenSlots >= total - reserved)) return false
-    if (takenSlots >= total) return false
-    return holder.token === null || (heldBy(networkKey) < perNetwork && heldBy(tokenKey) < perToken)
+    const [ofApp, ofNetwork, ofToken] = keysOf(holder).map(heldBy) as [Held, Held, Held]
+    if (takenSlots >= (ofApp.slots > 0 ? total - reserved : total)) return false
+    if (ofApp.slots >= perApp || ofApp.bytes + holder.bytes > options.maxBytesPerApp) return false
+    if (holder.token === null) return true
+    if (ofNetwork.slots >= perNetwork || ofNetwork.bytes + holder.bytes > options.maxBytesPerNetwork)
+      return false
+    return ofToken.slots < perToken
   }
 
   function add(holder: SlotHolder, count: 1 | -1): void {
     takenSlots += count
     const keys = keysOf(holder)
     for (const key of holder.token === null ? keys.slice(0, 1) : keys) {
-      const held = heldBy(key) + count
-      if (held > 0) heldSlots.set(key, held)
-      else heldSlots.delete(key)
+      const { slots, bytes } = heldBy(key)
+      if (slots + count > 0) heldByKey.set(key, { slots: slots + count, bytes: bytes + count * holder.bytes })
+      else heldByKey.delete(key)
     }
   }
 

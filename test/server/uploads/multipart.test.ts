@@ -38,7 +38,7 @@ function openUnfinishedForm(harness: Harness, sent: Buffer, key = harness.key) {
   const connection = request(`${harness.gateway.url}/graphql`, {
     method: 'POST',
     agent: false,
-    headers: { authorization: `Bearer ${key}`, 'content-type': FORM_TYPE, 'content-length': 20_000_000 },
+    headers: { authorization: `Bearer ${key}`, 'content-type': FORM_TYPE, 'content-length': 5_000_000 },
   })
   const written = new Promise(resolve => connection.write(sent, resolve))
   const form = { connection, written, status: null as number | null, closed: false }

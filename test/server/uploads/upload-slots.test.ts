@@ -8,7 +8,15 @@ import {
 
 const [a, b, c, d] = ['a', 'b', 'c', 'd'] as AppId[] as [AppId, AppId, AppId, AppId]
 const never = new AbortController().signal
-const SLOTS = { total: 4, perApp: 2, perNetwork: 2, perToken: 1, reserved: 2 }
+const SLOTS = {
+  total: 4,
+  perApp: 2,
+  perNetwork: 2,
+  perToken: 1,
+  reserved: 2,
+  maxBytesPerApp: 100,
+  maxBytesPerNetwork: 50,
+}
 
 /** Apps in the order in which they got a slot. */
 function fixture(options: Partial<UploadSlotsOptions> = {}) {
@@ -21,7 +29,8 @@ function fixture(options: Partial<UploadSlotsOptions> = {}) {
     })
   return {
     admitted,
-    take: (app: AppId, signal = never) => takeAs({ app, token: null, network: '10.0.0.1' }, signal),
+    take: (app: AppId, signal = never) =>
+      takeAs({ app, token: null, network: '10.0.0.1', bytes: 10 }, signal),
     takeAs,
     /** Resolves once every upload that can get a slot has it. */
     settled: () => new Promise(setImmediate),
@@ -94,10 +103,10 @@ test('a slot that is released twice is released once', async () => {
 
 test('a token has one slot of its app; its next upload waits, and uploads of other callers do not wait for it', async () => {
   const f = fixture()
-  const first = await f.takeAs({ app: a, token: 's', network: '10.0.0.1' })
-  const second = f.takeAs({ app: a, token: 's', network: '10.0.0.2' })
+  const first = await f.takeAs({ app: a, token: 's', network: '10.0.0.1', bytes: 10 })
+  const second = f.takeAs({ app: a, token: 's', network: '10.0.0.2', bytes: 10 })
   await f.settled()
-  const other = await f.takeAs({ app: a, token: 't', network: '10.0.0.2' })
+  const other = await f.takeAs({ app: a, token: 't', network: '10.0.0.2', bytes: 10 })
   expect(f.admitted).toEqual(['a s', 'a t'])
   other()
   await f.take(a)
@@ -109,8 +118,21 @@ test('a token has one slot of its app; its next upload waits, and uploads of oth
 
 test('the tokens of one network leave a slot of their app to others', async () => {
   const f = fixture({ total: 6, perApp: 3 })
-  for (const token of ['s', 't']) await f.takeAs({ app: a, token, network: '10.0.0.1' })
-  void f.takeAs({ app: a, token: 'u', network: '10.0.0.1' })
-  await f.takeAs({ app: a, token: 'v', network: '10.0.0.2' })
+  for (const token of ['s', 't']) await f.takeAs({ app: a, token, network: '10.0.0.1', bytes: 10 })
+  void f.takeAs({ app: a, token: 'u', network: '10.0.0.1', bytes: 10 })
+  await f.takeAs({ app: a, token: 'v', network: '10.0.0.2', bytes: 10 })
   expect(f.admitted).toEqual(['a s', 'a t', 'a v'])
+})
+
+test('long forms wait for the bytes of their app, and of their network if a token sends them', async () => {
+  const f = fixture({ total: 6, perApp: 4 })
+  const first = await f.takeAs({ app: a, token: 's', network: '10.0.0.1', bytes: 50 })
+  const second = f.takeAs({ app: a, token: 't', network: '10.0.0.1', bytes: 1 })
+  await f.takeAs({ app: a, token: 'u', network: '10.0.0.2', bytes: 50 })
+  const third = f.takeAs({ app: a, token: null, network: '10.0.0.3', bytes: 49 })
+  await f.settled()
+  expect(f.admitted).toEqual(['a s', 'a u'])
+  first()
+  await Promise.all([second, third])
+  expect(f.admitted).toEqual(['a s', 'a u', 'a t', 'a'])
 })
