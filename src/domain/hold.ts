@@ -13,8 +13,12 @@ export interface HoldTarget {
   predictionId: string | null
 }
 
-/** `operator`: set by the command. `start`: set by HOLD_SUBMITS. */
-export const HOLD_REASONS = ['operator', 'start'] as const
+/**
+ * `operator`: set by the command. `start`: set by HOLD_SUBMITS. `restored`: the database was replaced by a copy, and the
+ * job has not been compared with upstream's list; `restored-absent`: the list has no such job; `restored-unsure`: a job of
+ * the list may be this one.
+ */
+export const HOLD_REASONS = ['operator', 'start', 'restored', 'restored-absent', 'restored-unsure'] as const
 export type HoldReason = (typeof HOLD_REASONS)[number]
 
 export interface Hold extends HoldTarget {

@@ -189,8 +189,8 @@ export type StateChange = Partial<Omit<PredictionState, 'version' | 'updatedAt'>
       | 'completedWithoutOutputSince'
     >
   > & {
-    /** Nothing was sent, so the POST does not count against the account's submits per minute. */
-    submitStartedAt?: null
+    /** Null: nothing was sent, so the POST does not count against the account's submits per minute. */
+    submitStartedAt?: number | null
     /** Null: upstream answered normally. If this was the probe, the circuit closes. */
     submitCircuit?: CircuitTrip | null
   }

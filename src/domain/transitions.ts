@@ -100,6 +100,25 @@ export const submitAccepted =
     }
   }
 
+/**
+ * Upstream has the job of a row that waits: it was submitted, and then the database was replaced by an earlier copy.
+ * @param submittedAt when upstream created the job
+ */
+export const submitRecovered =
+  (upstreamId: string, submittedAt: number, now: number): Transition =>
+  job =>
+    isWaitingForSubmit(job)
+      ? {
+          status: 'CREATED',
+          submission: 'accepted',
+          tracking: 'active',
+          upstreamId,
+          submitStartedAt: submittedAt,
+          submittedAt,
+          dueAt: now,
+        }
+      : submitAccepted(upstreamId, now)(job)
+
 /** The POST's answer. `nextCheckAt` is the time of the first poll, or of the first search if the outcome is unknown. */
 export const submitAnswered =
   (outcome: SubmitOutcome, now: number, nextCheckAt: number): Transition =>
@@ -378,10 +397,11 @@ export const webhookReceived =
       return job.upstreamId === upstreamId && job.tracking !== null
         ? { dueAt: now, lastSeenRunningAt: now, fence: job.fence + 1 }
         : null
-    // Upstream answered that it refused the POST, and the job waits to be sent again; the webhook shows that it runs.
+    // The webhook shows that the job runs. Yet upstream answered that it refused the POST, and the job waits to be sent
+    // again; or the database is a copy of before the POST.
     const asIfBegun =
       job.submitStartedAt !== null && isWaitingForSubmit(job) ? { ...job, submission: 'begun' as const } : job
-    const change = submitAccepted(upstreamId, now)(asIfBegun)
+    const change = submitRecovered(upstreamId, now, now)(asIfBegun)
     return change && { ...change, lastSeenRunningAt: now }
   }
 

@@ -16,7 +16,7 @@
 import type { Scope } from '../domain/access-scope.ts'
 import type { AppLimits } from '../domain/app-limits.ts'
 import type { ConcurrencyLimit } from '../domain/concurrency-limit.ts'
-import type { Hold, HoldTarget } from '../domain/hold.ts'
+import type { Hold, HoldReason, HoldTarget } from '../domain/hold.ts'
 import type { Idempotency, IdempotentMatch } from '../domain/idempotency.ts'
 import type { VideoModel } from '../domain/models.ts'
 import type { CreateResult, TokenLimits } from '../domain/plan-create.ts'
@@ -30,6 +30,7 @@ import type {
   Transition,
 } from '../domain/prediction.ts'
 import type { Filter } from '../domain/prediction-filter.ts'
+import type { LostTime, RestoreReport, SpendCorrection } from '../domain/restore.ts'
 import type { AllowanceRequest } from '../domain/submit-allowance.ts'
 import type { SubmitCircuit } from '../domain/submit-circuit.ts'
 import type { Upload, UploadedImage } from '../domain/upload.ts'
@@ -40,7 +41,11 @@ export interface StoreOptions {
    * whether an earlier gateway still runs admits one gateway at a time. Leases taken before `gatewayStartedAt` are then
    * void: their rows are due for the reconciler, a poll or an image check at once.
    */
-  thisProcess?: { gatewayStartedAt: number }
+  thisProcess?: {
+    gatewayStartedAt: number
+    /** The operator says that the database was replaced by a copy: see `RestoreStore`. */
+    isRestored?: boolean
+  }
   /** Max wait for a lock of another process, ms (default 100). The event loop may be blocked meanwhile. */
   lockTimeoutMs?: number
 }
@@ -57,6 +62,7 @@ export interface Store
     PredictionStore,
     QueueStore,
     HoldStore,
+    RestoreStore,
     EventStore,
     AppStore,
     UploadStore {
@@ -268,6 +274,39 @@ export interface HoldStore {
   removeHold(target: HoldTarget): Promise<boolean>
   /** Holds that do not name a prediction, oldest first. */
   listHolds(): Promise<Hold[]>
+}
+
+/**
+ * A database that was replaced by an earlier copy of itself (domain/restore.ts). A gateway's start notices it, before it
+ * reads anything else: by a copy of the backup command, by the log's head, which is also kept outside of the database, or
+ * by `isRestored`. In one commit it then gives the log a new epoch, ends all access tokens, holds all submits, and holds
+ * each waiting job by itself.
+ */
+export interface RestoreStore {
+  /** Oldest first. */
+  lostTimes(): Promise<LostTime[]>
+  /** Waiting jobs that a hold names, oldest first. */
+  heldJobs(): Promise<HeldJob[]>
+  /** Jobs whose POST was started up to this time and has no answer. */
+  unansweredJobs(startedBefore: number): Promise<Job[]>
+  /** The app of which upstream has an image at this URL. */
+  findAppByUpstreamImage(url: string): Promise<AppId | null>
+  /** Stores what the comparison found, for each lost time without a report, in one commit. Without any it does nothing. */
+  storeFindings(found: {
+    findings: readonly { id: string; reason: HoldReason }[]
+    corrections: readonly SpendCorrection[]
+    report: RestoreReport
+  }): Promise<void>
+  /** Revokes the keys that were created since this time, if any is given. Returns their prefixes. */
+  decideKeys(revokeSince: number | null): Promise<string[]>
+  /** Writes the log's head to where it is kept outside of the database. */
+  keepHead(): Promise<void>
+}
+
+export interface HeldJob {
+  job: Job
+  reason: HoldReason
+  since: number
 }
 
 interface EventsRequest {

@@ -6,6 +6,7 @@
  */
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import type { PredictionErrorCode } from '../domain/errors.ts'
 import { MICROS_PER_USD, MODELS } from '../domain/models.ts'
 import type { Input, Observation, SubmitOutcome } from '../domain/prediction.ts'
 import { MINUTE_MS } from '../domain/time.ts'
@@ -81,6 +82,8 @@ export interface ListedJob {
   model: string | null
   createdAt: number | null
   input: Record<string, unknown> | null
+  /** Why it failed; null if it has not. */
+  error: PredictionErrorCode | null
 }
 
 export interface UpstreamOptions {
@@ -210,7 +213,13 @@ export function createUpstream({
     const { ok, data, skewMs } = await read('POST', '/predictions', requestBody, signal, MAX_LIST_BYTES)
     // If the clocks cannot be compared, another job could be taken for this one.
     const items = ok && Math.abs(skewMs) <= MAX_CLOCK_SKEW_MS ? parseListItems(data) : null
-    return items?.map(item => ({ ...item, createdAt: item.createdAt && item.createdAt - skewMs })) ?? null
+    return (
+      items?.map(item => {
+        const state = toUpstreamState(item)
+        const error = state.status === 'failed' ? state.error : null
+        return { ...item, error, createdAt: item.createdAt && item.createdAt - skewMs }
+      }) ?? null
+    )
   }
 
   /** The response's `data`, if both HTTP and the envelope report success. */
@@ -305,9 +314,9 @@ export function createUpstream({
           stop,
         )
         if (items === null) return null
-        for (const { id, model, createdAt, input } of items)
+        for (const { id, model, createdAt, input, error } of items)
           if ((model ?? modelId) === modelId && isWithin(createdAt, from, to))
-            jobs.push({ upstreamId: id, model, createdAt, input })
+            jobs.push({ upstreamId: id, model, createdAt, input, error })
         // Newest first: later pages are older still, even if upstream ignores the time window.
         if (
           items.length < MAX_LIST_ITEMS ||

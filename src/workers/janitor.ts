@@ -1,5 +1,5 @@
 /**
- * Deletes old events, expired keys and uploads, and ends jobs long past their deadline that no poll reaches.
+ * Deletes old events, expired keys and uploads, keeps the log's head outside of the database, and ends jobs long past their deadline that no poll reaches.
  * It works in small batches, so that nothing waits for it.
  * Invariant: no event is deleted that a reader has pinned. A pin ends after an hour without a move; its reader then
  * gets a gap (event-log.ts).
@@ -61,6 +61,7 @@ export function createJanitor(options: {
         })
         if (pruned > 0) log.debug({ events: pruned }, 'old events pruned')
       }
+      await store.keepHead()
       return []
     },
     perform: async () => {},

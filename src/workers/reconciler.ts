@@ -8,6 +8,7 @@
 
 import { MODELS } from '../domain/models.ts'
 import { type Job, upstreamInput } from '../domain/prediction.ts'
+import { touchesLostTime } from '../domain/restore.ts'
 import { notListedUpstream, searchPostponed, submitAbandoned, submitAccepted } from '../domain/transitions.ts'
 import type { Log } from '../observability/log.ts'
 import type { ContinuousRun } from '../runtime/continuous-run.ts'
@@ -96,6 +97,8 @@ export function createReconciler(options: ReconcilerOptions): WorkerLoop {
     const { from, to, conflictWindowMs } = searchWindow(submitStartedAt, submitTimeoutMs)
     // Until the window closes, a matching job may still appear.
     if (now() < to) return { kind: 'unreadable' }
+    // The job may be that of a row which the restored copy does not have. restore-review.ts compares the inputs.
+    if (touchesLostTime(await store.lostTimes(), { from, to })) return { kind: 'unsure' }
     if (pollCircuit.isOpen) return { kind: 'unreadable' }
     const searchSignal = AbortSignal.any([signal, AbortSignal.timeout(maxSearchMs)])
     const listed = await upstream.list(MODELS[job.model].upstreamId, from, to, searchSignal)

@@ -22,6 +22,7 @@ import { createPollCircuit } from './poll-circuit.ts'
 import { createPollTiming } from './poll-timing.ts'
 import { createPoller } from './poller.ts'
 import { createReconciler } from './reconciler.ts'
+import { createRestoreReview } from './restore-review.ts'
 import { createSubmitCircuitProbe } from './submit-circuit-probe.ts'
 import { createSubmitter } from './submitter.ts'
 import { createWebhookIntake, type WebhookIntake } from './webhook-intake.ts'
@@ -129,6 +130,7 @@ export function createWorkers(options: WorkersOptions): Workers {
       readTimeoutMs,
       submitUnknownAfterMs,
     }),
+    createRestoreReview({ ...common, submitTimeoutMs }),
     createSubmitCircuitProbe({
       ...common,
       onProbe(isReadable) {

@@ -577,13 +577,23 @@ describe('a webhook', () => {
     )
     expectChanges(webhookReceived('u', NOW), {
       ...unanswered,
-      refused: expect.anything(),
+      ...forStates(QUEUED_STATES, expect.anything()),
       ...forStates([...IN_FLIGHT_STATES, ...EXPIRED_STATES], change),
     })
   })
 
-  test('assigns the id to a row without one: POST started, unanswered, given up or refused', () => {
+  test('assigns the id to a row without one: POST started, unanswered, given up or refused, or forgotten by a restored copy', () => {
     expectChanges(webhookReceived('x', NOW), {
+      ...forStates(QUEUED_STATES, {
+        status: 'CREATED',
+        submission: 'accepted',
+        tracking: 'active',
+        upstreamId: 'x',
+        submitStartedAt: NOW,
+        submittedAt: NOW,
+        dueAt: NOW,
+        lastSeenRunningAt: NOW,
+      }),
       refused: { ...FOUND_BY_WEBHOOK, status: 'CREATED' },
       begun: { ...FOUND_BY_WEBHOOK, status: 'CREATED' },
       'begun, CANCELED': FOUND_BY_WEBHOOK,

@@ -21,11 +21,16 @@ export interface ParsedCommand {
   verb: Verb
   /** A name or a key; null if it is optional and not given. */
   subject: string | null
+  /** All arguments of a verb that takes several. */
+  subjects: readonly string[]
   /** The limits that were given. */
   limits: Partial<AppLimits>
   expiresAt: number | null
   graceMs: number | null
   why: string | null
+  keepKeys: boolean
+  revokeSince: number | null
+  held: boolean
   all: boolean
   json: boolean
 }
@@ -71,6 +76,8 @@ export function parseArguments(args: string[], now: number): ParsedCommand | nul
     if ('value' in result) values.set(name, result.value)
     else faults.push(`--${name} "${text}": expected ${result.expected}`)
   }
+  if (flagTexts.has('keep-keys') && flagTexts.has('revoke-since'))
+    faults.push('--keep-keys and --revoke-since exclude each other')
   if (faults.length > 0) throw new StartupError(faults.map(asSentence).join('\n'))
 
   const { min, max } = ARGUMENT_COUNTS[verb] ?? { min: 1, max: 1 }
@@ -87,10 +94,14 @@ export function parseArguments(args: string[], now: number): ParsedCommand | nul
   return {
     verb,
     subject: subject ?? null,
+    subjects,
     limits,
     expiresAt: values.get('expires') ?? null,
     graceMs: values.get('grace') ?? null,
     why: flagTexts.get('why') ?? null,
+    keepKeys: flagTexts.has('keep-keys'),
+    revokeSince: values.get('revoke-since') ?? null,
+    held: flagTexts.has('held'),
     all: flagTexts.has('all'),
     json: flagTexts.has('json'),
   }

@@ -2,7 +2,7 @@
  * `npm run app -- backup FILE`.
  */
 import { backUpDatabase } from '../../store/open-store.ts'
-import type { CommandResult } from './verbs.ts'
+import type { CommandResult } from './command-result.ts'
 import { COMMAND_LOCK_TIMEOUT_MS, type Env, findDatabase } from './with-store.ts'
 
 export async function backUp(

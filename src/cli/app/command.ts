@@ -6,8 +6,10 @@ import { StartupError } from '../../domain/errors.ts'
 import type { Store } from '../../store/store.ts'
 import { type ParsedCommand, parseArguments } from './arguments.ts'
 import { backUp } from './backup.ts'
+import type { CommandResult } from './command-result.ts'
 import { FLAGS, HELP } from './flags.ts'
-import { type CommandResult, VERB_ACTIONS } from './verbs.ts'
+import { declareRestored } from './restored.ts'
+import { VERB_ACTIONS } from './verbs.ts'
 import { type Env, withStore } from './with-store.ts'
 
 /**
@@ -41,6 +43,7 @@ function runVerb(
 ): Promise<CommandResult> {
   const { verb } = parsed
   if (verb === 'backup') return backUp(env, parsed.subject!, lockTimeoutMs)
+  if (verb === 'restored') return declareRestored(parsed, env, now, lockTimeoutMs)
   const act = (store: Store) => VERB_ACTIONS[verb](parsed, store, now)
   return withStore(env, verb === 'create', act, lockTimeoutMs)
 }

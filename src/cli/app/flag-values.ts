@@ -44,12 +44,16 @@ const DATE = z.union([
 ])
 
 /** A date means its first moment in UTC. A date with a time needs its zone. */
-export const parseDate: ValueParser<number> = (text, now) => {
-  const value = DATE.safeParse(text).success ? Date.parse(text) : Number.NaN
-  if (Number.isNaN(value))
-    return { expected: 'a date like 2027-01-31, or a time with its zone like 2027-01-31T18:00Z' }
-  return value > now ? { value } : { expected: 'a date in the future' }
-}
+const parseDateThat =
+  (isAllowed: (value: number, now: number) => boolean, expected: string): ValueParser<number> =>
+  (text, now) => {
+    const value = DATE.safeParse(text).success ? Date.parse(text) : Number.NaN
+    if (Number.isNaN(value))
+      return { expected: 'a date like 2027-01-31, or a time with its zone like 2027-01-31T18:00Z' }
+    return isAllowed(value, now) ? { value } : { expected }
+  }
+export const parseDate = parseDateThat((value, now) => value > now, 'a date in the future')
+export const parsePastDate = parseDateThat((value, now) => value <= now, 'a date in the past')
 
 /** The value is in ms. */
 export const parseDuration: ValueParser<number> = text => {

@@ -7,6 +7,7 @@ import {
   parseDollars,
   parseDuration,
   parseInteger,
+  parsePastDate,
   type ValueParser,
 } from './flag-values.ts'
 
@@ -29,10 +30,23 @@ export const VERBS = {
     usage: 'hold [--why TEXT]',
     description: 'Holds all submits: jobs stay QUEUED, everything else goes on.',
   },
-  release: { usage: 'release', description: 'Ends the hold.' },
+  release: {
+    usage: 'release | release ID ...',
+    description: 'Ends the hold of all submits, or that of single jobs.',
+  },
+  queue: {
+    usage: 'queue [--held]',
+    description: 'Counts the jobs that wait, or lists those that are held by themselves.',
+  },
+  cancel: { usage: 'cancel ID ...', description: 'Cancels jobs that are held by themselves.' },
   backup: {
     usage: 'backup FILE',
     description: 'Copies the database to a new file, also beside a gateway, and checks it.',
+  },
+  restored: {
+    usage: 'restored [--keep-keys | --revoke-since DATE]',
+    description:
+      'Declares that the database is an earlier copy of itself, if no start has\n      noticed it, and says what to decide.',
   },
 } as const
 export type Verb = keyof typeof VERBS
@@ -41,7 +55,10 @@ export type Verb = keyof typeof VERBS
 export const ARGUMENT_COUNTS: { readonly [Name in Verb]?: { min: number; max: number } } = {
   list: { min: 0, max: 1 },
   hold: { min: 0, max: 0 },
-  release: { min: 0, max: 0 },
+  release: { min: 0, max: Infinity },
+  queue: { min: 0, max: 0 },
+  cancel: { min: 1, max: Infinity },
+  restored: { min: 0, max: 0 },
 }
 
 export interface Flag {
@@ -93,6 +110,14 @@ export const FLAGS = {
     parse: parseDuration,
   },
   why: { verbs: ['hold'], value: 'TEXT', description: 'the reason, for the log' },
+  held: { verbs: ['queue'], description: 'the jobs that are held by themselves' },
+  'keep-keys': { verbs: ['restored'], description: 'every key of the copy stays valid' },
+  'revoke-since': {
+    verbs: ['restored'],
+    value: 'DATE',
+    description: 'revokes the keys created since then',
+    parse: parsePastDate,
+  },
   all: { verbs: ['revoke'], description: 'every key of the app NAME' },
   json: { verbs: Object.keys(VERBS) as Verb[], description: 'prints JSON' },
 } as const satisfies Record<string, Flag>

@@ -11,13 +11,10 @@ import { MICROS_PER_USD } from '../../domain/models.ts'
 import { DAY_MS } from '../../domain/time.ts'
 import type { App, Store } from '../../store/store.ts'
 import type { ParsedCommand } from './arguments.ts'
+import type { CommandResult } from './command-result.ts'
 import { LIMIT_FLAGS, type Verb } from './flags.ts'
 import { formatApp, formatKeyRow, formatLimits, formatUtc, keyToJson, limitsToJson, toIso } from './format.ts'
-
-export interface CommandResult {
-  text: string
-  json: unknown
-}
+import { cancelJobs, describeQueue, releaseJobs } from './held-jobs.ts'
 
 const APP_NAME_PATTERN = /^[\w.-]{1,64}$/
 /** The prefix as `list` shows it, or the whole key. */
@@ -28,7 +25,7 @@ const KEEP_KEY_NOTE = "Keep it on the app's server; it is not shown again."
 
 /** The verbs that need an open store. */
 export const VERB_ACTIONS: Record<
-  Exclude<Verb, 'backup'>,
+  Exclude<Verb, 'backup' | 'restored'>,
   (command: ParsedCommand, store: Store, now: number) => Promise<CommandResult>
 > = {
   async create({ subject, limits, expiresAt }, store, now) {
@@ -132,13 +129,21 @@ export const VERB_ACTIONS: Record<
     }
   },
 
-  async release(_command, store) {
+  async release({ subjects }, store) {
+    if (subjects.length > 0) return releaseJobs(store, subjects)
+    if ((await store.lostTimes()).some(({ areKeysDecided }) => !areKeysDecided))
+      throw new StartupError(
+        'the database is a restored copy: say first which of its keys stay valid, with "restored".',
+      )
     const isReleased = await store.removeHold(ALL_JOBS)
     return {
       text: isReleased ? 'Submits are released.' : 'Submits were not held.',
       json: { held: false, isReleased },
     }
   },
+
+  queue: ({ held }, store) => describeQueue(store, held),
+  cancel: ({ subjects }, store, now) => cancelJobs(store, subjects, now),
 }
 
 const validUntil = (expiresAt: number | null): string =>

@@ -5,7 +5,7 @@
  * 10 s; in one step 190 MB took 0.4 s). VACUUM INTO takes as long and is no part of a transaction, so its rows could not
  * be counted in the same moment.
  * Invariant: the target appears under its name only when it is whole, verified and on disk, and it replaces no file. Its
- * mode is 0600, because it has the secret keys of the database.
+ * mode is 0600, because it has the secret keys of the database. The copy says that it is one: see restore.ts.
  */
 import { randomBytes } from 'node:crypto'
 import {
@@ -24,6 +24,9 @@ import Database from 'better-sqlite3'
 import { StartupError } from '../../domain/errors.ts'
 import type { BackupResult } from '../store.ts'
 import { withStartupErrors } from './sqlite-errors.ts'
+
+/** Row of `meta` that only a copy has. The gateway that opens the copy deletes it. */
+export const IS_COPY = 'is_copy'
 
 /** Pages of one step: all that a file can have. */
 const ALL_PAGES = 2_147_483_647
@@ -107,15 +110,16 @@ function verify(partial: string, expectedRows: RowCounts): void {
   try {
     // One file, without a WAL beside it that could be left behind.
     copy.pragma('journal_mode = DELETE')
-    const integrity = copy.pragma('integrity_check(1)', { simple: true })
-    if (integrity !== 'ok')
-      throw new StartupError(`the copy is damaged, as the database is: ${integrity}. Nothing was kept.`)
     const rows = countRows(copy)
     const wrong = Object.keys(expectedRows).find(table => rows[table] !== expectedRows[table])
     if (wrong !== undefined)
       throw new StartupError(
         `the copy has ${rows[wrong]} rows of ${wrong}, and the database had ${expectedRows[wrong]}. Nothing was kept.`,
       )
+    copy.prepare("insert or replace into meta (name, value) values (?, '1')").run(IS_COPY)
+    const integrity = copy.pragma('integrity_check(1)', { simple: true })
+    if (integrity !== 'ok')
+      throw new StartupError(`the copy is damaged, as the database is: ${integrity}. Nothing was kept.`)
   } finally {
     copy.close()
   }

@@ -36,20 +36,18 @@ const toEvent = (row: EventRow): PredictionEvent => ({
   prediction: toPredictionIn(decodeJsonColumns<PublicRow>(row), JSON.parse(row.state)),
 })
 
-export function createEventStore(
-  db: Db,
-  { findPrediction }: Pick<SharedParts, 'findPrediction'>,
-): EventStore {
-  const newest = prepare<number>(db, sql`select seq from sqlite_sequence where name = 'events'`).pluck()
-  const oldest = prepare<number>(db, sql`select seq from events order by seq limit 1`).pluck()
+/** Reads the newest position of the log, and whether a position is of its history. */
+export interface LogReader {
+  readHead(): LogPosition
+  positionOf(seq: number): LogPosition
+  /** See `eventRange`. */
+  isSameHistory(position: LogPosition): boolean
+}
 
+export function createLogReader(db: Db): LogReader {
+  const newest = prepare<number>(db, sql`select seq from sqlite_sequence where name = 'events'`).pluck()
   const selectMark = prepare<number | null>(db, sql`select mark from events where seq = @seq`).pluck()
   const selectPruned = prepare<string>(db, sql`select value from meta where name = ${LAST_PRUNED}`).pluck()
-  const storePruned = prepare(
-    db,
-    sql`insert into meta (name, value) values (${LAST_PRUNED}, @value)
-      on conflict (name) do update set value = excluded.value`,
-  )
 
   /** Undefined if the event was pruned and is not known any more. */
   function markOf(seq: number): number | null | undefined {
@@ -59,8 +57,31 @@ export function createEventStore(
     const lastPruned = JSON.parse(selectPruned.get() ?? 'null') as LogPosition | null
     return lastPruned?.seq === seq ? lastPruned.mark : undefined
   }
+  const positionOf = (seq: number): LogPosition => ({ seq, mark: markOf(seq) ?? null })
 
-  const toPosition = (seq: number): LogPosition => ({ seq, mark: markOf(seq) ?? null })
+  return {
+    readHead: () => positionOf(newest.get() ?? 0),
+    positionOf,
+    isSameHistory({ seq, mark: expectedMark }) {
+      const mark = markOf(seq)
+      return mark === undefined || mark === expectedMark
+    },
+  }
+}
+
+export function createEventStore(
+  db: Db,
+  { findPrediction }: Pick<SharedParts, 'findPrediction'>,
+): EventStore {
+  const newest = prepare<number>(db, sql`select seq from sqlite_sequence where name = 'events'`).pluck()
+  const oldest = prepare<number>(db, sql`select seq from events order by seq limit 1`).pluck()
+
+  const logReader = createLogReader(db)
+  const storePruned = prepare(
+    db,
+    sql`insert into meta (name, value) values (${LAST_PRUNED}, @value)
+      on conflict (name) do update set value = excluded.value`,
+  )
 
   const range = () => {
     const head = newest.get() ?? 0
@@ -112,12 +133,11 @@ export function createEventStore(
     eventRange: async position =>
       inTransaction(() => {
         const { head, prunedUpTo } = range()
-        const mark = position && markOf(position.seq)
-        const isSameHistory = mark === undefined || mark === position?.mark
-        return { head, headPosition: toPosition(head), prunedUpTo, isSameHistory }
+        const isSameHistory = position === undefined || logReader.isSameHistory(position)
+        return { head, headPosition: logReader.positionOf(head), prunedUpTo, isSameHistory }
       }),
 
-    positionOf: async seq => toPosition(seq),
+    positionOf: async seq => logReader.positionOf(seq),
 
     eventsAfter: async ({ scope, afterSeq, limit, predictionId }) =>
       inTransaction(() => {

@@ -2,17 +2,19 @@
  * The store on one SQLite file.
  */
 import { randomBytes } from 'node:crypto'
+import { StartupError } from '../../domain/errors.ts'
 import type { DatabaseIdentity, Store, StoreOptions } from '../store.ts'
 import { createAppUsage } from './app-usage.ts'
 import { createAppStore } from './apps.ts'
 import { type Db, openDatabase } from './connection.ts'
 import { and, eq, gt } from './drizzle.ts'
-import { createEventStore } from './events.ts'
+import { createEventStore, createLogReader, type LogReader } from './events.ts'
 import { createGroupCommit } from './group-commit.ts'
 import { IN_FLIGHT, SUBMIT_STARTED, WAITING } from './predicates.ts'
 import { createPredictionStore } from './predictions/write.ts'
 import { createHoldStore } from './queue/holds.ts'
 import { createQueueStore } from './queue/queue.ts'
+import { createRestoreStore, keepHead, noticeRestore } from './restore.ts'
 import { NEXT_VERSION } from './row-version.ts'
 import { meta, predictions } from './schema.ts'
 import { createSharedParts } from './shared-parts.ts'
@@ -38,18 +40,28 @@ export function openSqliteStore(file: string, notify: () => void, options: Store
     maxLockWaitMs: thisProcess === undefined ? 0 : MAX_LOCK_WAIT_MS,
   })
   try {
+    const logReader = createLogReader(db)
     if (thisProcess !== undefined)
-      withStartupErrors(file, () => expireAllLeases(db, thisProcess.gatewayStartedAt))
+      withStartupErrors(file, () => {
+        const { gatewayStartedAt: now, isRestored: isDeclared = false } = thisProcess
+        noticeRestore(db, file, logReader, { now, isDeclared })
+        expireAllLeases(db, now)
+      })
     const groupCommit = createGroupCommit(db, notify, gate)
     const shared = createSharedParts(db)
     const identity = createDatabaseIdentity(db, file)
-    if (thisProcess !== undefined) db.$client.pragma(`busy_timeout = ${RUNNING_LOCK_TIMEOUT_MS}`)
+    if (thisProcess !== undefined) {
+      keepHeadAtStart(db, file, logReader)
+      db.$client.pragma(`busy_timeout = ${RUNNING_LOCK_TIMEOUT_MS}`)
+    }
+    const restoreStore = createRestoreStore(db, file, logReader, shared.monthlySpend)
     return {
       ...identity,
       ...createPredictionStore(db, groupCommit, shared),
       ...throughGate(gate.run, createQueueStore(db, notify, shared), QUEUE_WRITES),
       ...throughGate(gate.runPatiently, createHoldStore(db, notify), ['addHold', 'removeHold']),
       ...throughGate(gate.run, createEventStore(db, shared), ['pruneEvents']),
+      ...throughGate(gate.runPatiently, restoreStore, ['storeFindings', 'decideKeys']),
       ...throughGate(gate.runPatiently, createAppStore(db), ['createApp', 'addKey', 'pruneKeys']),
       ...throughGate(gate.run, createUploadStore(db, gate), ['pruneUploads', 'setUpstreamUrl']),
       usage: createAppUsage(db, shared.monthlySpend),
@@ -58,6 +70,11 @@ export function openSqliteStore(file: string, notify: () => void, options: Store
       async close() {
         groupCommit.flush()
         gate.close()
+        try {
+          if (thisProcess !== undefined) keepHead(db, file, logReader)
+        } catch {
+          // The head of the last time is as good: a later one only notices a copy that is seconds old.
+        }
         close()
       },
     }
@@ -101,6 +118,16 @@ function throughGate<Part extends object, Name extends keyof Part>(
     gated[name] = ((...args: unknown[]) => run(() => write(...args))) as Part[Name]
   }
   return gated
+}
+
+/** @throws StartupError if the file beside the database can't be written */
+function keepHeadAtStart(db: Db, file: string, logReader: LogReader): void {
+  try {
+    keepHead(db, file, logReader)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    throw new StartupError(`DATABASE_URL: ${file}.head can't be written (${code ?? message}).`)
+  }
 }
 
 /** Uses one update for each index: a single statement would read every row and keep 16 MB of them in memory. */

@@ -260,10 +260,13 @@ describe('npm run app', () => {
     [['release', '--why', 'x'], '--why belongs to hold, not to release.'],
     [['hold', '--why'], '--why lacks its TEXT.'],
     [['crate', 'x'], 'there is no verb "crate"; did you mean create?'],
-    [['x'], 'there is no verb "x"; there are create, list, set, rotate, revoke, hold, release, backup.'],
+    [
+      ['x'],
+      'there is no verb "x"; there are create, list, set, rotate, revoke, hold, release, queue, cancel, backup, restored.',
+    ],
     [
       ['toString'],
-      'there is no verb "toString"; there are create, list, set, rotate, revoke, hold, release, backup.',
+      'there is no verb "toString"; there are create, list, set, rotate, revoke, hold, release, queue, cancel, backup, restored.',
     ],
     [['create'], '"create" lacks its argument.\n  npm run app -- create NAME [LIMITS] [--expires DATE]'],
     [['revoke'], '"revoke" lacks its argument.\n  npm run app -- revoke KEY | revoke NAME --all'],
