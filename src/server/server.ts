@@ -245,8 +245,8 @@ function createApi(
   })
 }
 
-/** Max bodies of the max length in memory: 48 MB in all, 12 MB of an app and 4 MB of a token, by default. */
-const BODY_SHARES = { total: 48, reserved: 24, perOwner: 12, perMember: 4 }
+/** Max bodies of the max length in memory: 32 MB in all, 8 MB of an app and 4 MB of a token, by default. */
+const BODY_SHARES = { total: 32, reserved: 16, perOwner: 8, perMember: 4 }
 
 /** The handlers of the other paths. */
 function createPages(
