@@ -25,7 +25,10 @@ test.each([
   } as never)
   await using server = createServer<typeof HttpRequest, typeof ServerResponse>(
     { IncomingMessage: HttpRequest },
-    (request, response) => void answerOperation(request, response, CLIENT),
+    (request, response) => {
+      request.receiveBody(response)
+      void answerOperation(request, response, CLIENT)
+    },
   ).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, {
