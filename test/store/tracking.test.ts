@@ -121,6 +121,7 @@ describe.each(ENGINES)('%s', (_, { open, followsProcessClock }) => {
       await addPrediction(f.store, f.app, T + MINUTE)
       expect(await f.store.countByState()).toEqual({
         queued: 1,
+        held: 0,
         submitting: 0,
         inFlight: 2,
         expired: 0,
@@ -163,6 +164,7 @@ describe.each(ENGINES)('%s', (_, { open, followsProcessClock }) => {
     await addPredictions(f.store, f.app, 2, T + HOUR)
     expect(await f.store.countByState()).toEqual({
       queued: 2,
+      held: 0,
       submitting: 0,
       inFlight: 4,
       expired: 2,

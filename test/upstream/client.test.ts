@@ -619,10 +619,10 @@ describe('the list', () => {
     await using server = await serve(withDate(pages(items)))
     await using upstream = open(server.origin)
     expect(await upstream.list(MODEL, FROM, TO, never)).toEqual([
-      { upstreamId: 'last', model: MODEL, createdAt: TO, input: null },
-      { upstreamId: 'no moment', model: MODEL, createdAt: null, input: null },
-      { upstreamId: 'no model', model: null, createdAt: FROM, input: null },
-      { upstreamId: 'first', model: MODEL, createdAt: FROM, input: { prompt: 'x' } },
+      { upstreamId: 'last', model: MODEL, createdAt: TO, input: null, error: null },
+      { upstreamId: 'no moment', model: MODEL, createdAt: null, input: null, error: null },
+      { upstreamId: 'no model', model: null, createdAt: FROM, input: null, error: null },
+      { upstreamId: 'first', model: MODEL, createdAt: FROM, input: { prompt: 'x' }, error: null },
     ])
   })
 

@@ -37,6 +37,7 @@ test('this gateway tracks jobs that an older one left in flight, queued or unkno
     const ids = (jobs: { id: string }[]) => jobs.map(({ id }) => id).sort()
     expect(await store.countByState()).toEqual({
       queued: 1,
+      held: 0,
       submitting: 1,
       inFlight: 2,
       expired: 0,
