@@ -106,8 +106,8 @@ const TAG_RULES: [Rule, ...Rule[]] = [
   [tag => tag.trim() !== '', nameRule(MAX_TAG_CHARACTERS)[1]],
 ]
 
-/** No tag is read if there are too many. */
-export const tagListSchema = z.array(z.string()).superRefine((tags, context) => {
+/** No tag is read if there are too many. GraphQL has checked the types, which z.array would do for each tag again. */
+export const tagListSchema = z.custom<string[]>().superRefine((tags, context) => {
   if (tags.length > MAX_TAGS)
     context.addIssue({ code: 'custom', message: `expected at most ${MAX_TAGS} tags` })
   else
