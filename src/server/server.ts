@@ -109,13 +109,16 @@ export function createServer(options: ServerOptions): ServerParts {
     log: observability.log,
   })
   observability.metrics.trackConnections(maxConnections, httpServer)
-  if (maxConnections < config.maxConnections)
+  if (maxConnections < config.maxConnections) {
+    // The default is above the limit of many machines, and few gateways need half of it.
+    const level = maxConnections < config.maxConnections / 2 ? 'warn' : 'info'
     httpServer.once('listening', () =>
-      observability.log.warn(
+      observability.log[level](
         { maxConnections, configured: config.maxConnections, descriptorLimit },
         'MAX_CONNECTIONS is lowered: the process may not open more files (ulimit -n)',
       ),
     )
+  }
 
   const unsentAnswers = createUnsentAnswers(observability.log)
   httpServer.on('connection', unsentAnswers.add)

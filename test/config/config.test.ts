@@ -23,6 +23,7 @@ function configErrors(env: Env): string[] {
 
 test('an empty environment runs on a laptop: the simulator, without limits', () => {
   expect(loadConfig({})).toEqual({
+    holdSubmits: false,
     host: '127.0.0.1',
     port: 4000,
     databaseUrl: 'file:data/rushes.db',
@@ -89,6 +90,7 @@ test('every setting is read', () => {
       WAVESPEED_API_KEY: 'sk-123',
       WAVESPEED_BASE_URL: 'https://proxy.example/wavespeed/',
       UPSTREAM_CONCURRENCY: '100',
+      HOLD_SUBMITS: '1',
       UPSTREAM_SUBMITS_PER_MINUTE: '60',
       PUBLIC_URL: 'https://rushes.example/gateway/',
       WAVESPEED_WEBHOOK_SECRET: 'whsec_new-secret, whsec_old-secret',
@@ -120,6 +122,7 @@ test('every setting is read', () => {
       LOG_LEVEL: 'silent',
     }),
   ).toEqual({
+    holdSubmits: true,
     host: '::1',
     port: 0,
     databaseUrl: 'file:///var/lib/rushes/rushes.db',
@@ -208,6 +211,7 @@ describe('an invalid value is reported with its name and what was expected', () 
     ['UPSTREAM_SUBMIT_TIMEOUT_MS', '99', 'expected 100 to 600000'],
     ['UPSTREAM_DEADLINE_MS', '604800001', 'expected 100 to 604800000'],
     ['ALLOW_PRIVATE_IMAGE_HOSTS', 'yes', 'expected 1 or 0'],
+    ['HOLD_SUBMITS', 'yes', 'expected 1 or 0'],
     ['UPSTREAM_CONCURRENCY', '0', 'expected 1 to 1000000'],
     ['UPSTREAM_CONCURRENCY', 'three', 'expected a whole number'],
     ['UPSTREAM_SUBMITS_PER_MINUTE', '1000001', 'expected 1 to 1000000'],

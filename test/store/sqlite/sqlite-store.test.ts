@@ -352,6 +352,8 @@ describe('a SQLite file', () => {
           /predictions_by_restriction \(app_id=\? AND restriction_key=\? AND created_at>\? AND created_at<\?\)/,
           BY_ID,
         ],
+        // Counts the rows that each path would read.
+        /^SCAN \(subquery-\d+\)$/,
       ],
       ['getMany', store => store.getMany(fullScope(app), [UNKNOWN_ID]), [BY_ID]],
       [
