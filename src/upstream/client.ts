@@ -201,6 +201,9 @@ export function createUpstream({
     }
   }
 
+  /** Upstream rejects a list that asks for inputs, and answers one that does not. */
+  let areInputsRefused = false
+
   async function readListPage(
     pageNumber: number,
     modelId: string,
@@ -210,7 +213,14 @@ export function createUpstream({
   ) {
     const window = { created_after: new Date(from).toISOString(), created_before: new Date(to).toISOString() }
     const requestBody = { page: pageNumber, page_size: MAX_LIST_ITEMS, model: modelId, ...window }
-    const { ok, data, skewMs } = await read('POST', '/predictions', requestBody, signal, MAX_LIST_BYTES)
+    const readPage = (body: object) => read('POST', '/predictions', body, signal, MAX_LIST_BYTES)
+    let page = await readPage(areInputsRefused ? requestBody : { ...requestBody, include_inputs: true })
+    // The parameter is not documented.
+    if (!areInputsRefused && (INVALID_REQUEST.has(page.status) || INVALID_REQUEST.has(page.code))) {
+      page = await readPage(requestBody)
+      areInputsRefused = page.ok
+    }
+    const { ok, data, skewMs } = page
     // If the clocks cannot be compared, another job could be taken for this one.
     const items = ok && Math.abs(skewMs) <= MAX_CLOCK_SKEW_MS ? parseListItems(data) : null
     return (
@@ -376,6 +386,9 @@ export function createUpstream({
     },
   }
 }
+
+/** Statuses and codes of a request that upstream rejects for its content. */
+const INVALID_REQUEST: ReadonlySet<number | null> = new Set([400, 422])
 
 /** No response came, or not to its end. */
 const NO_RESPONSE = { ok: false, code: Number.NaN, message: '', data: null, status: null, retryAfterMs: null }

@@ -601,9 +601,41 @@ describe('the list', () => {
           model: MODEL,
           created_after: at(FROM - 300_000),
           created_before: at(TO + 300_000),
+          include_inputs: true,
         },
       ]),
     )
+  })
+
+  test('is read without inputs for good once upstream rejects only a list that asks for them', async () => {
+    let count = 0
+    const reply: Reply = (response, request) => {
+      const answer = count++ === 0 ? json(400, {}) : success({ page: 1, items: [item('a')] })
+      answer(response, request)
+    }
+    await using server = await serve(withDate(reply))
+    await using upstream = open(server.origin)
+    for (let i = 0; i < 2; i++)
+      expect((await upstream.list(MODEL, FROM, TO, never))?.map(({ upstreamId }) => upstreamId)).toEqual([
+        'a',
+      ])
+    expect(server.requests.map(({ body }) => 'include_inputs' in JSON.parse(body))).toEqual([
+      true,
+      false,
+      false,
+    ])
+  })
+
+  test('is asked for its inputs again after a rejection of another cause', async () => {
+    await using server = await serve(withDate(json(422, {})))
+    await using upstream = open(server.origin)
+    for (let i = 0; i < 2; i++) expect(await upstream.list(MODEL, FROM, TO, never)).toBeNull()
+    expect(server.requests.map(({ body }) => 'include_inputs' in JSON.parse(body))).toEqual([
+      true,
+      false,
+      true,
+      false,
+    ])
   })
 
   test('keeps the jobs that may be in the window, even if upstream ignores the window', async () => {
