@@ -35,7 +35,11 @@ const messageOf = async (answer: { json(): Promise<unknown> }) =>
 const jobCount = async (harness: Harness): Promise<number> =>
   (await harness.query('{ predictions { edges { cursor } } }')).data.predictions.edges.length
 
-describe('a request for another protocol', () => {
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+/** Older versions of Node reject the request, whatever the server does. */
+const canIgnoreUpgrades = major > 24 || (major === 24 && minor >= 9) || (major === 22 && minor >= 21)
+
+describe.runIf(canIgnoreUpgrades)('a request for another protocol', () => {
   const H2C =
     'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n'
 
