@@ -22,7 +22,7 @@ export type PlannedWrite =
   | { kind: 'insertPrediction'; job: Job; idempotency: Idempotency | null }
   /** Fails if the row has another version; else raises the version. */
   | { kind: 'updatePrediction'; id: string; version: number; fields: ChangedFields }
-  /** As `updatePrediction`: the row gives up its idempotency key. */
+  /** Clears the row's idempotency key. Fails if the row has another version; else raises the version. */
   | { kind: 'forgetIdempotencyKey'; id: string; version: number }
   /** Belongs to the insert or the update before it. */
   | { kind: 'insertEvent'; event: NewEvent }

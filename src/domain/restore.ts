@@ -1,5 +1,5 @@
 /**
- * What happens when a database was replaced by an earlier copy of itself. Pure.
+ * Rules for a database that was replaced by an earlier copy of itself. All functions are pure.
  * Jobs that waited in the copy may have been submitted since, and jobs of rows that the copy does not have may run. So in
  * the lost time a job of upstream that no row has proves nothing by its time alone.
  * Invariant: a job of upstream is given to a row only if its listed input is the row's, and neither another such job nor
@@ -9,7 +9,10 @@ import type { PredictionErrorCode } from './errors.ts'
 import type { HoldReason } from './hold.ts'
 import type { AppId, Job } from './prediction.ts'
 
-/** From the last commit in a copy until the start that noticed it: what happened in between is forgotten. */
+/**
+ * The time from the last commit in a copy until the start that noticed the copy. The database knows nothing of what happened
+ * in it.
+ */
 export interface LostTime {
   from: number
   to: number
@@ -88,7 +91,7 @@ export const touchesLostTime = (
   window: { from: number; to: number },
 ): boolean => lostTimes.some(({ from, to }) => window.from <= to && window.to >= from)
 
-/** What is added to an app's spending of the month in which the job was created. */
+/** The cost of an upstream job that no row has. It is added to the app's spending of the month in which the job was created. */
 export interface SpendCorrection {
   appId: AppId
   createdAt: number

@@ -6,8 +6,9 @@
  *   epoch (6 bytes), seq (6), nonce (4)
  * A position with a mark:
  *   other bytes of the app's digest (3), mark XOR four more of them (4), seq (5), nonce (4)
- * Invariant: a cursor that does not decrypt to the epoch of this log and app is invalid. 48 bits of epoch make
- * forgery hopeless; with a mark it is 24 bits and the 32 of the mark, which whoever opens the cursor compares with the log.
+ * Invariant: a cursor that does not decrypt to the epoch of this log and app is invalid. A forged cursor would
+ * have to match the 48 bits of the epoch. A forged cursor with a mark would have to match the 24 bits of the digest and the
+ * 32 bits of the mark; the event log compares the mark, this file does not.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
 import type { AppId, LogPosition } from '../domain/prediction.ts'
@@ -24,15 +25,15 @@ interface Cursors {
 }
 
 const BLOCK_BYTES = 16
-/** In base64url, without padding. */
+/** A cursor is the block in base64url, without padding. */
 const CURSOR_CHARACTERS = Math.ceil((BLOCK_BYTES * 4) / 3)
 const NONCE_OFFSET = 12
 const NONCE_BYTES = BLOCK_BYTES - NONCE_OFFSET
 const EVENT_NONCE = Buffer.alloc(NONCE_BYTES)
-/** Without a mark. */
+/** The layout of a position without a mark. */
 const EPOCH_BYTES = 6
 const SEQ_BYTES = NONCE_OFFSET - EPOCH_BYTES
-/** With a mark. */
+/** The layout of a position with a mark. */
 const TAG_BYTES = 3
 const MARK_BYTES = 4
 const MARKED_SEQ_OFFSET = TAG_BYTES + MARK_BYTES

@@ -66,7 +66,7 @@ async function cancelPrediction(
   if (changed !== null) return { prediction: changed, mayStillBeCharged: changed.submission !== 'none' }
   const prediction = await store.get(scope, id)
   if (prediction === null) return { code: 'NOT_FOUND' }
-  // That it has finished is the answer; what came of it is not.
+  // A token that may not follow the job learns that it has finished, and neither its outputs nor its upstream id.
   const visible = mayFollow(context.access, prediction) ? {} : { outputs: [], upstreamId: null }
   return { code: 'ALREADY_FINISHED', prediction: { ...prediction, ...visible } }
 }

@@ -4,7 +4,7 @@
  * wait. The timers of an event loop run before its sockets are read, so a plain timer would end the wait first.
  */
 
-/** One tick counts as at most this much, ms, however long the process stood still. */
+/** The timer's interval in ms, and the most by which one tick raises the counted time, however long the process was stopped. */
 const TICK_MS = 500
 /** After a tick that was late by more than a tick, at least this much time is left, ms, to read and parse an answer. */
 const LEFT_AFTER_STOP_MS = 2 * TICK_MS

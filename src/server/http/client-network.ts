@@ -7,7 +7,7 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import proxyAddr from 'proxy-addr'
 
-/** Where a request comes from. Computed once for each request. */
+/** The client of a request, as its address and the trusted proxies tell. It is computed once for each request. */
 export interface ClientOrigin {
   /** An IPv4 address, or the /64 that an IPv6 subscriber has to itself. */
   readonly network: string
