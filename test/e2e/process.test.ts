@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { Agent, request } from 'undici'
 import { describe, expect, test } from 'vitest'
+import type { Fault } from '../../src/simulator/fault.ts'
 import { createSimulator } from '../../src/simulator/simulator.ts'
 import { queryDatabaseFile } from '../support/database-file.ts'
 import { emptyFolder, type Run, run } from '../support/process.ts'
@@ -101,43 +102,23 @@ describe('npm start', () => {
 
   test('on SIGTERM abandons an unanswered POST, ends within five seconds with 0, and leaves the row begun', async () => {
     await using folder = await emptyFolder()
-    const simulator = await createSimulator({
-      file: ':memory:',
-      key: 'k',
-      fault: call => (call.path.startsWith('/alibaba') ? { stall: 'after' } : null),
-    })
-    try {
-      const env = {
-        PORT,
-        WAVESPEED_API_KEY: 'k',
-        WAVESPEED_BASE_URL: simulator.origin,
-        ALLOW_PRIVATE_IMAGE_HOSTS: '1',
-      }
-      await using gateway = run('start.js', folder.path, env)
-      const [, url] = await gateway.untilPrinted(/GraphQL +(\S+)/)
-      await using app = run('cli/app/main.ts', folder.path, env, ['create', 'web', '--json'])
-      await app.untilEnded()
-      const { key } = JSON.parse(app.out)
-      await askAs(url!, key, SUBMIT(simulator.sampleImage, 'x'))
-      await until(() => simulator.calls.length === 1)
-      const asked = Date.now()
-      gateway.child.kill('SIGTERM')
-      expect((await gateway.untilEnded()).code).toBe(0)
-      expect(Date.now() - asked).toBeLessThan(5000)
-      const select = 'select status, submission from predictions'
-      const rows = queryDatabaseFile(join(folder.path, 'data/rushes.db'), db => db.prepare(select).all())
-      expect(rows).toEqual([{ status: 'QUEUED', submission: 'begun' }])
-    } finally {
-      await simulator.close()
-    }
+    const signaledAt = await signalDuringPost(folder.path, 'SIGTERM', { stall: 'after' })
+    expect(Date.now() - signaledAt).toBeLessThan(5000)
+    expect(storedSubmits(folder.path)).toEqual([{ status: 'QUEUED', submission: 'begun' }])
   })
 
   test('on SIGHUP, which a closed terminal sends, waits for the answer of a POST and ends with 0', async () => {
     await using folder = await emptyFolder()
+    await signalDuringPost(folder.path, 'SIGHUP', { late: 'after', ms: 500 })
+    expect(storedSubmits(folder.path)).toMatchObject([{ submission: 'accepted' }])
+  })
+
+  /** Sends the signal while a POST to upstream has no answer. Returns when it was sent, once the gateway has ended with 0. */
+  async function signalDuringPost(folder: string, signal: NodeJS.Signals, fault: Fault): Promise<number> {
     const simulator = await createSimulator({
       file: ':memory:',
       key: 'k',
-      fault: call => (call.path.startsWith('/alibaba') ? { late: 'after', ms: 500 } : null),
+      fault: call => (call.path.startsWith('/alibaba') ? fault : null),
     })
     try {
       const env = {
@@ -146,21 +127,25 @@ describe('npm start', () => {
         WAVESPEED_BASE_URL: simulator.origin,
         ALLOW_PRIVATE_IMAGE_HOSTS: '1',
       }
-      await using gateway = run('start.js', folder.path, env)
+      await using gateway = run('start.js', folder, env)
       const [, url] = await gateway.untilPrinted(/GraphQL +(\S+)/)
-      await using app = run('cli/app/main.ts', folder.path, env, ['create', 'web', '--json'])
+      await using app = run('cli/app/main.ts', folder, env, ['create', 'web', '--json'])
       await app.untilEnded()
       await askAs(url!, JSON.parse(app.out).key, SUBMIT(simulator.sampleImage, 'x'))
       await until(() => simulator.calls.length === 1)
-      gateway.child.kill('SIGHUP')
+      const sentAt = Date.now()
+      gateway.child.kill(signal)
       expect((await gateway.untilEnded()).code).toBe(0)
-      const select = 'select submission from predictions'
-      const rows = queryDatabaseFile(join(folder.path, 'data/rushes.db'), db => db.prepare(select).all())
-      expect(rows).toEqual([{ submission: 'accepted' }])
+      return sentAt
     } finally {
       await simulator.close()
     }
-  })
+  }
+
+  const storedSubmits = (folder: string) =>
+    queryDatabaseFile(join(folder, 'data/rushes.db'), db =>
+      db.prepare('select status, submission from predictions').all(),
+    )
 
   test('stopped by a SIGTERM to npm ends with 0 and leaves nothing behind', async () => {
     await using folder = await emptyFolder()

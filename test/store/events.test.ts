@@ -177,29 +177,13 @@ describe.each(ENGINES)('%s', (_, { open }) => {
   describe('pruneEvents', () => {
     test('no event after the given seq is deleted, however old', async () => {
       await using f = await fixture(open)
+      const pruneUpTo = (lowestPinnedSeq: number) =>
+        f.store.pruneEvents({ occurredBefore: T + HOUR, limit: 100, thisProcess: { lowestPinnedSeq } })
       await addPredictions(f.store, f.app, 5)
-      expect(
-        await f.store.pruneEvents({
-          occurredBefore: T + HOUR,
-          limit: 100,
-          thisProcess: { lowestPinnedSeq: 0 },
-        }),
-      ).toBe(0)
-      expect(
-        await f.store.pruneEvents({
-          occurredBefore: T + HOUR,
-          limit: 100,
-          thisProcess: { lowestPinnedSeq: 2 },
-        }),
-      ).toBe(2)
+      expect(await pruneUpTo(0)).toBe(0)
+      expect(await pruneUpTo(2)).toBe(2)
       expect(await f.store.eventRange()).toMatchObject({ head: 5, prunedUpTo: 2 })
-      expect(
-        await f.store.pruneEvents({
-          occurredBefore: T + HOUR,
-          limit: 100,
-          thisProcess: { lowestPinnedSeq: 2 },
-        }),
-      ).toBe(0)
+      expect(await pruneUpTo(2)).toBe(0)
     })
 
     test('deletes the oldest events, at most `limit`, and only those that occurred before the given time', async () => {

@@ -6,7 +6,6 @@ import { type Access, fullScope, PERMISSIONS } from '../../src/domain/access-sco
 import type {
   AppId,
   Draft,
-  Input,
   Job,
   Observation,
   Prediction,
@@ -17,6 +16,7 @@ import { imageVerified, pollSucceeded, submitAnswered } from '../../src/domain/t
 import { openStore } from '../../src/store/open-store.ts'
 import type { PageRequest, Store } from '../../src/store/store.ts'
 import type { Engine } from './engine.ts'
+import { INPUT } from './input.ts'
 
 /** An arbitrary time. */
 export const T = 1_800_000_000_000
@@ -76,17 +76,10 @@ export async function sharedFixture(createDatabase: Engine['createDatabase']) {
 export const times = <Value>(count: number, make: (i: number) => Value): Value[] =>
   Array.from({ length: count }, (_, i) => make(i))
 
+export { INPUT }
+
 let apps = 0
 export const newApp = async (store: Store): Promise<AppId> => (await store.createApp(`app ${apps++}`, T))!.id
-
-export const INPUT: Input = {
-  imageUrl: 'https://images.example/cat.png',
-  prompt: 'a slow pan',
-  negativePrompt: null,
-  duration: 5,
-  enablePromptExpansion: false,
-  seed: -1,
-}
 
 export const draft = (appId: AppId, over: Partial<Draft> = {}): Draft & { cost: number } => ({
   appId,

@@ -5,20 +5,14 @@
 import { writeSync } from 'node:fs'
 import type { AppId } from '../../src/domain/prediction.ts'
 import { openStore } from '../../src/store/open-store.ts'
+import { INPUT } from './input.ts'
 
 const [file, app] = process.argv.slice(2) as [string, AppId]
 const store = await openStore(`file:${file}`, () => {})
 const draft = {
   appId: app,
   model: 'WAN_2_2_I2V_PLUS_1080P',
-  input: {
-    imageUrl: 'https://images.example/cat.png',
-    prompt: 'a slow pan',
-    negativePrompt: null,
-    duration: 5,
-    enablePromptExpansion: false,
-    seed: -1,
-  },
+  input: INPUT,
   tags: [],
   metadata: null,
   retryOf: null,

@@ -4,21 +4,14 @@
 import { openSync } from 'node:fs'
 import { createClocks } from '../../src/runtime/clocks.ts'
 import { createUpstream } from '../../src/upstream/client.ts'
+import { INPUT } from '../support/input.ts'
 
 const { descriptors, ...options } = JSON.parse(process.argv[2]!)
 const upstream = createUpstream({ ...options, clocks: createClocks() })
 // Loads what a first connection loads.
 await upstream.probe(AbortSignal.abort())
 if (descriptors === 'full') useAllDescriptors()
-const input = {
-  imageUrl: 'https://images.example/cat.png',
-  prompt: 'a slow pan',
-  negativePrompt: null,
-  duration: 5,
-  enablePromptExpansion: false,
-  seed: -1,
-}
-const outcome = await upstream.submit('a/model', input, new AbortController().signal)
+const outcome = await upstream.submit('a/model', INPUT, new AbortController().signal)
 console.log(JSON.stringify(outcome))
 process.exit()
 
