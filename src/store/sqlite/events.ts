@@ -38,6 +38,8 @@ const toEvent = (row: EventRow): PredictionEvent => ({
 
 /** Reads the newest position of the log, and whether a position is of its history. */
 export interface LogReader {
+  /** 0 if there was no event yet. */
+  headSeq(): number
   readHead(): LogPosition
   positionOf(seq: number): LogPosition
   /** See `eventRange`. */
@@ -59,8 +61,11 @@ export function createLogReader(db: Db): LogReader {
   }
   const positionOf = (seq: number): LogPosition => ({ seq, mark: markOf(seq) ?? null })
 
+  const headSeq = () => newest.get() ?? 0
+
   return {
-    readHead: () => positionOf(newest.get() ?? 0),
+    headSeq,
+    readHead: () => positionOf(headSeq()),
     positionOf,
     isSameHistory({ seq, mark: expectedMark }) {
       const mark = markOf(seq)
@@ -72,11 +77,10 @@ export function createLogReader(db: Db): LogReader {
 export function createEventStore(
   db: Db,
   { findPrediction }: Pick<SharedParts, 'findPrediction'>,
+  logReader: LogReader,
 ): EventStore {
-  const newest = prepare<number>(db, sql`select seq from sqlite_sequence where name = 'events'`).pluck()
   const oldest = prepare<number>(db, sql`select seq from events order by seq limit 1`).pluck()
 
-  const logReader = createLogReader(db)
   const storePruned = prepare(
     db,
     sql`insert into meta (name, value) values (${LAST_PRUNED}, @value)
@@ -84,7 +88,7 @@ export function createEventStore(
   )
 
   const range = () => {
-    const head = newest.get() ?? 0
+    const head = logReader.headSeq()
     return { head, prunedUpTo: (oldest.get() ?? head + 1) - 1 }
   }
 

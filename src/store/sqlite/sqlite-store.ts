@@ -60,7 +60,7 @@ export function openSqliteStore(file: string, notify: () => void, options: Store
       ...createPredictionStore(db, groupCommit, shared),
       ...throughGate(gate.run, createQueueStore(db, notify, shared), QUEUE_WRITES),
       ...throughGate(gate.runPatiently, createHoldStore(db, notify), ['addHold', 'removeHold']),
-      ...throughGate(gate.run, createEventStore(db, shared), ['pruneEvents']),
+      ...throughGate(gate.run, createEventStore(db, shared, logReader), ['pruneEvents']),
       ...throughGate(gate.runPatiently, restoreStore, ['storeFindings', 'decideKeys']),
       ...throughGate(gate.runPatiently, createAppStore(db), ['createApp', 'addKey', 'pruneKeys']),
       ...throughGate(gate.run, createUploadStore(db, gate), ['pruneUploads', 'setUpstreamUrl']),

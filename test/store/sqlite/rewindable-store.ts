@@ -4,7 +4,7 @@
  */
 import { createAppStore } from '../../../src/store/sqlite/apps.ts'
 import { openDatabase } from '../../../src/store/sqlite/connection.ts'
-import { createEventStore } from '../../../src/store/sqlite/events.ts'
+import { createEventStore, createLogReader } from '../../../src/store/sqlite/events.ts'
 import { createGroupCommit } from '../../../src/store/sqlite/group-commit.ts'
 import { createPredictionStore } from '../../../src/store/sqlite/predictions/write.ts'
 import { createQueueStore } from '../../../src/store/sqlite/queue/queue.ts'
@@ -20,7 +20,7 @@ export async function openRewindable(): Promise<RewindableStore> {
   const parts = {
     ...createPredictionStore(db, createGroupCommit(db, notify), shared),
     ...createQueueStore(db, notify, shared),
-    ...createEventStore(db, shared),
+    ...createEventStore(db, shared, createLogReader(db)),
     ...createAppStore(db),
   }
   let depth = 0
